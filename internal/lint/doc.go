@@ -1,0 +1,2 @@
+// Package lint holds the rules of this repository that a test can check.
+package lint

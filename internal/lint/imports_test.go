@@ -1,0 +1,88 @@
+package lint
+
+import (
+	"os/exec"
+	"path"
+	"strings"
+	"testing"
+)
+
+// layers lists every package of the module, lowest layer first. A package may import only packages of lower
+// layers; those of one layer are siblings and do not import one another. A name that ends in /... stands for a
+// tree whose packages are above everything else.
+var layers = [][]string{
+	{"internal/detmath", "internal/lint"},
+	{"record"},
+	{"feature", "gbm", "codec"},
+	{"model"},
+	{"internal/pipeline"},
+	{"internal/kafka"},
+	{"internal/engine", "internal/batch"},
+	{"internal/config", "internal/registry", "internal/house", "internal/devbroker"},
+	{"internal/app"},
+	{"internal/cli"},
+	{"cmd/millrace"},
+	{"e2e/...", "bench/..."},
+}
+
+// only lists the dependencies that one package hides from all others.
+var only = map[string]struct{ by, why string }{
+	"github.com/twmb/franz-go":           {"internal/kafka", "the rest of millrace speaks of records and offsets, not of a client library"},
+	"github.com/twmb/franz-go/pkg/kfake": {"internal/devbroker", "nothing but the development broker may know that it is not real"},
+	"go.yaml.in/yaml/v4":                 {"internal/config", "one place decides how a file is read and how its errors look"},
+	"github.com/expr-lang/expr":          {"feature", "expressions are compiled once; the plan in the bundle does not depend on the parser"},
+	"github.com/spf13/cobra":             {"internal/cli", "commands are a skin over internal/app"},
+}
+
+const module = "millrace.dev"
+
+func TestImports(t *testing.T) {
+	t.Parallel()
+	level, tree := map[string]int{}, map[string]int{}
+	for i, l := range layers {
+		for _, p := range l {
+			if dir, ok := strings.CutSuffix(p, "/..."); ok {
+				tree[dir] = i
+			} else {
+				level[path.Join(module, p)] = i
+			}
+		}
+	}
+	at := func(pkg string) (int, bool) {
+		if l, ok := level[pkg]; ok {
+			return l, true
+		}
+		for dir, l := range tree {
+			if d := path.Join(module, dir); pkg == d || strings.HasPrefix(pkg, d+"/") {
+				return l, true
+			}
+		}
+		return 0, false
+	}
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-f", `{{.ImportPath}}|{{join .Imports " "}}`, module+"/...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(out)) {
+		pkg, imports, _ := strings.Cut(strings.TrimSpace(line), "|")
+		mine, ok := at(pkg)
+		if !ok {
+			t.Errorf("%s has no layer: give it one in internal/lint, and in DESIGN.md", pkg)
+			continue
+		}
+		for imp := range strings.FieldsSeq(imports) {
+			if theirs, ok := at(imp); ok && theirs >= mine {
+				t.Errorf("%s (layer %d) must not import %s (layer %d)", pkg, mine, imp, theirs)
+			}
+			for dep, rule := range only {
+				hidden := imp == dep || strings.HasPrefix(imp, dep+"/")
+				for longer := range only { // the longest rule decides
+					hidden = hidden && (len(longer) <= len(dep) || imp != longer && !strings.HasPrefix(imp, longer+"/"))
+				}
+				if hidden && pkg != path.Join(module, rule.by) {
+					t.Errorf("%s imports %s: only %s may: %s", pkg, imp, rule.by, rule.why)
+				}
+			}
+		}
+	}
+}
