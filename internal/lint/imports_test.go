@@ -14,8 +14,8 @@ const module = "millrace.dev"
 // tree of packages.
 func layers() [][]string {
 	return [][]string{
-		{"internal/detmath", "internal/lint", "internal/testenv"},
-		{"record"},
+		{"internal/detmath", "internal/durable", "internal/lint", "internal/testenv"},
+		{"record", "internal/durable/errorfs"},
 		{"feature", "gbm", "codec"},
 		{"model"},
 		{"internal/pipeline"},
