@@ -1,0 +1,217 @@
+//go:build unix
+
+package kafkatest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// leash runs a command that dies with the test's process, whatever ends that. A process in the background
+// reads a pipe (descriptor 3) into which nobody writes: it gets to the end when the last holder of the other
+// side is gone, and kills the process group. The command takes the shell's place, so that its process id is
+// the group's, and signals and the exit status need no go-between. The watcher is there before the command:
+// there is no moment at which a kill leaves the command behind.
+//
+// Linux's parent-death signal would not do: it comes when the thread that started the child ends, not the process.
+const leash = `{ read -r _ <&3; kill -9 -$$; } & exec 3<&-; exec "$@"`
+
+// process is a running broker.
+type process struct {
+	cmd  *exec.Cmd
+	done chan struct{} // closed when the process has ended and was waited for
+}
+
+// run starts a command on a [leash], its output appended to the file called log.
+func run(dir, log string, args ...string) (*process, error) {
+	out, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = out.Close() }() // the child has its own
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = r.Close() }()
+	// It ends by signal or by leash; a context would kill it when the test's own is done, before its cleanup.
+	cmd := exec.CommandContext(context.Background(), "sh", append([]string{"-c", leash, "sh"}, args...)...)
+	cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = dir, out, out, []*os.File{r}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a Ctrl-C in the terminal is for the test alone
+	if err := cmd.Start(); err != nil {
+		_ = w.Close()
+		return nil, err
+	}
+	p := &process{cmd: cmd, done: make(chan struct{})}
+	go func() {
+		_ = cmd.Wait() // how it ended stands in cmd.ProcessState
+		_ = w.Close()  // lets the watcher go; until then it keeps the group's id from being given to others
+		close(p.done)
+	}()
+	return p, nil
+}
+
+// end sends sig and waits until the process is gone. When ctx is done first, the process is killed and the
+// result is ctx's error.
+func (p *process) end(ctx context.Context, sig syscall.Signal) error {
+	if err := p.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	select {
+	case <-p.done:
+		return nil
+	case <-ctx.Done():
+		_ = p.cmd.Process.Kill() // it may just have ended
+		<-p.done
+		return fmt.Errorf("no end after %v, killed: %w", sig, ctx.Err())
+	}
+}
+
+func (p *process) ended() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// java returns the command line that runs a main class of the broker's jars. The first compiler alone and the
+// serial collector halve the start of a process that lives for seconds.
+func (c *Cluster) java(heapMB int, class string, args ...string) []string {
+	return append([]string{
+		c.tools.java, fmt.Sprintf("-Xmx%dm", heapMB), "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto",
+		"-XX:-UsePerfData", "-XX:+ExitOnOutOfMemoryError", "-Djava.awt.headless=true",
+		"-Dorg.slf4j.simpleLogger.showDateTime=true", "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
+		"-Dorg.slf4j.simpleLogger.log.org.apache.kafka.common.config=warn", // no dumps of all settings
+		"-cp", filepath.Join(c.tools.lib, "*"), class,
+	}, args...)
+}
+
+// format prepares the broker's folder.
+func (c *Cluster) format(ctx context.Context, n *node) error {
+	if err := os.MkdirAll(n.dir, 0o755); err != nil {
+		return err
+	}
+	args := c.java(128, "kafka.tools.StorageTool", "format", "-t", c.id, "-c", n.config)
+	out, err := exec.CommandContext(ctx, args[0], args[1:]...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("format broker %d: %w: %s", n.index, err, tail(string(out), 5))
+	}
+	return nil
+}
+
+// launch starts the broker's process.
+func (c *Cluster) launch(n *node) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	p, err := run(filepath.Dir(n.dir), n.log, c.java(c.opts.HeapMB, "kafka.Kafka", n.config)...)
+	if err != nil {
+		return fmt.Errorf("start broker %d: %w", n.index, err)
+	}
+	n.proc = p
+	return nil
+}
+
+// ready waits until broker n itself tells that it and at least all-1 others are registered and serving.
+func (c *Cluster) ready(ctx context.Context, n *node, all int) error {
+	cl, err := kgo.NewClient(kgo.SeedBrokers(n.client.addr()), kgo.RequestRetries(0))
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	n.mu.Lock()
+	proc := n.proc
+	n.mu.Unlock()
+	if proc == nil {
+		return fmt.Errorf("broker %d was stopped", n.index)
+	}
+	err = poll(ctx, func() (bool, error) {
+		if proc.ended() {
+			return false, c.whyEnded(n, proc)
+		}
+		m, err := metadata(ctx, cl)
+		if err != nil {
+			return false, nil //nolint:nilerr // not yet: it is asked again until ctx is done
+		}
+		me := slices.ContainsFunc(m.Brokers, func(b kmsg.MetadataResponseBroker) bool { return int(b.NodeID) == n.index })
+		return me && len(m.Brokers) >= all, nil
+	})
+	if err != nil {
+		return fmt.Errorf("broker %d is not ready: %w", n.index, err)
+	}
+	return nil
+}
+
+func (c *Cluster) whyEnded(n *node, p *process) error {
+	text, err := c.Log(n.index)
+	if err != nil {
+		return err
+	}
+	if strings.Contains(text, "Address already in use") {
+		return errPortTaken
+	}
+	return fmt.Errorf("its process ended: %v", p.cmd.ProcessState)
+}
+
+// metadata asks the first seed broker, and no other, for the brokers that it knows.
+func metadata(ctx context.Context, cl *kgo.Client) (*kmsg.MetadataResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	req := kmsg.NewPtrMetadataRequest()
+	req.Topics = []kmsg.MetadataRequestTopic{} // none
+	resp, err := cl.SeedBrokers()[0].Request(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	m, ok := resp.(*kmsg.MetadataResponse)
+	if !ok {
+		return nil, fmt.Errorf("metadata answered with a %T", resp)
+	}
+	return m, nil
+}
+
+// poll calls cond 20 times a second until it is true, fails, or ctx is done.
+func poll(ctx context.Context, cond func() (bool, error)) error {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if ok, err := cond(); ok || err != nil {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// tail returns the last n lines of s.
+func tail(s string, n int) string {
+	lines := strings.Split(strings.TrimRight(s, "\n"), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n") + "\n"
+}
+
+// warnings returns the last n lines of a log that are warnings or errors or belong to a stack trace.
+func warnings(log string, n int) string {
+	var keep []string
+	for line := range strings.Lines(log) {
+		if strings.Contains(line, " INFO ") || strings.Contains(line, " DEBUG ") {
+			continue
+		}
+		keep = append(keep, line)
+	}
+	return strings.Join(keep[max(0, len(keep)-n):], "")
+}
