@@ -192,6 +192,6 @@ const (
 )
 
 // nearest rounds x to a multiple of unit.
-func nearest(x, unit float64) float64 { return math.Round(x/unit) * unit }
+func nearest(x, unit float64) float64 { return float64(math.Round(x/unit) * unit) }
 
 func clamp(x, low, high float64) float64 { return min(max(x, low), high) }

@@ -56,8 +56,8 @@ func (r *rng) normal() float64 {
 			continue
 		}
 		f := math.Sqrt(-2 * detmath.Log(s) / s)
-		r.spare, r.has = v*f, true
-		return u * f
+		r.spare, r.has = float64(v*f), true
+		return float64(u * f)
 	}
 }
 

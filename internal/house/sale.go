@@ -37,7 +37,7 @@ type Sale struct {
 
 // BestPrediction returns the mean price of houses like s: no prediction from the columns of s has a smaller
 // expected squared error.
-func (s *Sale) BestPrediction() float64 { return meanNoise * detmath.Exp(s.LogPrice) }
+func (s *Sale) BestPrediction() float64 { return float64(meanNoise * detmath.Exp(s.LogPrice)) }
 
 // Ceiling returns R2, the coefficient of determination, of [Sale.BestPrediction] over sales: what a perfect
 // model reaches on them. A model can be above it on few sales, by luck. It is NaN where R2 is not defined:
