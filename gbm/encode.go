@@ -272,7 +272,7 @@ func (r *reader) node(n *node, inputs []record.Column) error {
 	if words*8 > len(r.rest) {
 		return errShort
 	}
-	n.set = make([]uint64, words)
+	n.set = make(bitSet, words)
 	for i := range n.set {
 		n.set[i] = r.u64()
 	}
