@@ -9,9 +9,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"pgregory.net/rapid"
-
 	"millrace.dev/record"
+	"pgregory.net/rapid"
 )
 
 func TestGoldenRowsInAFile(t *testing.T) {
