@@ -151,7 +151,7 @@ func codecs(name string) ([]kgo.CompressionCodec, error) {
 // [kgo.GroupTransactSession] ensures: two members never both commit the same records.
 //
 // Outboxes may be filled by several goroutines; every other method is for one goroutine at a time, save
-// [Session.Stale], [Session.Failed], [Session.Assigned] and [Session.Silence].
+// [Session.Stale], [Session.Doomed], [Session.Failed], [Session.Assigned] and [Session.Silence].
 type Session struct {
 	config  SessionConfig
 	client  *Client
@@ -184,6 +184,11 @@ func (e *WriteError) Unwrap() error { return e.Err }
 
 // Refused tells whether the broker refused the record for what it is, so that it would refuse it again.
 func (e *WriteError) Refused() bool { return codeOf(e.Err) == CodeRejected }
+
+// TooLarge tells whether the broker refused a batch, of one record or many, for its size.
+func (e *WriteError) TooLarge() bool {
+	return errors.Is(e.Err, kerr.MessageTooLarge) || errors.Is(e.Err, kerr.RecordListTooLarge)
+}
 
 // Join opens a session. Under exactly-once it returns once the transactional id is this session's alone. The
 // partitions come later, by themselves.
@@ -325,6 +330,11 @@ func (s *Session) Silence() (time.Duration, error) { return s.reach.silence() }
 // Stale tells whether the open round should end now: partitions were taken away, so that it can only be aborted
 // (exactly once), or the group waits for it (at least once).
 func (s *Session) Stale() bool { return s.stale.Load() }
+
+// Doomed tells whether the open round can only be undone, so that going on with it is work for nothing.
+func (s *Session) Doomed() bool {
+	return s.failure.Load() != nil || s.transct != nil && s.stale.Load()
+}
 
 // Failed returns the first failure to write of the open round, or nil.
 func (s *Session) Failed() *WriteError { return s.failure.Load() }
