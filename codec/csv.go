@@ -15,6 +15,8 @@ type CSVOptions struct {
 	Comma byte
 	// Reserved is the column that the prediction goes to; a header that has it already is an error of NewCSV. Default: none.
 	Reserved string
+	// Undeclared are declared fields to be treated as if they were not: their cells are skipped. Default: none.
+	Undeclared []string
 	// MaxBytes is the largest length of a row. Default: DefaultMaxBytes.
 	MaxBytes int
 	// Missing are the texts, besides the empty cell, that mean a missing value in a numeric or a time field.
@@ -58,13 +60,13 @@ func NewCSV(s *record.Schema, header []string, o CSVOptions) (*CSV, error) {
 			d.required = append(d.required, int32(i))
 		}
 	}
-	if err := errors.Join(err, errMax, errComma, checkReserved(o.Reserved), d.setHeader(header, o.Reserved)); err != nil {
+	if err := errors.Join(err, errMax, errComma, checkReserved(o.Reserved), d.setHeader(header, o.Reserved, o.Undeclared)); err != nil {
 		return nil, err
 	}
 	return d, nil
 }
 
-func (d *CSV) setHeader(header []string, reserved string) error {
+func (d *CSV) setHeader(header []string, reserved string, undeclared []string) error {
 	var errs []error
 	names := newNames(d.schema)
 	seen := make(map[string]bool, len(header))
@@ -78,7 +80,7 @@ func (d *CSV) setHeader(header []string, reserved string) error {
 			errs = append(errs, fmt.Errorf("codec: the header already has the column %q that the prediction goes to", name))
 		}
 		field := fieldSkip
-		if i, ok := d.schema.Index(name); ok {
+		if i, ok := d.schema.Index(name); ok && !slices.Contains(undeclared, name) {
 			field = int32(i)
 			declared++
 		} else if other := names.otherCase([]byte(name)); other != "" {
@@ -90,7 +92,7 @@ func (d *CSV) setHeader(header []string, reserved string) error {
 		errs = append(errs, errors.New("codec: the header has none of the declared fields"))
 	}
 	for _, f := range d.required {
-		if name := d.columns[f].name; !seen[name] && name != reserved {
+		if name := d.columns[f].name; !seen[name] && name != reserved && !slices.Contains(undeclared, name) {
 			errs = append(errs, fmt.Errorf("codec: the header lacks the required field %q", name))
 		}
 	}

@@ -3,6 +3,7 @@ package codec
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"millrace.dev/record"
 )
@@ -12,6 +13,9 @@ type JSONOptions struct {
 	// Reserved is the field that the prediction goes to: a record that has it is rejected, even if the schema
 	// declares it. Default: none.
 	Reserved string
+	// Undeclared are declared fields to be treated as if they were not: their values are validated and skipped.
+	// Default: none.
+	Undeclared []string
 	// MaxBytes is the largest length of a record. Default: DefaultMaxBytes.
 	MaxBytes int
 }
@@ -43,9 +47,9 @@ func NewJSON(s *record.Schema, o JSONOptions) (*JSON, error) {
 	if err := errors.Join(err, errMax, checkReserved(o.Reserved)); err != nil {
 		return nil, err
 	}
-	d := &JSON{schema: s, columns: columns, keys: newKeyTable(columns, o.Reserved), names: newNames(s), set: newKeySet(), max: largest}
+	d := &JSON{schema: s, columns: columns, keys: newKeyTable(columns, o.Reserved, o.Undeclared), names: newNames(s), set: newKeySet(), max: largest}
 	for i := range columns {
-		if columns[i].required && columns[i].name != o.Reserved {
+		if columns[i].required && columns[i].name != o.Reserved && !slices.Contains(o.Undeclared, columns[i].name) {
 			d.required = append(d.required, d.keys.index[columns[i].name])
 		}
 	}

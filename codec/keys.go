@@ -3,6 +3,7 @@ package codec
 import (
 	"bytes"
 	"hash/maphash"
+	"slices"
 )
 
 // Records of a topic have their keys in the same order nearly always. keyTable remembers the keys that it has seen,
@@ -39,12 +40,16 @@ const (
 	missesToForget   = 1 << 16
 )
 
-func newKeyTable(columns []column, reserved string) keyTable {
+func newKeyTable(columns []column, reserved string, undeclared []string) keyTable {
 	t := keyTable{index: make(map[string]int32)}
 	// No JSON key is spelled like these two, so they are never predicted right.
 	t.keys = append(t.keys, key{raw: "start", next: keyOther}, key{raw: "other", next: keyOther, field: fieldSkip})
 	for i := range columns {
-		t.add(columns[i].name, int32(i))
+		field := int32(i)
+		if slices.Contains(undeclared, columns[i].name) {
+			field = fieldSkip
+		}
+		t.add(columns[i].name, field)
 	}
 	if reserved != "" {
 		if k, ok := t.index[reserved]; ok {
