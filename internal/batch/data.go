@@ -102,7 +102,7 @@ func scan(ctx context.Context, path string, s *record.Schema, levels map[string]
 	if err != nil {
 		return "", err
 	}
-	defer src.Close()
+	defer src.Close() //nolint:errcheck // it was only read
 	d, err := pipeline.NewDecoder(s, src.options)
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", path, err)
