@@ -1,0 +1,324 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// Client answers questions about a cluster and opens sessions, producers and taps on it. It is safe for
+// concurrent use. Its methods fail with an [*Error], or with the context's error when that was cancelled.
+type Client struct {
+	config Config
+	kgo    *kgo.Client
+	admin  *kadm.Client
+	reach  *reach
+}
+
+// New returns a client. It opens no connection: use [Client.Ping] to know whether a broker answers.
+func New(c Config) (*Client, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	cl := &Client{config: c, reach: newReach()}
+	k, err := cl.open(cl.reach, kgo.RetryTimeout(8*time.Second))
+	if err != nil {
+		return nil, err
+	}
+	cl.kgo, cl.admin = k, kadm.NewClient(k)
+	return cl, nil
+}
+
+// open returns a client of the library with the configuration's options and more.
+func (c *Client) open(r *reach, more ...kgo.Opt) (*kgo.Client, error) {
+	opts, err := c.config.options()
+	if err != nil {
+		return nil, err
+	}
+	k, err := kgo.NewClient(append(append(opts, kgo.WithHooks(r)), more...)...)
+	if err != nil {
+		return nil, &Error{Code: CodeConfig, Op: "open client", Err: err}
+	}
+	return k, nil
+}
+
+// Close closes the connections. Sessions, producers and taps have connections of their own.
+func (c *Client) Close() { c.kgo.Close() }
+
+// Brokers returns the configured addresses.
+func (c *Client) Brokers() []string { return slices.Clone(c.config.Brokers) }
+
+// pingTimeout bounds one try to reach a broker.
+const pingTimeout = 3 * time.Second
+
+// Ping returns nil once a broker has answered, and an error after at most 3 s.
+func (c *Client) Ping(ctx context.Context) error {
+	tctx, cancel := context.WithTimeout(ctx, pingTimeout)
+	defer cancel()
+	err := c.kgo.Ping(tctx)
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	if code := codeOf(err); code != CodeUnavailable && code != CodeInternal {
+		return explain("connect to", strings.Join(c.config.Brokers, " "), "", err)
+	}
+	if _, failure := c.reach.silence(); failure != nil {
+		err = failure
+	} else if errors.Is(err, context.DeadlineExceeded) {
+		err = nil // says less than "no broker answers"
+	}
+	return nobodyAnswers("connect to", c.config.Brokers, err)
+}
+
+// Topic is what the cluster says about a topic.
+type Topic struct {
+	Name       string
+	ID         [16]byte // changes when the topic is deleted and made anew; zero before Kafka 2.8
+	Partitions []int32  // ascending
+	Replicas   int      // of the partition that has the fewest
+	CanRead    bool     // an ACL allows reading, or the cluster did not say
+	CanWrite   bool     // an ACL allows writing, or the cluster did not say
+}
+
+// Topics returns the named topics in the given order. A topic that does not exist is an error of code
+// [CodeUnknownTopic], one that may not be described of [CodeUnauthorized].
+func (c *Client) Topics(ctx context.Context, names ...string) ([]Topic, error) {
+	// Asking for the operations that the ACLs allow also goes past the library's cache.
+	details, err := c.admin.ListTopicsWithInternal(kadm.WithAuthorizedOps(ctx), names...)
+	if err != nil {
+		return nil, c.fault(ctx, "describe topic", strings.Join(names, " "), needTopic("Describe", strings.Join(names, ", ")), err)
+	}
+	topics := make([]Topic, 0, len(names))
+	for _, name := range names {
+		d, ok := details[name]
+		if !ok {
+			d.Err = kerr.UnknownTopicOrPartition
+		}
+		if d.Err != nil {
+			return nil, c.fault(ctx, "describe topic", name, needTopic("Describe", name), d.Err)
+		}
+		t := Topic{Name: name, ID: d.ID, CanRead: true, CanWrite: true, Replicas: d.Partitions.NumReplicas()}
+		for p := range d.Partitions {
+			t.Partitions = append(t.Partitions, p)
+		}
+		slices.Sort(t.Partitions)
+		if ops := d.AuthorizedOperations; len(ops) > 0 {
+			all := slices.Contains(ops, kmsg.ACLOperationAll)
+			t.CanRead = all || slices.Contains(ops, kmsg.ACLOperationRead)
+			t.CanWrite = all || slices.Contains(ops, kmsg.ACLOperationWrite)
+		}
+		topics = append(topics, t)
+	}
+	return topics, nil
+}
+
+func needTopic(op, topic string) string {
+	return "operation " + op + ", resource Topic " + topic
+}
+
+// Limits are the rules of a topic that decide whether the broker takes a record. See [Client.Limits].
+type Limits struct {
+	MaxBytes      int           // the largest batch, and so the largest record with its overhead
+	FutureLimit   time.Duration // how far ahead of the broker's clock a timestamp may be
+	PastLimit     time.Duration // how far behind
+	Compacted     bool          // records without a key are refused
+	AppendTime    bool          // the broker sets the timestamps itself, and takes any
+	Authoritative bool          // the topic's configuration could be read; else these are the brokers' defaults
+}
+
+// DefaultLimits returns the defaults of Apache Kafka 4.
+func DefaultLimits() Limits {
+	return Limits{MaxBytes: 1048588, FutureLimit: time.Hour, PastLimit: 1<<63 - 1}
+}
+
+// Limits returns the limits of a topic. Where the ACLs do not allow to read its configuration they are
+// [DefaultLimits].
+func (c *Client) Limits(ctx context.Context, topic string) (Limits, error) {
+	l := DefaultLimits()
+	rs, err := c.admin.DescribeTopicConfigs(ctx, topic)
+	var r kadm.ResourceConfig
+	if err == nil {
+		r, err = rs.On(topic, nil)
+	}
+	if err == nil {
+		err = r.Err
+	}
+	if err != nil {
+		if codeOf(err) == CodeUnauthorized {
+			return l, nil
+		}
+		return l, c.fault(ctx, "read the configuration of topic", topic, needTopic("DescribeConfigs", topic), err)
+	}
+	for _, kv := range r.Configs {
+		if kv.Value == nil {
+			continue
+		}
+		switch v := *kv.Value; kv.Key {
+		case "max.message.bytes":
+			l.MaxBytes, err = strconv.Atoi(v)
+		case "message.timestamp.after.max.ms":
+			l.FutureLimit, err = millis(v)
+		case "message.timestamp.before.max.ms":
+			l.PastLimit, err = millis(v)
+		case "message.timestamp.type":
+			l.AppendTime = v == "LogAppendTime"
+		case "cleanup.policy":
+			l.Compacted = strings.Contains(v, "compact")
+		}
+		if err != nil {
+			return l, &Error{Code: CodeInternal, Op: "read the configuration of topic", Where: topic, Err: fmt.Errorf("%s: %w", kv.Key, err)}
+		}
+	}
+	l.Authoritative = true
+	return l, nil
+}
+
+// millis parses a number of milliseconds; what a Duration cannot hold becomes the longest one.
+func millis(v string) (time.Duration, error) {
+	n, err := strconv.ParseInt(v, 10, 64)
+	if err != nil {
+		return 0, err
+	}
+	if n < 0 || n > (1<<63-1)/int64(time.Millisecond) {
+		return 1<<63 - 1, nil
+	}
+	return time.Duration(n) * time.Millisecond, nil
+}
+
+// NewTopic says how to make a topic.
+type NewTopic struct {
+	Name       string
+	Partitions int               // Default: the brokers' num.partitions
+	Replicas   int               // Default: the brokers' default.replication.factor
+	Configs    map[string]string // of the topic. Default: none
+}
+
+// CreateTopics makes topics. Those that exist already are an error of code [CodeTopicExists], given after the
+// others were made.
+func (c *Client) CreateTopics(ctx context.Context, topics ...NewTopic) error {
+	var errs []error
+	for _, t := range topics {
+		n, r := int32(t.Partitions), int16(t.Replicas)
+		if n == 0 {
+			n = -1
+		}
+		if r == 0 {
+			r = -1
+		}
+		configs := make(map[string]*string, len(t.Configs))
+		for _, k := range slices.Sorted(maps.Keys(t.Configs)) {
+			configs[k] = new(t.Configs[k])
+		}
+		resp, err := c.admin.CreateTopic(ctx, n, r, configs, t.Name)
+		if err != nil {
+			if resp.ErrMessage != "" {
+				err = fmt.Errorf("%w: %s", err, resp.ErrMessage)
+			}
+			errs = append(errs, c.fault(ctx, "create topic", t.Name, needTopic("Create", t.Name), err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Offsets are offsets of a topic's partitions.
+type Offsets map[int32]int64
+
+// EndOffsets returns, for every partition of a topic, the offset after the last record. committed leaves out
+// what transactions that are still open have written.
+func (c *Client) EndOffsets(ctx context.Context, topic string, committed bool) (Offsets, error) {
+	list := c.admin.ListEndOffsets
+	if committed {
+		list = c.admin.ListCommittedOffsets
+	}
+	return c.offsets(ctx, "read the end of topic", topic, list)
+}
+
+// StartOffsets returns the offset of the oldest record of every partition.
+func (c *Client) StartOffsets(ctx context.Context, topic string) (Offsets, error) {
+	return c.offsets(ctx, "read the start of topic", topic, c.admin.ListStartOffsets)
+}
+
+func (c *Client) offsets(ctx context.Context, op, topic string, list func(context.Context, ...string) (kadm.ListedOffsets, error)) (Offsets, error) {
+	listed, err := list(ctx, topic)
+	if err != nil {
+		return nil, c.fault(ctx, op, topic, needTopic("Describe", topic), err)
+	}
+	offsets := make(Offsets, len(listed[topic]))
+	for p, o := range listed[topic] {
+		if o.Err != nil {
+			return nil, c.fault(ctx, op, topic, needTopic("Describe", topic), o.Err)
+		}
+		offsets[p] = o.Offset
+	}
+	if len(offsets) == 0 {
+		return nil, c.fault(ctx, op, topic, "", kerr.UnknownTopicOrPartition)
+	}
+	return offsets, nil
+}
+
+// Committed returns a group's committed offsets of a topic: the next record of each partition to be read. A
+// partition without one is absent.
+func (c *Client) Committed(ctx context.Context, group, topic string) (Offsets, error) {
+	need := "operation Describe, resource Group " + group
+	rs, err := c.admin.FetchOffsets(ctx, group)
+	if err != nil {
+		if errors.Is(err, kerr.GroupIDNotFound) {
+			return Offsets{}, nil
+		}
+		return nil, c.fault(ctx, "read the offsets of group", group, need, err)
+	}
+	offsets := make(Offsets, len(rs[topic]))
+	for p, o := range rs[topic] {
+		if o.Err != nil {
+			return nil, c.fault(ctx, "read the offsets of group", group, need, o.Err)
+		}
+		offsets[p] = o.At
+	}
+	return offsets, nil
+}
+
+// Lag returns how many offsets of a topic a group has not committed, by partition. Where the group has
+// committed nothing, every record that is there counts. The markers that end a transaction take an offset each,
+// so that the lag of a topic that is written in transactions can stay at 1.
+func (c *Client) Lag(ctx context.Context, group, topic string) (map[int32]int64, error) {
+	end, err := c.EndOffsets(ctx, topic, false)
+	if err != nil {
+		return nil, err
+	}
+	start, err := c.StartOffsets(ctx, topic)
+	if err != nil {
+		return nil, err
+	}
+	at, err := c.Committed(ctx, group, topic)
+	if err != nil {
+		return nil, err
+	}
+	lag := make(map[int32]int64, len(end))
+	for p, e := range end {
+		lag[p] = max(0, e-max(at[p], start[p]))
+	}
+	return lag, nil
+}
+
+// fault explains err; when time ran out and connections failed, that no broker answers.
+func (c *Client) fault(ctx context.Context, op, where, need string, err error) error {
+	if ctx.Err() != nil && errors.Is(ctx.Err(), context.Canceled) {
+		return ctx.Err()
+	}
+	if codeOf(err) == CodeUnavailable {
+		if _, failure := c.reach.silence(); failure != nil {
+			return nobodyAnswers(op+" "+where+" on", c.config.Brokers, failure)
+		}
+	}
+	return explain(op, where, need, err)
+}

@@ -1,0 +1,175 @@
+package kafka
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"millrace.dev/record"
+)
+
+// Run is a run of records of one partition, in order.
+type Run struct {
+	Topic     string
+	Partition int32
+	End       int64 // the partition's high watermark when the records were read
+	records   []*kgo.Record
+}
+
+// Len returns the number of records.
+func (r Run) Len() int { return len(r.records) }
+
+// Slice returns records i to j, without j.
+func (r Run) Slice(i, j int) Run {
+	r.records = r.records[i:j]
+	return r
+}
+
+// Last returns the offset of the last record.
+func (r Run) Last() int64 { return r.records[len(r.records)-1].Offset }
+
+// Append adds the records to a batch. The batch's rows share memory that is never reused.
+func (r Run) Append(b *record.Batch) {
+	n := 0
+	for _, k := range r.records {
+		n += len(k.Headers)
+	}
+	var headers []record.Header
+	if n > 0 {
+		headers = make([]record.Header, 0, n)
+	}
+	for _, k := range r.records {
+		raw := record.Raw{Key: k.Key, Value: k.Value, Topic: k.Topic, Partition: k.Partition, Offset: k.Offset, Timestamp: timestamp(k)}
+		if len(k.Headers) > 0 {
+			i := len(headers)
+			for _, h := range k.Headers {
+				headers = append(headers, record.Header(h))
+			}
+			raw.Headers = headers[i:len(headers):len(headers)]
+		}
+		b.Append(raw)
+	}
+}
+
+// timestamp returns a record's timestamp in milliseconds, or -1 where it has none.
+func timestamp(k *kgo.Record) int64 {
+	if k.Attrs.TimestampType() < 0 {
+		return -1
+	}
+	return k.Timestamp.UnixMilli()
+}
+
+// Outbox is a list of records to be written, in memory that is reused once they were. It is for one goroutine at
+// a time. Get one from [Session.Outbox], and give it back by [Session.Send] or [Outbox.Discard].
+type Outbox struct {
+	session *Session
+	records []kgo.Record
+	headers []kgo.RecordHeader
+	arena   []byte
+	start   int // of the open record's headers
+	bytes   int // upper bound of what the records take
+	size    int // of the open record
+	left    atomic.Int64
+	promise func(*kgo.Record, error)
+}
+
+// What a record takes at most besides its key, value and headers, alone in a batch: the batch's header and the
+// record's length, attributes, deltas and counts.
+const (
+	recordOverhead = 65 + 5 + 1 + 10 + 5 + 5 + 5 + 5
+	headerOverhead = 10
+)
+
+// maxArena is the most memory that an outbox keeps for its next use.
+const maxArena = 4 << 20
+
+// Outbox returns an empty outbox.
+func (s *Session) Outbox() *Outbox {
+	select {
+	case o := <-s.outboxes:
+		return o
+	default:
+		o := &Outbox{session: s}
+		o.promise = o.done
+		return o
+	}
+}
+
+// Add opens a record, which is the last one until the next Add. A record with a key goes to the partition that
+// the standard producers of Kafka choose, one without to partition modulo the number of the topic's partitions.
+// The key is not copied and must not change. timestamp is in milliseconds.
+func (o *Outbox) Add(topic string, partition int32, key []byte, timestamp int64) {
+	o.records = append(o.records, kgo.Record{Topic: topic, Partition: partition, Key: key, Timestamp: time.UnixMilli(timestamp)})
+	o.start, o.size = len(o.headers), 0
+	o.grow(recordOverhead + len(key))
+}
+
+// grow notes that the open record takes n bytes more.
+func (o *Outbox) grow(n int) { o.bytes += n; o.size += n }
+
+// Header adds a header to the open record. The value is not copied and must not change.
+func (o *Outbox) Header(key string, value []byte) {
+	o.headers = append(o.headers, kgo.RecordHeader{Key: key, Value: value})
+	o.records[len(o.records)-1].Headers = o.headers[o.start:len(o.headers):len(o.headers)]
+	o.grow(headerOverhead + len(key) + len(value))
+}
+
+// HeaderCopy adds a header to the open record and copies the value.
+func (o *Outbox) HeaderCopy(key string, value []byte) { o.Header(key, o.copy(value)) }
+
+// Value sets the value of the open record, once; nil is null. It is not copied and must not change.
+func (o *Outbox) Value(value []byte) {
+	o.records[len(o.records)-1].Value = value
+	o.grow(len(value))
+}
+
+// ValueCopy sets the value of the open record, once, to a copy.
+func (o *Outbox) ValueCopy(value []byte) { o.Value(o.copy(value)) }
+
+func (o *Outbox) copy(b []byte) []byte {
+	i := len(o.arena)
+	o.arena = append(o.arena, b...) // what grew out of the old arena keeps that alive
+	return o.arena[i:len(o.arena):len(o.arena)]
+}
+
+// Size returns at least the bytes that a batch of the open record alone takes, uncompressed. A broker measures
+// that against the topic's max.message.bytes.
+func (o *Outbox) Size() int { return o.size }
+
+// Drop removes the open record.
+func (o *Outbox) Drop() {
+	o.bytes -= o.size
+	o.headers = o.headers[:o.start]
+	o.records = o.records[:len(o.records)-1]
+	o.size = 0
+}
+
+// Len returns the number of records.
+func (o *Outbox) Len() int { return len(o.records) }
+
+// Discard gives the outbox back without writing anything.
+func (o *Outbox) Discard() {
+	clear(o.records) // let go of keys, values and headers
+	clear(o.headers)
+	o.records, o.headers, o.arena = o.records[:0], o.headers[:0], o.arena[:0]
+	if cap(o.arena) > maxArena {
+		o.arena = nil
+	}
+	o.bytes, o.size, o.start = 0, 0, 0
+	select {
+	case o.session.outboxes <- o:
+	default:
+	}
+}
+
+// done is called for each record that was acknowledged or has failed; the library does not touch it afterwards.
+func (o *Outbox) done(r *kgo.Record, err error) {
+	if err != nil {
+		o.session.fail(r.Topic, err)
+	}
+	if o.left.Add(-1) == 0 {
+		s, n := o.session, o.bytes
+		o.Discard()
+		s.landed(n)
+	}
+}

@@ -1,0 +1,107 @@
+package kafka
+
+import (
+	"bytes"
+	"context"
+	"math"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"millrace.dev/record"
+)
+
+// ProducerConfig says how to write to a topic.
+type ProducerConfig struct {
+	Topic       string
+	MaxInFlight int // records that are written and not yet acknowledged. Default: 10000
+	// Compression of what is written. Default: snappy
+	Compression string
+}
+
+// Producer writes records to one topic, each once and in order, and waits for all replicas in sync. It is for
+// one goroutine at a time.
+type Producer struct {
+	client  *Client
+	topic   string
+	kgo     *kgo.Client
+	reach   *reach
+	acked   atomic.Int64
+	failure atomic.Pointer[error]
+	slots   chan struct{}
+}
+
+// NewProducer opens a producer. It opens no connection.
+func (c *Client) NewProducer(pc ProducerConfig) (*Producer, error) {
+	codec, err := codecs(pc.Compression)
+	if err != nil {
+		return nil, err
+	}
+	if pc.MaxInFlight <= 0 {
+		pc.MaxInFlight = 10000
+	}
+	p := &Producer{client: c, topic: pc.Topic, reach: newReach(), slots: make(chan struct{}, pc.MaxInFlight)}
+	p.kgo, err = c.open(p.reach,
+		kgo.ProducerBatchCompression(codec...), kgo.RequiredAcks(kgo.AllISRAcks()), kgo.ProducerLinger(5*time.Millisecond),
+		kgo.MaxBufferedRecords(math.MaxInt32), kgo.ProducerBatchMaxBytes(maxBatchBytes), kgo.RecordDeliveryTimeout(30*time.Second))
+	if err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// Send writes a record: its key, value, headers and timestamp, -1 or 0 being now. It copies key and value. It
+// waits while too many records are in flight, and returns the first failure of any record so far.
+func (p *Producer) Send(ctx context.Context, r *record.Raw) error {
+	if f := p.failure.Load(); f != nil {
+		return p.fault(*f)
+	}
+	select {
+	case p.slots <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	k := &kgo.Record{Topic: p.topic, Key: bytes.Clone(r.Key), Value: bytes.Clone(r.Value)}
+	if r.Timestamp > 0 {
+		k.Timestamp = time.UnixMilli(r.Timestamp)
+	}
+	for _, h := range r.Headers {
+		k.Headers = append(k.Headers, kgo.RecordHeader{Key: h.Key, Value: bytes.Clone(h.Value)})
+	}
+	p.kgo.Produce(context.WithoutCancel(ctx), k, func(_ *kgo.Record, err error) {
+		if err != nil {
+			p.failure.CompareAndSwap(nil, &err)
+		} else {
+			p.acked.Add(1)
+		}
+		<-p.slots
+	})
+	return nil
+}
+
+// Flush waits until every record sent so far is acknowledged, and returns the first failure of any.
+func (p *Producer) Flush(ctx context.Context) error {
+	if err := p.kgo.Flush(ctx); err != nil {
+		return err
+	}
+	if f := p.failure.Load(); f != nil {
+		return p.fault(*f)
+	}
+	return nil
+}
+
+func (p *Producer) fault(err error) error {
+	if codeOf(err) == CodeUnavailable || err == kgo.ErrRecordTimeout { //nolint:errorlint // the library returns it bare
+		if d, failure := p.reach.silence(); d > time.Second || failure != nil {
+			return nobodyAnswers("write to topic "+p.topic+" on", p.client.config.Brokers, failure)
+		}
+	}
+	e := explain("write to topic", p.topic, needTopic("Write", p.topic), err)
+	return e
+}
+
+// Acked returns the number of records that were acknowledged. It is safe for concurrent use.
+func (p *Producer) Acked() int64 { return p.acked.Load() }
+
+// Close drops what is not flushed and closes the connections.
+func (p *Producer) Close() { p.kgo.Close() }
