@@ -3,12 +3,12 @@ package devbroker
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -365,13 +365,13 @@ func TestCloseLeavesNothing(t *testing.T) {
 	ctx := deadline(t)
 	b := open(t, Options{Dir: t.TempDir()})
 	var clients []*kgo.Client
-	for i := range 8 {
+	for i := range 3 {
 		cl, err := kgo.NewClient(kgo.SeedBrokers(b.Addr()), kgo.AllowAutoTopicCreation(), kgo.ConsumeTopics("houses"), kgo.ConsumerGroup("g"))
 		if err != nil {
 			t.Fatal(err)
 		}
 		clients = append(clients, cl)
-		put(ctx, t, cl, "houses", fmt.Sprint(i))
+		put(ctx, t, cl, "houses", strconv.Itoa(i))
 	}
 	var d net.Dialer
 	idle, err := d.DialContext(ctx, "tcp", b.Addr()) // says nothing, ever
@@ -386,9 +386,11 @@ func TestCloseLeavesNothing(t *testing.T) {
 	if n, err := idle.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("the connection is open: %d, %v", n, err)
 	}
+	var closing sync.WaitGroup
 	for _, cl := range clients {
-		cl.CloseAllowingRebalance()
+		closing.Go(cl.CloseAllowingRebalance) // which tries for a while to leave the group
 	}
+	closing.Wait()
 	if err := idle.Close(); err != nil {
 		t.Error(err)
 	}

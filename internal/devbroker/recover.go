@@ -108,7 +108,7 @@ func openTransactions(dir string) (map[int64]int16, error) {
 	slices.SortFunc(names, func(a, b string) int { return cmp.Compare(baseOffset(a), baseOffset(b)) })
 	open := map[int64]int16{}
 	for _, name := range names {
-		if err := scanSegment(name, open); err != nil {
+		if err := scanFile(name, open); err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 	}
@@ -137,15 +137,18 @@ const (
 	control       = 0x20
 )
 
-// scanSegment follows the transactions through the batches of one file. A batch at the end that is not whole is
-// not there: kfake cuts it off.
-func scanSegment(name string, open map[int64]int16) error {
+func scanFile(name string, open map[int64]int16) error {
 	f, err := os.Open(name)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = f.Close() }() // it was only read
-	r := bufio.NewReaderSize(f, 1<<16)
+	return scan(bufio.NewReaderSize(f, 1<<16), open)
+}
+
+// scan follows the transactions through the batches of one file. A batch at the end that is not whole is not
+// there: kfake cuts it off.
+func scan(r io.Reader, open map[int64]int16) error {
 	var h [batchHeader]byte
 	for {
 		if _, err := io.ReadFull(r, h[:]); errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
