@@ -50,11 +50,11 @@ func SmallBundle() (*Bundle, error) {
 		prices[i] = 100_000 + 1000*float64(i)
 	}
 	frame := plan.NewEvaluator().Eval(history)
-	forest, _, err := gbm.Train(context.Background(), params, gbm.Dataset{Frame: frame, Label: prices}, nil, gbm.Options{Threads: 1})
+	forest, course, err := gbm.Train(context.Background(), params, gbm.Dataset{Frame: frame, Label: prices}, nil, gbm.Options{Threads: 1})
 	if err != nil {
 		return nil, err
 	}
-	inputs, err := Inputs(plan, forest.Importance())
+	inputs, err := NewInputs(plan, forest)
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +68,7 @@ func SmallBundle() (*Bundle, error) {
 			Train: Scores{RMSE: 1.5, MAE: 1, R2: 0.75, LabelMean: 119_500, Rows: 40},
 			Test:  Scores{RMSE: math.NaN(), MAE: math.NaN(), R2: math.NaN(), LabelMean: math.NaN()},
 		},
-		History: History{Metric: "rmse", Rounds: []Round{{Trees: 1, Train: 3, Validation: math.NaN()}, {Trees: 2, Train: 2.5, Validation: 3}}},
+		History: NewHistory(course),
 	}
 	if b.Lineage.Params, err = json.Marshal(params); err != nil {
 		return nil, err
@@ -251,6 +251,7 @@ func TestEncodeRefuses(t *testing.T) {
 	}{
 		"no plan":            {func(b *Bundle) { b.Plan = nil }, "needs a schema"},
 		"name":               {func(b *Bundle) { b.Manifest.Name = "House" }, "lower-case"},
+		"plan not fitted":    {func(b *Bundle) { b.Plan = unfitted(t, b.Schema) }, "not fitted"},
 		"no label":           {func(b *Bundle) { b.Manifest.Label = "" }, "label"},
 		"not utf-8":          {func(b *Bundle) { b.Manifest.LabelUnit = "\xff" }, "UTF-8"},
 		"created":            {func(b *Bundle) { b.Manifest.Created = time.Date(12000, 1, 1, 0, 0, 0, 0, time.UTC) }, "12000"},
@@ -269,8 +270,10 @@ func TestEncodeRefuses(t *testing.T) {
 		"no parameters":      {func(b *Bundle) { b.Lineage.Params = nil }, "JSON object"},
 		"parameters":         {func(b *Bundle) { b.Lineage.Params = json.RawMessage(`[]`) }, "JSON object"},
 		"feature":            {func(b *Bundle) { b.Lineage.Features[0].Expr = "\xff" }, "UTF-8"},
-		"order of rounds":    {func(b *Bundle) { b.History.Rounds[1].Trees = 1 }, "order"},
-		"infinite round":     {func(b *Bundle) { b.History.Rounds[1].Train = math.Inf(1) }, "infinite"},
+		"order of rounds":    {func(b *Bundle) { b.History.Rounds[1].Trees = 0 }, "order"},
+		"infinite round":     {func(b *Bundle) { b.History.Rounds[1].Loss = math.Inf(1) }, "infinite"},
+		"best":               {func(b *Bundle) { b.History.Best = -1 }, "-1 trees"},
+		"other forest":       {func(b *Bundle) { b.Forest = oneInput(t) }, "not one for the plan"},
 		"too many golden":    {func(b *Bundle) { b.Golden = make([]GoldenRow, MaxGolden+1) }, "1025"},
 		"golden inputs":      {func(b *Bundle) { b.Golden[0].Features = nil }, "want 2"},
 		"golden kind":        {func(b *Bundle) { b.Golden[0].Features[0] = Value{Kind: Level, Level: "a"} }, `input "sqft"`},
@@ -293,6 +296,29 @@ func TestEncodeRefuses(t *testing.T) {
 			}
 		})
 	}
+}
+
+func unfitted(t *testing.T, s *record.Schema) *feature.Plan {
+	t.Helper()
+	p, err := feature.Compile(s, nil, []string{"sqft", "city"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// oneInput returns a forest that fits no plan of this file.
+func oneInput(t *testing.T) *gbm.Forest {
+	t.Helper()
+	x := []float64{1, 2, 3, 4}
+	frame := &record.Frame{Rows: 4, Columns: []record.Column{{Name: "x", Type: record.Numeric, Numbers: x}}}
+	p := gbm.DefaultParams()
+	p.NTrees, p.MinRows = 1, 1
+	f, _, err := gbm.Train(t.Context(), p, gbm.Dataset{Frame: frame, Label: x}, nil, gbm.Options{Threads: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
 }
 
 func TestCheckName(t *testing.T) {

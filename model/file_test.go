@@ -67,3 +67,39 @@ func TestOpenRefuses(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestOldBundlesOpen opens a bundle that an earlier millrace has written. With MILLRACE_UPDATE=1 it writes the
+// file anew, which nobody may do once a release can have written bundles of its format.
+func TestOldBundlesOpen(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join("testdata", "format1"+Extension)
+	if os.Getenv("MILLRACE_UPDATE") != "" {
+		if err := WriteFile(path, encode(t, small(t))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := goldenRows(l.Bundle)
+	if len(got) != len(l.Bundle.Golden) || len(got) == 0 {
+		t.Fatalf("%d golden rows, want %d", len(got), len(l.Bundle.Golden))
+	}
+	for i := range got {
+		if err := l.Bundle.CheckGolden(i, got[i]); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func BenchmarkDecode(b *testing.B) {
+	data := encode(b, small(b))
+	b.SetBytes(int64(len(data)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := Decode(data); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

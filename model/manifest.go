@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"millrace.dev/feature"
+	"millrace.dev/gbm"
 	"millrace.dev/record"
 )
 
@@ -151,15 +152,15 @@ type Input struct {
 	Type record.Type `json:"type"`
 	// Levels is the number of levels of an enum input.
 	Levels int `json:"levels"`
-	// Importance is the input's part in what the model has learned, in the trainer's measure; 0 or more.
+	// Importance is the input's part in what the model has learned, as the trainer measures it; 0 or more.
 	Importance float64 `json:"importance"`
 }
 
-// Inputs describes the inputs of a fitted plan, with the importance of each, in the plan's order.
-func Inputs(p *feature.Plan, importance []float64) ([]Input, error) {
-	columns := p.Inputs()
-	if len(columns) != len(importance) {
-		return nil, fmt.Errorf("model: %d importances for %d inputs", len(importance), len(columns))
+// NewInputs describes the inputs of a fitted plan, in its order, with their importance for the forest.
+func NewInputs(p *feature.Plan, f *gbm.Forest) ([]Input, error) {
+	columns, importance := p.Inputs(), f.Importance()
+	if err := f.Match(columns); err != nil {
+		return nil, fmt.Errorf("model: the forest is not one for the plan: %w", err)
 	}
 	inputs := make([]Input, len(columns))
 	for i, c := range columns {
@@ -168,23 +169,26 @@ func Inputs(p *feature.Plan, importance []float64) ([]Input, error) {
 	return inputs, nil
 }
 
-// Round is one step of the training: the errors of the first Trees trees.
+// Round is the state of the training after some number of trees. A measure that was not taken is NaN.
 type Round struct {
 	// Trees is the number of trees so far.
 	Trees int
-	// Train and Validation are the values of the metric that the trainer watches; NaN where not measured.
-	Train, Validation float64
+	// Loss is the root mean squared error of the training rows on the scale on which trees are fitted.
+	Loss float64
+	// RMSE and MAE are the errors on the validation part, in the label's unit.
+	RMSE, MAE float64
 }
 
 type roundJSON struct {
-	Trees      int      `json:"trees"`
-	Train      *float64 `json:"train"`
-	Validation *float64 `json:"validation"`
+	Trees int      `json:"trees"`
+	Loss  *float64 `json:"loss"`
+	RMSE  *float64 `json:"rmse"`
+	MAE   *float64 `json:"mae"`
 }
 
-// MarshalJSON writes {"trees":n,"train":x,"validation":x}, with null for NaN.
+// MarshalJSON writes {"trees":n,"loss":x,"rmse":x,"mae":x}, with null for NaN.
 func (r Round) MarshalJSON() ([]byte, error) {
-	return json.Marshal(roundJSON{Trees: r.Trees, Train: orNull(r.Train), Validation: orNull(r.Validation)})
+	return json.Marshal(roundJSON{Trees: r.Trees, Loss: orNull(r.Loss), RMSE: orNull(r.RMSE), MAE: orNull(r.MAE)})
 }
 
 // UnmarshalJSON reads what [Round.MarshalJSON] wrote.
@@ -193,14 +197,25 @@ func (r *Round) UnmarshalJSON(b []byte) error {
 	if err := json.Unmarshal(b, &j); err != nil {
 		return err
 	}
-	*r = Round{Trees: j.Trees, Train: orNaN(j.Train), Validation: orNaN(j.Validation)}
+	*r = Round{Trees: j.Trees, Loss: orNaN(j.Loss), RMSE: orNaN(j.RMSE), MAE: orNaN(j.MAE)}
 	return nil
 }
 
 // History is the course of the training.
 type History struct {
-	// Metric names what the rounds measure, such as "rmse".
-	Metric string `json:"metric"`
+	// Best is the number of trees that were kept.
+	Best int `json:"best"`
+	// Stopped tells that training ended early, because the validation part no longer improved.
+	Stopped bool `json:"stopped"`
 	// Rounds are in order of their number of trees.
 	Rounds []Round `json:"rounds"`
+}
+
+// NewHistory returns the course of a training by gbm.
+func NewHistory(h *gbm.History) History {
+	out := History{Best: h.Best, Stopped: h.Stopped, Rounds: make([]Round, len(h.Rounds))}
+	for i, r := range h.Rounds {
+		out.Rounds[i] = Round{Trees: r.Trees, Loss: r.Loss, RMSE: r.RMSE, MAE: r.MAE}
+	}
+	return out
 }

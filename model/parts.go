@@ -40,7 +40,7 @@ func parts() []part {
 			name: partForest, limit: DefaultMaxBytes,
 			encode: func(b *Bundle) ([]byte, error) { return b.Forest.MarshalBinary() },
 			decode: func(b *Bundle, data []byte) (err error) {
-				b.Forest, err = gbm.ReadForest(bytes.Clone(data))
+				b.Forest, err = gbm.ReadForest(data)
 				return err
 			},
 		},

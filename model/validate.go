@@ -54,8 +54,11 @@ func (m *Manifest) validate() error {
 	return checkTexts(m.Label, m.LabelUnit, m.SinkField, m.Millrace)
 }
 
-// fit wants a plan for the schema, and a forest and a list of inputs for the plan.
+// fit wants a fitted plan for the schema, and a forest and a list of inputs for the plan.
 func (b *Bundle) fit() error {
+	if !b.Plan.Fitted() {
+		return errors.New("the plan is not fitted")
+	}
 	mine, err := encodeJSON(b.Schema)
 	if err != nil {
 		return err
@@ -67,24 +70,23 @@ func (b *Bundle) fit() error {
 	if !bytes.Equal(mine, its) {
 		return errors.New("the plan is for another schema")
 	}
-	plan, forest := b.Plan.Inputs(), b.Forest.Inputs()
-	if len(plan) != len(forest) || len(plan) != len(b.Inputs) {
-		return fmt.Errorf("the plan has %d inputs, the forest has %d, %d are described", len(plan), len(forest), len(b.Inputs))
+	inputs := b.Plan.Inputs()
+	if err := b.Forest.Match(inputs); err != nil {
+		return fmt.Errorf("the forest is not one for the plan: %w", err)
 	}
-	for i := range plan {
-		if err := b.Inputs[i].fit(&plan[i], &forest[i]); err != nil {
-			return fmt.Errorf("input %q: %w", plan[i].Name, err)
+	if len(inputs) != len(b.Inputs) {
+		return fmt.Errorf("the plan has %d inputs, %d are described", len(inputs), len(b.Inputs))
+	}
+	for i := range inputs {
+		if err := b.Inputs[i].fit(&inputs[i]); err != nil {
+			return fmt.Errorf("input %q: %w", inputs[i].Name, err)
 		}
 	}
 	return nil
 }
 
-func (in *Input) fit(plan, forest *record.Column) error {
-	if plan.Name != forest.Name || plan.Type != forest.Type || len(plan.Levels) != len(forest.Levels) {
-		return fmt.Errorf("the forest has %q, %v, %d levels there; the plan has %v, %d levels",
-			forest.Name, forest.Type, len(forest.Levels), plan.Type, len(plan.Levels))
-	}
-	if in.Name != plan.Name || in.Type != plan.Type || in.Levels != len(plan.Levels) {
+func (in *Input) fit(c *record.Column) error {
+	if in.Name != c.Name || in.Type != c.Type || in.Levels != len(c.Levels) {
 		return fmt.Errorf("described as %q, %v, %d levels", in.Name, in.Type, in.Levels)
 	}
 	if !(in.Importance >= 0) {
@@ -128,17 +130,20 @@ func validDigest(s string) bool {
 }
 
 func (h *History) validate() error {
-	trees := -1
+	trees := -1 // round 0 is the state before the first tree
 	for _, r := range h.Rounds {
 		if r.Trees <= trees {
 			return errors.New("the rounds are not in order")
 		}
-		if math.IsInf(r.Train, 0) || math.IsInf(r.Validation, 0) {
+		if math.IsInf(r.Loss, 0) || math.IsInf(r.RMSE, 0) || math.IsInf(r.MAE, 0) {
 			return fmt.Errorf("an infinite error after %d trees", r.Trees)
 		}
 		trees = r.Trees
 	}
-	return checkTexts(h.Metric)
+	if h.Best < 0 {
+		return fmt.Errorf("%d trees are the best", h.Best)
+	}
+	return nil
 }
 
 // checkTexts wants UTF-8: JSON has no other texts.
