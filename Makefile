@@ -1,0 +1,44 @@
+# The habits of this repository. `make help` lists them.
+SHELL := /bin/bash
+GO    ?= go
+BIN   := bin
+
+.PHONY: help build test race fuzz lint bench demo clean
+
+help: ## list these targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build bin/millrace, one static binary
+	CGO_ENABLED=0 $(GO) build -trimpath -o $(BIN)/millrace ./cmd/millrace
+
+test: ## run every test; those that need Java and Maven, or real data, say so when they skip
+	$(GO) test ./...
+	GOEXPERIMENT=jsonv2 $(GO) test ./codec
+
+race: ## run the unit tests under the race detector
+	$(GO) test -race -short ./...
+
+FUZZTIME ?= 20s
+fuzz: ## run every fuzz target for FUZZTIME each (default 20s)
+	@set -e; for pkg in $$($(GO) list ./...); do \
+	  dir=$$($(GO) list -f '{{.Dir}}' $$pkg); \
+	  for f in $$(grep -hoE '^func Fuzz[A-Za-z0-9_]+' $$dir/*_test.go 2>/dev/null | cut -c6-); do \
+	    echo "$$pkg $$f"; GOEXPERIMENT=jsonv2 $(GO) test $$pkg -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME); \
+	  done; \
+	done
+
+$(BIN)/golangci-lint: tools/go.mod tools/go.sum
+	$(GO) -C tools build -o ../$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+lint: $(BIN)/golangci-lint ## run the linters, pinned in tools/go.mod
+	$(BIN)/golangci-lint run ./...
+	$(BIN)/golangci-lint fmt --diff ./...
+
+bench: ## measure the data path and the engine beside a bare copy
+	./bench/run
+
+demo: ## run the whole journey on made-up houses
+	$(GO) run ./cmd/millrace demo
+
+clean: ## remove what make built
+	rm -rf $(BIN)
