@@ -19,7 +19,7 @@ const goldenRows = 32
 
 // seal measures the forest on the three parts and makes the bundle.
 func (t *trainer) seal(digest string, sets [parts]*set, forest *gbm.Forest, history *gbm.History) (*model.Bundle, error) {
-	inputs, err := model.Inputs(t.plan, forest.Importance())
+	inputs, err := model.NewInputs(t.plan, forest)
 	if err != nil {
 		return nil, err
 	}
@@ -33,10 +33,7 @@ func (t *trainer) seal(digest string, sets [parts]*set, forest *gbm.Forest, hist
 		Metrics: model.Metrics{
 			Train: measure(forest, sets[Train]), Validation: measure(forest, sets[Validation]), Test: measure(forest, sets[Test]),
 		},
-		History: model.History{Metric: t.Params.StoppingMetric},
-	}
-	for _, r := range history.Rounds {
-		b.History.Rounds = append(b.History.Rounds, t.round(r))
+		History: model.NewHistory(history),
 	}
 	if b.Golden, err = pipeline.Golden(b, append(t.golden, oddRecords(t.Schema)...)); err != nil {
 		return nil, err
@@ -47,18 +44,6 @@ func (t *trainer) seal(digest string, sets [parts]*set, forest *gbm.Forest, hist
 		}
 	}
 	return b, nil
-}
-
-// round returns what the metric that training watches was after a tree. Its value on the training rows is known only
-// where the trees are fitted on the scale of the metric.
-func (t *trainer) round(r gbm.Round) model.Round {
-	m := model.Round{Trees: r.Trees, Train: math.NaN(), Validation: r.RMSE}
-	if t.Params.StoppingMetric == gbm.MetricMAE {
-		m.Validation = r.MAE
-	} else if t.Params.LabelTransform == gbm.TransformNone {
-		m.Train = r.Loss
-	}
-	return m
 }
 
 func (t *trainer) lineage(digest string) (model.Lineage, error) {

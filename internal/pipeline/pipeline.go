@@ -10,6 +10,7 @@ package pipeline
 import (
 	"fmt"
 	"math"
+	"sync/atomic"
 
 	"millrace.dev/codec"
 	"millrace.dev/feature"
@@ -92,7 +93,10 @@ type Worker struct {
 	scores    []float64
 	out       []byte
 	ends      []int
+	counts    []inputCounts
 }
+
+type inputCounts struct{ missing, unseen atomic.Uint64 }
 
 // NewWorker returns a worker of p.
 func (p *Path) NewWorker() (*Worker, error) {
@@ -101,7 +105,7 @@ func (p *Path) NewWorker() (*Worker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("pipeline: %w", err)
 	}
-	w := &Worker{path: p, decoder: d, evaluator: p.bundle.Plan.NewEvaluator()}
+	w := &Worker{path: p, decoder: d, evaluator: p.bundle.Plan.NewEvaluator(), counts: make([]inputCounts, len(p.bundle.Plan.Inputs()))}
 	if p.options.Format == CSV {
 		w.encoder, err = codec.NewCSVEncoder(',')
 	} else {
@@ -125,6 +129,10 @@ func (w *Worker) Process(b *record.Batch) {
 	w.frame = w.evaluator.Eval(b)
 	w.score(b)
 	w.encode(b)
+	for i, c := range w.evaluator.Counts() {
+		w.counts[i].missing.Store(c.Missing)
+		w.counts[i].unseen.Store(c.Unseen)
+	}
 }
 
 func (w *Worker) score(b *record.Batch) {
@@ -176,5 +184,12 @@ func (w *Worker) Prediction(i int) float64 { return w.scores[i] }
 func (w *Worker) Frame() *record.Frame { return w.frame }
 
 // Counts returns, for each model input, how many values were missing and how many were levels that training has not
-// seen, over all that w has processed; rejected records do not count.
-func (w *Worker) Counts() []feature.Counts { return w.evaluator.Counts() }
+// seen, over all that w has processed; rejected records do not count, those of a transaction that was undone do. It
+// is safe for concurrent use.
+func (w *Worker) Counts() []feature.Counts {
+	counts := make([]feature.Counts, len(w.counts))
+	for i := range counts {
+		counts[i] = feature.Counts{Missing: w.counts[i].missing.Load(), Unseen: w.counts[i].unseen.Load()}
+	}
+	return counts
+}
