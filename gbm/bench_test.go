@@ -48,9 +48,9 @@ func made(rows, numeric, enums, levels int, missing float64, seed uint64) Datase
 	return d
 }
 
-func mustTrain(t testing.TB, p Params, train Dataset, o Options) *Forest {
+func mustTrain(t testing.TB, p Params, train Dataset) *Forest {
 	t.Helper()
-	f, _, err := Train(t.Context(), p, train, nil, o)
+	f, _, err := Train(t.Context(), p, train, nil, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +66,7 @@ func BenchmarkScore(b *testing.B) {
 	}{{"numeric", 17, 0, 1000}, {"enums", 12, 5, 1000}, {"enums/row", 12, 5, 1}} {
 		p := DefaultParams()
 		p.NTrees = 120
-		f := mustTrain(b, p, made(5000, c.numeric, c.enums, 80, 0, 1), Options{})
+		f := mustTrain(b, p, made(5000, c.numeric, c.enums, 80, 0, 1))
 		d := made(c.rows, c.numeric, c.enums, 80, 0, 2)
 		out := make([]float64, c.rows)
 		b.Run(c.name, func(b *testing.B) {
@@ -91,7 +91,7 @@ func BenchmarkTrain(b *testing.B) {
 		d := made(100_000, c.numeric, c.enums, c.levels, 0.01, 1)
 		b.Run(c.name, func(b *testing.B) {
 			for b.Loop() {
-				mustTrain(b, p, d, Options{})
+				mustTrain(b, p, d)
 			}
 		})
 	}

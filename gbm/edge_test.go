@@ -76,7 +76,7 @@ func TestNothingToLearnSampled(t *testing.T) {
 	p := DefaultParams()
 	p.SampleRate, p.LearnRate = 0.001, 1 // most trees see no row at all
 	d := dataset(repeat(50, func(i int) float64 { return float64(i % 2) }), column("a", make([]float64, 50)...))
-	f := mustTrain(t, p, d, Options{})
+	f := mustTrain(t, p, d)
 	if f.Trees() != p.NTrees {
 		t.Errorf("%d trees", f.Trees())
 	}
@@ -100,7 +100,7 @@ func TestMissingAgainstRest(t *testing.T) {
 	}
 	p := DefaultParams()
 	p.NTrees, p.LearnRate = 1, 1
-	f := mustTrain(t, p, dataset(y, column("a", x...)), Options{})
+	f := mustTrain(t, p, dataset(y, column("a", x...)))
 	n := f.trees[0][0]
 	if !math.IsInf(n.value, 1) || n.missingLeft {
 		t.Errorf("%+v", n)
@@ -128,7 +128,7 @@ func TestUnseenLevels(t *testing.T) {
 		return record.Column{Name: "a", Type: record.Enum, Levels: levels, Codes: codes}
 	}
 	// The label is 0, 10, 20: both cuts are equally good; low alone comes first, the majority is on the right.
-	f := mustTrain(t, p, dataset(y, enum(codes...)), Options{})
+	f := mustTrain(t, p, dataset(y, enum(codes...)))
 	got := scores(f, dataset(make([]float64, 7), enum(0, 1, 2, 3, -1, 99, math.MinInt32)))
 	if diff := cmp.Diff([]float64{0, 15, 15, 15, 15, 15, 15}, got); diff != "" {
 		t.Error(diff)
@@ -137,7 +137,7 @@ func TestUnseenLevels(t *testing.T) {
 	for i := range 30 {
 		codes, y = append(codes, -1), append(y, float64(i%2))
 	}
-	f = mustTrain(t, p, dataset(y, enum(codes...)), Options{})
+	f = mustTrain(t, p, dataset(y, enum(codes...)))
 	got = scores(f, dataset(make([]float64, 4), enum(3, -1, 99, 0)))
 	for _, v := range got {
 		if v != got[3] || v > 1 {
@@ -165,14 +165,14 @@ func TestRareLevels(t *testing.T) {
 	c.Codes = codes
 	p := DefaultParams()
 	p.NTrees, p.LearnRate, p.MinRows = 1, 1, 1
-	got := scores(mustTrain(t, p, dataset(y, c), Options{}), dataset(y, c))
+	got := scores(mustTrain(t, p, dataset(y, c)), dataset(y, c))
 	for i, k := range codes {
 		if k >= 2 && got[i] != got[len(got)-1] {
 			t.Fatalf("level %d: %v, other rare levels %v", k, got[i], got[len(got)-1])
 		}
 	}
 	p.CatMinRows, p.CatL2 = 0, 0
-	got = scores(mustTrain(t, p, dataset(y, c), Options{}), dataset(y, c))
+	got = scores(mustTrain(t, p, dataset(y, c)), dataset(y, c))
 	if got[60] == got[len(got)-1] {
 		t.Error("rare levels stay together without cat_min_rows")
 	}
@@ -251,9 +251,9 @@ func TestDuplicateRows(t *testing.T) {
 	rows := rowNumbers(400)
 	p := DefaultParams()
 	p.CatMinRows, p.CatSmooth, p.CatL2 = 0, 0, 0
-	one := scores(mustTrain(t, p, d, Options{}), d)
+	one := scores(mustTrain(t, p, d), d)
 	p.MinRows *= 2
-	two := scores(mustTrain(t, p, rowsOf(d, append(rows, rows...)), Options{}), d)
+	two := scores(mustTrain(t, p, rowsOf(d, append(rows, rows...))), d)
 	for i := range one {
 		if math.Abs(one[i]-two[i]) > 1e-6 {
 			t.Fatalf("row %d: %v and %v", i, one[i], two[i])
@@ -266,7 +266,7 @@ func TestImportance(t *testing.T) {
 	noise := made(500, 3, 0, 0, 0, 1).Frame.Columns
 	d := dataset(repeat(500, func(i int) float64 { return float64(i / 250) }),
 		column("b", repeat(500, func(i int) float64 { return float64(i) })...), noise[1])
-	f := mustTrain(t, DefaultParams(), d, Options{})
+	f := mustTrain(t, DefaultParams(), d)
 	got := f.Importance()
 	if len(got) != 2 || got[0] < 0.99 || math.Abs(got[0]+got[1]-1) > 1e-12 {
 		t.Errorf("%v", got)

@@ -59,7 +59,9 @@ func small() *Forest {
 		trees: [][]node{{
 			{input: 0, right: 4, value: 0.5},
 			{input: 1, right: 3, missingLeft: true, set: bitSet{2}},
-			{input: leaf, value: 1}, {input: leaf, value: 2}, {input: leaf, value: 3},
+			{input: leaf, value: 1},
+			{input: leaf, value: 2},
+			{input: leaf, value: 3},
 		}},
 	}
 	if err := f.finish(); err != nil {

@@ -188,7 +188,7 @@ func TestScoreCuts(t *testing.T) {
 
 func TestScoreDoesNotAllocate(t *testing.T) {
 	p := DefaultParams()
-	f := mustTrain(t, p, made(500, 4, 2, 70, 0.1, 1), Options{})
+	f := mustTrain(t, p, made(500, 4, 2, 70, 0.1, 1))
 	for _, rows := range []int{1, 1000} {
 		d := made(rows, 4, 2, 70, 0.1, 2)
 		out := make([]float64, rows)
@@ -200,7 +200,7 @@ func TestScoreDoesNotAllocate(t *testing.T) {
 
 func TestScorePanics(t *testing.T) {
 	t.Parallel()
-	f := mustTrain(t, DefaultParams(), made(100, 1, 1, 3, 0, 1), Options{})
+	f := mustTrain(t, DefaultParams(), made(100, 1, 1, 3, 0, 1))
 	for name, change := range map[string]func(*record.Frame){
 		"columns": func(fr *record.Frame) { fr.Columns = fr.Columns[:1] },
 		"type":    func(fr *record.Frame) { fr.Columns[0].Type = record.Enum },
@@ -222,7 +222,7 @@ func TestScorePanics(t *testing.T) {
 
 func TestMatch(t *testing.T) {
 	t.Parallel()
-	f := mustTrain(t, DefaultParams(), made(100, 1, 1, 3, 0, 1), Options{})
+	f := mustTrain(t, DefaultParams(), made(100, 1, 1, 3, 0, 1))
 	if err := f.Match(f.Inputs()); err != nil {
 		t.Error(err)
 	}

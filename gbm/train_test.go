@@ -233,7 +233,7 @@ func TestEarlyStopping(t *testing.T) {
 		}
 		// Trees that were cut off leave nothing behind: fewer trees from the start give the same forest.
 		p.NTrees, p.StoppingRounds = h.Best, 0
-		if g := mustTrain(t, p, train, Options{}); !bytes.Equal(encode(t, f), encode(t, g)) {
+		if g := mustTrain(t, p, train); !bytes.Equal(encode(t, f), encode(t, g)) {
 			t.Errorf("%s: the forest is not the one of %d trees", metric, h.Best)
 		}
 	}
