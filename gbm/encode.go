@@ -219,7 +219,9 @@ func (r *reader) input() (c record.Column, gain float64, err error) {
 	if err != nil {
 		return c, gain, err
 	}
-	c.Levels = make([]string, n)
+	if n > 0 {
+		c.Levels = make([]string, n)
+	}
 	for i := range c.Levels {
 		if c.Levels[i], err = r.text(); err != nil {
 			return c, gain, err
