@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
+	"slices"
 	"unicode"
 	"unicode/utf8"
 
@@ -146,10 +147,13 @@ type names struct {
 	buf    []byte
 }
 
-func newNames(s *record.Schema) names {
+func newNames(s *record.Schema, undeclared []string) names {
 	n := names{folded: make(map[string]string, s.Len())}
 	for i := range s.Len() {
 		name := s.Field(i).Name
+		if slices.Contains(undeclared, name) {
+			continue
+		}
 		n.buf = foldCase(n.buf[:0], []byte(name))
 		if _, taken := n.folded[string(n.buf)]; !taken {
 			n.folded[string(n.buf)] = name

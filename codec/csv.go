@@ -70,7 +70,7 @@ func NewCSV(s *record.Schema, header []string, o CSVOptions) (*CSV, error) {
 
 func (d *CSV) setHeader(header []string, reserved string, undeclared []string) error {
 	var errs []error
-	names := newNames(d.schema)
+	names := newNames(d.schema, undeclared)
 	seen := make(map[string]bool, len(header))
 	declared := 0
 	for _, name := range header {

@@ -47,7 +47,7 @@ func NewJSON(s *record.Schema, o JSONOptions) (*JSON, error) {
 	if err := errors.Join(err, errMax, checkReserved(o.Reserved)); err != nil {
 		return nil, err
 	}
-	d := &JSON{schema: s, columns: columns, keys: newKeyTable(columns, o.Reserved, o.Undeclared), names: newNames(s), set: newKeySet(), max: largest}
+	d := &JSON{schema: s, columns: columns, keys: newKeyTable(columns, o.Reserved, o.Undeclared), names: newNames(s, o.Undeclared), set: newKeySet(), max: largest}
 	for i := range columns {
 		if columns[i].required && columns[i].name != o.Reserved && !slices.Contains(o.Undeclared, columns[i].name) {
 			d.required = append(d.required, d.keys.index[columns[i].name])
