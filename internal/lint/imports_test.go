@@ -24,6 +24,7 @@ func layers() [][]string {
 		{"internal/engine", "internal/batch"},
 		{"internal/config", "internal/registry", "internal/house", "internal/devbroker"},
 		{"internal/app"},
+		{"internal/demo"},
 		{"internal/cli"},
 		{"cmd/millrace"},
 		{"e2e/...", "bench/..."},
