@@ -1,6 +1,7 @@
 package codec
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -58,6 +59,20 @@ func houseRecords() [][]byte {
 	return records
 }
 
+// houseRows are the same records as rows of CSV.
+func houseRows(records [][]byte) (header string, rows [][]byte) {
+	for _, r := range records {
+		var names, cells []string
+		for member := range strings.SplitSeq(strings.Trim(string(r), "{}"), ",\"") {
+			name, value, _ := strings.Cut(member, ":")
+			names, cells = append(names, strings.Trim(name, `"`)), append(cells, strings.Trim(value, `"`))
+		}
+		header = strings.Join(names, ",")
+		rows = append(rows, []byte(strings.Join(cells, ",")))
+	}
+	return header, rows
+}
+
 // knownBatch returns an empty batch that knows the levels of the records, as it does when a model is served.
 func knownBatch(s *record.Schema, d Decoder, values [][]byte) *record.Batch {
 	b := record.NewBatch(s, nil)
@@ -83,20 +98,27 @@ func fill(b *record.Batch, values [][]byte) {
 
 func BenchmarkJSONDecode(b *testing.B) {
 	s := houseSchema(b)
-	d, err := NewJSON(s, JSONOptions{Reserved: "prediction"})
-	if err != nil {
-		b.Fatal(err)
-	}
-	records := houseRecords()
-	batch := knownBatch(s, d, records)
-	for name, decode := range map[string]bool{"append": false, "append+decode": true} {
+	benchmarkDecode(b, newJSON(b, s, JSONOptions{Reserved: "prediction"}), s, houseRecords())
+}
+
+func BenchmarkCSVDecode(b *testing.B) {
+	s := houseSchema(b)
+	header, rows := houseRows(houseRecords())
+	benchmarkDecode(b, newCSV(b, s, header, CSVOptions{}), s, rows)
+}
+
+// benchmarkDecode measures a record; what appending it to the batch costs is measured beside it, to be taken off.
+func benchmarkDecode(b *testing.B, d Decoder, s *record.Schema, values [][]byte) {
+	b.Helper()
+	batch := knownBatch(s, d, values)
+	for _, name := range []string{"append", "append+decode"} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
-			b.SetBytes(int64(len(records[0])))
+			b.SetBytes(int64(len(values[0])))
 			for n := 0; n < b.N; n += benchRows {
 				from := n % benchRecords
-				fill(batch, records[from:from+benchRows])
-				if decode {
+				fill(batch, values[from:from+benchRows])
+				if name != "append" {
 					d.Decode(batch)
 				}
 			}
@@ -104,5 +126,36 @@ func BenchmarkJSONDecode(b *testing.B) {
 				b.Fatal(batch.Problem(0))
 			}
 		})
+	}
+}
+
+func BenchmarkJSONEncode(b *testing.B) {
+	e, err := NewJSONEncoder("prediction")
+	if err != nil {
+		b.Fatal(err)
+	}
+	records := houseRecords()
+	var buf []byte
+	b.ReportAllocs()
+	for n := range b.N {
+		buf = e.Encode(buf[:0], records[n%benchRecords], 313000.25+float64(n))
+	}
+}
+
+func BenchmarkCSVReader(b *testing.B) {
+	header, rows := houseRows(houseRecords())
+	file := append([]byte(header+"\n"), bytes.Join(rows, []byte{'\n'})...)
+	b.SetBytes(int64(len(file) / len(rows)))
+	b.ReportAllocs()
+	for n := 0; n < b.N; n += len(rows) {
+		r, err := NewCSVReader(bytes.NewReader(file), CSVReaderOptions{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		for range rows {
+			if _, err := r.Next(); err != nil {
+				b.Fatal(err)
+			}
+		}
 	}
 }

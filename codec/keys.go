@@ -18,6 +18,7 @@ type keyTable struct {
 	index   map[string]*key // by name, without escapes
 	learned int             // how many of index are undeclared
 	misses  int             // keys that found no room since the last forget
+	wait    int             // how many misses it takes to forget
 }
 
 type key struct {
@@ -38,11 +39,11 @@ type key struct {
 const (
 	maxLearnedKeys   = 512
 	maxLearnedLength = 128
-	missesToForget   = 1 << 16
+	firstWait        = 1 << 16
 )
 
 func newKeyTable(columns []column, reserved string, undeclared []string) *keyTable {
-	t := &keyTable{index: make(map[string]*key)}
+	t := &keyTable{index: make(map[string]*key), wait: firstWait}
 	t.other.tailAt = largestMaxBytes
 	t.start.next, t.other.next = &t.other, &t.other
 	for i := range columns {
@@ -102,9 +103,10 @@ func (t *keyTable) learn(name []byte) *key {
 	return t.add(string(name))
 }
 
-// forget drops the learned keys when many others have been wanting their place. It is called between records.
+// forget drops the learned keys when many others have been wanting their place: the feed may have changed. It
+// waits twice as long each time, since it may also have more keys than there is room for. It is called between records.
 func (t *keyTable) forget() {
-	if t.misses < missesToForget {
+	if t.misses < t.wait {
 		return
 	}
 	t.start.next = &t.other
@@ -115,6 +117,7 @@ func (t *keyTable) forget() {
 		}
 	}
 	t.learned, t.misses = 0, 0
+	t.wait *= 2
 }
 
 // keySet holds the keys of the objects of one record, to find the ones that come twice. It is a hash table

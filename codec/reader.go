@@ -63,7 +63,7 @@ func (s *source) take(n int) []byte {
 }
 
 // line finds the line end at or after from and returns the length up to and with it. Where the input ends
-// without one, that is the rest; so an answer of from itself is the end of the input. It is -1 when there is no line end within limit bytes, with some more for the line end itself.
+// without one, that is the rest; so an answer of from itself is the end of the input, and 0 its failure. It is -1 when there is no line end within limit bytes, with some more for the line end itself.
 func (s *source) line(from, limit int) int {
 	seen := from
 	for {
@@ -75,7 +75,10 @@ func (s *source) line(from, limit int) int {
 			return -1
 		}
 		if !s.more() {
-			return seen
+			if !errors.Is(s.err, io.EOF) { // nobody knows whether the last line is whole
+				s.end = s.start
+			}
+			return len(s.rest())
 		}
 	}
 }
@@ -283,6 +286,8 @@ func (c *CSVReader) row() (length int, fits bool) {
 		switch n = c.source.line(start, c.max); n {
 		case -1:
 			return opened, false
+		case 0:
+			return 0, true
 		case start: // the input ends inside quotes
 			return opened, true
 		}
