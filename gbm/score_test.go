@@ -3,7 +3,9 @@ package gbm
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strconv"
+	"sync"
 	"testing"
 
 	"millrace.dev/record"
@@ -237,4 +239,27 @@ func TestMatch(t *testing.T) {
 			t.Errorf("%s: no error", name)
 		}
 	}
+}
+
+// TestScoreConcurrently scores with one forest in several goroutines: the race detector watches.
+func TestScoreConcurrently(t *testing.T) {
+	t.Parallel()
+	rng := rand.New(rand.NewPCG(2, 2))
+	f := wild(rng)
+	fr := wildFrame(f, rng, 300)
+	want := make([]float64, fr.Rows)
+	f.Score(fr, want)
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			out := make([]float64, fr.Rows)
+			for range 20 {
+				f.Score(fr, out)
+				if !slices.Equal(out, want) {
+					t.Error("another prediction")
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
