@@ -84,15 +84,18 @@ func TestEveryFlippedByteOfTheLogIsFound(t *testing.T) {
 		for i := range good {
 			bad := bytes.Clone(good)
 			bad[i] ^= 1 << (i % 8)
+			if _, err := decodeEvent(bad); !errors.Is(err, ErrCorrupt) {
+				t.Fatalf("event %d, byte %d: %v", seq, i, err)
+			}
+			if _, err := decodeEvent(good[:i]); !errors.Is(err, ErrCorrupt) {
+				t.Fatalf("event %d cut off after %d bytes: %v", seq, i, err)
+			}
+			if i%40 != seq {
+				continue
+			}
 			overwrite(t, path, bad)
 			if _, err := Open(dir, Options{}); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), path) {
 				t.Fatalf("event %d, byte %d: %v", seq, i, err)
-			}
-		}
-		for n := range good {
-			overwrite(t, path, good[:n])
-			if _, err := Open(dir, Options{}); !errors.Is(err, ErrCorrupt) {
-				t.Fatalf("event %d cut off after %d bytes: %v", seq, n, err)
 			}
 		}
 		overwrite(t, path, good)
@@ -238,8 +241,11 @@ func TestTamperedBlobs(t *testing.T) {
 		if report, err := r.Verify(t.Context()); !errors.Is(err, ErrCorrupt) || report.Events != 5 || report.Blobs != 1 {
 			t.Errorf("%s: verify: %+v, %v", what, report, err)
 		}
+		if _, err := r.Approve(t.Context(), v.Ref(), "", "eva", "looks good"); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%s: approve: %v", what, err)
+		}
 	}
-	for i := range good {
+	for i := 0; i < len(good); i += 97 {
 		bad := bytes.Clone(good)
 		bad[i] ^= 1 << (i % 8)
 		overwrite(t, path, bad)
