@@ -124,3 +124,9 @@ func cleanText(what, s string, limit int) (string, error) {
 	}
 	return s, nil
 }
+
+// isClean tells whether s is what [cleanText] returns.
+func isClean(s string, limit int) bool {
+	c, err := cleanText("", s, limit)
+	return err == nil && c == s
+}

@@ -154,6 +154,8 @@ func TestTamperedLogs(t *testing.T) {
 		"no such model":   {forge(6, func(e *Event) { e.Model = "rents" }), ErrCorrupt, "rents@1, which is not registered"},
 		"other digest":    {forge(6, func(e *Event) { e.Version = 2 }), ErrCorrupt, "does not fit house-prices@2"},
 		"no reason":       {forge(5, func(e *Event) { e.Reason = "" }), ErrCorrupt, "does not fit house-prices@1"},
+		"escape codes":    {forge(5, func(e *Event) { e.Reason = "\x1b[2J" }), ErrCorrupt, "does not fit house-prices@1"},
+		"padded actor":    {forge(6, func(e *Event) { e.Actor += " " }), ErrCorrupt, "no actor"},
 		"no action":       {forge(5, func(e *Event) { e.Action = "promote" }), ErrCorrupt, `its action is "promote"`},
 		"version jumps":   {forge(6, func(e *Event) { e.Action, e.Version, e.Bytes = Registered, 9, 1 }), ErrCorrupt, "registers house-prices@9"},
 		"no bytes":        {forge(6, func(e *Event) { e.Action, e.Version, e.Bytes = Registered, 3, 0 }), ErrCorrupt, "of 0 bytes"},
