@@ -151,7 +151,7 @@ func decode(data []byte, o decodeOptions) (*Bundle, error) {
 		p := known[s.name]
 		switch {
 		case p == nil && s.critical:
-			return nil, fmt.Errorf("%w: its section %s is not known here: use millrace %s or later", ErrNewer, s.name, b.Manifest.Millrace)
+			return nil, fmt.Errorf("%w: its section %s is not known here: use millrace %.40q or later", ErrNewer, s.name, b.Manifest.Millrace)
 		case p == nil:
 			b.extra = append(b.extra, section{name: s.name, data: bytes.Clone(s.data)})
 			continue

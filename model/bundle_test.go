@@ -368,7 +368,7 @@ func TestDecodeRefusesWhatIsWellSealed(t *testing.T) {
 	}{
 		"as it is":           {func(s []section) []section { return s }, nil, ""},
 		"optional unknown":   {func(s []section) []section { return append(s, section{name: "zebra", data: []byte("x")}) }, nil, ""},
-		"critical unknown":   {func(s []section) []section { return append(s, section{name: "zebra", critical: true}) }, ErrNewer, "section zebra is not known here: use millrace 0.1.0 or later"},
+		"critical unknown":   {func(s []section) []section { return append(s, section{name: "zebra", critical: true}) }, ErrNewer, `section zebra is not known here: use millrace "0.1.0" or later`},
 		"section missing":    {func(s []section) []section { return append(s[:2], s[3:]...) }, ErrCorrupt, "section golden is missing"},
 		"section optional":   {func(s []section) []section { s[2].critical = false; return s }, ErrCorrupt, "not critical"},
 		"section too large":  {func(s []section) []section { s[0].data = make([]byte, 64<<10+1); return s }, ErrCorrupt, "65536"},

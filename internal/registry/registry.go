@@ -171,8 +171,8 @@ func (r *Registry) get(ref reference) (v Version, err error) {
 	return r.state.resolve(ref)
 }
 
-// Approve approves a version, on behalf of by and for a reason, and makes it the champion. ref is as in
-// [Registry.Resolve]. Doing the same again changes nothing. An error matches [ErrNotFound], [ErrRejected],
+// Approve approves a version, on behalf of by and for a reason, and makes it the champion; its bundle must be
+// intact. ref is as in [Registry.Resolve]. Doing the same again changes nothing. An error matches [ErrNotFound], [ErrRejected],
 // [ErrInvalid], [ErrCorrupt] or [ErrNewer], or is one of the file system.
 func (r *Registry) Approve(ctx context.Context, ref, defaultModel, by, reason string) (Version, error) {
 	return r.decide(ctx, Approved, ref, defaultModel, by, reason)
@@ -207,6 +207,11 @@ func (r *Registry) decide(ctx context.Context, action Action, ref, defaultModel,
 		if v.State == StateRejected {
 			return nil, fmt.Errorf("%s: %w, by %s (%s), which is final: register the bundle again to have it reviewed again",
 				v.Ref(), ErrRejected, v.DecidedBy, v.Reason)
+		}
+		if action == Approved { // nobody can have looked at what is not there
+			if _, err := r.folder.readBlob(v.Digest, v.Bytes); err != nil {
+				return nil, fmt.Errorf("%s: %w", v.Ref(), err)
+			}
 		}
 		return &Event{Actor: actor, Action: action, Model: v.Model, Version: v.Number, Digest: v.Digest, Reason: reason}, nil
 	})

@@ -95,7 +95,7 @@ func (s *state) apply(e *Event) error {
 	if e.Prev != s.sum() {
 		return fmt.Errorf("%w: it does not follow the event before it: one of the two has been replaced", ErrCorrupt)
 	}
-	if e.Actor == "" || model.CheckName(e.Model) != nil || !validDigest(e.Digest) {
+	if !isClean(e.Actor, maxActor) || model.CheckName(e.Model) != nil || !validDigest(e.Digest) {
 		return fmt.Errorf("%w: it has no actor, no model or no digest", ErrCorrupt)
 	}
 	m := s.models[e.Model]
@@ -124,7 +124,7 @@ func (m *entry) decide(e *Event) error {
 		return fmt.Errorf("%w: it is about %s@%d, which is not registered", ErrCorrupt, e.Model, e.Version)
 	}
 	v := &m.versions[e.Version-1]
-	if v.Digest != e.Digest || v.State == StateRejected || e.Reason == "" {
+	if v.Digest != e.Digest || v.State == StateRejected || !isClean(e.Reason, maxReason) {
 		return fmt.Errorf("%w: it does not fit %s@%d", ErrCorrupt, e.Model, e.Version)
 	}
 	switch e.Action {

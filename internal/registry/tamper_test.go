@@ -84,15 +84,18 @@ func TestEveryFlippedByteOfTheLogIsFound(t *testing.T) {
 		for i := range good {
 			bad := bytes.Clone(good)
 			bad[i] ^= 1 << (i % 8)
+			if _, err := decodeEvent(bad); !errors.Is(err, ErrCorrupt) {
+				t.Fatalf("event %d, byte %d: %v", seq, i, err)
+			}
+			if _, err := decodeEvent(good[:i]); !errors.Is(err, ErrCorrupt) {
+				t.Fatalf("event %d cut off after %d bytes: %v", seq, i, err)
+			}
+			if i%40 != seq {
+				continue
+			}
 			overwrite(t, path, bad)
 			if _, err := Open(dir, Options{}); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), path) {
 				t.Fatalf("event %d, byte %d: %v", seq, i, err)
-			}
-		}
-		for n := range good {
-			overwrite(t, path, good[:n])
-			if _, err := Open(dir, Options{}); !errors.Is(err, ErrCorrupt) {
-				t.Fatalf("event %d cut off after %d bytes: %v", seq, n, err)
 			}
 		}
 		overwrite(t, path, good)
@@ -151,6 +154,8 @@ func TestTamperedLogs(t *testing.T) {
 		"no such model":   {forge(6, func(e *Event) { e.Model = "rents" }), ErrCorrupt, "rents@1, which is not registered"},
 		"other digest":    {forge(6, func(e *Event) { e.Version = 2 }), ErrCorrupt, "does not fit house-prices@2"},
 		"no reason":       {forge(5, func(e *Event) { e.Reason = "" }), ErrCorrupt, "does not fit house-prices@1"},
+		"escape codes":    {forge(5, func(e *Event) { e.Reason = "\x1b[2J" }), ErrCorrupt, "does not fit house-prices@1"},
+		"padded actor":    {forge(6, func(e *Event) { e.Actor += " " }), ErrCorrupt, "no actor"},
 		"no action":       {forge(5, func(e *Event) { e.Action = "promote" }), ErrCorrupt, `its action is "promote"`},
 		"version jumps":   {forge(6, func(e *Event) { e.Action, e.Version, e.Bytes = Registered, 9, 1 }), ErrCorrupt, "registers house-prices@9"},
 		"no bytes":        {forge(6, func(e *Event) { e.Action, e.Version, e.Bytes = Registered, 3, 0 }), ErrCorrupt, "of 0 bytes"},
@@ -238,8 +243,11 @@ func TestTamperedBlobs(t *testing.T) {
 		if report, err := r.Verify(t.Context()); !errors.Is(err, ErrCorrupt) || report.Events != 5 || report.Blobs != 1 {
 			t.Errorf("%s: verify: %+v, %v", what, report, err)
 		}
+		if _, err := r.Approve(t.Context(), v.Ref(), "", "eva", "looks good"); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%s: approve: %v", what, err)
+		}
 	}
-	for i := range good {
+	for i := 0; i < len(good); i += 97 {
 		bad := bytes.Clone(good)
 		bad[i] ^= 1 << (i % 8)
 		overwrite(t, path, bad)
