@@ -153,6 +153,9 @@ func (d *decoder) names(path string, list, known []string, missing string) map[s
 		all[name] = true
 	}
 	for i, name := range list {
+		if d.ps.full {
+			break
+		}
 		at := fmt.Sprintf("%s[%d]", path, i)
 		switch {
 		case !all[name]:
