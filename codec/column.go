@@ -22,7 +22,7 @@ type column struct {
 	numbers []float64
 	codes   []int32
 	dict    *record.Dict
-	levels  levelCache
+	levels  *levelCache
 	times   []int64
 	texts   *record.Texts
 }
@@ -34,6 +34,9 @@ func newColumns(s *record.Schema) ([]column, error) {
 		f := s.Field(i)
 		c := &columns[i]
 		c.name, c.kind, c.quoted, c.required = f.Name, f.Type, f.Quoted, f.Required
+		if f.Type == record.Enum {
+			c.levels = new(levelCache)
+		}
 		if f.Type == record.Time {
 			var err error
 			c.layouts, err = newLayouts(f)
@@ -65,7 +68,10 @@ func bind(columns []column, s *record.Schema, b *record.Batch) {
 
 // setLevel sets an enum to the level that text stands for.
 func (c *column) setLevel(row int, text []byte) {
-	c.codes[row] = c.levels.code(c.dict, canonicalLevel(text))
+	if n := len(text); n > 1 && text[n-1] == '0' { // nothing else can be changed
+		text = canonicalLevel(text)
+	}
+	c.codes[row] = c.levels.code(c.dict, text)
 }
 
 // setNumber sets a numeric field to the number that text is.
@@ -108,7 +114,7 @@ func outOfRange(n decimal) string {
 
 // levelCache remembers where the levels of an enum are in a dictionary. An entry is only a guess, which the dictionary confirms: so
 // the cache never has to be told of a reset or another dictionary.
-type levelCache [256]int32
+type levelCache [1024]int32
 
 func (c *levelCache) code(d *record.Dict, text []byte) int32 {
 	slot := &c[hashLevel(text)]
@@ -120,7 +126,7 @@ func (c *levelCache) code(d *record.Dict, text []byte) int32 {
 }
 
 // hashLevel mixes the length, the first and the last bytes of a level: enough to tell most levels apart.
-func hashLevel(text []byte) uint8 {
+func hashLevel(text []byte) uint64 {
 	var h uint64
 	switch n := len(text); {
 	case n >= 8:
@@ -131,7 +137,7 @@ func hashLevel(text []byte) uint8 {
 		h = uint64(text[0]) | uint64(text[n/2])<<8 | uint64(text[n-1])<<16
 	}
 	const golden = 0x9E3779B97F4A7C15
-	return uint8((h + uint64(len(text))) * golden >> 56)
+	return (h + uint64(len(text))) * golden >> 54
 }
 
 // names finds the declared field of a name that is spelled in another case.

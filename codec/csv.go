@@ -24,6 +24,8 @@ type CSVOptions struct {
 	MissingLevels []string
 }
 
+const fieldSkip int32 = -1 // a column that is not declared
+
 // CSV decodes records that are rows of one CSV file or topic. It does not allocate per row. The zero value is not usable.
 type CSV struct {
 	schema   *record.Schema
@@ -201,10 +203,5 @@ func (m *missingTexts) has(text []byte) bool {
 	if !m.first[text[0]] {
 		return false
 	}
-	for _, t := range m.texts {
-		if t == string(text) {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(m.texts, string(text))
 }

@@ -58,7 +58,7 @@ func (s *splitter) plainCell(data []byte, i int) int {
 	for len(data)-i >= 8 {
 		// As in plainText: what may be one of the four, and surely is not anything else below the lowest set bit.
 		w := binary.LittleEndian.Uint64(data[i:])
-		candidates := ((w ^ 0x02*eachByte) - 0x21*eachByte | (w ^ comma) - eachByte) & highBits
+		candidates := (((w ^ 0x02*eachByte) - 0x21*eachByte) | ((w ^ comma) - eachByte)) & highBits
 		if candidates == 0 {
 			i += 8
 			continue

@@ -20,8 +20,8 @@ type JSONOptions struct {
 type JSON struct {
 	schema   *record.Schema
 	columns  []column
-	required []int32 // keys of the required fields
-	keys     keyTable
+	required []*key // of the required fields
+	keys     *keyTable
 	names    names
 	set      keySet // keys that the table does not hold, and those of nested objects
 	max      int
@@ -90,8 +90,8 @@ func (d *JSON) record(data []byte, row int) bool {
 		return false
 	}
 	for _, k := range d.required {
-		if key := &d.keys.keys[k]; key.seen != d.number {
-			d.fault.set(ClassMissingField, d.columns[key.field].name, -1, "the required field is absent")
+		if k.seen != d.number {
+			d.fault.set(ClassMissingField, k.name, -1, "the required field is absent")
 			return false
 		}
 	}
@@ -129,44 +129,40 @@ func (d *JSON) fields(data []byte, i int) (end, present int) {
 	if i = skipSpace(data, i); i < len(data) && data[i] == '}' {
 		return i + 1, 0
 	}
-	previous := keyStart
-	for {
-		at, k := i, d.keys.keys[previous].next
-		key := &d.keys.keys[k]
-		if n := len(key.raw); len(data)-i >= n && string(data[i:i+n]) == key.raw {
-			i += n
+	for k := &d.keys.start; ; {
+		at, previous := i, k
+		k = k.next
+		if k.matches(data, i) {
+			i += k.size
 		} else {
 			if k, i = d.key(data, i); i < 0 {
 				return -1, 0
 			}
-			d.keys.keys[previous].next = k
-			key = &d.keys.keys[k]
+			previous.next = k
 		}
-		if key.seen == d.number && k != keyOther {
-			d.duplicate(at, key.field)
+		if k.seen == d.number && k != &d.keys.other {
+			d.duplicate(at, k)
 			return -1, 0
 		}
-		key.seen = d.number
-		previous = k
+		k.seen = d.number
 		if i < len(data) && data[i] <= ' ' {
 			i = skipSpace(data, i)
 		}
-		switch {
-		case key.field >= 0:
+		if k.column != nil {
 			present++
-			if i = d.value(data, i, &d.columns[key.field]); i < 0 {
-				d.fault.field = key.name
-			}
-		case key.field == fieldReserved:
-			d.fault.set(ClassFieldExists, key.name, at, "the record already has the field that the prediction goes to")
-			return -1, 0
-		default:
+			i = d.value(data, i, k.column)
+		} else {
 			i = d.skip(data, i, 1)
 		}
-		if i < 0 {
+		if i < 0 || k.reserved {
+			d.failed(at, k)
 			return -1, 0
 		}
-		more := false
+		if i+1 < len(data) && data[i] == ',' && data[i+1] > ' ' {
+			i++
+			continue
+		}
+		var more bool
 		if i, more = d.next(data, i, '}'); !more {
 			return i, present
 		}
@@ -197,23 +193,23 @@ func (d *JSON) next(data []byte, i int, closing byte) (int, bool) {
 }
 
 // key reads a key that was not predicted, and its colon. It returns the offset after the colon; -1 on a fault.
-func (d *JSON) key(data []byte, i int) (int32, int) {
+func (d *JSON) key(data []byte, i int) (*key, int) {
 	at := i
 	name, i := d.name(data, i)
 	if i < 0 {
-		return 0, -1
+		return nil, -1
 	}
 	if k, ok := d.keys.index[string(name)]; ok {
 		return k, i
 	}
 	if declared := d.names.otherCase(name); declared != "" {
 		d.fault.set(ClassWrongCase, declared, at, wrongCase(declared))
-		return 0, -1
+		return nil, -1
 	}
 	k := d.keys.learn(name)
-	if k == keyOther && !d.set.add(0, name) {
-		d.duplicate(at, fieldSkip)
-		return 0, -1
+	if k == &d.keys.other && !d.set.add(0, name) {
+		d.duplicate(at, k)
+		return nil, -1
 	}
 	return k, i
 }
@@ -255,58 +251,61 @@ func (d *JSON) text(data []byte, i int) (text []byte, end int) {
 	return d.scratch, end + 1
 }
 
-func (d *JSON) duplicate(at int, field int32) {
+// duplicate reports that the top level has a key twice.
+func (d *JSON) duplicate(at int, k *key) {
 	name := ""
-	if field >= 0 {
-		name = d.columns[field].name
+	if k.column != nil || k.reserved {
+		name = k.name
 	}
 	d.fault.set(ClassDuplicateKey, name, at, "the object has this key twice")
 }
 
+// failed completes the fault of a field, whose key is at the given offset.
+func (d *JSON) failed(at int, k *key) {
+	if k.column != nil {
+		d.fault.field = k.name
+	}
+	if k.reserved {
+		d.fault.set(ClassFieldExists, k.name, at, "the record already has the field that the prediction goes to")
+	}
+}
+
 // value reads the value of a declared field and returns the offset after it; -1 on a fault.
 func (d *JSON) value(data []byte, i int, c *column) int {
-	if i >= len(data) {
-		d.fault.set(ClassInvalidJSON, "", i, "the record ends before a value")
-		return -1
-	}
 	switch c.kind {
 	case record.Numeric:
 		if v, end := fastNumber(data, i); end > 0 {
 			c.numbers[d.row] = v
 			return end
 		}
-		if data[i] == '-' || data[i]-'0' <= 9 {
-			return d.slowNumber(data, i, c)
-		}
-		if data[i] == '"' && c.quoted {
-			text, end := d.text(data, i+1)
-			if end < 0 || !c.setNumber(d.row, text, i, &d.fault) {
-				return -1
-			}
-			return end
-		}
+		return d.slowNumber(data, i, c)
 	case record.Enum:
 		return d.level(data, i, c)
 	case record.Time:
 		return d.time(data, i, c)
 	case record.String:
-		if data[i] == '"' {
-			text, end := d.text(data, i+1)
-			if end < 0 {
-				return -1
-			}
-			c.texts.Set(d.row, text)
-			return end
-		}
+		return d.string(data, i, c)
 	}
-	return d.null(data, i, c)
+	panic("codec: a field without a type")
 }
 
-// slowNumber reads a number that fastNumber left alone.
+// isNumber tells whether the value that starts with b is a number.
+func isNumber(b byte) bool { return b == '-' || b-'0' <= 9 }
+
+// slowNumber reads the value of a numeric field that fastNumber left alone.
 func (d *JSON) slowNumber(data []byte, i int, c *column) int {
-	n, end, ok := scanDecimal(data, i)
-	if !ok {
-		d.fault.set(ClassInvalidJSON, "", end, "no number is spelled like this")
+	if i < len(data) && data[i] == '"' && c.quoted {
+		text, end := d.text(data, i+1)
+		if end < 0 || !c.setNumber(d.row, text, i, &d.fault) {
+			return -1
+		}
+		return end
+	}
+	if i >= len(data) || !isNumber(data[i]) {
+		return d.null(data, i, c)
+	}
+	n, end := d.decimal(data, i)
+	if end < 0 {
 		return -1
 	}
 	v, ok := n.float(data[i:end])
@@ -318,8 +317,21 @@ func (d *JSON) slowNumber(data []byte, i int, c *column) int {
 	return end
 }
 
+// decimal reads a number and returns the offset after it; -1 on a fault.
+func (d *JSON) decimal(data []byte, i int) (n decimal, end int) {
+	n, end, ok := scanDecimal(data, i)
+	if !ok {
+		d.fault.set(ClassInvalidJSON, "", end, "no number is spelled like this")
+		return n, -1
+	}
+	return n, end
+}
+
 // level reads the value of an enum.
 func (d *JSON) level(data []byte, i int, c *column) int {
+	if i >= len(data) {
+		return d.null(data, i, c)
+	}
 	switch b := data[i]; {
 	case b == '"':
 		text, end := d.text(data, i+1)
@@ -327,10 +339,9 @@ func (d *JSON) level(data []byte, i int, c *column) int {
 			c.setLevel(d.row, text)
 		}
 		return end
-	case b == '-' || b-'0' <= 9:
-		n, end, ok := scanDecimal(data, i)
-		if !ok {
-			d.fault.set(ClassInvalidJSON, "", end, "no number is spelled like this")
+	case isNumber(b):
+		n, end := d.decimal(data, i)
+		if end < 0 {
 			return -1
 		}
 		if !n.plain {
@@ -351,6 +362,9 @@ func (d *JSON) level(data []byte, i int, c *column) int {
 
 // time reads the value of a time field.
 func (d *JSON) time(data []byte, i int, c *column) int {
+	if i >= len(data) {
+		return d.null(data, i, c)
+	}
 	switch b := data[i]; {
 	case b == '"':
 		text, end := d.text(data, i+1)
@@ -358,19 +372,32 @@ func (d *JSON) time(data []byte, i int, c *column) int {
 			return -1
 		}
 		return end
-	case c.layouts.count && (b == '-' || b-'0' <= 9):
-		n, end, ok := scanDecimal(data, i)
-		if !ok {
-			d.fault.set(ClassInvalidJSON, "", end, "no number is spelled like this")
+	case c.layouts.count && isNumber(b):
+		n, end := d.decimal(data, i)
+		if end < 0 {
 			return -1
 		}
-		if c.times[d.row], ok = c.layouts.number(n); !ok {
+		micros, ok := c.layouts.number(n)
+		if !ok {
 			d.fault.set(ClassOutOfRange, c.name, i, "the time is not within the years 0 to 9999")
 			return -1
 		}
+		c.times[d.row] = micros
 		return end
 	}
 	return d.null(data, i, c)
+}
+
+// string reads the value of a string field.
+func (d *JSON) string(data []byte, i int, c *column) int {
+	if i >= len(data) || data[i] != '"' {
+		return d.null(data, i, c)
+	}
+	text, end := d.text(data, i+1)
+	if end >= 0 {
+		c.texts.Set(d.row, text)
+	}
+	return end
 }
 
 // null reads a null. Any other value has a type that the field does not allow, or is none.

@@ -9,7 +9,14 @@ func (d *JSON) skip(data []byte, i, depth int) int {
 	}
 	switch c := data[i]; {
 	case c == '"':
-		return d.skipText(data, i+1)
+		end := plainText(data, i+1)
+		if end < len(data) && data[end] == '"' { // as most strings
+			return end + 1
+		}
+		if end, _ = scanText(data, end, &d.fault); end < 0 {
+			return -1
+		}
+		return end + 1
 	case c == '-' || c-'0' <= 9:
 		end, ok := scanNumber(data, i)
 		if !ok {
@@ -46,17 +53,6 @@ func (d *JSON) literal(data []byte, i int, word string) int {
 	return i + len(word)
 }
 
-// skipText checks a string from the byte after its opening quote.
-func (d *JSON) skipText(data []byte, i int) int {
-	if i = plainText(data, i); i < len(data) && data[i] == '"' {
-		return i + 1
-	}
-	if i, _ = scanText(data, i, &d.fault); i < 0 {
-		return -1
-	}
-	return i + 1
-}
-
 func (d *JSON) skipArray(data []byte, i, depth int) int {
 	if i = skipSpace(data, i); i < len(data) && data[i] == ']' {
 		return i + 1
@@ -83,7 +79,7 @@ func (d *JSON) skipObject(data []byte, i, depth int) int {
 			return -1
 		}
 		if !d.set.add(object, name) {
-			d.duplicate(at, fieldSkip)
+			d.fault.set(ClassDuplicateKey, "", at, "the object has this key twice")
 			return -1
 		}
 		if i = d.skip(data, skipSpace(data, i), depth); i < 0 {

@@ -2,6 +2,7 @@ package codec
 
 import (
 	"bytes"
+	"encoding/binary"
 	"hash/maphash"
 )
 
@@ -11,69 +12,91 @@ import (
 //
 // Keys that the table has no room for (a feed may have keys without end) go to a keySet instead.
 type keyTable struct {
-	keys     []key
-	index    map[string]int32 // by name, without escapes
-	declared int              // keys up to here stay for good
-	misses   int              // keys that found no room since the last forget
+	start   key             // what precedes the first key of a record
+	other   key             // stands for all keys that the table does not hold
+	index   map[string]*key // by name, without escapes
+	learned int             // how many of index are undeclared
+	misses  int             // keys that found no room since the last forget
 }
 
 type key struct {
-	name  string
-	raw   string // `"name":`, the usual spelling
-	seen  uint64 // number of the last record that had the key
-	next  int32  // the key that came after it
-	field int32  // position in the schema, or one of the following
+	// The first and the last eight bytes of raw, which overlap if it has fewer than 16; if it has fewer than eight, both are all of it,
+	// and mask is only as long.
+	head, tail, mask uint64
+
+	tailAt   int     // where tail is in raw; beyond any record for a key that is never there
+	size     int     // length of raw
+	seen     uint64  // number of the last record that had the key
+	next     *key    // the key that came after it
+	column   *column // where the value goes; nil for an undeclared field
+	reserved bool    // the prediction goes here
+	name     string
+	raw      string // `"name":`, the usual spelling
 }
 
 const (
-	fieldSkip     int32 = -1 // an undeclared field
-	fieldReserved int32 = -2 // the field that the prediction goes to
-)
-
-const (
-	keyStart int32 = 0 // what precedes the first key of a record
-	keyOther int32 = 1 // stands for all keys that the table does not hold
-
 	maxLearnedKeys   = 512
 	maxLearnedLength = 128
 	missesToForget   = 1 << 16
 )
 
-func newKeyTable(columns []column, reserved string) keyTable {
-	t := keyTable{index: make(map[string]int32)}
-	// No JSON key is spelled like these two, so they are never predicted right.
-	t.keys = append(t.keys, key{raw: "start", next: keyOther}, key{raw: "other", next: keyOther, field: fieldSkip})
+func newKeyTable(columns []column, reserved string) *keyTable {
+	t := &keyTable{index: make(map[string]*key)}
+	t.other.tailAt = largestMaxBytes
+	t.start.next, t.other.next = &t.other, &t.other
 	for i := range columns {
-		t.add(columns[i].name, int32(i))
+		t.add(columns[i].name).column = &columns[i]
 	}
 	if reserved != "" {
-		if k, ok := t.index[reserved]; ok {
-			t.keys[k].field = fieldReserved
-		} else {
-			t.add(reserved, fieldReserved)
+		k := t.index[reserved]
+		if k == nil {
+			k = t.add(reserved)
 		}
+		k.column, k.reserved = nil, true
 	}
-	t.declared = len(t.keys)
 	return t
 }
 
-func (t *keyTable) add(name string, field int32) int32 {
-	k := int32(len(t.keys))
-	t.keys = append(t.keys, key{name: name, raw: string(appendQuoted(nil, name)) + ":", next: keyOther, field: field})
+func (t *keyTable) add(name string) *key {
+	raw := string(appendQuoted(nil, name)) + ":"
+	k := &key{name: name, raw: raw, size: len(raw), next: &t.other}
+	var padded [8]byte
+	n := copy(padded[:], raw)
+	k.head = binary.LittleEndian.Uint64(padded[:])
+	k.mask = ^uint64(0) >> (64 - 8*n)
+	k.tail = k.head
+	if k.size > 8 {
+		k.tailAt = k.size - 8
+		k.tail = binary.LittleEndian.Uint64([]byte(raw[k.tailAt:]))
+	}
 	t.index[name] = k
 	return k
 }
 
-// learn adds an undeclared key, or returns keyOther when there is no room for it.
-func (t *keyTable) learn(name []byte) int32 {
+// matches tells whether the key is at data[i].
+func (k *key) matches(data []byte, i int) bool {
+	tail := i + k.tailAt
+	if len(data)-tail < 8 {
+		return false // so close to the end of the record it is looked up
+	}
+	differ := (binary.LittleEndian.Uint64(data[i:]) ^ k.head) | (binary.LittleEndian.Uint64(data[tail:]) ^ k.tail)
+	return differ&k.mask == 0 && (k.tailAt <= 8 || k.middle(data[i+8:tail]))
+}
+
+// middle compares what lies between head and tail.
+func (k *key) middle(data []byte) bool { return string(data) == k.raw[8:k.tailAt] }
+
+// learn adds an undeclared key, or returns other when there is no room for it.
+func (t *keyTable) learn(name []byte) *key {
 	if len(name) > maxLearnedLength {
-		return keyOther
+		return &t.other
 	}
-	if len(t.keys)-t.declared >= maxLearnedKeys {
+	if t.learned >= maxLearnedKeys {
 		t.misses++
-		return keyOther
+		return &t.other
 	}
-	return t.add(string(name), fieldSkip)
+	t.learned++
+	return t.add(string(name))
 }
 
 // forget drops the learned keys when many others have been wanting their place. It is called between records.
@@ -81,16 +104,14 @@ func (t *keyTable) forget() {
 	if t.misses < missesToForget {
 		return
 	}
-	t.misses = 0
+	t.start.next = &t.other
 	for name, k := range t.index {
-		if int(k) >= t.declared {
+		k.next = &t.other
+		if k.column == nil && !k.reserved {
 			delete(t.index, name)
 		}
 	}
-	t.keys = t.keys[:t.declared]
-	for i := range t.keys {
-		t.keys[i].next = keyOther
-	}
+	t.learned, t.misses = 0, 0
 }
 
 // keySet holds the keys of the objects of one record, to find the ones that come twice. It is a hash table

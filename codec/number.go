@@ -5,9 +5,6 @@ import (
 	"strconv"
 )
 
-// maxDigits is how many decimal digits always fit a uint64.
-const maxDigits = 19
-
 // decimal is a JSON number: mant times ten to the power of exp, and a little more where dropped.
 type decimal struct {
 	mant    uint64 // the first 19 significant digits
@@ -141,12 +138,8 @@ func fastNumber(data []byte, i int) (v float64, end int) {
 		i++
 	}
 	first, m := i, int64(0)
-	for i < len(data) {
-		c := data[i] - '0'
-		if c > 9 {
-			break
-		}
-		m = m*10 + int64(c)
+	for i < len(data) && data[i]-'0' <= 9 {
+		m = m*10 + int64(data[i]-'0')
 		i++
 	}
 	n := i - first
@@ -157,12 +150,8 @@ func fastNumber(data []byte, i int) (v float64, end int) {
 	if i < len(data) && data[i] == '.' {
 		i++
 		first = i
-		for i < len(data) {
-			c := data[i] - '0'
-			if c > 9 {
-				break
-			}
-			m = m*10 + int64(c)
+		for i < len(data) && data[i]-'0' <= 9 {
+			m = m*10 + int64(data[i]-'0')
 			i++
 		}
 		fraction := i - first
@@ -278,11 +267,8 @@ func (n decimal) scaled(shift int) (int64, bool) {
 // canonicalLevel drops what does not change the value of an integer: a fraction of zeros, and the sign of
 // zero. Any other text stays as it is.
 func canonicalLevel(text []byte) []byte {
-	if n := len(text); n < 2 || text[n-1] != '0' {
-		return text
-	}
 	i := 0
-	if text[0] == '-' {
+	if len(text) > 0 && text[0] == '-' {
 		i = 1
 	}
 	first := i

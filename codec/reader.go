@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -58,8 +59,7 @@ func (s *source) take(n int) []byte {
 	raw := s.rest()[:n:n]
 	s.start += n
 	s.first += int64(bytes.Count(raw, []byte{'\n'}))
-	raw = withoutLineEnd(raw)
-	return raw[:len(raw):len(raw)]
+	return slices.Clip(withoutLineEnd(raw))
 }
 
 // line finds the line end at or after from and returns the length up to and with it. Where the input ends
@@ -180,7 +180,8 @@ func NewCSVReader(r io.Reader, o CSVReaderOptions) (*CSVReader, error) {
 		return nil, err
 	}
 	c := &CSVReader{source: newSource(r), comma: comma, max: largest}
-	for c.source.end < 3 && c.source.more() {
+	for more := true; more && c.source.end < 3; {
+		more = c.source.more()
 	}
 	if hasByteOrderMark(c.source.rest()) {
 		c.source.start += 3

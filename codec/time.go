@@ -1,6 +1,7 @@
 package codec
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"strings"
@@ -151,28 +152,19 @@ func (l *layouts) iso(f *layout, s []byte) (int64, bool) {
 	if len(s) < date || withTime != (len(s) > date) || withTime && len(s) < dateTime {
 		return 0, false
 	}
-	if s[4] != '-' || s[7] != '-' {
+	ym, ok := form{0x2D30302D30303030, 0x7F76767F76767676}.pairs(s) // 0000-00-
+	day, dayOK := twoDigits(s, 8)
+	year, month := 100*pair(ym, 0)+pair(ym, 2), pair(ym, 5)
+	if !ok || !dayOK || month < 1 || month > 12 || day < 1 || day > daysIn(year, month) {
 		return 0, false
 	}
-	century, a := twoDigits(s, 0)
-	year, b := twoDigits(s, 2)
-	month, c := twoDigits(s, 5)
-	day, d := twoDigits(s, 8)
-	year += 100 * century
-	if !a || !b || !c || !d || month < 1 || month > 12 || day < 1 || day > daysIn(year, month) {
-		return 0, false
-	}
-	seconds := time.Date(year, time.Month(month), day, 0, 0, 0, 0, time.UTC).Unix()
+	seconds := int64(daysSinceEpoch(year, month, day)) * 24 * 3600
 	if !withTime {
 		return l.instant(seconds) * microsPerSecond, true
 	}
-	if s[10] != f.text[10] || s[13] != ':' || s[16] != ':' {
-		return 0, false
-	}
-	hour, a := twoDigits(s, 11)
-	minute, b := twoDigits(s, 14)
-	second, c := twoDigits(s, 17)
-	if !a || !b || !c || hour > 23 || minute > 59 || second > 59 {
+	hms, ok := form{0x30303A30303A3030, 0x76767F76767F7676}.pairs(s[11:]) // 00:00:00
+	hour, minute, second := pair(hms, 0), pair(hms, 3), pair(hms, 6)
+	if !ok || s[10] != f.text[10] || hour > 23 || minute > 59 || second > 59 {
 		return 0, false
 	}
 	seconds += int64(hour*3600 + minute*60 + second)
@@ -187,9 +179,35 @@ func (l *layouts) iso(f *layout, s []byte) (int64, bool) {
 	return l.instant(seconds)*microsPerSecond + micros, len(s) == 0
 }
 
+// form is how eight bytes of a time's text must look, in the order of the text from the lowest byte.
+type form struct {
+	text  uint64 // a 0 for each digit
+	limit uint64 // what lifts a byte that is too large, after text is taken from it, above 0x7F
+}
+
+// pairs reads eight bytes. Each byte of the answer that is the first of two digits holds their value.
+func (f form) pairs(s []byte) (uint64, bool) {
+	x := binary.LittleEndian.Uint64(s) ^ f.text // a digit becomes its value, and a separator 0
+	return x*10 + x>>8, (x+f.limit|x)&highBits == 0
+}
+
+// pair returns one of the values that pairs has read.
+func pair(pairs uint64, at int) int { return int(pairs >> (8 * at) & 0xFF) }
+
 func twoDigits(s []byte, i int) (int, bool) {
 	a, b := s[i]-'0', s[i+1]-'0'
 	return int(a)*10 + int(b), a <= 9 && b <= 9
+}
+
+// daysSinceEpoch counts the days from 1970-01-01 to a date of the Gregorian calendar: years that start in March, so that the leap day is their last.
+func daysSinceEpoch(year, month, day int) int {
+	const epoch = 719_468 // from 0000-03-01 to 1970-01-01
+	if month < 3 {
+		year--
+		month += 12
+	}
+	year += 400 // no division of a negative number
+	return 365*year + year/4 - year/100 + year/400 + (153*(month-3)+2)/5 + day - 1 - 146_097 - epoch
 }
 
 func daysIn(year, month int) int {
