@@ -11,8 +11,9 @@
 // left, where the threshold lies half way between two values of the training data. Enum inputs have one bin a
 // level, up to nbins_cats; beyond that, rare levels that are neighbours in byte order share a bin. A split of an
 // enum sends a set of levels to the left: levels are sorted by the mean residual of their rows in the node, and
-// the best cut of that order is taken, which for squared error is the best of all subsets (Fisher 1958; Breiman,
-// Friedman, Olshen and Stone 1984, section 8.8). cat_smooth and cat_l2 hold back levels with few rows.
+// the best cut of that order is taken. For squared error that is the best of all subsets, unless min_rows rules
+// it out (Fisher 1958; Breiman, Friedman, Olshen and Stone 1984, section 8.8). With levels of few rows the best
+// of all subsets is one that knows single rows by heart: cat_min_rows, cat_smooth and cat_l2 hold it back.
 //
 // # Missing values
 //

@@ -219,7 +219,9 @@ func (r *reader) input() (c record.Column, gain float64, err error) {
 	if err != nil {
 		return c, gain, err
 	}
-	c.Levels = make([]string, n)
+	if n > 0 {
+		c.Levels = make([]string, n)
+	}
 	for i := range c.Levels {
 		if c.Levels[i], err = r.text(); err != nil {
 			return c, gain, err
@@ -272,7 +274,7 @@ func (r *reader) node(n *node, inputs []record.Column) error {
 	if words*8 > len(r.rest) {
 		return errShort
 	}
-	n.set = make([]uint64, words)
+	n.set = make(bitSet, words)
 	for i := range n.set {
 		n.set[i] = r.u64()
 	}

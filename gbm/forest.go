@@ -35,8 +35,8 @@ type node struct {
 	input       int32 // position of the input, or leaf
 	right       int32 // position of the right child in the tree; the left child is the next node
 	missingLeft bool
-	value       float64  // numeric: the threshold; leaf: the contribution
-	set         []uint64 // enum: bit l is set if level l goes left
+	value       float64 // numeric: the threshold; leaf: the contribution
+	set         bitSet  // enum: the levels that go left
 }
 
 // link is the function that turns a sum of leaf values into a prediction.
@@ -216,5 +216,14 @@ func checkNode(n *node, inputs []record.Column) error {
 	return nil
 }
 
-// setWords is the number of words of a set over n levels.
+// bitSet is a set of small numbers.
+type bitSet []uint64
+
+// setWords is the number of words of a set of numbers below n.
 func setWords(n int) int { return (n + 63) / 64 }
+
+func newBitSet(n int) bitSet { return make(bitSet, setWords(n)) }
+
+func (s bitSet) add(i int) { s[i/64] |= 1 << (i % 64) }
+
+func (s bitSet) has(i int) bool { return s[i/64]>>(i%64)&1 != 0 }

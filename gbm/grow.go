@@ -121,10 +121,10 @@ func (t *trainer) node(in *input, s *split) node {
 	n := node{input: int32(in.column), missingLeft: s.missingLeft}
 	switch {
 	case in.enum:
-		n.set = make([]uint64, (len(in.levelBins)+63)/64)
+		n.set = newBitSet(len(in.levelBins))
 		for l, b := range in.levelBins {
-			if s.set[b/64]>>(b%64)&1 != 0 {
-				n.set[l/64] |= 1 << (l % 64)
+			if s.set.has(int(b)) {
+				n.set.add(l)
 			}
 		}
 	case s.cut < len(in.cuts):
@@ -270,7 +270,7 @@ func (t *trainer) side(in *input, s *split) []uint8 {
 		case b == in.n:
 			left = s.missingLeft
 		case in.enum:
-			left = s.set[b/64]>>(b%64)&1 != 0
+			left = s.set.has(b)
 		}
 		goesRight[b] = 1
 		if left {

@@ -32,7 +32,7 @@ func houses(t testing.TB) Dataset {
 		}
 		t.Skipf("no house sales: set MILLRACE_DATA to the folder of housedata.csv: %v", err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	rows, err := csv.NewReader(f).ReadAll()
 	if err != nil {
 		t.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 )
 
 // Label transforms.
@@ -60,13 +61,18 @@ type Params struct {
 	// MinSplitImprovement is the share of a node's squared error by which a split must lower it, 0 or more and
 	// below 1. Default: 1e-5.
 	MinSplitImprovement float64 `json:"min_split_improvement"`
+	// CatMinRows is the number of rows in a node below which the levels of an enum are not looked at one by
+	// one: all rarer ones go to the same side. It keeps a node from learning the labels of single rows by heart,
+	// which is what enums with many levels tempt it to. 0 or more; H2O has no such parameter and behaves as with
+	// 0; LightGBM's counterpart is min_data_per_group. Default: 5.
+	CatMinRows int `json:"cat_min_rows"`
 	// CatSmooth adds this many rows of the node's mean to each level of an enum before levels are sorted, so
 	// that levels with few rows do not end up at the extremes by chance; 0 or more. H2O has no such parameter
 	// and behaves as with 0. Default: 10.
 	CatSmooth float64 `json:"cat_smooth"`
-	// CatL2 is added to the number of rows of either side when the gain of an enum's split is computed, which
-	// holds back splits that set few rows apart; 0 or more. H2O has no such parameter and behaves as with 0.
-	// Default: 10.
+	// CatL2 adds this many rows of the node's mean to either side of an enum's split when its gain is computed,
+	// which holds back splits that set few rows apart; 0 or more. H2O has no such parameter and behaves as
+	// with 0. Default: 10.
 	CatL2 float64 `json:"cat_l2"`
 	// Seed drives the sampling of rows, of inputs, and of values for the bins of a large data set. Equal seeds
 	// give equal forests. Default: 1. (H2O's default, -1, means the clock; here it is a seed like any other.)
@@ -89,7 +95,7 @@ func DefaultParams() Params {
 	return Params{
 		NTrees: 50, MaxDepth: 5, LearnRate: 0.1, MinRows: 10, NBins: maxBins, NBinsCats: 1024,
 		SampleRate: 1, ColSampleRate: 1, ColSampleRatePerTree: 1, MinSplitImprovement: 1e-5,
-		CatSmooth: 10, CatL2: 10, Seed: 1, StoppingTolerance: 1e-3, StoppingMetric: MetricRMSE,
+		CatMinRows: 5, CatSmooth: 10, CatL2: 10, Seed: 1, StoppingTolerance: 1e-3, StoppingMetric: MetricRMSE,
 	}
 }
 
@@ -123,6 +129,7 @@ func (p *Params) Validate() error {
 	v.share("col_sample_rate", p.ColSampleRate, "1 lets every split choose from every input")
 	v.share("col_sample_rate_per_tree", p.ColSampleRatePerTree, "1 lets every tree use every input")
 	v.fraction("min_split_improvement", p.MinSplitImprovement, "it is a share of the squared error: 1e-5 is usual")
+	v.integer("cat_min_rows", p.CatMinRows, 0, maxRowLimit, "a number of rows; 0 turns it off")
 	v.atLeast0("cat_smooth", p.CatSmooth, "a number of rows; 0 turns it off")
 	v.atLeast0("cat_l2", p.CatL2, "a number of rows; 0 turns it off")
 	v.choice("label_transform", p.LabelTransform, TransformNone, TransformLog)
@@ -164,10 +171,7 @@ func (v *validator) atLeast0(name string, x float64, hint string) {
 }
 
 func (v *validator) choice(name, x string, allowed ...string) {
-	for _, a := range allowed {
-		if x == a {
-			return
-		}
+	if !slices.Contains(allowed, x) {
+		v.fault(name, fmt.Sprintf("%q", x), fmt.Sprintf("one of %q", allowed), "")
 	}
-	v.fault(name, fmt.Sprintf("%q", x), fmt.Sprintf("one of %q", allowed), "")
 }

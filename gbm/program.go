@@ -25,12 +25,12 @@ type program struct {
 
 // step is a compiled node. Its right child comes after its left child.
 type step struct {
-	threshold float64 // numeric: x > threshold goes right; enum: the start of its set, as bits
+	threshold float64 // x > threshold goes right; +Inf for an enum
 	left      uint32
-	slot      uint32 // position in the vector; the bit enumSlot is set for an enum
+	slot      uint32 // position in the vector
+	set       uint32 // enum: the first word of its set; otherwise 0, a word without bits
+	mask      uint32 // enum: all ones, which leaves the code of what the vector holds; otherwise 0
 }
-
-const enumSlot = 1 << 31
 
 type compiledTree struct {
 	root  uint32
@@ -52,8 +52,11 @@ const (
 	missingHigh slotForm = iota // the value, or +Inf if it is missing
 	missingLow                  // the value, or -Inf
 	missingOnly                 // 1 if it is missing, else 0
-	enumCode                    // the code, as bits; the number of levels if it is missing
+	enumCode                    // codeBits with the code; the number of levels stands for missing
 )
+
+// codeBits are the bits of a number, 2^52, whose lower half is free to hold a code.
+const codeBits = 0x433 << 52
 
 // lanes is the number of rows that walk a tree at the same time: enough to hide the latency of loads.
 const lanes = 8
@@ -63,7 +66,7 @@ const blockBytes = 16 << 10
 
 // newProgram compiles trees over the given inputs. The trees are valid: see checkTree.
 func newProgram(inputs []record.Column, trees [][]node) *program {
-	c := &compiler{inputs: inputs, index: make(map[slot]uint32), p: &program{}}
+	c := &compiler{inputs: inputs, index: make(map[slot]uint32), p: &program{sets: make([]uint64, 1)}}
 	for _, t := range trees {
 		c.tree(t)
 	}
@@ -106,7 +109,7 @@ func (c *compiler) tree(t []node) {
 			s := c.step(n)
 			s.left = left
 			p.nodes[it.to] = s
-			ct.enums = ct.enums || s.slot&enumSlot != 0
+			ct.enums = ct.enums || s.mask != 0
 			next = append(next, item{it.from + 1, left}, item{n.right, left + 1})
 		}
 		if len(next) == 0 {
@@ -140,7 +143,7 @@ func (c *compiler) step(n *node) step {
 		if !n.missingLeft {
 			set[levels/64] |= 1 << (levels % 64)
 		}
-		return step{threshold: math.Float64frombits(uint64(at)), slot: c.slot(n.input, enumCode) | enumSlot}
+		return step{threshold: math.Inf(1), slot: c.slot(n.input, enumCode), set: uint32(at), mask: math.MaxUint32}
 	}
 	switch {
 	case n.missingLeft:
@@ -176,13 +179,16 @@ func (p *program) add(cols []record.Column, first int, out []float64) {
 		for i, s := range p.slots {
 			s.fill(x[i:], width, &cols[s.input], first+lo, len(block))
 		}
+		even := len(block) / lanes * lanes
 		for i := range p.trees {
-			t := &p.trees[i]
-			if t.enums {
-				p.mixed(t, x, width, block)
+			if t := &p.trees[i]; t.enums {
+				p.mixed(t, x, width, block[:even])
 			} else {
-				p.numeric(t, x, width, block)
+				p.numeric(t, x, width, block[:even])
 			}
+		}
+		for i := even; i < len(block); i++ {
+			block[i] = p.row(x[i*width:(i+1)*width], block[i])
 		}
 	}
 	p.scratch.Put(scratch)
@@ -192,7 +198,7 @@ func (p *program) add(cols []record.Column, first int, out []float64) {
 func (s slot) fill(x []float64, width int, c *record.Column, first, n int) {
 	if s.form == enumCode {
 		for i, k := range c.Codes[first : first+n] {
-			x[i*width] = math.Float64frombits(uint64(min(uint32(k), s.levels))) // -1 is a large number
+			x[i*width] = math.Float64frombits(codeBits | uint64(min(uint32(k), s.levels))) // -1 is a large number
 		}
 		return
 	}
@@ -244,13 +250,6 @@ func (p *program) numeric(t *compiledTree, x []float64, width int, out []float64
 		o[7] += values[h]
 		x, out = x[lanes*width:], out[lanes:]
 	}
-	for i := range out {
-		a := t.root
-		for range t.depth {
-			a = nodes[a].next(x[i*width : (i+1)*width])
-		}
-		out[i] += values[a]
-	}
 }
 
 func (s *step) next(x []float64) uint32 {
@@ -263,22 +262,73 @@ func (s *step) next(x []float64) uint32 {
 
 // mixed walks a tree that has enum splits.
 func (p *program) mixed(t *compiledTree, x []float64, width int, out []float64) {
-	for i := range out {
-		row := x[i*width : (i+1)*width]
-		a := t.root
+	nodes, values, sets := p.nodes, p.values, p.sets
+	for len(out) >= lanes {
+		x0, x1, x2, x3 := x[:width], x[width:2*width], x[2*width:3*width], x[3*width:4*width]
+		x4, x5, x6, x7 := x[4*width:5*width], x[5*width:6*width], x[6*width:7*width], x[7*width:8*width]
+		a, b, c, d := t.root, t.root, t.root, t.root
+		e, f, g, h := a, a, a, a
 		for range t.depth {
-			a = p.nextMixed(a, row)
+			a = nodes[a].nextMixed(x0, sets)
+			b = nodes[b].nextMixed(x1, sets)
+			c = nodes[c].nextMixed(x2, sets)
+			d = nodes[d].nextMixed(x3, sets)
+			e = nodes[e].nextMixed(x4, sets)
+			f = nodes[f].nextMixed(x5, sets)
+			g = nodes[g].nextMixed(x6, sets)
+			h = nodes[h].nextMixed(x7, sets)
 		}
-		out[i] += p.values[a]
+		o := (*[lanes]float64)(out)
+		o[0] += values[a]
+		o[1] += values[b]
+		o[2] += values[c]
+		o[3] += values[d]
+		o[4] += values[e]
+		o[5] += values[f]
+		o[6] += values[g]
+		o[7] += values[h]
+		x, out = x[lanes*width:], out[lanes:]
 	}
 }
 
-func (p *program) nextMixed(at uint32, x []float64) uint32 {
-	s := &p.nodes[at]
-	if s.slot&enumSlot == 0 {
-		return s.next(x)
+func (s *step) nextMixed(x []float64, sets []uint64) uint32 {
+	v := x[s.slot]
+	var right uint32
+	if v > s.threshold {
+		right = 1
 	}
-	code := math.Float64bits(x[s.slot&^enumSlot])
-	w := p.sets[math.Float64bits(s.threshold)+code/64]
-	return s.left + uint32(w>>(code%64)&1)
+	code := uint32(math.Float64bits(v)) & s.mask
+	return s.left + (right | uint32(sets[s.set+code/64]>>(code%64))&1)
+}
+
+// row returns sum plus the leaf values of one row: it walks lanes trees at the same time.
+func (p *program) row(x []float64, sum float64) float64 {
+	nodes, values, sets := p.nodes, p.values, p.sets
+	trees := p.trees
+	for len(trees) >= lanes {
+		t := (*[lanes]compiledTree)(trees)
+		a, b, c, d := t[0].root, t[1].root, t[2].root, t[3].root
+		e, f, g, h := t[4].root, t[5].root, t[6].root, t[7].root
+		depth := max(t[0].depth, t[1].depth, t[2].depth, t[3].depth, t[4].depth, t[5].depth, t[6].depth, t[7].depth)
+		for range depth {
+			a = nodes[a].nextMixed(x, sets)
+			b = nodes[b].nextMixed(x, sets)
+			c = nodes[c].nextMixed(x, sets)
+			d = nodes[d].nextMixed(x, sets)
+			e = nodes[e].nextMixed(x, sets)
+			f = nodes[f].nextMixed(x, sets)
+			g = nodes[g].nextMixed(x, sets)
+			h = nodes[h].nextMixed(x, sets)
+		}
+		sum = sum + values[a] + values[b] + values[c] + values[d] + values[e] + values[f] + values[g] + values[h]
+		trees = trees[lanes:]
+	}
+	for i := range trees {
+		a := trees[i].root
+		for range trees[i].depth {
+			a = nodes[a].nextMixed(x, sets)
+		}
+		sum += values[a]
+	}
+	return sum
 }

@@ -1,6 +1,9 @@
 package gbm
 
-import "math/rand/v2"
+import (
+	"math/rand/v2"
+	"slices"
+)
 
 // The purposes for which random numbers are drawn; each has streams of its own.
 const (
@@ -48,5 +51,6 @@ func sampleColumns(cols []int, src *rand.PCG, rate float64) []int {
 		j := i + rng.IntN(len(cols)-i)
 		cols[i], cols[j] = cols[j], cols[i]
 	}
+	slices.Sort(cols[:k])
 	return cols[:k]
 }

@@ -21,8 +21,8 @@ type split struct {
 	input       int     // position in the matrix
 	cut         int     // numeric: bins up to this one go left; the last one stands for every value
 	missingLeft bool
-	set         []uint64 // enum: bit b is set if bin b goes left
-	left        int64    // packed sums of the left side
+	set         bitSet // enum: the bins that go left, and that of missing values
+	left        int64  // packed sums of the left side
 }
 
 // finder looks for splits of one node. Each worker has its own.
@@ -69,6 +69,9 @@ func (f *finder) numeric(i int, in *input, hist []int64) {
 			continue // the same rows as the cut before
 		}
 		left += v
+		if left+missing == f.packed {
+			b = in.n - 1 // every value, not only those of this node, against missing
+		}
 		f.try(split{input: i, cut: b, left: left}, 0)
 		if missing != 0 {
 			f.try(split{input: i, cut: b, left: left + missing, missingLeft: true}, 0)
@@ -85,51 +88,77 @@ func (f *finder) try(s split, l2 float64) bool {
 	return true
 }
 
-// enum sorts the levels that have rows by their mean, with missing values as one of them, and tries every cut.
+// enum sorts the levels that have rows by their mean, with missing values as one of them and all rare levels
+// together as another, and tries every cut.
 func (f *finder) enum(i int, in *input, hist []int64) {
 	f.levels = f.levels[:0]
-	smooth := f.t.p.CatSmooth
+	var rare int64
 	for b, v := range hist {
-		if v != 0 {
-			s := f.t.unpack(v)
-			key := (s.residual + float64(smooth*f.mean)) / (s.rows + smooth)
-			f.levels = append(f.levels, level{bin: b, key: key, sums: v})
+		switch {
+		case v == 0:
+		case f.rare(in, b, v):
+			rare += v
+		default:
+			f.addLevel(b, v)
 		}
+	}
+	if rare != 0 {
+		f.addLevel(rareBins, rare)
 	}
 	slices.SortFunc(f.levels, func(a, b level) int {
 		return cmp.Or(cmp.Compare(a.key, b.key), cmp.Compare(a.bin, b.bin))
 	})
 	var left int64
 	cut := -1
-	for k := range len(f.levels) - 1 {
+	for k := range max(0, len(f.levels)-1) {
 		left += f.levels[k].sums
 		if f.try(split{input: i, left: left}, f.t.p.CatL2) {
 			cut = k
 		}
 	}
-	if cut < 0 {
-		return
+	if cut >= 0 {
+		f.best.set = f.set(in, hist, f.levels[:cut+1])
+		f.best.missingLeft = f.best.set.has(in.n)
 	}
-	f.best.set = make([]uint64, in.n/64+1)
-	for _, l := range f.levels[:cut+1] {
-		f.best.set[l.bin/64] |= 1 << (l.bin % 64)
-	}
-	f.placeAbsent(in, hist)
 }
 
-// placeAbsent sends the bins of an enum that have no rows in the node where missing values go.
-func (f *finder) placeAbsent(in *input, hist []int64) {
-	s := &f.best
-	if hist[in.n] == 0 {
-		s.missingLeft = f.majorityLeft()
-	} else {
-		s.missingLeft = s.set[in.n/64]>>(in.n%64)&1 != 0
-	}
-	for b, v := range hist {
-		if v == 0 && s.missingLeft {
-			s.set[b/64] |= 1 << (b % 64)
+// rareBins stands for all bins of rare levels.
+const rareBins = -1
+
+// rare tells whether bin b holds a level with too few rows to be looked at alone.
+func (f *finder) rare(in *input, b int, v int64) bool {
+	return b != in.n && f.t.unpack(v).rows < float64(f.t.p.CatMinRows)
+}
+
+// addLevel adds a level with its mean, drawn towards the node's.
+func (f *finder) addLevel(b int, v int64) {
+	s, smooth := f.t.unpack(v), f.t.p.CatSmooth
+	key := (s.residual + float64(smooth*f.mean)) / (s.rows + smooth)
+	f.levels = append(f.levels, level{bin: b, key: key, sums: v})
+}
+
+// set returns the bins of an enum that go left when the given levels do. Bins without rows in the node go where
+// missing values go.
+func (f *finder) set(in *input, hist []int64, left []level) bitSet {
+	set := newBitSet(in.n + 1)
+	rareLeft := false
+	for _, l := range left {
+		if l.bin == rareBins {
+			rareLeft = true
+		} else {
+			set.add(l.bin)
 		}
 	}
+	missingLeft := set.has(in.n)
+	if hist[in.n] == 0 {
+		missingLeft = f.majorityLeft()
+	}
+	for b, v := range hist {
+		if v == 0 && missingLeft || v != 0 && rareLeft && f.rare(in, b, v) {
+			set.add(b)
+		}
+	}
+	return set
 }
 
 // majorityLeft tells whether most rows of the best split go left.

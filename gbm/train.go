@@ -142,15 +142,26 @@ func newTrainer(p *Params, workers *pool, d Dataset) *trainer {
 		order: make([]uint32, n), spare: make([]uint32, n),
 		finders: make([]finder, workers.n), partial: make([]partialSums, workers.n), lefts: make([]int, workers.n),
 	}
-	var sum float64
-	for _, v := range t.target.y {
-		sum += v
-	}
-	t.initial = sum / float64(n)
+	t.initial = mean(t.target.y)
 	for i := range t.score {
 		t.score[i] = t.initial
 	}
 	return t
+}
+
+// mean returns the mean of y; the second pass takes back the rounding of the first, so that the mean of a
+// constant is the constant.
+func mean(y []float64) float64 {
+	n := float64(len(y))
+	var sum, rest float64
+	for _, v := range y {
+		sum += v
+	}
+	m := sum / n
+	for _, v := range y {
+		rest += v - m
+	}
+	return m + rest/n
 }
 
 // sampling tells whether trees see different rows or inputs.
