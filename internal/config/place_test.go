@@ -1,7 +1,7 @@
 package config
 
 import (
-	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -95,7 +95,7 @@ func (w *writer) scalar(style string) {
 
 func (w *writer) block(style string) {
 	margin := w.pick("margin", "  ", "     ")
-	indicator := w.pick("indicator", "", fmt.Sprint(len(margin)))
+	indicator := w.pick("indicator", "", strconv.Itoa(len(margin)))
 	chomp := w.pick("chomp", "", "-", "+")
 	w.text.WriteString(style + indicator + chomp + w.pick("comment", "", "  # comment") + "\n")
 	lines := rapid.IntRange(1, 5).Draw(w.t, "lines")
