@@ -165,6 +165,7 @@ func gbmDoc(key string) string {
 		"col_sample_rate":          "The share of the tree's inputs that a split may choose from",
 		"col_sample_rate_per_tree": "The share of the inputs that a tree may use",
 		"min_split_improvement":    "The share of a node's squared error by which a split must lower it",
+		"cat_min_rows":             "The rows that a level of an enum needs in a node to be looked at on its own; all rarer levels go to the same side",
 		"cat_smooth":               "The rows of the node's mean that are added to each level of an enum before levels are sorted",
 		"cat_l2":                   "What is added to the number of rows of each side when the gain of a split of an enum is computed",
 		"seed":                     "The seed of the sampling: equal seeds give equal models",

@@ -165,6 +165,9 @@ func (d *decoder) field(p *pair, path string, f *field) (v value, ok bool) {
 func (d *decoder) unknownKeys(n *node, path string, fields []field) {
 	for _, p := range n.pairs {
 		key := p.key.yaml
+		if d.ps.full {
+			return
+		}
 		if slices.ContainsFunc(fields, func(f field) bool { return f.key == key }) {
 			continue
 		}
@@ -310,6 +313,10 @@ func (d *decoder) list(n *node, path string, f *field) (value, bool) {
 		d.report(n, path+" is a list, and this is a single value", "write [ ] around it")
 		return v, false
 	}
+	if len(items) > maxItems {
+		d.report(n, fmt.Sprintf("%s has %d items, and at most %d are possible", path, len(items), maxItems), "")
+		return v, false
+	}
 	ok := true
 	for i, item := range items {
 		at := fmt.Sprintf("%s[%d]", path, i)
@@ -350,6 +357,10 @@ func (d *decoder) named(n *node, path string, f *field) (value, bool) {
 	}
 	if n.kind != mappingNode {
 		d.report(n, fmt.Sprintf("%s is a mapping of names to values, and this is %s", path, n.kind), "")
+		return v, false
+	}
+	if len(n.pairs) > maxItems {
+		d.report(n, fmt.Sprintf("%s has %d names, and at most %d are possible", path, len(n.pairs), maxItems), "")
 		return v, false
 	}
 	for _, p := range n.pairs {

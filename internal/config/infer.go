@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"millrace.dev/codec"
@@ -53,6 +54,9 @@ type InferredColumn struct {
 	Ignored string // why it is no input of the model, or ""
 }
 
+// ErrNoInput is the error of Infer for a file in which no column but the label says anything.
+var ErrNoInput = errors.New("config: infer: the file has no column that could be an input of the model")
+
 // Infer reads a CSV file with a header, in memory that does not grow with the file, and decides what each column is:
 //
 //   - A column whose every cell is a number is numeric. Cells that are empty count for nothing, here and below; in numbers and
@@ -94,6 +98,9 @@ func Infer(r io.Reader, o InferOptions) (*Inferred, error) {
 	}
 	for _, p := range profiles {
 		in.Columns = append(in.Columns, p.column(p == label))
+	}
+	if !slices.ContainsFunc(in.Columns, func(c InferredColumn) bool { return c.Ignored == "" && c.Name != o.Label }) {
+		return nil, ErrNoInput
 	}
 	return in, in.suggest(label)
 }

@@ -37,7 +37,9 @@ func (d *decoder) lint(top map[string]value) {
 // lintColumns collects the fields of the schema, by type and in the order of the file.
 func (d *decoder) lintColumns(schema value) {
 	seen := map[string]*node{}
+	wrong := d.failed["schema"]
 	for _, t := range []record.Type{record.Time, record.Numeric, record.Enum, record.String} {
+		wrong = wrong || d.failed["schema."+t.String()]
 		for _, item := range schema.fields[t.String()].list {
 			name := item.fields["name"]
 			if name.node == nil {
@@ -62,7 +64,7 @@ func (d *decoder) lintColumns(schema value) {
 	if n := len(d.columns); n > record.MaxFields {
 		d.reportKey("schema", fmt.Sprintf("the schema has %d fields, and at most %d are possible", n, record.MaxFields), "leave out what no feature and no input needs")
 	}
-	if d.at["schema"] != nil && !d.failed["schema"] && len(d.columns) == 0 {
+	if d.at["schema"] != nil && !wrong && len(d.columns) == 0 {
 		d.reportKey("schema", "the schema declares no field", "millrace init writes a schema from a CSV file")
 	}
 }
@@ -153,6 +155,9 @@ func (d *decoder) names(path string, list, known []string, missing string) map[s
 		all[name] = true
 	}
 	for i, name := range list {
+		if d.ps.full {
+			break
+		}
 		at := fmt.Sprintf("%s[%d]", path, i)
 		switch {
 		case !all[name]:

@@ -14,6 +14,7 @@ import (
 // Limits on a pipeline file.
 const (
 	MaxFileSize = 1 << 20 // bytes
+	maxItems    = 10_000  // of a list; a schema has at most 4096 fields
 	maxDepth    = 16      // levels of lists and mappings; the keys of a pipeline file need 5
 )
 

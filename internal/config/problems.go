@@ -193,36 +193,33 @@ func window(text string, width, before, carets int) (string, int, int) {
 	if width <= excerptWidth {
 		return text, before, carets
 	}
+	const room = excerptWidth - 2 // an ellipsis at either end
 	from := 0
-	if before+min(carets, excerptWidth/2) > excerptWidth-1 {
-		from = max(0, min(before-excerptWidth/4, width-excerptWidth))
+	if before+min(carets, room/2) > room {
+		from = min(before-room/4, width-room)
 	}
 	var b strings.Builder
-	column, shift, used := 0, -1, 0
+	column, left, right := 0, -1, 0 // what is shown begins and ends at these columns
 	for _, r := range text {
 		_, w := shown(r, column)
-		if column >= from && used+w <= excerptWidth-1 {
-			if shift < 0 {
-				shift = column
-				if from > 0 {
-					b.WriteString("…")
-					shift--
-					used++
-				}
+		if column >= from && column+w <= from+room {
+			if left < 0 {
+				left = column
 			}
 			b.WriteRune(r)
-			used += w
+			right = column + w
 		}
 		column += w
 	}
-	if shift < 0 {
-		shift = 0
+	before, carets = before-left, min(carets, right-before)
+	cut := b.String()
+	if left > 0 {
+		cut, before = "…"+cut, before+1
 	}
-	if used+shift < width {
-		b.WriteString("…")
+	if right < width {
+		cut += "…"
 	}
-	before = min(max(before-shift, 0), excerptWidth)
-	return b.String(), before, max(1, min(carets, excerptWidth-before))
+	return cut, before, max(1, carets)
 }
 
 // shown returns the character that stands for r in an excerpt, and how many columns it takes at column.

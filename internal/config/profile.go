@@ -96,7 +96,7 @@ func (p *profile) addNumber(x float64, cell string) {
 	if first || x > p.most {
 		p.most = x
 	}
-	if x != math.Trunc(x) || math.Abs(x) > 1<<53 {
+	if x != math.Trunc(x) || math.Abs(x) >= 1<<53 {
 		p.whole, p.ascending = false, false
 	}
 	if strings.ContainsAny(cell, ".eE") {
@@ -143,7 +143,7 @@ func number(cell string) (float64, bool) {
 	if err != nil {
 		return 0, false
 	}
-	if !strings.ContainsAny(cell, ".eE") && math.Abs(x) > 1<<53 && strconv.FormatFloat(x, 'f', 0, 64) != cell {
+	if !strings.ContainsAny(cell, ".eE") && math.Abs(x) >= 1<<53 && strconv.FormatFloat(x, 'f', 0, 64) != cell {
 		return 0, false
 	}
 	return x, true

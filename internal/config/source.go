@@ -90,23 +90,47 @@ func (c *cursor) offset(line, column int) int {
 	return c.start
 }
 
-// mask hides the line of off from off on, and the lines below that are indented deeper than it.
+// mask hides the line of off from off on, where a secret begins, and the lines on which it can go on: up to its closing
+// quote or, in a flow mapping, brace, and those that are indented deeper.
 func (s *source) mask(off int) {
 	first := s.line(off)
-	hide := func(line, from int) {
-		if old, ok := s.masks[line]; !ok || from < old {
-			s.masks[line] = from
-		}
+	if from, ok := s.masks[first]; ok && from <= off-s.starts[first] {
+		return // what follows was hidden with it
 	}
-	hide(first, off-s.starts[first])
+	before := s.text[s.starts[first]:off]
+	last := first
+	if off < len(s.text) && (s.text[off] == '"' || s.text[off] == '\'') {
+		last = s.line(closing(s.text, off+1, s.text[off:off+1]))
+	} else if strings.ContainsAny(before, "{[") {
+		last = s.line(closing(s.text, off, "}"))
+	}
 	depth := indent(s.lineText(first))
-	for i := first + 1; i < len(s.starts); i++ {
+	for i := first; i < len(s.starts); i++ {
 		text := s.lineText(i)
-		if strings.TrimSpace(text) != "" && indent(text) <= depth {
+		if i > last && strings.TrimSpace(text) != "" && indent(text) <= depth {
 			break
 		}
-		hide(i, 0)
+		from := 0
+		if i == first {
+			from = off - s.starts[first]
+		}
+		if old, ok := s.masks[i]; !ok || from < old {
+			s.masks[i] = from
+		}
 	}
+}
+
+// closing returns the offset of the next mark, past escaped ones, or the end of the text.
+func closing(text string, from int, mark string) int {
+	for i := from; i < len(text); i++ {
+		switch {
+		case text[i] == '\\' && mark == `"`, mark == "'" && strings.HasPrefix(text[i:], "''"):
+			i++
+		case text[i] == mark[0]:
+			return i
+		}
+	}
+	return len(text)
 }
 
 func indent(line string) int { return len(line) - len(strings.TrimLeft(line, " \t")) }
