@@ -5,7 +5,7 @@
 // temporary folder.
 //
 // It needs Java 17 or newer and, the first time, Maven, which fetches the broker of pom.xml into a cache folder
-// (see [LibEnv]). Without them a test is skipped, or fails where MILLRACE_REQUIRE names kafka.
+// (see [LibEnv]). Without them, and with -short, a test is skipped, or fails where MILLRACE_REQUIRE names kafka.
 //
 // The brokers end with the test, and also when the test's process panics or is killed: each one holds the
 // end of a pipe whose other end only the test's process has, and dies when that pipe closes.

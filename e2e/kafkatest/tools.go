@@ -36,9 +36,12 @@ var pom []byte
 type tools struct{ java, lib string }
 
 // findTools looks for Java and the jars, fetches the jars when they are not there, and ends the test through
-// [testenv.Missing] where that cannot be done.
+// [testenv.Missing] where that cannot be done or the run is a short one.
 func findTools(ctx context.Context, t testing.TB) tools {
 	t.Helper()
+	if testing.Short() {
+		testenv.Missing(t, "kafka", "this run is -short, which starts no brokers")
+	}
 	java, err := findJava(ctx)
 	if err != nil {
 		testenv.Missing(t, "kafka", fmt.Sprintf("%v: install Java %d or newer (Debian: apt-get install openjdk-17-jre-headless)", err, minJava))
