@@ -119,6 +119,7 @@ func TestJSONSchema(t *testing.T) {
 		"wrong kind":    {"topic: housing", "topic: [housing]"},
 		"not a number":  {"ntrees: 120", "ntrees: many"},
 		"not one of":    {"json}", "avro}"},
+		"version":       {"version: 1", "version: 2"},
 		"item key":      {"quoted: true", "quote: true"},
 		"no choice":     {"label_transform: log", "label_transform: sqrt"},
 		"secret":        {"${PW}", "hunter2"},
