@@ -13,20 +13,23 @@ import (
 type CSVOptions struct {
 	// Comma separates the cells of a row: an ASCII character. Default: ','.
 	Comma byte
-	// Reserved is the column that the prediction goes to; a header that has it already is an error of NewCSV. Default: none.
+	// Reserved is the column that the prediction goes to; a header that has it already is an error of NewCSV.
+	// Default: none.
 	Reserved string
 	// MaxBytes is the largest length of a row. Default: DefaultMaxBytes.
 	MaxBytes int
 	// Missing are the texts, besides the empty cell, that mean a missing value in a numeric or a time field.
 	// Empty but not nil is none. Default: NA, N/A, NaN, nan, null, NULL.
 	Missing []string
-	// MissingLevels are the texts, besides the empty cell, that mean a missing value in an enum or a string field. Default: none.
+	// MissingLevels are the texts, besides the empty cell, that mean a missing value in an enum or a string
+	// field. Default: none.
 	MissingLevels []string
 }
 
 const fieldSkip int32 = -1 // a column that is not declared
 
-// CSV decodes records that are rows of one CSV file or topic. It does not allocate per row. The zero value is not usable.
+// CSV decodes records that are rows of one CSV file or topic. It does not allocate per row. The zero value is
+// not usable.
 type CSV struct {
 	schema   *record.Schema
 	columns  []column
