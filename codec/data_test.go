@@ -34,8 +34,8 @@ func openData(t *testing.T, name string) *os.File {
 	return nil
 }
 
-// Real house sales give equal columns as CSV and as JSON, whether numbers of an enum are sent as numbers or as text,
-// and in whatever order the fields come.
+// Real house sales give equal columns as CSV and as JSON, whether numbers of an enum are sent as numbers or
+// as text, and in whatever order the fields come.
 func TestHouseSales(t *testing.T) {
 	t.Parallel()
 	s := houseSchema(t)

@@ -6,8 +6,9 @@ import (
 )
 
 // AppendFloat appends the shortest text that reads back to the same float64, which is a JSON number: decimal
-// from 1e-6 up to 1e21, with an exponent beyond. It is the one place where a prediction becomes text.
-// NaN and the infinities have no such text and are written as null; a prediction must be finite, and whoever scores sees to that.
+// from 1e-6 up to 1e21, with an exponent beyond. It is the one place where a prediction becomes text. NaN and
+// the infinities have no such text and are written as null; a prediction must be finite, and whoever scores
+// sees to that.
 func AppendFloat(dst []byte, v float64) []byte {
 	if math.IsNaN(v) || math.IsInf(v, 0) {
 		return append(dst, "null"...)

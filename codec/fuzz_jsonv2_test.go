@@ -18,8 +18,9 @@ import (
 	"millrace.dev/record"
 )
 
-// FuzzJSON holds the decoder against encoding/json/jsontext: what is accepted, and every value. They may differ only where the
-// reference below adds a rule of ours: depth, size, exact integers, declared types, other case, the reserved field, no fields.
+// FuzzJSON holds the decoder against encoding/json/jsontext: what is accepted, and every value. They may
+// differ only where the reference below adds a rule of ours: depth, size, exact integers, declared types,
+// other case, the reserved field, no fields.
 func FuzzJSON(f *testing.F) {
 	for _, s := range jsonSeeds() {
 		f.Add([]byte(s))
@@ -189,7 +190,7 @@ func referenceTime(f record.Field, text string) (any, bool) {
 	return nil, false
 }
 
-// referenceCount returns the floor of text times scale, if it is in the years 0 to 9999 and a day.
+// referenceCount returns the floor of text times scale, if it is in the years 0 to 9999.
 func referenceCount(text string, scale int64) (int64, bool) {
 	if !isJSONNumber(text) {
 		return 0, false
@@ -211,7 +212,7 @@ func referenceCount(text string, scale int64) (int64, bool) {
 	}
 	m.Mul(m, big.NewRat(scale, 1))
 	floor := new(big.Int).Div(m.Num(), m.Denom()) // Euclidean, and the denominator is positive
-	if !floor.IsInt64() || floor.Int64() < minMicros || floor.Int64() >= maxMicros {
+	if !floor.IsInt64() || floor.Int64() < minMicros || floor.Int64() > maxMicros {
 		return 0, false
 	}
 	return floor.Int64(), true
