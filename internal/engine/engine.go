@@ -164,7 +164,7 @@ func New(o Options) (*Engine, error) {
 	e.session = kafka.SessionConfig{
 		Group: o.Group, Topic: o.Source, Start: o.Start, ExactlyOnce: o.Guarantee == ExactlyOnce,
 		InstanceID: o.InstanceID, SessionTimeout: o.SessionTimeout, TransactionTimeout: o.TransactionTimeout,
-		Compression: o.Compression, Changed: e.changed,
+		Compression: o.Compression, Changed: e.changed, Skipped: e.skipped,
 	}
 	if e.session.ExactlyOnce {
 		e.session.TransactionalID = o.Group + "-" + e.instance
@@ -391,4 +391,12 @@ func (e *Engine) changed(c kafka.Change) {
 	e.stats.rebalanced(c)
 	e.options.Log.LogAttrs(context.Background(), slog.LevelInfo, "partitions changed", slog.String("group", e.options.Group),
 		slog.Any("assigned", c.Assigned), slog.Any("revoked", c.Revoked), slog.Any("lost", c.Lost))
+}
+
+// skipped notes records that the source topic does not keep any more. It runs on a goroutine of the client.
+func (e *Engine) skipped(partition int32, committed, oldest int64) {
+	e.stats.change(func() { e.stats.stats.Skipped += uint64(oldest - committed) })
+	e.options.Log.LogAttrs(context.Background(), slog.LevelWarn, "records were deleted before they were read", slog.String("topic", e.options.Source),
+		slog.Int("partition", int(partition)), slog.Int64("committed", committed), slog.Int64("oldest", oldest),
+		slog.String("hint", "give the topic a longer retention than the pipeline's longest stop"))
 }

@@ -1,0 +1,16 @@
+//go:build !synctests
+
+package engine
+
+import (
+	"testing"
+	"time"
+)
+
+// Without the build tag synctests the tests run in real time, with timeouts as short as they can be.
+const sessionTimeout, transactionTimeout = 1200 * time.Millisecond, time.Second
+
+func inTime(t *testing.T, fn func(t *testing.T)) {
+	t.Helper()
+	fn(t)
+}
