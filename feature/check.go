@@ -110,7 +110,7 @@ func (s *scope) node(node ast.Node) ref {
 	case *ast.StringNode:
 		return s.text(n)
 	case *ast.IdentifierNode:
-		return s.identifier(n, n.Value)
+		return s.identifier(n, unmark(n.Value))
 	case *ast.UnaryNode:
 		return s.unary(n)
 	case *ast.BinaryNode:
@@ -124,7 +124,7 @@ func (s *scope) node(node ast.Node) ref {
 		if !ok {
 			return s.fail(n.Callee, "values have no methods", "write the function before its arguments: lower(city)")
 		}
-		return s.call(n, callee.Value, n.Arguments)
+		return s.call(n, unmark(callee.Value), n.Arguments)
 	case *ast.BuiltinNode:
 		return s.call(n, n.Name, n.Arguments)
 	default:

@@ -9,6 +9,7 @@ import (
 	"github.com/expr-lang/expr/ast"
 	"github.com/expr-lang/expr/file"
 	"github.com/expr-lang/expr/parser"
+	"github.com/expr-lang/expr/parser/lexer"
 )
 
 // parse returns the tree of an expression.
@@ -21,7 +22,7 @@ func parse(src string) (ast.Node, *Error) {
 	case strings.TrimSpace(src) == "":
 		return nil, &Error{Length: len(src), Msg: "the expression is empty"}
 	}
-	tree, err := parser.Parse(src)
+	tree, err := parser.Parse(callWords(src))
 	if err == nil {
 		return tree.Node, nil
 	}
@@ -31,6 +32,65 @@ func parse(src string) (ast.Node, *Error) {
 		e.Msg, e.Hint = explain(fe.Message)
 	}
 	return nil, e
+}
+
+// The parser takes "matches" and "contains" for operators wherever they stand. As names of functions they are
+// handed to it with callMark for their first letter, which keeps every position.
+const callMark = "$"
+
+// callWords marks the words "matches" and "contains" of src that stand where an operand begins.
+func callWords(src string) string {
+	if !strings.Contains(src, "matches") && !strings.Contains(src, "contains") {
+		return src
+	}
+	tokens, err := lexer.Lex(file.NewSource(src))
+	if err != nil {
+		return src // the parser says what is wrong
+	}
+	var out []byte
+	for i, t := range tokens {
+		if t.Is(lexer.Operator, "matches", "contains") && !endsOperand(tokens[:i]) {
+			if out == nil {
+				out = []byte(src)
+			}
+			out[runeOffset(src, t.From)] = callMark[0]
+		}
+	}
+	if out == nil {
+		return src
+	}
+	return string(out)
+}
+
+// endsOperand tells whether what comes after tokens is an operator of two operands.
+func endsOperand(tokens []lexer.Token) bool {
+	n := len(tokens)
+	if n > 0 && tokens[n-1].Is(lexer.Operator, "not") { // as in: x not matches "y"
+		n--
+	}
+	if n == 0 {
+		return false
+	}
+	switch t := tokens[n-1]; t.Kind {
+	case lexer.Operator, lexer.EOF:
+		return false
+	case lexer.Bracket:
+		return t.Is(lexer.Bracket, ")", "]", "}")
+	default:
+		return true
+	}
+}
+
+// unmark returns the name that callWords marked.
+func unmark(name string) string {
+	switch name {
+	case callMark + "atches":
+		return "matches"
+	case callMark + "ontains":
+		return "contains"
+	default:
+		return name
+	}
 }
 
 // byteSpan turns the parser's position, in code points, into an offset and a length in bytes, both inside src
