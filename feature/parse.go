@@ -141,6 +141,44 @@ func explain(msg string) (text, hint string) {
 	return "unexpected " + m[2], hint
 }
 
+// balance extends a part of src so that each of its brackets has the other one: the tree has no positions of
+// closing brackets, nor of any around a part.
+func balance(src string, at file.Location) file.Location {
+	tokens, err := lexer.Lex(file.NewSource(src))
+	if err != nil {
+		return at
+	}
+	first, last, depth, lowest := len(tokens), -1, 0, 0
+	for i, t := range tokens {
+		if t.From >= at.From && t.To <= at.To {
+			first, last = min(first, i), i
+			depth += bracket(t)
+			lowest = min(lowest, depth)
+		}
+	}
+	for i, need := first-1, -lowest; need > 0 && i >= 0; i-- {
+		need -= bracket(tokens[i])
+		at.From = tokens[i].From
+	}
+	for i, need := last+1, depth-lowest; need > 0 && i < len(tokens); i++ {
+		need += bracket(tokens[i])
+		at.To = tokens[i].To
+	}
+	return at
+}
+
+// bracket is 1 for a token that opens a bracket, -1 for one that closes it, and 0 for the others.
+func bracket(t lexer.Token) int {
+	switch {
+	case t.Is(lexer.Bracket, "(", "[", "{"):
+		return 1
+	case t.Is(lexer.Bracket, ")", "]", "}"):
+		return -1
+	default:
+		return 0
+	}
+}
+
 // span returns the part of the expression that node stands for, as far as the tree tells: from its first token
 // to its last, without closing brackets.
 func span(node ast.Node) file.Location {
