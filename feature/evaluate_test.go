@@ -9,9 +9,8 @@ import (
 	_ "time/tzdata" // the tests need zones on every machine
 
 	"github.com/google/go-cmp/cmp"
-	"pgregory.net/rapid"
-
 	"millrace.dev/record"
+	"pgregory.net/rapid"
 )
 
 // drawRows returns random rows, and which of them are rejected.

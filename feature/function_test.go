@@ -316,8 +316,13 @@ func TestExtremeColumns(t *testing.T) {
 	copy(b.Times(7), []int64{math.MinInt64 + 1, math.MaxInt64, 1})
 	b.Texts(4).Set(0, []byte("a\xffb\xc3"))
 	p := compile(t, s, []Spec{
-		{"year", "year(d)"}, {"zoned", "year(d, 'Asia/Kathmandu')"}, {"days", "days_since(d, g)"}, {"bigger", "x > 0"}, {"len", "len(s)"},
-		{"part", "s[1:2]"}, {"low", "lower(s)"},
+		{"year", "year(d)"},
+		{"zoned", "year(d, 'Asia/Kathmandu')"},
+		{"days", "days_since(d, g)"},
+		{"bigger", "x > 0"},
+		{"len", "len(s)"},
+		{"part", "s[1:2]"},
+		{"low", "lower(s)"},
 	}, "x", "year", "zoned", "days", "bigger", "len", "low", "part")
 	f := p.NewEvaluator().Eval(b)
 	missing := math.Float64bits(math.NaN())

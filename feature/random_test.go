@@ -7,9 +7,8 @@ import (
 	"strings"
 	"time"
 
-	"pgregory.net/rapid"
-
 	"millrace.dev/record"
+	"pgregory.net/rapid"
 )
 
 // randomSchema has columns of every type.
