@@ -73,6 +73,8 @@ func (s *scope) operands(n *ast.BinaryNode, a, b ref) ref {
 	has := func(k kind) bool { return a.kind == k || b.kind == k }
 	hint := ""
 	switch {
+	case n.Operator == "and" || n.Operator == "or" || n.Operator == "&&" || n.Operator == "||":
+		hint = "both sides must be conditions, such as price > 0"
 	case has(kindNil):
 		hint = "is_missing(x) tests for a missing value"
 	case has(kindTime) && has(kindText):
