@@ -3,8 +3,6 @@ package app
 import (
 	"context"
 	"errors"
-	"fmt"
-	"os"
 	"strings"
 
 	"millrace.dev/internal/registry"
@@ -13,21 +11,11 @@ import (
 
 var errNoData = errors.New("no data to train on")
 
-// bundleExt is the extension of a bundle's file.
-const bundleExt = ".millrace"
-
-// Loaded is a model that was found and verified.
-type Loaded struct {
-	Ref    string // name@version, or the path of a file
-	Digest string
-	Bundle *model.Bundle
-}
-
 // LoadModel finds a model by what a person calls it: NAME@VERSION, NAME@ALIAS, @ALIAS (of the model called name) or
 // the path of a bundle, and verifies it.
-func (a *App) LoadModel(ctx context.Context, dir, name, ref string) (*Loaded, error) {
-	if strings.HasSuffix(ref, bundleExt) {
-		return openBundle(ref)
+func (a *App) LoadModel(ctx context.Context, dir, name, ref string) (*model.Loaded, error) {
+	if strings.HasSuffix(ref, model.Extension) {
+		return model.Open(ref)
 	}
 	reg, err := a.Registry(dir)
 	if err != nil {
@@ -40,28 +28,12 @@ func (a *App) LoadModel(ctx context.Context, dir, name, ref string) (*Loaded, er
 	return load(ctx, reg, v)
 }
 
-func openBundle(path string) (*Loaded, error) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	b, err := model.Decode(data)
-	if err != nil {
-		return nil, &Error{Code: Refused, Op: "open model", Where: path, Err: err, Hint: "fetch the file again from where it was made"}
-	}
-	return &Loaded{Ref: path, Digest: model.Digest(data), Bundle: b}, nil
-}
-
-func load(ctx context.Context, reg *registry.Registry, v registry.Version) (*Loaded, error) {
+func load(ctx context.Context, reg *registry.Registry, v registry.Version) (*model.Loaded, error) {
 	data, err := reg.Load(ctx, v)
 	if err != nil {
 		return nil, err
 	}
-	b, err := model.Decode(data)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", v.Ref(), err)
-	}
-	return &Loaded{Ref: v.Ref(), Digest: v.Digest, Bundle: b}, nil
+	return model.Load(data, v.Ref())
 }
 
 // Models is what the model commands work on: a registry, and the name of the model that a bare @ALIAS means.

@@ -100,7 +100,7 @@ func (a *App) Run(ctx context.Context, o RunOptions) (engine.Stats, error) {
 
 // approved loads the model to run, which has to be approved, and checks that it was trained with the schema and the
 // features of the pipeline file.
-func (a *App) approved(ctx context.Context, p *config.Pipeline, ref string) (*Loaded, error) {
+func (a *App) approved(ctx context.Context, p *config.Pipeline, ref string) (*model.Loaded, error) {
 	reg, err := a.Registry(p.Model.Registry)
 	if err != nil {
 		return nil, err
@@ -177,7 +177,7 @@ func inputNames(b *model.Bundle) []string {
 }
 
 // newWorkers makes the path of a model, which reproduces its golden rows first, and a worker for each thread.
-func newWorkers(p *config.Pipeline, m *Loaded, threads int) ([]*pipeline.Worker, error) {
+func newWorkers(p *config.Pipeline, m *model.Loaded, threads int) ([]*pipeline.Worker, error) {
 	path, err := pipeline.New(m.Bundle, pipeline.Options{
 		Field: p.Sink.Field, MaxBytes: p.Source.MaxRecordBytes,
 		Headers: []record.Header{{Key: headerModel, Value: []byte(m.Ref)}, {Key: headerDigest, Value: []byte(m.Digest)}},

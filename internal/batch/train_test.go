@@ -11,12 +11,11 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"pgregory.net/rapid"
-
 	"millrace.dev/feature"
 	"millrace.dev/gbm"
 	"millrace.dev/model"
 	"millrace.dev/record"
+	"pgregory.net/rapid"
 )
 
 // flats returns options for a small file of made-up flats: rent by size and city.
@@ -231,8 +230,8 @@ func TestChangedFile(t *testing.T) {
 func TestSplit(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		train, validation := rapid.Float64Range(0.05, 0.9).Draw(t, "train"), 0.0
-		validation = rapid.Float64Range(0.02, 0.97-train).Draw(t, "validation")
+		train := rapid.Float64Range(0.05, 0.9).Draw(t, "train")
+		validation := rapid.Float64Range(0.02, 0.97-train).Draw(t, "validation")
 		s := Split{Train: train, Validation: validation, Test: 1 - train - validation, Seed: rapid.Int64().Draw(t, "seed")}
 		if err := s.Validate(); err != nil {
 			t.Fatal(err)

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-
 	"millrace.dev/gbm"
 	"millrace.dev/internal/app"
 	"millrace.dev/internal/demo"

@@ -85,7 +85,7 @@ const (
 )
 
 //go:embed pipeline.yaml
-var pipelineFile string //nolint:gochecknoglobals // embedding needs a variable; nothing writes to it
+var pipelineFile string
 
 // demo carries one run.
 type demo struct {
@@ -177,10 +177,7 @@ func (d *demo) makeDir() error {
 
 // makeSales makes the history and the houses that are streamed, which training does not see.
 func (d *demo) makeSales() error {
-	n := int(float64(d.Rate) * d.Duration.Seconds())
-	if n < 1 {
-		n = 1
-	}
+	n := max(int(float64(d.Rate)*d.Duration.Seconds()), 1)
 	d.ceiling = math.NaN()
 	if d.Data != "" {
 		return d.realSales(n)

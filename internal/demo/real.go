@@ -63,7 +63,7 @@ func readSales(r io.Reader, split batch.Split) (sales []house.Sale, rows int64, 
 	if err != nil {
 		return nil, 0, err
 	}
-	for _, name := range strings.Split(strings.TrimSpace(house.CSVHeader), ",") {
+	for name := range strings.SplitSeq(strings.TrimSpace(house.CSVHeader), ",") {
 		if !slices.Contains(header, name) {
 			return nil, 0, fmt.Errorf("there is no column %q", name)
 		}
