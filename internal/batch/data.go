@@ -35,7 +35,7 @@ func FormatOf(path string) (pipeline.Format, error) {
 	case ".json", ".jsonl", ".ndjson":
 		return pipeline.JSON, nil
 	default:
-		return 0, fmt.Errorf("%s: unknown kind of data file: want .csv, or .jsonl with one JSON object a line", path)
+		return 0, &DataError{Path: path, Err: errFormat, Hint: "the name ends in .csv, or in .jsonl for one JSON object a line"}
 	}
 }
 
@@ -62,7 +62,7 @@ func open(path string, maxBytes int) (*source, error) {
 	}
 	c, err := codec.NewCSVReader(r, codec.CSVReaderOptions{MaxBytes: maxBytes})
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), f.Close())
+		return nil, errors.Join(&DataError{Path: path, Err: err}, f.Close())
 	}
 	s.options.Header = c.Header()
 	s.next = c.Next
@@ -105,7 +105,7 @@ func scan(ctx context.Context, path string, s *record.Schema, levels map[string]
 	defer src.Close() //nolint:errcheck // it was only read
 	d, err := pipeline.NewDecoder(s, src.options)
 	if err != nil {
-		return "", fmt.Errorf("%s: %w", path, err)
+		return "", &DataError{Path: path, Err: err}
 	}
 	b := record.NewBatch(s, levels)
 	for {

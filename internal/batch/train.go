@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"millrace.dev/feature"
 	"millrace.dev/gbm"
+	"millrace.dev/internal/pipeline"
 	"millrace.dev/model"
 	"millrace.dev/record"
 )
@@ -68,6 +70,9 @@ func TrainModel(ctx context.Context, o TrainOptions) (*model.Bundle, error) {
 	if err := t.prepare(); err != nil {
 		return nil, err
 	}
+	if err := t.columns(); err != nil {
+		return nil, err
+	}
 	digest, err := t.fit(ctx)
 	if err != nil {
 		return nil, err
@@ -113,6 +118,37 @@ func (t *trainer) prepare() error {
 			return fmt.Errorf("where: %w", err)
 		}
 		t.where = append(t.where, &condition{text: text, predicate: p})
+	}
+	return nil
+}
+
+// columns wants a CSV file to have the label and every column that an input of the model needs: one that is absent
+// would be missing in every row, and a model would come out of it all the same.
+func (t *trainer) columns() error {
+	src, err := open(t.Data, 0)
+	if err != nil {
+		return err
+	}
+	defer src.Close() //nolint:errcheck // it was only read
+	if _, err := pipeline.NewDecoder(t.Schema, src.options); err != nil {
+		return &DataError{Path: t.Data, Err: err}
+	}
+	if src.options.Format != pipeline.CSV {
+		return nil
+	}
+	header := src.options.Header
+	if !slices.Contains(header, t.Label) {
+		return &DataError{
+			Path: t.Data, Err: fmt.Errorf("it has no column %q, the label: its columns are %s", t.Label, strings.Join(header, ", ")),
+			Hint: "train on labelled data, or mend train.label",
+		}
+	}
+	absent := slices.DeleteFunc(slices.Clone(t.plan.Used()), func(name string) bool { return slices.Contains(header, name) })
+	if len(absent) > 0 {
+		return &DataError{
+			Path: t.Data, Err: fmt.Errorf("inputs of the model need columns that it does not have: %s", strings.Join(absent, ", ")),
+			Hint: "mend the schema or the data, or name the inputs in train.ignore",
+		}
 	}
 	return nil
 }
@@ -175,18 +211,24 @@ func (t *trainer) fit(ctx context.Context) (digest string, err error) {
 // enough tells why the rows do not suffice for training.
 func (t *trainer) enough() error {
 	if t.read == 0 {
-		return fmt.Errorf("%s has no records", t.Data)
+		return &DataError{Path: t.Data, Err: errors.New("it has no records")}
 	}
 	if float64(t.excluded.rejected) > maxRejected*float64(t.read) {
-		return fmt.Errorf("%s: %d of %d records do not fit the schema (%s): mend the schema or the data", t.Data, t.excluded.rejected, t.read, t.excluded.summary())
+		return &DataError{
+			Path: t.Data, Unfit: true, Hint: "mend the schema or the data",
+			Err: fmt.Errorf("%d of %d records do not fit the schema (%s)", t.excluded.rejected, t.read, t.excluded.summary()),
+		}
 	}
 	for part, n := range t.rows {
 		if n == 0 {
-			msg := fmt.Sprintf("%s: no row left for the %s part", t.Data, Part(part))
+			e := &DataError{Path: t.Data, Hint: "train on more rows"}
+			msg := fmt.Sprintf("of %d rows none is left for the %s part", t.read, Part(part))
 			if s := t.excluded.summary(); s != "" {
 				msg += " (excluded: " + s + ")"
+				e.Hint = "see whether train.label and train.where of the pipeline file are meant so"
 			}
-			return errors.New(msg)
+			e.Err = errors.New(msg)
+			return e
 		}
 	}
 	return nil
