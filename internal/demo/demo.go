@@ -80,7 +80,7 @@ const (
 	partitions  = 6
 	history     = 20_000 // made-up sales to train on
 	brokenShare = 0.02
-	burstPasses = 3 // how often the houses are sent once more, as fast as possible
+	burstSize   = 60_000 // houses at least that are sent as fast as possible, the same ones over and over
 	verifyAfter = 60 * time.Second
 )
 
@@ -98,6 +98,7 @@ type demo struct {
 	set     []string
 	sales   []house.Sale // that are streamed, by listing
 	ceiling float64
+	passes  int // how often the houses are sent once more, as fast as possible
 }
 
 // Run runs the demo. Where a prediction differs from what it should be, or one is missing, the result says so, and
@@ -177,7 +178,8 @@ func (d *demo) makeDir() error {
 
 // makeSales makes the history and the houses that are streamed, which training does not see.
 func (d *demo) makeSales() error {
-	n := max(int(float64(d.Rate)*d.Duration.Seconds()), 1)
+	n := max(1, int(float64(d.Rate)*d.Duration.Seconds()))
+	d.passes = (burstSize + n - 1) / n
 	d.ceiling = math.NaN()
 	if d.Data != "" {
 		return d.realSales(n)

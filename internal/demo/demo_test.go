@@ -39,7 +39,7 @@ func TestDemo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.Records != 4000 || r.Predictions+r.DeadLetters != r.Records || r.DeadLetters == 0 || r.Mismatches != 0 {
+	if r.Records != 61_000 || r.Predictions+r.DeadLetters != r.Records || r.DeadLetters == 0 || r.Mismatches != 0 {
 		t.Errorf("%+v: %s", r, r.First)
 	}
 	if r.R2 == nil || r.Ceiling == nil || *r.R2 < 0.7 || *r.Ceiling > 0.95 {
@@ -119,8 +119,8 @@ func TestCheckerFinds(t *testing.T) {
 		"stranger":     {true, results{[]record.Raw{good, changed(good, func(r *record.Raw) { r.Key = []byte("c") })}, []record.Raw{bad}}},
 	} {
 		list := []listing{{key: []byte("a"), want: good.Value, price: 1}, {key: []byte("b"), value: bad.Value, fault: house.InvalidJSON}}
-		check := newChecker(list)
-		for range 1 + burstPasses {
+		check := newChecker(list, 2)
+		for range 2 {
 			check.results(c.results.predictions, check.prediction)
 			check.results(c.results.letters, check.letter)
 		}

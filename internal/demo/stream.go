@@ -39,7 +39,7 @@ func (d *demo) stream(ctx context.Context, addr string) (*Result, error) {
 	defer client.Close()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	check := newChecker(listings)
+	check := newChecker(listings, 1+d.passes)
 	running := make(chan struct{})
 	stopped := make(chan struct{})
 	pipelineCtx, stopPipeline := context.WithCancel(ctx)
@@ -153,9 +153,9 @@ func (d *demo) send(ctx context.Context, client *kafka.Client, list []listing, c
 		return nil, err
 	}
 	check.pauseLatency()
-	d.Show.Say("and all of them %d times more, as fast as possible", burstPasses)
+	d.Show.Say("and all of them %d times more, as fast as possible", d.passes)
 	burst := time.Now()
-	for range burstPasses {
+	for range d.passes {
 		for i := range list {
 			if err := produce(ctx, producer, &list[i], check); err != nil {
 				return nil, err
@@ -167,7 +167,7 @@ func (d *demo) send(ctx context.Context, client *kafka.Client, list []listing, c
 	}
 	took := check.lastResult().Sub(burst)
 	r := check.result(list)
-	r.RecordsPerSecond = float64(burstPasses*len(list)) / took.Seconds()
+	r.RecordsPerSecond = float64(d.passes*len(list)) / took.Seconds()
 	if !math.IsNaN(d.ceiling) {
 		r.Ceiling = &d.ceiling
 	}
