@@ -16,11 +16,8 @@ import (
 	"millrace.dev/record"
 )
 
-// The headers that tell which model made a prediction.
-const (
-	headerModel  = "millrace.model"
-	headerDigest = "millrace.digest"
-)
+// headerDigest is the header of a prediction that holds the digest of the model's bundle, beside its name.
+const headerDigest = "millrace.digest"
 
 // RunOptions say what to run.
 type RunOptions struct {
@@ -180,7 +177,7 @@ func inputNames(b *model.Bundle) []string {
 func newWorkers(p *config.Pipeline, m *model.Loaded, threads int) ([]*pipeline.Worker, error) {
 	path, err := pipeline.New(m.Bundle, pipeline.Options{
 		Field: p.Sink.Field, MaxBytes: p.Source.MaxRecordBytes,
-		Headers: []record.Header{{Key: headerModel, Value: []byte(m.Ref)}, {Key: headerDigest, Value: []byte(m.Digest)}},
+		Headers: []record.Header{{Key: engine.HeaderModel, Value: []byte(m.Ref)}, {Key: headerDigest, Value: []byte(m.Digest)}},
 	})
 	if err != nil {
 		return nil, &Error{Code: Refused, Op: "load model", Where: m.Ref, Err: err, Hint: "train the model again with this version of millrace"}
