@@ -33,17 +33,25 @@ type crew struct {
 	ended   []time.Duration // how long the ends after SIGTERM took
 }
 
-// muster starts n instances and waits until they share the partitions.
-func (p *project) muster(ctx context.Context, t *testing.T, n, partitions int, more ...string) *crew {
+// recruit starts n instances.
+func (p *project) recruit(t *testing.T, n int, more ...string) *crew {
 	t.Helper()
 	c := &crew{p: p, t: t, members: make([]*instance, n), down: make([]bool, n)}
 	for i := range n {
 		c.members[i] = p.start(t, fmt.Sprintf("instance-%d", i), more...)
 	}
+	return c
+}
+
+// muster starts n instances and waits until they share the partitions.
+func (p *project) muster(ctx context.Context, t *testing.T, n, partitions int, more ...string) *crew {
+	t.Helper()
+	c := p.recruit(t, n, more...)
 	c.settled(ctx, partitions)
 	return c
 }
 
+// settled waits until the instances share the partitions.
 func (c *crew) settled(ctx context.Context, partitions int) {
 	c.t.Helper()
 	admin := c.p.admin(c.t)

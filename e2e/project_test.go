@@ -169,6 +169,9 @@ func (i *instance) log() string {
 	return string(b)
 }
 
+// count returns how often the instance has logged a text.
+func (i *instance) count(text string) int { return strings.Count(i.log(), text) }
+
 // tail returns the last n lines of s.
 func tail(s string, n int) string {
 	lines := strings.Split(strings.TrimRight(s, "\n"), "\n")
@@ -178,7 +181,7 @@ func tail(s string, n int) string {
 // says waits until the instance has logged a text n times.
 func (i *instance) says(ctx context.Context, text string, n int) error {
 	err := poll(ctx, func() (bool, error) {
-		if strings.Count(i.log(), text) >= n {
+		if i.count(text) >= n {
 			return true, nil
 		}
 		if i.proc.Ended() {
