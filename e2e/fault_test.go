@@ -184,8 +184,23 @@ func (c *crew) longFaults(rng *rand.Rand, length time.Duration) []fault {
 	return faults
 }
 
-// chronicle tells which pauses of the partitions came of which fault: the first one that a pause contains, or that
-// came shortly before it.
+// cause returns the fault that a pause came of: the first one in it, or else the last one shortly before it;
+// len(faults) if there is none.
+func cause(faults []fault, p torture.Pause) int {
+	before := len(faults)
+	for i, f := range faults {
+		switch {
+		case f.done.IsZero() || f.done.After(p.To) || p.From.Sub(f.done) > time.Second:
+		case f.done.After(p.From):
+			return i
+		default:
+			before = i
+		}
+	}
+	return before
+}
+
+// chronicle tells which pauses of the partitions came of which fault.
 func chronicle(began time.Time, faults []fault, r *torture.Report) string {
 	type effect struct {
 		partitions map[int32]bool
@@ -193,12 +208,7 @@ func chronicle(began time.Time, faults []fault, r *torture.Report) string {
 	}
 	effects := make([]effect, len(faults)+1) // the last one is of no fault
 	for _, pause := range r.Pauses {
-		i := slices.IndexFunc(faults, func(f fault) bool {
-			return !f.done.IsZero() && f.done.Before(pause.To) && f.done.After(pause.From.Add(-time.Second))
-		})
-		if i < 0 {
-			i = len(faults)
-		}
+		i := cause(faults, pause)
 		e := &effects[i]
 		if e.partitions == nil {
 			e.partitions = map[int32]bool{}
