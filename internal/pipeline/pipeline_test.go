@@ -76,7 +76,7 @@ func schema(t testing.TB) *record.Schema {
 		"waterfront": record.Enum, "view": record.Enum, "condition": record.Enum, "city": record.Enum, "statezip": record.Enum,
 	}
 	var fields []record.Field
-	for _, name := range strings.Split(strings.TrimSpace(house.CSVHeader), ",") {
+	for name := range strings.SplitSeq(strings.TrimSpace(house.CSVHeader), ",") {
 		f := record.Field{Name: name, Type: record.Numeric, Required: name == house.RequiredField}
 		if typ, ok := types[name]; ok {
 			f.Type = typ
