@@ -67,6 +67,18 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
+// worded is a cause with a text for people in the place of its own.
+type worded struct {
+	text  string
+	cause error
+}
+
+// Error returns the text for people.
+func (w *worded) Error() string { return w.text }
+
+// Unwrap returns the cause.
+func (w *worded) Unwrap() error { return w.cause }
+
 // Recovery says what an error leaves to be done.
 type Recovery int
 
@@ -189,6 +201,7 @@ func explain(op, where, need string, err error) error {
 			e.Hint = "ask for the ACL"
 		}
 	case CodeUnknownTopic:
+		e.Err = &worded{"it does not exist", err}
 		e.Hint = "create the topic first, or mend its name"
 	case CodeUnsupported:
 		e.Hint = "millrace needs Apache Kafka 2.5 or newer"
@@ -214,6 +227,9 @@ func nobodyAnswers(op string, brokers []string, cause error) error {
 	}
 	if errors.Is(cause, io.EOF) {
 		e.Hint = hangUpHint
+	}
+	if dial, ok := errors.AsType[*net.OpError](cause); ok {
+		cause = dial // without what the library says around it
 	}
 	if cause != nil {
 		e.Err = fmt.Errorf("no broker answers: %w", cause)

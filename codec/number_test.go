@@ -1,0 +1,150 @@
+package codec
+
+import (
+	"encoding/json"
+	"math"
+	"math/big"
+	"strconv"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// number decodes a literal the way a numeric field does.
+func number(text string) (v float64, ok bool) {
+	c := column{numbers: []float64{0}}
+	var f fault
+	ok = c.setNumber(0, []byte(text), 0, &f)
+	return c.numbers[0], ok
+}
+
+// checkNumber compares a literal with what strconv makes of it.
+func checkNumber(t interface{ Errorf(string, ...any) }, text string) {
+	v, ok := number(text)
+	isNumber := json.Valid([]byte(text)) && (text[0] == '-' || text[0]-'0' <= 9) && text[len(text)-1]-'0' <= 9
+	want, err := strconv.ParseFloat(text, 64)
+	wantOK := isNumber && err == nil
+	if wantOK && !strings.ContainsAny(text, ".eE") {
+		exact, _ := new(big.Float).SetPrec(uint(4*len(text) + 64)).SetString(text)
+		wantOK = exact.Cmp(new(big.Float).SetFloat64(want)) == 0
+	}
+	if ok != wantOK {
+		t.Errorf("%q: accepted %t, want %t", text, ok, wantOK)
+	}
+	if ok && math.Float64bits(v) != math.Float64bits(want) {
+		t.Errorf("%q: %b, want %b", text, v, want)
+	}
+	if end, valid := scanNumber([]byte(text), 0); (valid && end == len(text)) != isNumber {
+		t.Errorf("scanNumber(%q) = %d, %t", text, end, valid)
+	}
+}
+
+func TestNumber(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("123456789", 40)
+	for _, text := range []string{
+		"0", "-0", "0.0", "-0.0", "0e0", "0e999999999999", "-0E-999999999999", "1", "-1", "12", "123456789012345", "1234567890123456", "12345678901234567",
+		"9007199254740991", "9007199254740992", "9007199254740993", "9007199254740994", "-9007199254740993", "9007199254740993.0", "9007199254740993e0",
+		"18446744073709551615", "18446744073709551616", "9999999999999999999", "10000000000000000000", "99999999999999999999",
+		"10000000000000000000000", "100000000000000000000000", "1180591620717411303424", "1180591620717411303425",
+		"0.1", "0.2", "0.3", "2.675", "1.005", "123456.789", "1e22", "1e23", "123e20", "1.7976931348623157e308", "1.7976931348623158e308", "1.7976931348623159e308",
+		"1e308", "1e309", "-1e309", "4.9e-324", "2.4703282292062327e-324", "2.4703282292062328e-324", "1e-400", "2.2250738585072011e-308", "2.2250738585072014e-308",
+		"6.02214076e+23", "1E5", "1e+5", "1e-5", "1.5e300", "0.000000000000000000000000000000000000000000000000000001", "0." + strings.Repeat("0", 400) + "1",
+		"1" + strings.Repeat("0", 308), "1" + strings.Repeat("0", 309), "1" + strings.Repeat("0", 400) + "e-400", "0." + strings.Repeat("0", 400) + "1e400",
+		"9007199254740992.999999999999999999999999999999999999", "9007199254740993.000000000000000000000000000000000000",
+		"9007199254740993.000000000000000000000000000000000001", "9007199254740992.999999999999999999999999999999999999e-300",
+		long, "0." + long, long + "." + long, long + "e-300", "-" + long + "e-400",
+		"", "-", "+1", "01", "-01", "00", "1.", ".5", "1.e5", "1e", "1e+", "1.5.5", "1e5.5", "0x10", "1_0", "NaN", "Inf", "Infinity", "1 ", " 1", "1a", "--1", "1-", "e5", "1ee5", "٣",
+	} {
+		checkNumber(t, text)
+	}
+}
+
+func TestNumberRandom(t *testing.T) {
+	t.Parallel()
+	literal := rapid.OneOf(
+		rapid.Custom(func(t *rapid.T) string {
+			v := math.Float64frombits(rapid.Uint64().Draw(t, "bits"))
+			if math.IsNaN(v) || math.IsInf(v, 0) {
+				return "0"
+			}
+			return strconv.FormatFloat(v, rapid.SampledFrom([]byte("eEfg")).Draw(t, "format"), rapid.IntRange(-1, 30).Draw(t, "precision"), 64)
+		}),
+		rapid.StringMatching(`-?(0|[1-9][0-9]{0,25})(\.[0-9]{1,25})?([eE][-+]?[0-9]{1,3})?`),
+		rapid.StringMatching(`-?[1-9][0-9]{14,22}`),
+		rapid.StringMatching(`-?[0-9]{0,3}\.?[0-9]{0,3}[eE]?[-+]?[0-9]{0,3}`),
+		// Next to the middle between two float64, where the last digit decides.
+		rapid.Custom(func(t *rapid.T) string {
+			v := math.Float64frombits(rapid.Uint64Range(1, math.Float64bits(1e300)).Draw(t, "bits"))
+			middle := new(big.Float).SetPrec(2000).SetFloat64(v)
+			middle.Add(middle, new(big.Float).SetFloat64(math.Nextafter(v, math.Inf(1)))).Quo(middle, big.NewFloat(2))
+			return middle.Text('e', rapid.IntRange(17, 60).Draw(t, "digits"))
+		}),
+	)
+	rapid.Check(t, func(t *rapid.T) { checkNumber(t, literal.Draw(t, "literal")) })
+}
+
+func TestScaled(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]int64{
+		"0": 0, "-0": 0, "1": 1e6, "-1": -1e6, "1.5": 1500000, "0.000001": 1, "0.0000019": 1, "-0.0000001": -1, "-1.0000001": -1000001, "1e3": 1e9, "1E-6": 1, "1e-7": 0, "-1e-7": -1,
+		"0e99": 0, "9223372036854.775807": math.MaxInt64, "1398988800.12345678901234567890": 1398988800123456, "-1398988800.00000000000000000001": -1398988800000001,
+	} {
+		n, _, ok := scanDecimal([]byte(text), 0)
+		if got, fits := n.scaled(6); !ok || !fits || got != want {
+			t.Errorf("%s: %d %t, want %d", text, got, fits, want)
+		}
+	}
+	for _, text := range []string{"9223372036854.775808", "1e13", "1e400", "99999999999999999999999"} {
+		n, _, _ := scanDecimal([]byte(text), 0)
+		if got, fits := n.scaled(6); fits {
+			t.Errorf("%s: %d", text, got)
+		}
+	}
+}
+
+func TestCanonicalLevel(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"": "", "4": "4", "4.0": "4", "4.000": "4", "-4.0": "-4", "0.0": "0", "-0": "0", "-0.0": "0", "10": "10", "10.0": "10", "-10": "-10",
+		"4.": "4.", ".0": ".0", "04.0": "04.0", "00": "00", "-": "-", "-.0": "-.0", "1.50": "1.50", "4.00x": "4.00x", "x0": "x0", "1e10": "1e10", "4.0.0": "4.0.0", "+0": "+0", "- 0": "- 0",
+	} {
+		if got := string(canonicalLevel([]byte(text))); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+}
+
+func TestAppendFloat(t *testing.T) {
+	t.Parallel()
+	for v, want := range map[float64]string{
+		0: "0", math.Copysign(0, -1): "0", 313000: "313000", 0.1: "0.1", -2.5: "-2.5", 1e20: "100000000000000000000", 1e21: "1e+21", 1e-6: "0.000001", 1e-7: "1e-07",
+		math.MaxFloat64: "1.7976931348623157e+308", math.SmallestNonzeroFloat64: "5e-324", math.Inf(1): "null", math.Inf(-1): "null",
+	} {
+		if got := string(AppendFloat([]byte("x"), v)); got != "x"+want && v != 0 {
+			t.Errorf("%v: %s, want %s", v, got, want)
+		}
+	}
+	if got := string(AppendFloat(nil, math.NaN())); got != "null" {
+		t.Errorf("NaN: %s", got)
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		v := rapid.Float64Range(-math.MaxFloat64, math.MaxFloat64).Draw(t, "v")
+		text := AppendFloat(nil, v)
+		back, err := strconv.ParseFloat(string(text), 64)
+		if err != nil || math.Float64bits(back) != math.Float64bits(v) || !json.Valid(text) {
+			t.Fatalf("%b: %s", v, text)
+		}
+		if shortest := strconv.FormatFloat(v, 'e', -1, 64); digits(string(text)) > digits(shortest) {
+			t.Fatalf("%s has more digits than %s", text, shortest)
+		}
+	})
+}
+
+// digits counts the significant digits of a number.
+func digits(text string) int {
+	mantissa, _, _ := strings.Cut(text, "e")
+	mantissa = strings.TrimLeft(strings.NewReplacer("-", "", ".", "").Replace(mantissa), "0")
+	return len(strings.TrimRight(mantissa, "0"))
+}

@@ -1,0 +1,137 @@
+package feature
+
+import (
+	"errors"
+	"regexp"
+)
+
+// ref is a checked expression: the number of its value in the builder, and its type.
+type ref struct {
+	id   int32
+	kind kind
+}
+
+func (r ref) ok() bool { return r.kind != kindInvalid }
+
+// builder makes the values of a program. It shares equal values, and folds a value whose arguments are all
+// constants by running it, so that a folded result cannot differ from one that is not.
+type builder struct {
+	table    *opTable
+	values   []value
+	ids      map[string]int32 // by encoded value
+	zones    map[string]*zone
+	patterns map[string]*regexp.Regexp
+}
+
+func newBuilder() *builder {
+	return &builder{
+		table: newOpTable(), ids: map[string]int32{},
+		zones: map[string]*zone{}, patterns: map[string]*regexp.Regexp{},
+	}
+}
+
+var errTooLarge = errors.New("the expressions are too large together")
+
+// add adds v, which has everything but the kind, and returns it or the value that it equals.
+func (b *builder) add(v value) (ref, error) {
+	if v.op != opColumn {
+		v.kind = b.table[v.op].result
+	}
+	if v.n > 0 && b.allConst(v.arguments()) {
+		var err error
+		if v, err = b.fold(v); err != nil {
+			return ref{}, err
+		}
+	}
+	key := string(encodeValue(b.table, nil, &v))
+	if id, ok := b.ids[key]; ok {
+		return ref{id, v.kind}, nil
+	}
+	if len(b.values) == maxBuilding {
+		return ref{}, errTooLarge
+	}
+	id := int32(len(b.values))
+	b.values, b.ids[key] = append(b.values, v), id
+	return ref{id, v.kind}, nil
+}
+
+func (b *builder) allConst(ids []int32) bool {
+	for _, id := range ids {
+		if !b.values[id].isConst() {
+			return false
+		}
+	}
+	return true
+}
+
+// fold returns the constant that v computes from its constant arguments.
+func (b *builder) fold(v value) (value, error) {
+	p := &program{zones: b.zones, results: []int32{int32(v.n)}}
+	for i, id := range v.arguments() {
+		p.values = append(p.values, b.values[id])
+		v.args[i] = int32(i)
+	}
+	p.values = append(p.values, v)
+	l, err := newLayout(nil, p, b.patterns)
+	if err != nil {
+		return value{}, err
+	}
+	var out constant
+	newMachine(l, 1).runRows(&out, 0, 1)
+	return out.value, nil
+}
+
+// constant is the sink of a program that is folded.
+type constant struct{ value value }
+
+func (c *constant) numbers(_, _ int, v []float64) {
+	c.value = value{op: opNumber, kind: kindNumber, lit: literal{number: v[0]}}
+	if v[0] != v[0] {
+		c.value.lit = literal{missing: true}
+	}
+}
+
+func (c *constant) bools(_, _ int, v []uint8) {
+	c.value = value{op: opBool, kind: kindBool, lit: literal{missing: v[0] == unknown, flag: v[0] == yes}}
+}
+
+func (c *constant) texts(_, _ int, v []text) {
+	c.value = value{op: opText, kind: kindText, lit: literal{missing: !v[0].ok, text: v[0].s}}
+}
+
+func (c *constant) times(_, _ int, v []int64) {
+	c.value = value{op: opTime, kind: kindTime, lit: literal{time: v[0]}}
+	if v[0] == missingTime {
+		c.value.lit = literal{missing: true}
+	}
+}
+
+// program returns the values that results need, in an order that depends on the results alone: not on the order
+// of declaration, nor on features that nothing uses.
+func (b *builder) program(results []int32) (*program, error) {
+	p := &program{zones: map[string]*zone{}}
+	moved := make(map[int32]int32, len(results))
+	var visit func(id int32) int32
+	visit = func(id int32) int32 {
+		if to, ok := moved[id]; ok {
+			return to
+		}
+		v := b.values[id]
+		for i, a := range v.arguments() {
+			v.args[i] = visit(a)
+		}
+		if v.zone != "" {
+			p.zones[v.zone] = b.zones[v.zone]
+		}
+		to := int32(len(p.values))
+		p.values, moved[id] = append(p.values, v), to
+		return to
+	}
+	for _, id := range results {
+		p.results = append(p.results, visit(id))
+	}
+	if len(p.values) > maxProgram {
+		return nil, errTooLarge
+	}
+	return p, nil
+}

@@ -1,0 +1,146 @@
+package feature
+
+import (
+	"slices"
+
+	"millrace.dev/record"
+)
+
+// Counts counts the rows, rejected ones aside, in which an input had no value for the model.
+type Counts struct {
+	Missing uint64 // no value: it was absent, or its arithmetic had no finite result
+	Unseen  uint64 // a level that the training rows did not have; not among Missing
+}
+
+// Evaluator computes the inputs of a model. It is for one goroutine at a time.
+type Evaluator struct {
+	plan   *Plan
+	m      *machine
+	frame  record.Frame
+	counts []Counts
+	codes  [][]int32 // by input that depends on one enum field alone: the code of each position of its table
+}
+
+// The codes of a level that the model does not have. The frame has record.MissingCode for both.
+const (
+	codeMissing = record.MissingCode
+	codeUnseen  = record.MissingCode - 1
+)
+
+// NewEvaluator returns an evaluator of the plan. As long as the plan is not fitted, every level is unseen.
+func (p *Plan) NewEvaluator() *Evaluator {
+	return &Evaluator{
+		plan: p, m: newMachine(p.layout, tile), frame: record.Frame{Columns: p.Inputs()},
+		counts: make([]Counts, len(p.inputs)), codes: make([][]int32, len(p.inputs)),
+	}
+}
+
+// Eval computes the inputs of every row of b, whose schema must have the columns of [Plan.Used]. The frame is
+// the evaluator's, and valid until the next Eval. Rows that are rejected have inputs too, which mean nothing.
+func (e *Evaluator) Eval(b *record.Batch) *record.Frame {
+	n := b.Len()
+	e.frame.Rows = n
+	for k := range e.frame.Columns {
+		c := &e.frame.Columns[k]
+		if c.Type == record.Enum {
+			c.Codes = resized(c.Codes[:0], n)
+		} else {
+			c.Numbers = resized(c.Numbers[:0], n)
+		}
+	}
+	e.m.run(b, e)
+	for k, src := range e.m.sources {
+		if src.levels >= 0 {
+			e.translate(k, src)
+			e.gather(k, src)
+		}
+	}
+	return &e.frame
+}
+
+// Counts returns the counts of each input, over every Eval so far. The slice is a copy.
+func (e *Evaluator) Counts() []Counts { return slices.Clone(e.counts) }
+
+func (e *Evaluator) numbers(k, offset int, v []float64) {
+	dst := e.frame.Columns[k].Numbers[offset : offset+len(v)]
+	for i, x := range v {
+		if x != x {
+			x = nan() // one NaN on every machine
+			e.missing(k, offset+i)
+		}
+		dst[i] = x
+	}
+}
+
+func (e *Evaluator) bools(k, offset int, v []uint8) {
+	dst := e.frame.Columns[k].Numbers[offset : offset+len(v)]
+	numberBool(dst, v)
+	for i, x := range v {
+		if x == unknown {
+			e.missing(k, offset+i)
+		}
+	}
+}
+
+func (e *Evaluator) texts(k, offset int, v []text) {
+	dst, codes := e.frame.Columns[k].Codes[offset:offset+len(v)], e.plan.inputs[k].codes
+	for i, t := range v {
+		c := codeOf(codes, t)
+		if c < 0 {
+			c = e.noLevel(k, offset+i, c)
+		}
+		dst[i] = c
+	}
+}
+
+func (e *Evaluator) times(int, int, []int64) {} // no input is a time
+
+func codeOf(codes map[string]int32, t text) int32 {
+	if !t.ok {
+		return codeMissing
+	}
+	if c, ok := codes[t.s]; ok {
+		return c
+	}
+	return codeUnseen
+}
+
+// translate brings the codes of input k up to date with the table that it comes from.
+func (e *Evaluator) translate(k int, src source) {
+	s, codes := &e.m.levels[src.levels], e.plan.inputs[k].codes
+	e.codes[k] = resized(e.codes[k][:min(s.fresh, len(e.codes[k]))], s.size)
+	for p := s.fresh; p < s.size; p++ {
+		e.codes[k][p] = codeOf(codes, s.tables[src.table].text[p])
+	}
+}
+
+// gather fills input k by the levels of the rows.
+func (e *Evaluator) gather(k int, src source) {
+	table, rows := e.codes[k], e.m.batch.Codes(e.m.fields[e.m.layout.levels[src.levels].field])
+	dst := e.frame.Columns[k].Codes[:len(rows)]
+	for i, level := range rows {
+		c := table[level+1]
+		if c < 0 {
+			c = e.noLevel(k, i, c)
+		}
+		dst[i] = c
+	}
+}
+
+func (e *Evaluator) missing(k, row int) {
+	if e.m.batch.Problem(row) == nil {
+		e.counts[k].Missing++
+	}
+}
+
+// noLevel counts a row whose level is not the model's, and returns the code that the frame has for it.
+func (e *Evaluator) noLevel(k, row int, c int32) int32 {
+	switch {
+	case e.m.batch.Problem(row) != nil:
+	case c == codeMissing:
+		e.counts[k].Missing++
+	default:
+		e.counts[k].Unseen++
+	}
+	return record.MissingCode
+}

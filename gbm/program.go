@@ -1,0 +1,334 @@
+package gbm
+
+import (
+	"math"
+	"sync"
+
+	"millrace.dev/record"
+)
+
+// program is a forest compiled for scoring: a walk that takes lanes rows through a tree at the same time, each
+// step of which loads a node, compares, and adds the answer to the position of the left child. A leaf is a node
+// that leads to itself, so that all rows take as many steps as the tree is deep and no jump depends on the data.
+//
+// Rows are first copied from columns into vectors, which hold every input in the form in which nodes compare it:
+// missing as +Inf where it goes right and as -Inf where it goes left, so that nodes need not ask for NaN.
+type program struct {
+	slots   []slot
+	nodes   []step
+	values  []float64 // of leaves, by node
+	trees   []compiledTree
+	sets    []uint64 // bits of levels that go right; the bit after the last level is missing
+	rows    int      // rows of a block
+	scratch sync.Pool
+}
+
+// step is a compiled node. Its right child comes after its left child.
+type step struct {
+	threshold float64 // x > threshold goes right; +Inf for an enum
+	left      uint32
+	slot      uint32 // position in the vector
+	set       uint32 // enum: the first word of its set; otherwise 0, a word without bits
+	mask      uint32 // enum: all ones, which leaves the code of what the vector holds; otherwise 0
+}
+
+type compiledTree struct {
+	root  uint32
+	depth int32
+	enums bool // it has a split of an enum
+}
+
+// slot is a number of the vector of a row.
+type slot struct {
+	input  int32
+	form   slotForm
+	levels uint32 // of an enum
+}
+
+// slotForm is the form of an input in the vector of a row.
+type slotForm uint8
+
+const (
+	missingHigh slotForm = iota // the value, or +Inf if it is missing
+	missingLow                  // the value, or -Inf
+	missingOnly                 // 1 if it is missing, else 0
+	enumCode                    // codeBits with the code; the number of levels stands for missing
+)
+
+// codeBits are the bits of a number, 2^52, whose lower half is free to hold a code.
+const codeBits = 0x433 << 52
+
+// lanes is the number of rows that walk a tree at the same time: enough to hide the latency of loads.
+const lanes = 8
+
+// blockBytes is the size of the vectors of a block of rows: half of a small first-level cache.
+const blockBytes = 16 << 10
+
+// newProgram compiles trees over the given inputs. The trees are valid: see checkTree.
+func newProgram(inputs []record.Column, trees [][]node) *program {
+	c := &compiler{inputs: inputs, index: make(map[slot]uint32), p: &program{sets: make([]uint64, 1)}}
+	for _, t := range trees {
+		c.tree(t)
+	}
+	p := c.p
+	p.rows = max(lanes, blockBytes/8/max(1, len(p.slots))/lanes*lanes)
+	size := p.rows * len(p.slots)
+	p.scratch.New = func() any {
+		x := make([]float64, max(1, size))
+		return &x
+	}
+	return p
+}
+
+type compiler struct {
+	inputs []record.Column
+	index  map[slot]uint32
+	p      *program
+}
+
+// tree compiles a tree level by level, so that siblings lie side by side.
+func (c *compiler) tree(t []node) {
+	type item struct {
+		from int32  // node of t
+		to   uint32 // node of the program
+	}
+	p := c.p
+	ct := compiledTree{root: uint32(len(p.nodes))}
+	c.grow(1)
+	level := []item{{0, ct.root}}
+	for {
+		var next []item
+		for _, it := range level {
+			n := &t[it.from]
+			if n.input == leaf {
+				p.nodes[it.to] = step{threshold: math.Inf(1), left: it.to}
+				p.values[it.to] = n.value
+				continue
+			}
+			left := c.grow(2)
+			s := c.step(n)
+			s.left = left
+			p.nodes[it.to] = s
+			ct.enums = ct.enums || s.mask != 0
+			next = append(next, item{it.from + 1, left}, item{n.right, left + 1})
+		}
+		if len(next) == 0 {
+			break
+		}
+		ct.depth++
+		level = next
+	}
+	p.trees = append(p.trees, ct)
+}
+
+// grow adds n nodes and returns the first.
+func (c *compiler) grow(n int) uint32 {
+	first := uint32(len(c.p.nodes))
+	c.p.nodes = append(c.p.nodes, make([]step, n)...)
+	c.p.values = append(c.p.values, make([]float64, n)...)
+	return first
+}
+
+// step compiles a split, without its children.
+func (c *compiler) step(n *node) step {
+	if c.inputs[n.input].Type == record.Enum {
+		at := len(c.p.sets)
+		levels := len(c.inputs[n.input].Levels)
+		c.p.sets = append(c.p.sets, make([]uint64, setWords(levels+1))...)
+		set := c.p.sets[at:]
+		for i, w := range n.set {
+			set[i] = ^w
+		}
+		set[levels/64] &= 1<<(levels%64) - 1
+		if !n.missingLeft {
+			set[levels/64] |= 1 << (levels % 64)
+		}
+		return step{threshold: math.Inf(1), slot: c.slot(n.input, enumCode), set: uint32(at), mask: math.MaxUint32}
+	}
+	switch {
+	case n.missingLeft:
+		return step{threshold: n.value, slot: c.slot(n.input, missingLow)}
+	case math.IsInf(n.value, 1): // +Inf > +Inf is false: a missing value would go left
+		return step{threshold: 0.5, slot: c.slot(n.input, missingOnly)}
+	default:
+		return step{threshold: n.value, slot: c.slot(n.input, missingHigh)}
+	}
+}
+
+func (c *compiler) slot(input int32, form slotForm) uint32 {
+	s := slot{input: input, form: form, levels: uint32(len(c.inputs[input].Levels))}
+	i, ok := c.index[s]
+	if !ok {
+		i = uint32(len(c.p.slots))
+		c.index[s] = i
+		c.p.slots = append(c.p.slots, s)
+	}
+	return i
+}
+
+// add adds the leaf values of the trees, in order, for the rows from first on to out.
+func (p *program) add(cols []record.Column, first int, out []float64) {
+	scratch, ok := p.scratch.Get().(*[]float64)
+	if !ok {
+		panic("gbm: the pool of vectors holds something else")
+	}
+	width := len(p.slots)
+	for lo := 0; lo < len(out); lo += p.rows {
+		block := out[lo:min(len(out), lo+p.rows)]
+		x := (*scratch)[:len(block)*width]
+		for i, s := range p.slots {
+			s.fill(x[i:], width, &cols[s.input], first+lo, len(block))
+		}
+		even := len(block) / lanes * lanes
+		for i := range p.trees {
+			if t := &p.trees[i]; t.enums {
+				p.mixed(t, x, width, block[:even])
+			} else {
+				p.numeric(t, x, width, block[:even])
+			}
+		}
+		for i := even; i < len(block); i++ {
+			block[i] = p.row(x[i*width:(i+1)*width], block[i])
+		}
+	}
+	p.scratch.Put(scratch)
+}
+
+// fill writes n rows of a column, from first on, to every width-th element of x.
+func (s slot) fill(x []float64, width int, c *record.Column, first, n int) {
+	if s.form == enumCode {
+		for i, k := range c.Codes[first : first+n] {
+			x[i*width] = math.Float64frombits(codeBits | uint64(min(uint32(k), s.levels))) // -1 is a large number
+		}
+		return
+	}
+	missing := math.Inf(1)
+	if s.form == missingLow {
+		missing = math.Inf(-1)
+	}
+	for i, v := range c.Numbers[first : first+n] {
+		isMissing := math.IsNaN(v)
+		switch {
+		case s.form == missingOnly:
+			v = 0
+			if isMissing {
+				v = 1
+			}
+		case isMissing:
+			v = missing
+		}
+		x[i*width] = v
+	}
+}
+
+// numeric walks a tree without enum splits.
+func (p *program) numeric(t *compiledTree, x []float64, width int, out []float64) {
+	nodes, values := p.nodes, p.values
+	for len(out) >= lanes {
+		x0, x1, x2, x3 := x[:width], x[width:2*width], x[2*width:3*width], x[3*width:4*width]
+		x4, x5, x6, x7 := x[4*width:5*width], x[5*width:6*width], x[6*width:7*width], x[7*width:8*width]
+		a, b, c, d := t.root, t.root, t.root, t.root
+		e, f, g, h := a, a, a, a
+		for range t.depth {
+			a = nodes[a].next(x0)
+			b = nodes[b].next(x1)
+			c = nodes[c].next(x2)
+			d = nodes[d].next(x3)
+			e = nodes[e].next(x4)
+			f = nodes[f].next(x5)
+			g = nodes[g].next(x6)
+			h = nodes[h].next(x7)
+		}
+		o := (*[lanes]float64)(out)
+		o[0] += values[a]
+		o[1] += values[b]
+		o[2] += values[c]
+		o[3] += values[d]
+		o[4] += values[e]
+		o[5] += values[f]
+		o[6] += values[g]
+		o[7] += values[h]
+		x, out = x[lanes*width:], out[lanes:]
+	}
+}
+
+func (s *step) next(x []float64) uint32 {
+	var right uint32
+	if x[s.slot] > s.threshold {
+		right = 1
+	}
+	return s.left + right
+}
+
+// mixed walks a tree that has enum splits.
+func (p *program) mixed(t *compiledTree, x []float64, width int, out []float64) {
+	nodes, values, sets := p.nodes, p.values, p.sets
+	for len(out) >= lanes {
+		x0, x1, x2, x3 := x[:width], x[width:2*width], x[2*width:3*width], x[3*width:4*width]
+		x4, x5, x6, x7 := x[4*width:5*width], x[5*width:6*width], x[6*width:7*width], x[7*width:8*width]
+		a, b, c, d := t.root, t.root, t.root, t.root
+		e, f, g, h := a, a, a, a
+		for range t.depth {
+			a = nodes[a].nextMixed(x0, sets)
+			b = nodes[b].nextMixed(x1, sets)
+			c = nodes[c].nextMixed(x2, sets)
+			d = nodes[d].nextMixed(x3, sets)
+			e = nodes[e].nextMixed(x4, sets)
+			f = nodes[f].nextMixed(x5, sets)
+			g = nodes[g].nextMixed(x6, sets)
+			h = nodes[h].nextMixed(x7, sets)
+		}
+		o := (*[lanes]float64)(out)
+		o[0] += values[a]
+		o[1] += values[b]
+		o[2] += values[c]
+		o[3] += values[d]
+		o[4] += values[e]
+		o[5] += values[f]
+		o[6] += values[g]
+		o[7] += values[h]
+		x, out = x[lanes*width:], out[lanes:]
+	}
+}
+
+func (s *step) nextMixed(x []float64, sets []uint64) uint32 {
+	v := x[s.slot]
+	var right uint32
+	if v > s.threshold {
+		right = 1
+	}
+	code := uint32(math.Float64bits(v)) & s.mask
+	return s.left + (right | uint32(sets[s.set+code/64]>>(code%64))&1)
+}
+
+// row returns sum plus the leaf values of one row: it walks lanes trees at the same time.
+func (p *program) row(x []float64, sum float64) float64 {
+	nodes, values, sets := p.nodes, p.values, p.sets
+	trees := p.trees
+	for len(trees) >= lanes {
+		t := (*[lanes]compiledTree)(trees)
+		a, b, c, d := t[0].root, t[1].root, t[2].root, t[3].root
+		e, f, g, h := t[4].root, t[5].root, t[6].root, t[7].root
+		depth := max(t[0].depth, t[1].depth, t[2].depth, t[3].depth, t[4].depth, t[5].depth, t[6].depth, t[7].depth)
+		for range depth {
+			a = nodes[a].nextMixed(x, sets)
+			b = nodes[b].nextMixed(x, sets)
+			c = nodes[c].nextMixed(x, sets)
+			d = nodes[d].nextMixed(x, sets)
+			e = nodes[e].nextMixed(x, sets)
+			f = nodes[f].nextMixed(x, sets)
+			g = nodes[g].nextMixed(x, sets)
+			h = nodes[h].nextMixed(x, sets)
+		}
+		sum = sum + values[a] + values[b] + values[c] + values[d] + values[e] + values[f] + values[g] + values[h]
+		trees = trees[lanes:]
+	}
+	for i := range trees {
+		a := trees[i].root
+		for range trees[i].depth {
+			a = nodes[a].nextMixed(x, sets)
+		}
+		sum += values[a]
+	}
+	return sum
+}

@@ -1,0 +1,53 @@
+// Package app wires the parts of millrace to what its commands do: it reads the pipeline file, opens the registry and
+// the cluster, and calls the drivers. Everything that a command needs from outside comes in through [App]; there is no
+// global state.
+package app
+
+import (
+	"errors"
+	"io/fs"
+	"log/slog"
+	"time"
+
+	"millrace.dev/internal/config"
+	"millrace.dev/internal/kafka"
+	"millrace.dev/internal/registry"
+)
+
+// App holds what the commands need from outside.
+type App struct {
+	Log     *slog.Logger
+	Now     func() time.Time
+	Env     func(name string) (string, bool)
+	Version string // of millrace
+}
+
+// Load reads a pipeline file with overrides of the form key=value.
+func (a *App) Load(file string, set []string) (*config.Pipeline, error) {
+	p, err := config.Load(file, config.Options{Set: set, Env: a.Env})
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, &Error{
+			Code: Usage, Op: "read pipeline file", Where: file, Err: fs.ErrNotExist,
+			Hint: "name the file, or write one: millrace init DIR --from data.csv --label COLUMN",
+		}
+	}
+	return p, err
+}
+
+// Registry opens the registry in a folder, which need not exist yet.
+func (a *App) Registry(dir string) (*registry.Registry, error) {
+	return registry.Open(dir, registry.Options{Now: a.Now})
+}
+
+// cluster returns how to reach the cluster of a pipeline.
+func (a *App) cluster(p *config.Pipeline) (kafka.Config, error) {
+	password, err := p.Kafka.SASL.Secret()
+	if err != nil {
+		return kafka.Config{}, &Error{Code: Usage, Op: "read secret", Err: err}
+	}
+	return kafka.Config{
+		Brokers: p.Kafka.Brokers, Log: a.Log,
+		TLS:  kafka.TLS{Enabled: p.Kafka.TLS.Enabled, CAFile: p.Kafka.TLS.CAFile, CertFile: p.Kafka.TLS.CertFile, KeyFile: p.Kafka.TLS.KeyFile},
+		SASL: kafka.SASL{Mechanism: p.Kafka.SASL.Mechanism, Username: p.Kafka.SASL.Username, Password: kafka.Secret(password.Reveal())},
+	}, nil
+}

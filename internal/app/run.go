@@ -1,0 +1,213 @@
+package app
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"runtime"
+	"slices"
+
+	"millrace.dev/feature"
+	"millrace.dev/internal/config"
+	"millrace.dev/internal/engine"
+	"millrace.dev/internal/kafka"
+	"millrace.dev/internal/pipeline"
+	"millrace.dev/model"
+	"millrace.dev/record"
+)
+
+// headerDigest is the header of a prediction that holds the digest of the model's bundle, beside its name.
+const headerDigest = "millrace.digest"
+
+// RunOptions say what to run.
+type RunOptions struct {
+	File         string   // the pipeline file
+	Set          []string // overrides of it
+	Model        string   // NAME@VERSION, NAME@ALIAS or @ALIAS
+	InstanceID   string   // of this instance, for good; "" is a random one
+	Threads      int      // 0 is one for each processor
+	CreateTopics bool     // make the topics that are not there
+	HTTP         string   // the address for health and metrics; "" is none
+	Started      func(*Running)
+}
+
+// Running is a pipeline at work.
+type Running struct {
+	Model  string // name@version
+	Digest string
+
+	engine  *engine.Engine
+	workers []*pipeline.Worker
+	inputs  []model.Input
+}
+
+// Stats returns what the pipeline has done so far.
+func (r *Running) Stats() engine.Stats { return r.engine.Stats() }
+
+// Run applies an approved model to a topic until ctx ends, and returns what was done.
+func (a *App) Run(ctx context.Context, o RunOptions) (engine.Stats, error) {
+	p, err := a.Load(o.File, o.Set)
+	if err != nil {
+		return engine.Stats{}, err
+	}
+	m, err := a.approved(ctx, p, o.Model)
+	if err != nil {
+		return engine.Stats{}, err
+	}
+	workers, err := newWorkers(p, m, o.Threads)
+	if err != nil {
+		return engine.Stats{}, err
+	}
+	config, err := a.cluster(p)
+	if err != nil {
+		return engine.Stats{}, err
+	}
+	client, err := kafka.New(config)
+	if err != nil {
+		return engine.Stats{}, err
+	}
+	defer client.Close()
+	if o.CreateTopics {
+		if err := createPipelineTopics(ctx, client, p); err != nil {
+			return engine.Stats{}, err
+		}
+	}
+	e, err := engine.New(engine.Options{
+		Client: client, Workers: engineWorkers(workers), Group: p.Group, Source: p.Source.Topic, Sink: p.Sink.Topic, DeadLetter: p.DeadLetter.Topic,
+		Guarantee: engine.Guarantee(p.Guarantee), InstanceID: o.InstanceID, Start: kafka.Start(p.Source.Start),
+		CommitInterval: p.CommitInterval, BatchRows: pipeline.BatchRows, Version: a.Version, Log: a.Log, Now: a.Now,
+	})
+	if err != nil {
+		return engine.Stats{}, err
+	}
+	r := &Running{Model: m.Ref, Digest: m.Digest, engine: e, workers: workers, inputs: m.Bundle.Inputs}
+	if o.HTTP != "" {
+		stop, err := a.serveMonitoring(ctx, o.HTTP, r)
+		if err != nil {
+			return engine.Stats{}, err
+		}
+		defer stop()
+	}
+	if o.Started != nil {
+		o.Started(r)
+	}
+	err = e.Run(ctx)
+	return e.Stats(), err
+}
+
+// approved loads the model to run, which has to be approved, and checks that it was trained with the schema and the
+// features of the pipeline file.
+func (a *App) approved(ctx context.Context, p *config.Pipeline, ref string) (*model.Loaded, error) {
+	reg, err := a.Registry(p.Model.Registry)
+	if err != nil {
+		return nil, err
+	}
+	v, err := reg.Resolve(ctx, ref, p.Name)
+	if err != nil {
+		return nil, err
+	}
+	if err := v.CheckApproved(); err != nil {
+		return nil, err
+	}
+	m, err := load(ctx, reg, v)
+	if err != nil {
+		return nil, err
+	}
+	if err := sameFeatures(p, m.Bundle); err != nil {
+		return nil, &Error{
+			Code: Refused, Op: "run", Where: m.Ref, Err: err,
+			Hint: "train a model with this file, or run with the file that the model was trained with",
+		}
+	}
+	return m, nil
+}
+
+// sameFeatures returns an error that names the first difference between what a pipeline file declares and what a
+// model was trained with.
+func sameFeatures(p *config.Pipeline, b *model.Bundle) error {
+	for i := range p.Schema.Len() {
+		f := p.Schema.Field(i)
+		j, ok := b.Schema.Index(f.Name)
+		if !ok {
+			return fmt.Errorf("the pipeline file has the field %q, which the model was not trained with", f.Name)
+		}
+		g := b.Schema.Field(j)
+		same := g.Type == f.Type && g.Zone == f.Zone && g.Quoted == f.Quoted && g.Required == f.Required && slices.Equal(g.Layouts, f.Layouts)
+		if !same {
+			return fmt.Errorf("the field %q is declared otherwise than when the model was trained", f.Name)
+		}
+	}
+	for i := range b.Schema.Len() {
+		if name := b.Schema.Field(i).Name; !has(p.Schema, name) {
+			return fmt.Errorf("the model was trained with the field %q, which the pipeline file does not have", name)
+		}
+	}
+	var trained []feature.Spec
+	for _, f := range b.Lineage.Features {
+		trained = append(trained, feature.Spec{Name: f.Name, Expr: f.Expr})
+	}
+	mine, err := feature.Compile(p.Schema, p.Features, p.Inputs)
+	if err != nil {
+		return err
+	}
+	its, err := feature.Compile(b.Schema, trained, inputNames(b))
+	if err != nil {
+		return err
+	}
+	if mine.Digest() != its.Digest() {
+		return fmt.Errorf("the features or inputs of the pipeline file (%v) are not those that the model was trained with (%v)", p.Inputs, inputNames(b))
+	}
+	return nil
+}
+
+func has(s *record.Schema, name string) bool {
+	_, ok := s.Index(name)
+	return ok
+}
+
+func inputNames(b *model.Bundle) []string {
+	names := make([]string, len(b.Inputs))
+	for i, in := range b.Inputs {
+		names[i] = in.Name
+	}
+	return names
+}
+
+// newWorkers makes the path of a model, which reproduces its golden rows first, and a worker for each thread.
+func newWorkers(p *config.Pipeline, m *model.Loaded, threads int) ([]*pipeline.Worker, error) {
+	path, err := pipeline.New(m.Bundle, pipeline.Options{
+		Field: p.Sink.Field, MaxBytes: p.Source.MaxRecordBytes,
+		Headers: []record.Header{{Key: engine.HeaderModel, Value: []byte(m.Ref)}, {Key: headerDigest, Value: []byte(m.Digest)}},
+	})
+	if err != nil {
+		return nil, &Error{Code: Refused, Op: "load model", Where: m.Ref, Err: err, Hint: "train the model again with this version of millrace"}
+	}
+	workers := make([]*pipeline.Worker, cmp.Or(threads, runtime.GOMAXPROCS(0)))
+	for i := range workers {
+		if workers[i], err = path.NewWorker(); err != nil {
+			return nil, err
+		}
+	}
+	return workers, nil
+}
+
+func engineWorkers(workers []*pipeline.Worker) []engine.Worker {
+	list := make([]engine.Worker, len(workers))
+	for i, w := range workers {
+		list[i] = w
+	}
+	return list
+}
+
+// createPipelineTopics makes the topics of a pipeline that are not there, the outputs with as many partitions as the
+// source has.
+func createPipelineTopics(ctx context.Context, c *kafka.Client, p *config.Pipeline) error {
+	if err := needTopics(ctx, c, true, newTopicPartitions, p.Source.Topic); err != nil {
+		return err
+	}
+	source, err := c.Topics(ctx, p.Source.Topic)
+	if err != nil {
+		return err
+	}
+	return needTopics(ctx, c, true, len(source[0].Partitions), p.Sink.Topic, p.DeadLetter.Topic)
+}

@@ -1,0 +1,94 @@
+package app
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+
+	"millrace.dev/gbm"
+	"millrace.dev/internal/batch"
+	"millrace.dev/model"
+)
+
+// TrainOptions say what to train.
+type TrainOptions struct {
+	File     string   // the pipeline file
+	Set      []string // overrides of it
+	Threads  int
+	By       string // who trains; for the audit log
+	RunID    string
+	Progress func(gbm.Round)
+}
+
+// Trained is the outcome of a training.
+type Trained struct {
+	Model   string        `json:"model"`  // name@version
+	Digest  string        `json:"digest"` // of the bundle
+	Rows    model.Rows    `json:"rows"`
+	Metrics model.Metrics `json:"metrics"`
+
+	File    string        `json:"-"` // the pipeline file
+	Data    string        `json:"-"` // the file that was read
+	Trees   int           `json:"-"`
+	Existed bool          `json:"-"` // the very same model was registered before
+	Inputs  []model.Input `json:"-"`
+}
+
+// TopInputs returns the n inputs that matter most to the model, each with its share.
+func (t *Trained) TopInputs(n int) []string {
+	in := slices.Clone(t.Inputs)
+	slices.SortStableFunc(in, func(a, b model.Input) int { return cmp.Compare(b.Importance, a.Importance) })
+	var names []string
+	for _, i := range in[:min(n, len(in))] {
+		names = append(names, fmt.Sprintf("%s %.0f%%", i.Name, 100*i.Importance))
+	}
+	return names
+}
+
+// Train trains the model of a pipeline file and registers it as a candidate.
+func (a *App) Train(ctx context.Context, o TrainOptions) (*Trained, error) {
+	p, err := a.Load(o.File, o.Set)
+	if err != nil {
+		return nil, err
+	}
+	if p.Train.Data == "" {
+		return nil, &Error{Code: Usage, Op: "train", Where: o.File, Err: errNoData, Hint: "set train.data to a .csv or .jsonl file"}
+	}
+	reg, err := a.Registry(p.Model.Registry)
+	if err != nil {
+		return nil, err
+	}
+	b, err := batch.TrainModel(ctx, batch.TrainOptions{
+		Name: p.Name, Data: p.Train.Data, Schema: p.Schema, Features: p.Features, Inputs: p.Inputs,
+		Label: p.Train.Label, Field: p.Sink.Field, Where: p.Train.Where,
+		Split:  batch.Split{Train: p.Train.Split.Train, Validation: p.Train.Split.Validation, Test: p.Train.Split.Test, Seed: int64(p.Train.Split.Seed)},
+		Params: p.Train.GBM, Threads: o.Threads, Progress: o.Progress, CodeVersion: a.Version, RunID: o.RunID,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("train: %w", err)
+	}
+	data, digest, err := b.Encode()
+	if err != nil {
+		return nil, fmt.Errorf("train: %w", err)
+	}
+	began := a.Now()
+	v, err := reg.Register(ctx, data, a.actor(o.By))
+	if err != nil {
+		return nil, err
+	}
+	return &Trained{
+		Model: v.Ref(), Digest: digest, Rows: b.Lineage.Rows, Metrics: b.Metrics,
+		File: o.File, Data: p.Train.Data, Trees: b.Forest.Trees(), Existed: v.RegisteredAt.Before(began), Inputs: b.Inputs,
+	}, nil
+}
+
+// actor returns who is at work: by, else the user's name.
+func (a *App) actor(by string) string {
+	for _, name := range []string{"MILLRACE_USER", "USER", "LOGNAME"} {
+		if by == "" {
+			by, _ = a.Env(name)
+		}
+	}
+	return cmp.Or(by, "unknown")
+}

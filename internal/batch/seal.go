@@ -1,0 +1,208 @@
+package batch
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"path/filepath"
+	"time"
+
+	"millrace.dev/codec"
+	"millrace.dev/gbm"
+	"millrace.dev/internal/pipeline"
+	"millrace.dev/model"
+	"millrace.dev/record"
+)
+
+// goldenRows is how many rows of the training data a bundle keeps as golden rows.
+const goldenRows = 32
+
+// seal measures the forest on the three parts and makes the bundle.
+func (t *trainer) seal(digest string, sets [parts]*set, forest *gbm.Forest, history *gbm.History) (*model.Bundle, error) {
+	inputs, err := model.NewInputs(t.plan, forest)
+	if err != nil {
+		return nil, err
+	}
+	lineage, err := t.lineage(digest)
+	if err != nil {
+		return nil, err
+	}
+	b := &model.Bundle{
+		Manifest: model.Manifest{Name: t.Name, Label: t.Label, SinkField: t.Field, Millrace: t.CodeVersion},
+		Schema:   t.Schema, Plan: t.plan, Forest: forest, Inputs: inputs, Lineage: lineage,
+		Metrics: model.Metrics{
+			Train: measure(forest, sets[Train]), Validation: measure(forest, sets[Validation]), Test: measure(forest, sets[Test]),
+		},
+		History: model.NewHistory(history),
+	}
+	if b.Golden, err = pipeline.Golden(b, append(t.golden, oddRecords(t.Schema)...)); err != nil {
+		return nil, err
+	}
+	for i, want := range t.expected {
+		if err := b.CheckGolden(i, want.row(forest)); err != nil {
+			return nil, fmt.Errorf("a row of %s gives other features as JSON than in training: %w", t.Data, err)
+		}
+	}
+	return b, nil
+}
+
+func (t *trainer) lineage(digest string) (model.Lineage, error) {
+	params, err := json.Marshal(t.Params)
+	if err != nil {
+		return model.Lineage{}, err
+	}
+	l := model.Lineage{
+		DataName: filepath.Base(t.Data), DataDigest: digest, Where: t.Where, Params: params, RunID: t.RunID,
+		Rows:  model.Rows{Read: int(t.read), Train: t.rows[Train], Validation: t.rows[Validation], Test: t.rows[Test]},
+		Split: model.Split{Train: t.Split.Train, Validation: t.Split.Validation, Test: t.Split.Test, Seed: t.Split.Seed},
+	}
+	l.Rows.Excluded, l.Rows.Reasons = t.excluded.list()
+	for _, f := range t.Features {
+		l.Features = append(l.Features, model.FeatureSource{Name: f.Name, Expr: f.Expr})
+	}
+	return l, nil
+}
+
+// measure scores one part.
+func measure(f *gbm.Forest, s *set) model.Scores {
+	var m scores
+	predictions := make([]float64, s.frame.Rows)
+	f.Score(&s.frame, predictions)
+	for i, label := range s.label {
+		m.add(label, predictions[i])
+	}
+	return m.result()
+}
+
+// oddRecords returns the golden rows that no training data has: Kafka's null, a broken record, and one whose enums
+// hold levels that training has not seen.
+func oddRecords(s *record.Schema) [][]byte {
+	unseen := map[string]string{}
+	for i := range s.Len() {
+		if f := s.Field(i); f.Type == record.Enum {
+			unseen[f.Name] = "a level that no training data has"
+		}
+	}
+	text, _ := json.Marshal(unseen) // a map of texts can always be written
+	return [][]byte{nil, []byte("{"), text}
+}
+
+// sample is a row of the training data that becomes a golden row: what training computed for it, from the data
+// file, must be what the stream's path computes for the same record as JSON.
+type sample struct{ frame record.Frame }
+
+func newSample(f *record.Frame, row int) sample {
+	s := sample{frame: record.Frame{Rows: 1, Columns: make([]record.Column, len(f.Columns))}}
+	for i, c := range f.Columns {
+		s.frame.Columns[i] = record.Column{Name: c.Name, Type: c.Type, Levels: c.Levels}
+		if c.Type == record.Numeric {
+			s.frame.Columns[i].Numbers = []float64{c.Numbers[row]}
+		} else {
+			s.frame.Columns[i].Codes = []int32{c.Codes[row]}
+		}
+	}
+	return s
+}
+
+func (s *sample) row(f *gbm.Forest) model.GoldenRow {
+	var p [1]float64
+	f.Score(&s.frame, p[:])
+	return model.NewGoldenRow(nil, &s.frame, 0, p[0])
+}
+
+// keepSample adds row i of b to the golden rows while there is room for it: the first rows that take part, and later
+// ones that have more missing inputs than any before.
+func (t *trainer) keepSample(b *record.Batch, f *record.Frame, i int) {
+	missing := 0
+	for _, c := range f.Columns {
+		if c.Type == record.Numeric && math.IsNaN(c.Numbers[i]) || c.Type == record.Enum && c.Codes[i] == record.MissingCode {
+			missing++
+		}
+	}
+	if len(t.golden) >= goldenRows/2 && (missing <= t.missing || len(t.golden) >= goldenRows) {
+		return
+	}
+	value, ok := recordJSON(b, i, t.label)
+	if !ok {
+		return
+	}
+	t.missing = max(t.missing, missing)
+	t.golden = append(t.golden, value)
+	t.expected = append(t.expected, newSample(f, i))
+}
+
+// recordJSON writes row i of b as the JSON record that a producer would send, without the label. It returns false
+// where a time cannot be written in a layout of its field such that it is read back as the same instant.
+func recordJSON(b *record.Batch, i, label int) ([]byte, bool) {
+	out := []byte{'{'}
+	for f := range b.Schema().Len() {
+		field := b.Schema().Field(f)
+		var value any
+		switch field.Type {
+		case record.Numeric:
+			if x := b.Numbers(f)[i]; !math.IsNaN(x) {
+				value = json.RawMessage(codec.AppendFloat(nil, x))
+			}
+		case record.Enum:
+			if c := b.Codes(f)[i]; c != record.MissingCode {
+				value = b.Dict(f).Level(c)
+			}
+		case record.Time:
+			if us := b.Times(f)[i]; us != record.MissingTime {
+				text, ok := formatTime(field, us)
+				if !ok {
+					return nil, false
+				}
+				value = text
+			}
+		case record.String:
+			if !b.Texts(f).Missing(i) {
+				value = string(b.Texts(f).At(i))
+			}
+		}
+		if value == nil || f == label {
+			continue
+		}
+		name, _ := json.Marshal(field.Name) // a text can always be written
+		text, err := json.Marshal(value)
+		if err != nil {
+			return nil, false
+		}
+		if len(out) > 1 {
+			out = append(out, ',')
+		}
+		out = append(append(append(out, name...), ':'), text...)
+	}
+	return append(out, '}'), len(out) > 1
+}
+
+// formatTime writes an instant in the first layout of field that keeps it.
+func formatTime(field record.Field, us int64) (any, bool) {
+	zone := time.UTC
+	if field.Zone != "" {
+		z, err := time.LoadLocation(field.Zone)
+		if err != nil {
+			return nil, false
+		}
+		zone = z
+	}
+	at := time.UnixMicro(us).In(zone)
+	for _, layout := range field.Layouts {
+		switch layout {
+		case record.LayoutUnix:
+			if us%1e6 == 0 {
+				return us / 1e6, true
+			}
+		case record.LayoutUnixMilli:
+			if us%1e3 == 0 {
+				return us / 1e3, true
+			}
+		default:
+			text := at.Format(layout)
+			if back, err := time.ParseInLocation(layout, text, zone); err == nil && back.Equal(at) {
+				return text, true
+			}
+		}
+	}
+	return nil, false
+}

@@ -1,0 +1,186 @@
+// Package cli is the command line of millrace: it parses arguments, calls package app, and prints. Data goes to
+// standard output, messages to standard error.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+	"millrace.dev/internal/app"
+	"millrace.dev/internal/config"
+)
+
+// Main runs the command that args name and returns the exit code of the process. SIGINT and SIGTERM end the command
+// in good order: what is in hand is finished first.
+func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	c := &cli{in: stdin, out: stdout, err: stderr, color: colored(stderr)}
+	ctx, stop, caught := signals()
+	defer stop()
+	root := c.root()
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if s := caught(); s != nil && (err == nil || errors.Is(err, context.Canceled)) {
+		return 128 + int(s.(syscall.Signal)) //nolint:errcheck,forcetypeassert // the two signals asked for are of this type
+	}
+	return int(c.report(err))
+}
+
+// signals returns a context that ends at the first SIGINT or SIGTERM; a second one kills the process, as if nobody
+// listened. caught returns the signal that came, or nil.
+func signals() (ctx context.Context, stop func(), caught func() os.Signal) {
+	type stopped struct {
+		error
+		signal os.Signal
+	}
+	ctx, cancel := context.WithCancelCause(context.Background())
+	ch := make(chan os.Signal, 1)
+	signal.Notify(ch, syscall.SIGINT, syscall.SIGTERM)
+	go func() {
+		select {
+		case s := <-ch:
+			signal.Stop(ch)
+			cancel(stopped{fmt.Errorf("got %v: %w", s, context.Canceled), s})
+		case <-ctx.Done():
+		}
+	}()
+	stop = func() {
+		signal.Stop(ch)
+		cancel(nil)
+	}
+	return ctx, stop, func() os.Signal {
+		if s, ok := errors.AsType[stopped](context.Cause(ctx)); ok {
+			return s.signal
+		}
+		return nil
+	}
+}
+
+// cli holds the streams of the process and the flags that all commands share.
+type cli struct {
+	in       io.Reader
+	out, err io.Writer
+	color    bool
+	verbose  bool
+	file     string
+	set      []string
+	json     bool
+}
+
+// colored tells whether w is a terminal of someone who has not asked for plain text (see no-color.org).
+func colored(w io.Writer) bool {
+	_, plain := os.LookupEnv("NO_COLOR")
+	return isTerminal(w) && !plain
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+func (c *cli) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "millrace",
+		Short: "Run machine-learning models on Kafka streams",
+		Long: `millrace trains a model in batch on labelled history, has a person approve it, and applies it to a Kafka
+topic with exactly-once. Begin with
+
+  millrace demo                                    the whole journey, on made-up houses
+  millrace init DIR --from data.csv --label price  a pipeline file for your own data`,
+		Version: version(), SilenceErrors: true, SilenceUsage: true,
+		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+	}
+	root.SetIn(c.in)
+	root.SetOut(c.out)
+	root.SetErr(c.err)
+	root.SetFlagErrorFunc(usage)
+	root.PersistentFlags().BoolVarP(&c.verbose, "verbose", "v", false, "also log what is of interest for finding faults")
+	root.AddCommand(
+		c.initCommand(), c.lintCommand(), c.trainCommand(), c.modelCommand(), c.predictCommand(), c.runCommand(),
+		c.brokerCommand(), c.produceCommand(), c.tapCommand(), c.demoCommand(),
+	)
+	return root
+}
+
+// pipelineFlags adds the flags of a command that works on a pipeline file.
+func (c *cli) pipelineFlags(cmd *cobra.Command) {
+	cmd.Flags().StringVarP(&c.file, "file", "f", "pipeline.yaml", "the pipeline file")
+	cmd.Flags().StringArrayVar(&c.set, "set", nil, "override a `key=value` of the pipeline file; can be repeated")
+}
+
+// pipelineArg takes the pipeline file from the command's argument, where it has one.
+func (c *cli) pipelineArg(args []string) {
+	if len(args) > 0 {
+		c.file = args[0]
+	}
+}
+
+func (c *cli) jsonFlag(cmd *cobra.Command, what string) {
+	cmd.Flags().BoolVar(&c.json, "json", false, "print "+what+" as JSON, on the last line of standard output")
+}
+
+func (c *cli) app() *app.App {
+	level := slog.LevelInfo
+	if c.verbose {
+		level = slog.LevelDebug
+	}
+	return &app.App{
+		Log: slog.New(slog.NewTextHandler(c.err, &slog.HandlerOptions{Level: level})),
+		Now: time.Now, Env: os.LookupEnv, Version: version(),
+	}
+}
+
+// version returns the version of the module that the binary was built from.
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(devel)"
+}
+
+func usage(cmd *cobra.Command, err error) error {
+	return &app.Error{Code: app.Usage, Op: cmd.CommandPath(), Err: err, Hint: "see " + cmd.CommandPath() + " --help"}
+}
+
+// args makes a check of the number of arguments into a usage error.
+func args(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := check(cmd, args); err != nil {
+			return usage(cmd, err)
+		}
+		return nil
+	}
+}
+
+// report prints an error with what to do about it, and returns the exit code.
+func (c *cli) report(err error) app.Code {
+	if err == nil {
+		return app.OK
+	}
+	if ps, ok := errors.AsType[config.Problems](err); ok {
+		if err := ps.WriteText(c.err, c.color); err != nil {
+			return app.Failed
+		}
+		return app.Usage
+	}
+	code, hint := app.Explain(err)
+	c.note("millrace: %v\n", err)
+	if hint != "" {
+		c.note("  hint: %s\n", hint)
+	}
+	return code
+}
+
+// note writes a message for a person to standard error; where that fails there is nobody to tell.
+func (c *cli) note(format string, args ...any) {
+	fmt.Fprintf(c.err, format, args...) //nolint:errcheck // see above
+}

@@ -1,0 +1,108 @@
+package cli
+
+import (
+	"context"
+	"time"
+
+	"github.com/spf13/cobra"
+	"millrace.dev/internal/app"
+	"millrace.dev/internal/engine"
+)
+
+func (c *cli) runCommand() *cobra.Command {
+	var o app.RunOptions
+	cmd := &cobra.Command{
+		Use:   "run [PIPELINE]",
+		Short: "Apply an approved model to a topic",
+		Long: `Run reads the source topic, predicts each record and writes it with its prediction to the sink topic; a record that
+cannot be predicted goes to the dead-letter topic with the reason. Under exactly_once predictions, dead letters and
+offsets are committed in one transaction. Start more instances to share the partitions. SIGTERM stops an instance
+after the batch in hand is committed.
+
+Give each instance an --instance-id of its own that stays the same over restarts: a restarted instance then takes over
+at once from its dead predecessor, instead of after the session and transaction timeouts.`,
+		Args: args(cobra.MaximumNArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c.pipelineArg(args)
+			o.File, o.Set = c.file, c.set
+			stop := func() {}
+			o.Started = func(r *app.Running) {
+				c.note("running %s, %s\n", r.Model, r.Digest)
+				stop = c.watch(cmd.Context(), r)
+			}
+			s, err := c.app().Run(cmd.Context(), o)
+			stop()
+			if s.State != "" {
+				c.printStats(&s)
+			}
+			return err
+		},
+	}
+	c.pipelineFlags(cmd)
+	c.jsonFlag(cmd, "what was done")
+	cmd.Flags().StringVarP(&o.Model, "model", "m", "@champion", "the model: NAME@VERSION, NAME@ALIAS or @ALIAS; it has to be approved")
+	cmd.Flags().StringVar(&o.InstanceID, "instance-id", "", "the name of this instance (default: a random one)")
+	cmd.Flags().IntVar(&o.Threads, "threads", 0, "threads (default: one for each processor)")
+	cmd.Flags().BoolVar(&o.CreateTopics, "create-topics", false, "make the topics that do not exist")
+	cmd.Flags().StringVar(&o.HTTP, "http", "", "the `address` for /metrics, /livez and /readyz, such as :9090 (default: none)")
+	return cmd
+}
+
+// watch shows on a terminal, in one line that is rewritten each second, what a pipeline has done.
+func (c *cli) watch(ctx context.Context, r *app.Running) (stop func()) {
+	if !isTerminal(c.err) {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		var before uint64
+		for {
+			select {
+			case <-ctx.Done():
+				c.note("\r\x1b[K")
+				return
+			case <-tick.C:
+			}
+			s := r.Stats()
+			c.note("\r\x1b[K%s: %s records (%s/s), %s predictions, %s dead letters, lag %s, p50 %s, p99 %s", s.State,
+				grouped(int64(s.Records)), grouped(int64(s.Records-before)), grouped(int64(s.Predictions)), grouped(int64(s.TotalDeadLetters())),
+				grouped(s.TotalLag()), s.Latency.Quantile(0.5), s.Latency.Quantile(0.99))
+			before = s.Records
+		}
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
+}
+
+// ranStats is what run --json prints.
+type ranStats struct {
+	Records     uint64            `json:"records"`
+	Predictions uint64            `json:"predictions"`
+	DeadLetters map[string]uint64 `json:"dead_letters"` // by stage and class
+	Commits     uint64            `json:"commits"`
+	Aborts      uint64            `json:"aborts"`
+	Rebalances  uint64            `json:"rebalances"`
+}
+
+func (c *cli) printStats(s *engine.Stats) {
+	out := ranStats{Records: s.Records, Predictions: s.Predictions, DeadLetters: map[string]uint64{}, Commits: s.Commits, Aborts: s.Aborts, Rebalances: s.Rebalances}
+	by := map[string]int{}
+	for k, n := range s.DeadLetters {
+		name := k.Stage + "/" + k.Class
+		out.DeadLetters[name] = n
+		by[name] = int(n)
+	}
+	c.note("%s: %s, %s%s in %s\n", count(int(s.Records), "record"), count(int(s.Predictions), "prediction"),
+		count(int(s.TotalDeadLetters()), "dead letter"), tally(by), count(int(s.Commits), "commit"))
+	if c.json {
+		if err := c.printJSON(out); err != nil {
+			c.note("millrace: %v\n", err)
+		}
+	}
+}

@@ -1,0 +1,132 @@
+package cli
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"time"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+	"millrace.dev/internal/app"
+	"millrace.dev/record"
+)
+
+// topicFlags adds the flags by which a command finds the brokers.
+func (c *cli) topicFlags(cmd *cobra.Command, brokers *[]string) {
+	cmd.Flags().StringVarP(&c.file, "pipeline", "f", "pipeline.yaml", "the pipeline file that names the brokers, if it exists")
+	cmd.Flags().StringSliceVar(brokers, "brokers", nil, "the brokers, host:port (default: those of the pipeline file, else localhost:9092)")
+}
+
+func (c *cli) produceCommand() *cobra.Command {
+	var o app.ProduceOptions
+	cmd := &cobra.Command{
+		Use:   "produce TOPIC --file FILE",
+		Short: "Write the records of a file to a topic",
+		Long: `Produce writes the lines of a .jsonl file to a topic, or the rows of a .csv file as JSON objects: a cell that is a
+number becomes a number, an empty cell is left out.`,
+		Args: args(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.Topic, o.Pipeline = args[0], c.file
+			progress, done := c.progress("producing")
+			o.Progress = func(n int64) {
+				if n%256 == 0 {
+					progress(grouped(n) + " records")
+				}
+			}
+			start := time.Now()
+			n, err := c.app().Produce(cmd.Context(), o)
+			done()
+			c.note("wrote %s to %s in %s\n", count(int(n), "record"), o.Topic, time.Since(start).Round(time.Millisecond))
+			return err
+		},
+	}
+	c.topicFlags(cmd, &o.Brokers)
+	cmd.Flags().StringVar(&o.File, "file", "", "the records, .jsonl or .csv (required)")
+	cmd.Flags().Float64Var(&o.Rate, "rate", 0, "records a second (default: as fast as the brokers take them)")
+	cmd.Flags().Int64Var(&o.Limit, "limit", 0, "stop after so many records")
+	cmd.Flags().StringVar(&o.Key, "key", "", "the `field` whose value becomes the record's key")
+	cmd.Flags().StringSliceVar(&o.Drop, "drop", nil, "CSV columns to leave out, such as the label")
+	cmd.Flags().BoolVar(&o.Create, "create-topics", false, "make the topic if it does not exist")
+	if err := cmd.MarkFlagRequired("file"); err != nil {
+		panic(err)
+	}
+	return cmd
+}
+
+func (c *cli) tapCommand() *cobra.Command {
+	var o app.TapOptions
+	cmd := &cobra.Command{
+		Use:   "tap TOPIC",
+		Short: "Show the records of a topic",
+		Long: `Tap prints the values of the committed records of a topic, one a line, and goes on with new ones until it is
+interrupted. With --json a line is an object with the record's topic, partition, offset, timestamp, key, headers and
+value. It does not take part in any consumer group.`,
+		Args: args(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.Topic, o.Pipeline = args[0], c.file
+			out := bufio.NewWriter(c.out)
+			live := isTerminal(c.out)
+			last := time.Now()
+			err := c.app().Tap(cmd.Context(), o, func(r *record.Raw) error {
+				if err := c.printRecord(out, r); err != nil {
+					return err
+				}
+				if now := time.Now(); live || !o.UntilEnd && now.Sub(last) > 100*time.Millisecond {
+					last = now
+					return out.Flush()
+				}
+				return nil
+			})
+			if ferr := out.Flush(); err == nil {
+				err = ferr
+			}
+			return err
+		},
+	}
+	c.topicFlags(cmd, &o.Brokers)
+	cmd.Flags().BoolVar(&o.FromEnd, "from-end", false, "only records that are written from now on")
+	cmd.Flags().BoolVar(&o.UntilEnd, "until-end", false, "stop after the records that are there now")
+	cmd.Flags().Int64Var(&o.Limit, "limit", 0, "stop after so many records")
+	cmd.Flags().BoolVar(&c.json, "json", false, "print all of a record, as a JSON object")
+	return cmd
+}
+
+// shownRecord is a record as tap --json prints it.
+type shownRecord struct {
+	Topic     string          `json:"topic"`
+	Partition int32           `json:"partition"`
+	Offset    int64           `json:"offset"`
+	Timestamp int64           `json:"timestamp"` // milliseconds since 1970
+	Key       *string         `json:"key"`
+	Headers   [][2]string     `json:"headers,omitempty"`
+	Value     json.RawMessage `json:"value"`            // the value where it is JSON, or null
+	Text      *string         `json:"text,omitempty"`   // the value where it is other text
+	Base64    []byte          `json:"base64,omitempty"` // the value where it is not UTF-8
+}
+
+func (c *cli) printRecord(out *bufio.Writer, r *record.Raw) error {
+	if !c.json {
+		_, err := fmt.Fprintf(out, "%s\n", r.Value)
+		return err
+	}
+	s := shownRecord{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Timestamp: r.Timestamp}
+	if r.Key != nil {
+		key := string(r.Key)
+		s.Key = &key
+	}
+	for _, h := range r.Headers {
+		s.Headers = append(s.Headers, [2]string{h.Key, string(h.Value)})
+	}
+	switch {
+	case r.Value == nil:
+	case json.Valid(r.Value):
+		s.Value = r.Value
+	case utf8.Valid(r.Value):
+		text := string(r.Value)
+		s.Text = &text
+	default:
+		s.Base64 = r.Value
+	}
+	return json.NewEncoder(out).Encode(&s)
+}

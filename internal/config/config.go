@@ -1,0 +1,195 @@
+package config
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"millrace.dev/feature"
+	"millrace.dev/gbm"
+	"millrace.dev/record"
+)
+
+// Pipeline is a pipeline file that was found to be right: every default is filled in, every path is absolute or
+// relative to the working directory, never to the file.
+type Pipeline struct {
+	File string // as it was given to Load
+
+	Version int
+	Name    string
+	Kafka   Kafka
+
+	// Schema holds the fields of a record by type: time, numeric, enum, string, each in the order of the file. The
+	// label is one of them where it is declared, and is never Required: streaming records do not have it.
+	Schema   *record.Schema
+	Source   Source
+	Features []feature.Spec // in the order of the file
+	// Inputs names what the model sees, in this order: the numeric fields, the enum fields, the features; without the
+	// label and what train.ignore names.
+	Inputs []string
+
+	Train      Train
+	Model      Model
+	Sink       Sink
+	DeadLetter DeadLetter
+
+	Guarantee      Guarantee
+	Group          string // the consumer group
+	CommitInterval time.Duration
+}
+
+// Guarantee is how often a record's prediction is committed.
+type Guarantee string
+
+// The guarantees.
+const (
+	ExactlyOnce Guarantee = "exactly_once"
+	AtLeastOnce Guarantee = "at_least_once"
+)
+
+// Kafka says how to reach the cluster.
+type Kafka struct {
+	Brokers []string // host:port, at least one
+	TLS     TLS
+	SASL    SASL
+}
+
+// TLS says how connections are encrypted. The files are empty where the file names none.
+type TLS struct {
+	Enabled                   bool
+	CAFile, CertFile, KeyFile string
+}
+
+// SASL says how the client authenticates. Mechanism "" is not at all.
+type SASL struct {
+	Mechanism    string // plain, scram-sha-256 or scram-sha-512
+	Username     string
+	Password     Secret
+	PasswordFile string // Password is empty where there is one
+}
+
+// Secret returns the password, which it reads from PasswordFile where there is one: at each call, since a mounted
+// secret can change.
+func (s *SASL) Secret() (Secret, error) {
+	if s.PasswordFile == "" {
+		return s.Password, nil
+	}
+	p, err := readSecret(s.PasswordFile)
+	if err != nil {
+		return Secret{}, fmt.Errorf("config: kafka.sasl.password_file: %w", err)
+	}
+	return p, nil
+}
+
+// Source is the topic that is read.
+type Source struct {
+	Topic          string
+	Format         string // json
+	MaxRecordBytes int    // of a record's value
+	Start          string // where a new group begins: earliest or latest
+}
+
+// Train says how a model is made.
+type Train struct {
+	Data   string // a path
+	Where  string // the expression that keeps a row; "" keeps all
+	Label  string // a numeric field
+	Ignore []string
+	Split  Split
+	GBM    gbm.Params
+}
+
+// Split is the random division of the training data. The fractions are above 0 and sum to 1.
+type Split struct {
+	Train, Validation, Test float64
+	Seed                    uint64
+}
+
+// Model says where models are kept.
+type Model struct {
+	Registry string // a folder
+}
+
+// Sink is the topic that predictions are written to.
+type Sink struct {
+	Topic  string
+	Format string // json
+	Field  string // that the prediction is added as
+}
+
+// DeadLetter is the topic of the records that get no prediction.
+type DeadLetter struct {
+	Topic string
+}
+
+// Options says how a pipeline file is read.
+type Options struct {
+	// Set holds overrides of single keys, "train.gbm.ntrees=200", applied in order. The values are typed by the key and
+	// taken as they are: no quotes, no variables. A list is given with commas. An empty value takes the key out, so that
+	// its default holds.
+	Set []string
+	// Env looks up an environment variable. Default: os.LookupEnv.
+	Env func(name string) (value string, set bool)
+}
+
+// Load reads the pipeline file at path. The error is [Problems] where the file, or an override, is wrong, or one of
+// package os where it cannot be read.
+func Load(path string, o Options) (*Pipeline, error) {
+	text, err := readFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("config: %w", err)
+	}
+	return Parse(path, text, o)
+}
+
+func readFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close() //nolint:errcheck // nothing was written
+	return io.ReadAll(io.LimitReader(f, MaxFileSize+1))
+}
+
+// Parse is Load for a text that was read already. path is what problems name, and what relative paths start from; the
+// file is not touched.
+func Parse(path string, text []byte, o Options) (*Pipeline, error) {
+	d := decoder{p: &Pipeline{File: path}, env: o.Env, dir: filepath.Dir(path), ps: &problemList{}, at: map[string]*node{}, keys: map[string]*node{}, failed: map[string]bool{}}
+	if d.env == nil {
+		d.env = os.LookupEnv
+	}
+	src := newSource(path, 0, string(text[:min(len(text), MaxFileSize)]))
+	root := d.parse(src, len(text))
+	if root == nil {
+		return nil, d.ps.problems()
+	}
+	d.override(root, o.Set)
+	d.root = root
+	d.lint(d.fields(root, "", pipelineFields()))
+	if err := d.ps.problems(); err != nil {
+		return nil, err
+	}
+	return d.p, nil
+}
+
+func (d *decoder) parse(src *source, size int) *node {
+	if size > MaxFileSize {
+		d.ps.add(src, 0, 0, fmt.Sprintf("the file is larger than %d KiB", MaxFileSize>>10), "a pipeline file holds no data: is this the right file?")
+		return nil
+	}
+	src.checkText(d.ps)
+	if len(d.ps.list) > 0 {
+		return nil
+	}
+	return parseYAML(src, d.ps)
+}
+
+// path returns where a path of the file leads.
+func (d *decoder) path(p string) string {
+	if p == "" || filepath.IsAbs(p) || d.dir == "." {
+		return filepath.Clean(p)
+	}
+	return filepath.Join(d.dir, p)
+}

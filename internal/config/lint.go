@@ -1,0 +1,356 @@
+package config
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"millrace.dev/feature"
+	"millrace.dev/record"
+)
+
+// column is a declared field of the schema with its place.
+type column struct {
+	record.Field
+	node *node
+}
+
+// lint checks what concerns more than one key, and completes the Pipeline. top is the decoded file.
+func (d *decoder) lint(top map[string]value) {
+	p := d.p
+	p.Group = cmp.Or(p.Group, p.Name)
+	d.lintColumns(top["schema"])
+	d.lintLabel()
+	d.lintIgnore()
+	d.lintRequired(top["schema"])
+	d.lintSchema()
+	d.lintSplit()
+	d.lintParams()
+	d.lintKafka()
+	d.lintTopics()
+	d.lintSinkField()
+}
+
+// lintColumns collects the fields of the schema, by type and in the order of the file.
+func (d *decoder) lintColumns(schema value) {
+	seen := map[string]*node{}
+	wrong := d.failed["schema"]
+	for _, t := range []record.Type{record.Time, record.Numeric, record.Enum, record.String} {
+		wrong = wrong || d.failed["schema."+t.String()]
+		for _, item := range schema.fields[t.String()].list {
+			name := item.fields["name"]
+			if name.node == nil {
+				continue
+			}
+			c := column{Field: record.Field{Name: name.text, Type: t}, node: name.node}
+			if first := seen[c.Name]; first != nil {
+				line, col := first.src.position(first.start)
+				d.report(c.node, fmt.Sprintf("the field %s is here twice: the first time in line %d, column %d", c.node.shown(), line, col), "a field has one type")
+				continue
+			}
+			seen[c.Name] = c.node
+			layouts := item.fields["layouts"]
+			c.Layouts = layouts.texts()
+			if zone := item.fields["zone"].text; zone != "UTC" { // which is what a field without a zone has
+				c.Zone = zone
+			}
+			c.Quoted = item.fields["quoted"].yes
+			d.columns = append(d.columns, c)
+		}
+	}
+	if n := len(d.columns); n > record.MaxFields {
+		d.reportKey("schema", fmt.Sprintf("the schema has %d fields, and at most %d are possible", n, record.MaxFields), "leave out what no feature and no input needs")
+	}
+	if d.at["schema"] != nil && !wrong && len(d.columns) == 0 {
+		d.reportKey("schema", "the schema declares no field", "millrace init writes a schema from a CSV file")
+	}
+}
+
+func (d *decoder) column(name string) (int, bool) {
+	i := slices.IndexFunc(d.columns, func(c column) bool { return c.Name == name })
+	return i, i >= 0
+}
+
+func (d *decoder) columnNames() []string {
+	names := make([]string, len(d.columns))
+	for i := range d.columns {
+		names[i] = d.columns[i].Name
+	}
+	return names
+}
+
+func (d *decoder) featureNames() []string {
+	names := make([]string, len(d.p.Features))
+	for i := range d.p.Features {
+		names[i] = d.p.Features[i].Name
+	}
+	return names
+}
+
+// lintLabel finds the label, which must be a numeric field, and no feature's name.
+func (d *decoder) lintLabel() {
+	d.label = -1
+	label := d.p.Train.Label
+	if label == "" || len(d.columns) == 0 {
+		return
+	}
+	i, ok := d.column(label)
+	switch {
+	case !ok:
+		d.reportAt("train.label", "train.label: the schema has no field "+d.at["train.label"].shown(), meant(label, d.columnNames(), "declare it under schema.numeric"))
+	case d.columns[i].Type != record.Numeric:
+		d.reportAt("train.label", fmt.Sprintf("train.label: %s is a field of type %s, and a model predicts a numeric one", d.at["train.label"].shown(), d.columns[i].Type), "declare it under schema.numeric")
+	default:
+		d.label = i
+	}
+	if slices.Contains(d.featureNames(), label) {
+		d.reportKey(join("features", label), "a feature cannot have the name of the label", "")
+	}
+}
+
+// meant returns a hint that names the nearest candidate, or else the given one.
+func meant(name string, candidates []string, otherwise string) string {
+	if best := nearest(name, candidates); best != "" {
+		return fmt.Sprintf("did you mean %s?", quote(best))
+	}
+	return otherwise
+}
+
+// lintIgnore checks the names in train.ignore, and makes the list of inputs.
+func (d *decoder) lintIgnore() {
+	if len(d.columns) == 0 {
+		return
+	}
+	names := append(d.columnNames(), d.featureNames()...)
+	ignored := d.names("train.ignore", d.p.Train.Ignore, names, "the schema and the features have no")
+	for i, c := range d.columns {
+		switch {
+		case ignored[c.Name] || i == d.label:
+		case c.Type == record.Time:
+			d.report(c.node, c.node.shown()+" is a time, and a model takes numbers and enums only", "add it to train.ignore; features can be made of it, such as year("+inExpression(c.Name)+")")
+		case c.Type == record.String:
+			d.report(c.node, c.node.shown()+" is a string, and a model takes numbers and enums only", "add it to train.ignore; features can be made of it, such as "+inExpression(c.Name)+"[0:3]")
+		default:
+			d.p.Inputs = append(d.p.Inputs, c.Name)
+		}
+	}
+	for _, name := range d.featureNames() {
+		if _, column := d.column(name); !column && !ignored[name] {
+			d.p.Inputs = append(d.p.Inputs, name)
+		}
+	}
+	if len(d.p.Inputs) == 0 && d.label >= 0 {
+		d.reportAt("train.ignore", "the model has no input: every field and feature is ignored, or the label", "")
+	}
+}
+
+// names checks a list of names, each of which must be known and stand there once, and returns them as a set.
+func (d *decoder) names(path string, list, known []string, missing string) map[string]bool {
+	set := make(map[string]bool, len(list))
+	all := make(map[string]bool, len(known))
+	for _, name := range known {
+		all[name] = true
+	}
+	for i, name := range list {
+		if d.ps.full {
+			break
+		}
+		at := fmt.Sprintf("%s[%d]", path, i)
+		switch {
+		case !all[name]:
+			d.reportAt(at, fmt.Sprintf("%s: %s %s", path, missing, d.at[at].shown()), meant(name, known, ""))
+		case set[name]:
+			d.reportAt(at, fmt.Sprintf("%s names %s twice", path, d.at[at].shown()), "")
+		}
+		set[name] = true
+	}
+	return set
+}
+
+// lintRequired checks and applies schema.required.
+func (d *decoder) lintRequired(schema value) {
+	if len(d.columns) == 0 {
+		return
+	}
+	required := schema.fields["required"]
+	list := required.texts()
+	set := d.names("schema.required", list, d.columnNames(), "the schema has no field")
+	for i := range d.columns {
+		d.columns[i].Required = set[d.columns[i].Name]
+	}
+	if d.label >= 0 && d.columns[d.label].Required {
+		d.columns[d.label].Required = false
+		i := slices.Index(list, d.p.Train.Label)
+		d.reportAt(fmt.Sprintf("schema.required[%d]", i), "the label cannot be required: the records of a stream do not have it yet", "training skips rows without a label by itself")
+	}
+}
+
+// lintSchema makes the record.Schema, and compiles features and train.where against it.
+func (d *decoder) lintSchema() {
+	var all, noLabel []record.Field
+	for i := range d.columns {
+		all = append(all, d.columns[i].Field)
+		if i != d.label {
+			noLabel = append(noLabel, d.columns[i].Field)
+		}
+	}
+	if len(all) == 0 {
+		return
+	}
+	schema, err := record.NewSchema(all...)
+	if err != nil { // each cause has its own check; this keeps one that is missing from passing in silence
+		if len(d.ps.list) == 0 {
+			d.reportKey("schema", err.Error(), "")
+		}
+		return
+	}
+	d.p.Schema = schema
+	if d.p.Train.Where != "" {
+		_, err := feature.CompilePredicate(schema, d.p.Train.Where)
+		d.expressionProblems("train.where", err)
+	}
+	// Features are compiled without the label, as on the stream: what uses it does not compile.
+	if len(noLabel) > 0 && len(d.p.Inputs) > 0 {
+		stream, err := record.NewSchema(noLabel...)
+		if err == nil {
+			_, err = feature.Compile(stream, d.p.Features, d.p.Inputs)
+		}
+		d.expressionProblems("features", err)
+	}
+}
+
+// expressionProblems reports what package feature says of the expressions under key, at their places in the file.
+func (d *decoder) expressionProblems(key string, err error) {
+	if err == nil {
+		return
+	}
+	list := feature.Errors(err)
+	if len(list) == 0 {
+		d.reportKey(key, key+": "+err.Error(), "")
+	}
+	for _, e := range list {
+		path := key
+		if key == "features" {
+			path = join(key, e.Feature)
+		}
+		n := d.at[path]
+		if i, ok := d.column(e.Feature); ok && n == nil {
+			n = d.columns[i].node
+		}
+		message, hint := path+": "+e.Msg, e.Hint
+		if n == nil || e.Length == 0 || n.text == "" {
+			d.reportKey(path, message, hint)
+			continue
+		}
+		if d.label >= 0 && key == "features" && strings.Trim(part(n.text, e.Offset, e.Length), "\"'`") == d.p.Train.Label {
+			message = path + " uses the label, which the records of a stream do not have yet"
+			hint = "a feature is made of what is known when the prediction is"
+		}
+		if n.fromVariable(e.Offset, e.Length) {
+			message, hint = path+": with the value of this variable, the expression is wrong here", ""
+		}
+		start, end := n.place(e.Offset, e.Length)
+		d.ps.add(n.src, start, end, message, hint)
+	}
+}
+
+// shown returns the value of path for a message, as the file has it.
+func (d *decoder) shown(path, def string) string {
+	if n := d.at[path]; n != nil {
+		return n.shown()
+	}
+	return quote(def)
+}
+
+func part(s string, off, length int) string {
+	off = min(max(off, 0), len(s))
+	return s[off:min(max(off+length, off), len(s))]
+}
+
+// inExpression returns how an expression names a column.
+func inExpression(name string) string {
+	if variableName(name) {
+		return name
+	}
+	return fmt.Sprintf("column(%q)", name)
+}
+
+func (d *decoder) lintSplit() {
+	s := d.p.Train.Split
+	for _, part := range []struct {
+		key   string
+		share float64
+	}{{"train", s.Train}, {"validation", s.Validation}, {"test", s.Test}} {
+		if part.share <= 0 || part.share >= 1 {
+			d.reportAt("train.split."+part.key, fmt.Sprintf("train.split.%s: want a number above 0 and below 1", part.key), "every part of the data is needed")
+			return
+		}
+		if d.failed["train.split."+part.key] {
+			return
+		}
+	}
+	const rounding = 1e-9
+	if sum := s.Train + s.Validation + s.Test; math.Abs(sum-1) > rounding {
+		d.reportKey("train.split", fmt.Sprintf("train.split: the shares sum to %.6g, not to 1", sum), fmt.Sprintf("train %g, validation %g, test %g", s.Train, s.Validation, s.Test))
+	}
+}
+
+func (d *decoder) lintParams() {
+	for _, e := range paramErrors(d.p.Train.GBM.Validate()) {
+		path := "train.gbm." + e.Param
+		got := e.Value
+		if n := d.at[path]; n != nil {
+			got = n.shown()
+		}
+		d.reportAt(path, fmt.Sprintf("%s: want %s, not %s", path, e.Want, got), e.Hint)
+	}
+}
+
+func (d *decoder) lintKafka() {
+	tls := &d.p.Kafka.TLS
+	if !tls.Enabled && (tls.CAFile != "" || tls.CertFile != "" || tls.KeyFile != "") {
+		d.reportKey("kafka.tls", "kafka.tls names files, and is not enabled", "add enabled: true")
+	}
+	if (tls.CertFile == "") != (tls.KeyFile == "") {
+		d.reportKey("kafka.tls", "kafka.tls needs cert_file and key_file together", "")
+	}
+	if d.at["kafka.sasl"] == nil || d.failed["kafka.sasl"] {
+		return
+	}
+	password, file := d.at["kafka.sasl.password"] != nil, d.at["kafka.sasl.password_file"] != nil
+	if password == file {
+		message := "kafka.sasl needs a password"
+		if password {
+			message = "kafka.sasl has two passwords"
+		}
+		d.reportKey("kafka.sasl", message, "give password_file, or password with the name of a variable, ${NAME}")
+	}
+}
+
+// lintTopics checks that the three topics differ: a pipeline that reads what it writes never ends.
+func (d *decoder) lintTopics() {
+	source, sink, dead := d.p.Source.Topic, d.p.Sink.Topic, d.p.DeadLetter.Topic
+	if sink != "" && sink == source {
+		d.reportAt("sink.topic", "sink.topic is source.topic: the pipeline would read its own predictions", "write to another topic")
+	}
+	if dead != "" && (dead == source || dead == sink) {
+		d.reportAt("dead_letter.topic", "dead_letter.topic is the topic of the source or the sink", "dead letters need a topic of their own")
+	}
+}
+
+// lintSinkField checks that records do not have the field that the prediction is added as. The label may be it.
+func (d *decoder) lintSinkField() {
+	field := d.p.Sink.Field
+	if i, ok := d.column(field); ok && i != d.label {
+		d.reportAt("sink.field", fmt.Sprintf("sink.field: %s is a field of the records, which are passed on unchanged", d.shown("sink.field", field)), "choose a name that is not in the schema, or the label")
+	}
+}
+
+// AsProblems returns the problems that err holds, or nil.
+func AsProblems(err error) Problems {
+	ps, _ := errors.AsType[Problems](err)
+	return ps
+}

@@ -1,0 +1,326 @@
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+
+	"millrace.dev/feature"
+	"millrace.dev/gbm"
+)
+
+// kind is the type of a field's value in the file.
+type kind uint8
+
+const (
+	kindText kind = iota + 1
+	kindPath      // a text that is relative to the file
+	kindExpression
+	kindInteger
+	kindNumber
+	kindBool
+	kindDuration
+	kindList
+	kindMapping // of fields
+	kindNamed   // a mapping whose keys are names that the user chooses
+)
+
+func (k kind) String() string {
+	return map[kind]string{
+		kindText: "text", kindPath: "a path", kindExpression: "an expression", kindInteger: "a whole number", kindNumber: "a number",
+		kindBool: "true or false", kindDuration: "a duration", kindList: "a list", kindMapping: "a mapping", kindNamed: "a mapping of names",
+	}[k]
+}
+
+// field specifies one key of the pipeline file. The parser, the linter, overrides, the JSON Schema and the reference
+// know the keys from here alone.
+type field struct {
+	key      string
+	kind     kind
+	doc      string // one sentence for the reference, without a full stop
+	example  string // for the hint of a key that is missing
+	def      string // the default, as the file would have it; "" is none
+	defDoc   string // the default in words, where def cannot say it
+	required bool
+	secret   bool
+	commas   bool     // list: may be one text with commas
+	allowed  []string // the only values
+	bounded  bool     // number: least and most hold
+	least    float64  // number: the least value; duration: in nanoseconds; list: the least length
+	most     float64
+	want     string // number: the values that are allowed, where least and most do not say it
+	check    func(string) *fault
+	fields   []field // mapping
+	item     *field  // list, named
+	set      func(*Pipeline, value)
+}
+
+// wanted describes the values of a number or duration.
+func (f *field) wanted() string {
+	switch {
+	case f.want != "":
+		return f.want
+	case f.kind == kindDuration:
+		return fmt.Sprintf("a duration from %s to %s", time.Duration(f.least), time.Duration(f.most))
+	case f.bounded && f.most < math.MaxInt64:
+		return fmt.Sprintf("%s from %s to %s", f.kind, plainNumber(f.least), plainNumber(f.most))
+	case f.bounded:
+		return fmt.Sprintf("%s of at least %s", f.kind, plainNumber(f.least))
+	default:
+		return f.kind.String()
+	}
+}
+
+func plainNumber(x float64) string { return strconv.FormatFloat(x, 'f', -1, 64) }
+
+// pipelineFields returns the keys of the pipeline file.
+func pipelineFields() []field {
+	return []field{
+		{
+			key: "version", kind: kindInteger, required: true, allowed: []string{"1"}, example: "1",
+			doc: "The version of the file's form",
+			set: func(p *Pipeline, v value) { p.Version = int(v.integer) },
+		},
+		{
+			key: "name", kind: kindText, required: true, check: checkName, example: "house-prices",
+			doc: "The name of the pipeline, and of its model in the registry: small letters, digits, and . _ - inside",
+			set: func(p *Pipeline, v value) { p.Name = v.text },
+		},
+		{key: "kafka", kind: kindMapping, doc: "How to reach the Kafka cluster", fields: kafkaFields()},
+		{key: "schema", kind: kindMapping, required: true, doc: "The fields of a record, by type; a field that is not declared is not read, and is passed on", fields: schemaFields()},
+		{key: "source", kind: kindMapping, required: true, doc: "The topic that is read", fields: sourceFields()},
+		{
+			key: "features", kind: kindNamed, defDoc: "none",
+			doc:  "Values computed of each record, the same in training and on the stream: names to expressions over fields and other features",
+			item: &field{kind: kindExpression, doc: "An expression over fields and other features"},
+			set: func(p *Pipeline, v value) {
+				for i, name := range v.names {
+					p.Features = append(p.Features, feature.Spec{Name: name, Expr: v.list[i].text})
+				}
+			},
+		},
+		{key: "train", kind: kindMapping, required: true, doc: "How the model is trained", fields: trainFields()},
+		{key: "model", kind: kindMapping, doc: "Where models are kept", fields: []field{{
+			key: "registry", kind: kindPath, def: "models",
+			doc: "The folder of the model registry, relative to the file",
+			set: func(p *Pipeline, v value) { p.Model.Registry = v.text },
+		}}},
+		{key: "sink", kind: kindMapping, required: true, doc: "The topic that predictions are written to", fields: sinkFields()},
+		{key: "dead_letter", kind: kindMapping, required: true, doc: "Where records go that get no prediction", fields: []field{{
+			key: "topic", kind: kindText, required: true, check: checkTopic, example: "housing.dlq",
+			doc: "The topic of the records that get no prediction, each with the reason in its headers",
+			set: func(p *Pipeline, v value) { p.DeadLetter.Topic = v.text },
+		}}},
+		{
+			key: "guarantee", kind: kindText, def: string(ExactlyOnce), allowed: []string{string(ExactlyOnce), string(AtLeastOnce)},
+			doc: "How often a prediction is committed: exactly_once uses transactions; at_least_once may repeat a prediction after a crash",
+			set: func(p *Pipeline, v value) { p.Guarantee = Guarantee(v.text) },
+		},
+		{
+			key: "group", kind: kindText, defDoc: "the name", check: checkGroup,
+			doc: "The consumer group: instances with the same group share the partitions of the source",
+			set: func(p *Pipeline, v value) { p.Group = v.text },
+		},
+		{
+			key: "commit_interval", kind: kindDuration, def: "100ms", least: float64(10 * time.Millisecond), most: float64(30 * time.Second),
+			doc: "How long predictions wait at most until they are committed: shorter is a lower latency, longer a higher throughput",
+			set: func(p *Pipeline, v value) { p.CommitInterval = v.time },
+		},
+	}
+}
+
+func kafkaFields() []field {
+	return []field{
+		{
+			key: "brokers", kind: kindList, commas: true, least: 1, def: "localhost:9092",
+			doc:  "The brokers to start from, as a list or as one text with commas; the port is 9092 where there is none",
+			item: &field{kind: kindText, check: checkBroker, doc: "A broker, host:port"},
+			set: func(p *Pipeline, v value) {
+				p.Kafka.Brokers = nil
+				for _, b := range v.texts() {
+					p.Kafka.Brokers = append(p.Kafka.Brokers, brokerAddress(b))
+				}
+			},
+		},
+		{key: "tls", kind: kindMapping, doc: "Encryption of the connections", fields: []field{
+			{
+				key: "enabled", kind: kindBool, def: "false", doc: "Whether connections use TLS",
+				set: func(p *Pipeline, v value) { p.Kafka.TLS.Enabled = v.yes },
+			},
+			{
+				key: "ca_file", kind: kindPath, defDoc: "the certificate authorities of the system",
+				doc: "The certificates of the authorities that brokers are checked against, PEM",
+				set: func(p *Pipeline, v value) { p.Kafka.TLS.CAFile = v.text },
+			},
+			{
+				key: "cert_file", kind: kindPath, defDoc: "none", doc: "The certificate that the client shows, PEM",
+				set: func(p *Pipeline, v value) { p.Kafka.TLS.CertFile = v.text },
+			},
+			{
+				key: "key_file", kind: kindPath, defDoc: "none", doc: "The key of that certificate, PEM",
+				set: func(p *Pipeline, v value) { p.Kafka.TLS.KeyFile = v.text },
+			},
+		}},
+		{key: "sasl", kind: kindMapping, doc: "How the client says who it is; without it, it does not", fields: []field{
+			{
+				key: "mechanism", kind: kindText, required: true, allowed: []string{"plain", "scram-sha-256", "scram-sha-512"}, example: "scram-sha-512",
+				doc: "The SASL mechanism",
+				set: func(p *Pipeline, v value) { p.Kafka.SASL.Mechanism = v.text },
+			},
+			{
+				key: "username", kind: kindText, required: true, example: "millrace", doc: "The user's name",
+				set: func(p *Pipeline, v value) { p.Kafka.SASL.Username = v.text },
+			},
+			{
+				key: "password", kind: kindText, secret: true, defDoc: "none",
+				doc: "The password, as the name of an environment variable in ${ } and nothing else",
+				set: func(p *Pipeline, v value) { p.Kafka.SASL.Password = Secret{v.text} },
+			},
+			{
+				key: "password_file", kind: kindPath, defDoc: "none",
+				doc: "The file that holds the password; a line break at its end is not part of it",
+				set: func(p *Pipeline, v value) { p.Kafka.SASL.PasswordFile = v.text },
+			},
+		}},
+	}
+}
+
+func schemaFields() []field {
+	name := field{key: "name", kind: kindText, required: true, doc: "The field's name in the record", example: "date"}
+	names := func(key, doc string, more ...field) field {
+		return field{key: key, kind: kindList, defDoc: "none", doc: doc, item: &field{kind: kindMapping, doc: "A name, or a mapping", fields: append([]field{name}, more...)}}
+	}
+	return []field{
+		names(
+			"time", "Fields that hold an instant",
+			field{
+				key: "layouts", kind: kindList, defDoc: "RFC 3339, 2006-01-02 15:04:05 and 2006-01-02", least: 1,
+				doc:  "The forms that are accepted, tried in order: layouts of Go's package time, or unix or unix_ms for a number",
+				item: &field{kind: kindText, check: checkLayout, doc: "A layout"},
+			},
+			field{
+				key: "zone", kind: kindText, def: "UTC", check: checkZone,
+				doc: "The time zone of values that carry none, by its IANA name",
+			},
+		),
+		names(
+			"numeric", "Fields that hold a number",
+			field{key: "quoted", kind: kindBool, def: "false", doc: "Whether the number may stand in quotes in JSON"},
+		),
+		names("enum", "Fields that hold one of a few texts, such as a city"),
+		names("string", "Fields that hold any text"),
+		{
+			key: "required", kind: kindList, defDoc: "none",
+			doc:  "The names of the fields that a record must have: without one it gets no prediction and goes to dead_letter; any other field may be missing",
+			item: &field{kind: kindText, doc: "The name of a field"},
+		},
+	}
+}
+
+func sourceFields() []field {
+	return []field{
+		{
+			key: "topic", kind: kindText, required: true, check: checkTopic, example: "housing", doc: "The topic to read",
+			set: func(p *Pipeline, v value) { p.Source.Topic = v.text },
+		},
+		{
+			key: "format", kind: kindText, def: "json", allowed: []string{"json"}, doc: "The format of a record's value",
+			set: func(p *Pipeline, v value) { p.Source.Format = v.text },
+		},
+		{
+			key: "max_record_bytes", kind: kindInteger, def: "1048576", bounded: true, least: 1, most: 1 << 30,
+			doc: "The size in bytes beyond which a record's value goes to dead_letter unread",
+			set: func(p *Pipeline, v value) { p.Source.MaxRecordBytes = int(v.integer) },
+		},
+		{
+			key: "start", kind: kindText, def: "earliest", allowed: []string{"earliest", "latest"},
+			doc: "Where a consumer group begins that has committed nothing yet",
+			set: func(p *Pipeline, v value) { p.Source.Start = v.text },
+		},
+	}
+}
+
+func sinkFields() []field {
+	return []field{
+		{
+			key: "topic", kind: kindText, required: true, check: checkTopic, example: "predictions", doc: "The topic to write",
+			set: func(p *Pipeline, v value) { p.Sink.Topic = v.text },
+		},
+		{
+			key: "format", kind: kindText, def: "json", allowed: []string{"json"},
+			doc: "The format of a prediction: the record as it came, with one more field",
+			set: func(p *Pipeline, v value) { p.Sink.Format = v.text },
+		},
+		{
+			key: "field", kind: kindText, def: "prediction",
+			doc: "The field that holds the prediction; a record that has it already goes to dead_letter",
+			set: func(p *Pipeline, v value) { p.Sink.Field = v.text },
+		},
+	}
+}
+
+func trainFields() []field {
+	share := func(key, def, doc string, set func(*Pipeline, value)) field {
+		return field{key: key, kind: kindNumber, def: def, doc: doc, set: set}
+	}
+	return []field{
+		{
+			key: "data", kind: kindPath, required: true, example: "houses.csv", doc: "The labelled data: a CSV file with a header",
+			set: func(p *Pipeline, v value) { p.Train.Data = v.text },
+		},
+		{
+			key: "where", kind: kindExpression, defDoc: "every row",
+			doc: "The expression over fields that a row must fulfil to be used; a row for which it is missing is not used",
+			set: func(p *Pipeline, v value) { p.Train.Where = v.text },
+		},
+		{
+			key: "label", kind: kindText, required: true, example: "price", doc: "The numeric field that the model predicts",
+			set: func(p *Pipeline, v value) { p.Train.Label = v.text },
+		},
+		{
+			key: "ignore", kind: kindList, defDoc: "none",
+			doc:  "The fields and features that are no inputs of the model; every time and string field must be among them",
+			item: &field{kind: kindText, doc: "The name of a field or feature"},
+			set:  func(p *Pipeline, v value) { p.Train.Ignore = v.texts() },
+		},
+		{key: "split", kind: kindMapping, doc: "The random division of the rows; the three shares sum to 1", fields: []field{
+			share("train", "0.7", "The share of the rows that trees are grown on", func(p *Pipeline, v value) { p.Train.Split.Train = v.number }),
+			share("validation", "0.2", "The share of the rows that decides when to stop", func(p *Pipeline, v value) { p.Train.Split.Validation = v.number }),
+			share("test", "0.1", "The share of the rows that only the last metrics see", func(p *Pipeline, v value) { p.Train.Split.Test = v.number }),
+			{
+				key: "seed", kind: kindInteger, def: "42", bounded: true, least: 0, most: math.MaxInt64, doc: "The seed of the division",
+				set: func(p *Pipeline, v value) { p.Train.Split.Seed = uint64(v.integer) },
+			},
+		}},
+		{key: "gbm", kind: kindMapping, doc: "The parameters of the gradient boosting machine, under H2O's names", fields: gbmFields()},
+	}
+}
+
+// gbmFields makes the keys of train.gbm of gbm.Params: names, types, defaults and ranges are its own.
+func gbmFields() []field {
+	defaults, ranges := gbm.DefaultParams(), gbmRanges()
+	v := reflect.ValueOf(&defaults).Elem()
+	fields := make([]field, 0, v.NumField())
+	for i := range v.NumField() {
+		key, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
+		f := field{key: key, doc: gbmDoc(key), want: ranges[key]}
+		switch x := v.Field(i); x.Kind() {
+		case reflect.Float64:
+			f.kind, f.def = kindNumber, plainNumber(x.Float())
+			f.set = func(p *Pipeline, v value) { setParam(p, i).SetFloat(v.number) }
+		case reflect.String:
+			f.kind, f.allowed = kindText, gbmChoices(key)
+			f.def = cmp.Or(x.String(), f.allowed[0])
+			f.set = func(p *Pipeline, v value) { setParam(p, i).SetString(gbmText(v.text)) }
+		default:
+			f.kind, f.def = kindInteger, strconv.FormatInt(x.Int(), 10)
+			f.set = func(p *Pipeline, v value) { setParam(p, i).SetInt(v.integer) }
+		}
+		fields = append(fields, f)
+	}
+	return fields
+}

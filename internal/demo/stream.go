@@ -1,0 +1,256 @@
+package demo
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"time"
+
+	"millrace.dev/internal/app"
+	"millrace.dev/internal/house"
+	"millrace.dev/internal/kafka"
+	"millrace.dev/record"
+)
+
+// listing is a house for sale as it is streamed.
+type listing struct {
+	key, value []byte
+	fault      house.Fault
+	want       []byte // the prediction's bytes; nil where a dead letter is due
+	price      float64
+}
+
+// stream sends the houses through the pipeline: first at the rate that was asked for, to measure how long a prediction
+// takes, then as fast as possible, to measure how many there can be.
+func (d *demo) stream(ctx context.Context, addr string) (*Result, error) {
+	listings, err := d.listings(ctx)
+	if err != nil {
+		return nil, err
+	}
+	client, err := kafka.New(kafka.Config{Brokers: []string{addr}})
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	check := newChecker(listings, 1+d.passes)
+	running := make(chan struct{})
+	stopped := make(chan struct{})
+	pipelineCtx, stopPipeline := context.WithCancel(ctx)
+	go func() {
+		defer close(stopped)
+		_, err := d.quiet().Run(pipelineCtx, app.RunOptions{File: d.file, Set: d.set, Model: "@champion", InstanceID: "demo", Started: func(*app.Running) { close(running) }})
+		if err != nil {
+			cancel(err)
+		}
+	}()
+	defer func() {
+		stopPipeline()
+		<-stopped
+	}()
+	taps := check.tap(ctx, client, cancel)
+	defer func() {
+		cancel(nil)
+		taps.Wait()
+	}()
+	select {
+	case <-running:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	return d.send(ctx, client, listings, check)
+}
+
+// listings makes the records to stream, some of them broken, writes them to a file, and predicts that file: what
+// comes out of the stream has to be the same.
+func (d *demo) listings(ctx context.Context) ([]listing, error) {
+	d.Show.Step("stream")
+	breaker, err := house.NewBreaker(d.Seed, brokenShare)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]listing, len(d.sales))
+	var file bytes.Buffer
+	for i := range d.sales {
+		s, l := &d.sales[i], &list[i]
+		s.ID = int64(i)
+		l.fault, l.price = breaker.Fault(int64(i)), s.Price
+		l.key, l.value = s.AppendKey(nil), l.fault.Break(s.AppendListing(nil))
+		if l.value != nil { // a file of lines has no null
+			file.Write(l.value)
+			file.WriteByte('\n')
+		}
+	}
+	if err := os.WriteFile(d.path("listings.jsonl"), file.Bytes(), 0o644); err != nil {
+		return nil, err
+	}
+	p, err := d.App.Predict(ctx, app.PredictOptions{File: d.file, Set: d.set, Model: "@champion", Data: d.path("listings.jsonl"), Out: d.path("predicted.jsonl"), Rejects: d.path("rejected.jsonl")})
+	if err != nil {
+		return nil, err
+	}
+	d.Show.Say("predicted %s from the file first: %d predictions, %d records that cannot be predicted", d.path("listings.jsonl"), p.Predictions, p.Rejected)
+	return list, d.expect(list)
+}
+
+// expect reads what predicting the file gave into the listings.
+func (d *demo) expect(list []listing) error {
+	f, err := os.Open(d.path("predicted.jsonl"))
+	if err != nil {
+		return err
+	}
+	defer f.Close() //nolint:errcheck // it was only read
+	lines := bufio.NewScanner(f)
+	lines.Buffer(nil, 1<<20)
+	for i := range list {
+		if list[i].fault.Class() != "" {
+			continue
+		}
+		if !lines.Scan() {
+			return fmt.Errorf("%s ends before house %d: %w", f.Name(), i, errors.Join(lines.Err(), os.ErrNotExist))
+		}
+		list[i].want = bytes.Clone(lines.Bytes())
+	}
+	if lines.Scan() {
+		return fmt.Errorf("%s has more predictions than there are houses to predict", f.Name())
+	}
+	return lines.Err()
+}
+
+// send writes the records to the topic and follows what becomes of them.
+func (d *demo) send(ctx context.Context, client *kafka.Client, list []listing, check *checker) (*Result, error) {
+	producer, err := client.NewProducer(kafka.ProducerConfig{Topic: topic})
+	if err != nil {
+		return nil, err
+	}
+	defer producer.Close()
+	live, stop := context.WithCancel(ctx)
+	shown := make(chan struct{})
+	go func() {
+		defer close(shown)
+		d.live(live, check)
+	}()
+	defer func() {
+		stop()
+		<-shown
+	}()
+	d.Show.Say("streaming %d houses at %d a second, %.0f%% of them broken", len(list), d.Rate, 100*brokenShare)
+	start := time.Now()
+	for i := range list {
+		if err := sleepUntil(ctx, start.Add(time.Duration(i)*time.Second/time.Duration(d.Rate))); err != nil {
+			return nil, context.Cause(ctx)
+		}
+		if err := produce(ctx, producer, &list[i], check); err != nil {
+			return nil, err
+		}
+	}
+	if err := finish(ctx, producer, check); err != nil {
+		return nil, err
+	}
+	check.pauseLatency()
+	d.Show.Say("and all of them %d times more, as fast as possible", d.passes)
+	burst := time.Now()
+	for range d.passes {
+		for i := range list {
+			if err := produce(ctx, producer, &list[i], check); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if err := finish(ctx, producer, check); err != nil {
+		return nil, err
+	}
+	took := check.lastResult().Sub(burst)
+	r := check.result(list)
+	r.RecordsPerSecond = float64(d.passes*len(list)) / took.Seconds()
+	if !math.IsNaN(d.ceiling) {
+		r.Ceiling = &d.ceiling
+	}
+	return r, nil
+}
+
+func produce(ctx context.Context, p *kafka.Producer, l *listing, check *checker) error {
+	check.sent.Add(1)
+	err := p.Send(ctx, &record.Raw{Key: l.key, Value: l.value, Timestamp: -1})
+	if err != nil && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// finish waits until everything that was sent is answered by a prediction or a dead letter, or nothing has come for
+// a long time: then what is missing is reported as a mismatch.
+func finish(ctx context.Context, p *kafka.Producer, check *checker) error {
+	if err := p.Flush(ctx); err != nil {
+		return err
+	}
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	began := time.Now()
+	for check.answered() < check.sent.Load() {
+		last := check.lastResult()
+		if last.Before(began) {
+			last = began
+		}
+		if time.Since(last) > verifyAfter {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
+
+// live shows how the stream goes, once a second.
+func (d *demo) live(ctx context.Context, check *checker) {
+	start, before := time.Now(), int64(0)
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	last := start
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			l := check.live()
+			l.Elapsed = now.Sub(start)
+			l.PerSecond = float64(l.Predictions+l.Letters-before) / now.Sub(last).Seconds()
+			before, last = l.Predictions+l.Letters, now
+			d.Show.Live(l)
+		}
+	}
+}
+
+func sleepUntil(ctx context.Context, t time.Time) error {
+	d := time.Until(t)
+	if d < time.Millisecond {
+		return ctx.Err()
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// predicted is the field of an output that the demo looks at.
+type predicted struct {
+	Price float64 `json:"predicted_price"`
+}
+
+func priceOf(output []byte) (float64, error) {
+	var p predicted
+	err := json.Unmarshal(output, &p)
+	return p.Price, err
+}

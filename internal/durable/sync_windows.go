@@ -1,0 +1,4 @@
+package durable
+
+// Windows has no way to flush a directory; NTFS journals its names.
+const canSyncDir = false

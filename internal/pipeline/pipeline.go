@@ -1,0 +1,195 @@
+// Package pipeline is the one data path of millrace:
+//
+//	bytes -> decode -> features -> score -> encode -> bytes
+//
+// It is pure: no input or output, no clock, no randomness, no goroutines. The drivers (internal/engine for Kafka,
+// internal/batch for files) feed it batches and differ in nothing else, so a record gets the same prediction, bit
+// for bit, wherever it comes from.
+package pipeline
+
+import (
+	"fmt"
+	"math"
+	"sync/atomic"
+
+	"millrace.dev/codec"
+	"millrace.dev/feature"
+	"millrace.dev/model"
+	"millrace.dev/record"
+)
+
+// BatchRows is the number of records that drivers aim to put in a batch: enough to spread the cost of a batch over
+// its records, few enough to stay in the processor's second-level cache.
+const BatchRows = 1024
+
+// Format is the form of a record's bytes.
+type Format uint8
+
+// The formats of a record.
+const (
+	JSON Format = iota // one JSON object; the default
+	CSV                // one line of a CSV file
+)
+
+// Options say how records come in and go out.
+type Options struct {
+	// Format is the form of input and output. Default: JSON.
+	Format Format
+	// Header names the columns of a CSV record.
+	Header []string
+	// Field is the field that takes the prediction. Default: the bundle's.
+	Field string
+	// Headers are added to every prediction; the path only hands them on. Default: none.
+	Headers []record.Header
+	// MaxBytes is the size in bytes above which a record is rejected. Default: 1 MiB.
+	MaxBytes int
+}
+
+// NewDecoder returns the decoder of o for records of s; the fields named in undeclared
+// count as ones that s does not have.
+func NewDecoder(s *record.Schema, o Options, undeclared ...string) (codec.Decoder, error) {
+	if o.Format == CSV {
+		return codec.NewCSV(s, o.Header, codec.CSVOptions{Reserved: o.Field, Undeclared: undeclared, MaxBytes: o.MaxBytes})
+	}
+	return codec.NewJSON(s, codec.JSONOptions{Reserved: o.Field, Undeclared: undeclared, MaxBytes: o.MaxBytes})
+}
+
+// Path is the data path of one model. It is immutable and safe for concurrent use.
+type Path struct {
+	bundle  *model.Bundle
+	options Options
+	levels  map[string][]string
+}
+
+// New returns the path of the model in b, after it has reproduced the bundle's golden rows bit for bit: an error
+// means that this machine or this version of millrace would predict something else than was approved.
+func New(b *model.Bundle, o Options) (*Path, error) {
+	if o.Field == "" {
+		o.Field = b.Manifest.SinkField
+	}
+	p := &Path{bundle: b, options: o, levels: b.Plan.Levels()}
+	if _, err := p.NewWorker(); err != nil {
+		return nil, err
+	}
+	if err := p.reproduce(); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// Field returns the field that takes the prediction.
+func (p *Path) Field() string { return p.options.Field }
+
+// Bundle returns the model of the path.
+func (p *Path) Bundle() *model.Bundle { return p.bundle }
+
+// Worker runs a path for one goroutine: it owns the scratch memory.
+type Worker struct {
+	path      *Path
+	decoder   codec.Decoder
+	evaluator *feature.Evaluator
+	encoder   codec.Encoder
+	frame     *record.Frame
+	scores    []float64
+	out       []byte
+	ends      []int
+	counts    []inputCounts
+}
+
+type inputCounts struct{ missing, unseen atomic.Uint64 }
+
+// NewWorker returns a worker of p.
+func (p *Path) NewWorker() (*Worker, error) {
+	// The label is what the model predicts: a record that has it all the same is not looked at there.
+	d, err := NewDecoder(p.bundle.Schema, p.options, p.bundle.Manifest.Label)
+	if err != nil {
+		return nil, fmt.Errorf("pipeline: %w", err)
+	}
+	w := &Worker{path: p, decoder: d, evaluator: p.bundle.Plan.NewEvaluator(), counts: make([]inputCounts, len(p.bundle.Plan.Inputs()))}
+	if p.options.Format == CSV {
+		w.encoder, err = codec.NewCSVEncoder(',')
+	} else {
+		w.encoder, err = codec.NewJSONEncoder(p.options.Field)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("pipeline: %w", err)
+	}
+	return w, nil
+}
+
+// NewBatch returns an empty batch for w.
+func (w *Worker) NewBatch() *record.Batch {
+	return record.NewBatch(w.path.bundle.Schema, w.path.levels)
+}
+
+// Process runs the path on every row of b, which [Worker.NewBatch] made. Afterwards each row has either a problem,
+// b.Problem, or an output, [Worker.Output].
+func (w *Worker) Process(b *record.Batch) {
+	w.decoder.Decode(b)
+	w.frame = w.evaluator.Eval(b)
+	w.score(b)
+	w.encode(b)
+	for i, c := range w.evaluator.Counts() {
+		w.counts[i].missing.Store(c.Missing)
+		w.counts[i].unseen.Store(c.Unseen)
+	}
+}
+
+func (w *Worker) score(b *record.Batch) {
+	if cap(w.scores) < b.Len() {
+		w.scores = make([]float64, b.Len())
+	}
+	w.scores = w.scores[:b.Len()]
+	w.path.bundle.Forest.Score(w.frame, w.scores)
+	for i, v := range w.scores {
+		if math.IsNaN(v) || math.IsInf(v, 0) {
+			b.Reject(i, record.Problem{
+				Stage: record.StageScore, Class: "not_finite", Field: w.path.options.Field,
+				Reason: "the prediction is not a finite number",
+			})
+		}
+	}
+}
+
+func (w *Worker) encode(b *record.Batch) {
+	w.out, w.ends = w.out[:0], w.ends[:0]
+	for i, v := range w.scores {
+		if b.Problem(i) == nil {
+			w.out = w.encoder.Encode(w.out, b.Raw(i).Value, v)
+		}
+		w.ends = append(w.ends, len(w.out))
+	}
+}
+
+// Output returns the bytes of row i with the prediction in them, or nil if the row was rejected. They are valid
+// until the next Process.
+func (w *Worker) Output(i int) []byte {
+	start := 0
+	if i > 0 {
+		start = w.ends[i-1]
+	}
+	if start == w.ends[i] {
+		return nil
+	}
+	return w.out[start:w.ends[i]:w.ends[i]]
+}
+
+// Headers returns the headers that every prediction gets. They must not be changed.
+func (w *Worker) Headers() []record.Header { return w.path.options.Headers }
+
+// Prediction returns the prediction of row i on the label's scale; it means nothing if the row was rejected.
+func (w *Worker) Prediction(i int) float64 { return w.scores[i] }
+
+// Frame returns the model inputs of the last batch, valid until the next Process.
+func (w *Worker) Frame() *record.Frame { return w.frame }
+
+// Counts returns, for each model input, how many values were missing and how many were levels that training has not
+// seen, over all that w has processed; rejected records do not count, those of a transaction that was undone do. It
+// is safe for concurrent use.
+func (w *Worker) Counts() []feature.Counts {
+	counts := make([]feature.Counts, len(w.counts))
+	for i := range counts {
+		counts[i] = feature.Counts{Missing: w.counts[i].missing.Load(), Unseen: w.counts[i].unseen.Load()}
+	}
+	return counts
+}

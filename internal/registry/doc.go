@@ -1,0 +1,28 @@
+// Package registry keeps models, their versions and who approved them, in a local folder.
+//
+// The bytes of each model are a write-once blob, named by its digest. What happens to a model is a write-once
+// event, numbered and chained to the one before it by its digest. The events are the audit log, and they are
+// the only state there is: versions and aliases are what the events add up to. docs/formats/registry.md
+// describes the folder.
+//
+// # Life of a version
+//
+// A version is registered as a candidate and then approved or rejected, by someone and for a reason.
+//
+//   - Registering bytes that the model already has as a candidate or approved version returns that version.
+//   - An approval makes the version the champion. An approved version can be approved again: that is the way
+//     back to an older champion.
+//   - A rejection is final. An approved version can be rejected too, and the champion: the model then has no
+//     champion until a version is approved, since going back to an older one is for people to decide.
+//   - The bytes of a rejected version can be registered again; they become a new version, a candidate, which
+//     needs a review of its own. Both stand in the log.
+//   - @champion is the version approved last, unless it was rejected since. @candidate is the newest version
+//     that waits for review, unless a newer one has been approved.
+//
+// # Concurrency and crashes
+//
+// Any number of processes may use a folder at once. A writer prepares the event that would come next and links
+// it to its number; if another was faster, it looks at the new state and decides again. A crash leaves the
+// folder as it was before an action or as it is after it; what else it can leave is a blob that no event names,
+// and temporary files, which later writers remove.
+package registry

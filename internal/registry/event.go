@@ -1,0 +1,132 @@
+package registry
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Action is what an event does.
+type Action string
+
+// The actions.
+const (
+	Registered Action = "register"
+	Approved   Action = "approve"
+	Rejected   Action = "reject"
+)
+
+const (
+	eventFormat = 1
+	maxEvent    = 64 << 10 // bytes of an event's file
+	maxActor    = 200      // bytes
+	maxReason   = 4000     // bytes
+)
+
+// Event is one entry of the audit log.
+type Event struct {
+	// Format is the version of the form of events.
+	Format int `json:"format"`
+	// Seq numbers the events from 1, without a gap.
+	Seq int `json:"seq"`
+	// Prev is the Sum of the event before; "" for the first.
+	Prev string `json:"prev"`
+	// Time is when the writer's clock said it happened, in UTC.
+	Time time.Time `json:"time"`
+	// Actor is who did it.
+	Actor string `json:"actor"`
+	// Action is what was done.
+	Action Action `json:"action"`
+	// Model and Version name what it was done to.
+	Model   string `json:"model"`
+	Version int    `json:"version"`
+	// Digest is the digest of the version's bundle, and Bytes its size, the latter in a register event only.
+	Digest string `json:"digest"`
+	Bytes  int64  `json:"bytes,omitempty"`
+	// Reason says why; "" in a register event.
+	Reason string `json:"reason,omitempty"`
+	// Sum is "sha256:" and the SHA-256, in hex, of the bytes of the event's file before `,"sum":`.
+	Sum string `json:"-"`
+}
+
+// The end of an event's file.
+const (
+	sumPrefix = `,"sum":"`
+	sumSuffix = "\"}\n"
+	sumSize   = len(sumPrefix) + len("sha256:") + 2*sha256.Size + len(sumSuffix)
+)
+
+// encode sets e.Sum and returns the content of the event's file.
+func (e *Event) encode() ([]byte, error) {
+	var b bytes.Buffer
+	w := json.NewEncoder(&b)
+	w.SetEscapeHTML(false)
+	if err := w.Encode(e); err != nil {
+		return nil, err
+	}
+	body := bytes.TrimSuffix(b.Bytes(), []byte("}\n"))
+	e.Sum = fmt.Sprintf("sha256:%x", sha256.Sum256(body))
+	return append(body, sumPrefix+e.Sum+sumSuffix...), nil
+}
+
+// decodeEvent reads the content of an event's file; its sum is verified before anything is parsed.
+func decodeEvent(data []byte) (*Event, error) {
+	if len(data) < sumSize || len(data) > maxEvent {
+		return nil, fmt.Errorf("%w: it has %d bytes", ErrCorrupt, len(data))
+	}
+	body, end := data[:len(data)-sumSize], string(data[len(data)-sumSize:])
+	sum := fmt.Sprintf("sha256:%x", sha256.Sum256(body))
+	if end != sumPrefix+sum+sumSuffix {
+		return nil, fmt.Errorf("%w: its sum does not match its content: restore the file from a backup", ErrCorrupt)
+	}
+	var head struct {
+		Format int `json:"format"`
+	}
+	text := append(bytes.Clone(body), '}')
+	if err := json.Unmarshal(text, &head); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	if head.Format > eventFormat {
+		return nil, fmt.Errorf("%w: it has format %d, this millrace reads format %d: use a later millrace", ErrNewer, head.Format, eventFormat)
+	}
+	e := &Event{}
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	if err := d.Decode(e); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	e.Sum = sum
+	return e, nil
+}
+
+// cleanText returns s without white space around it. It wants text that is not empty, at most limit bytes long
+// and fit to be shown on a terminal: one line, no control characters and none that reverse the direction.
+func cleanText(what, s string, limit int) (string, error) {
+	s = strings.TrimSpace(s)
+	switch {
+	case s == "":
+		return "", fmt.Errorf("%w: the %s is empty", ErrInvalid, what)
+	case len(s) > limit:
+		return "", fmt.Errorf("%w: the %s has %d bytes, the limit is %d", ErrInvalid, what, len(s), limit)
+	case !utf8.ValidString(s):
+		return "", fmt.Errorf("%w: the %s is not UTF-8", ErrInvalid, what)
+	}
+	for _, c := range s {
+		const nonJoiner, joiner = '\u200c', '\u200d' // some scripts need them
+		if !unicode.IsGraphic(c) && c != nonJoiner && c != joiner {
+			return "", fmt.Errorf("%w: the %s holds the character %U: use one line of plain text", ErrInvalid, what, c)
+		}
+	}
+	return s, nil
+}
+
+// isClean tells whether s is what [cleanText] returns.
+func isClean(s string, limit int) bool {
+	c, err := cleanText("", s, limit)
+	return err == nil && c == s
+}

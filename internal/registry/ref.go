@@ -1,0 +1,79 @@
+package registry
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"millrace.dev/model"
+)
+
+// reference is what a text such as "house-prices@3" stands for: a number, or else an alias.
+type reference struct {
+	model  string
+	number int
+	alias  string
+}
+
+func parseRef(ref, defaultModel string) (reference, error) {
+	name, which, ok := strings.Cut(ref, "@")
+	if !ok {
+		return reference{}, withHint(fmt.Errorf("%w: %.80q names no version", ErrInvalid, ref),
+			fmt.Sprintf("write NAME@NUMBER, NAME@%s or NAME@%s", AliasChampion, AliasCandidate))
+	}
+	if name == "" {
+		name = defaultModel
+	}
+	if err := model.CheckName(name); err != nil {
+		return reference{}, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	if which == AliasCandidate || which == AliasChampion {
+		return reference{model: name, alias: which}, nil
+	}
+	n, err := strconv.Atoi(which)
+	if err != nil || strconv.Itoa(n) != which || n < 1 {
+		return reference{}, fmt.Errorf("%w: %.80q: what follows the @ is a number from 1, %s or %s", ErrInvalid, ref, AliasChampion, AliasCandidate)
+	}
+	return reference{model: name, number: n}, nil
+}
+
+// resolve returns the version that r stands for now.
+func (s *state) resolve(r reference) (Version, error) {
+	m := s.models[r.model]
+	if m == nil {
+		known := "the registry is empty"
+		if names := s.names(); len(names) > 0 {
+			known = "it has " + strings.Join(names[:min(len(names), 10)], ", ")
+		}
+		return Version{}, withHint(fmt.Errorf("%w: no model %s is registered; %s", ErrNotFound, r.model, known), "register one with millrace train")
+	}
+	n := r.number
+	switch r.alias {
+	case AliasChampion:
+		if n = m.champion; n == 0 {
+			return Version{}, withHint(fmt.Errorf("%w: %s has no champion", ErrNotApproved, r.model), m.championHint())
+		}
+	case AliasCandidate:
+		if n = m.candidate(); n == 0 {
+			return Version{}, withHint(fmt.Errorf("%w: no version of %s waits for review", ErrNotFound, r.model), "register one with millrace train")
+		}
+	}
+	if n > len(m.versions) {
+		return Version{}, withHint(fmt.Errorf("%w: %s@%d: the last version of %s is %d", ErrNotFound, r.model, n, r.model, len(m.versions)), "see millrace model list")
+	}
+	return m.version(n), nil
+}
+
+// championHint says how a model without a champion gets one.
+func (m *entry) championHint() string {
+	if n := m.candidate(); n > 0 {
+		return approveHint(m.versions[n-1].Ref())
+	}
+	for _, v := range slices.Backward(m.versions) {
+		if v.State == StateApproved {
+			return fmt.Sprintf("train a new version, or go back to %s: millrace model approve %s --by NAME --reason TEXT", v.Ref(), v.Ref())
+		}
+	}
+	return "train a new version"
+}

@@ -1,0 +1,392 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"millrace.dev/internal/durable"
+	"millrace.dev/internal/durable/errorfs"
+	"millrace.dev/model"
+	"pgregory.net/rapid"
+)
+
+func TestLifeOfAModel(t *testing.T) {
+	t.Parallel()
+	f, r := newFactory(t), openDir(t, filepath.Join(t.TempDir(), "deep", "models"))
+	data := f.make(1)
+	at := func(second int) time.Time { return time.Date(2014, 7, 10, 19, 0, second, 0, time.UTC) }
+
+	want := Version{
+		Model: "house-prices", Number: 1, Digest: model.Digest(data), Bytes: int64(len(data)), State: StateCandidate,
+		Aliases: []string{AliasCandidate}, RegisteredBy: "train", RegisteredAt: at(1),
+	}
+	v := mustRegister(t, r, data)
+	if diff := cmp.Diff(want, v); diff != "" {
+		t.Error(diff)
+	}
+	if v.Ref() != "house-prices@1" {
+		t.Error(v.Ref())
+	}
+	if err := v.CheckApproved(); !errors.Is(err, ErrNotApproved) ||
+		!strings.Contains(err.Error(), "approve it: millrace model approve house-prices@1 --by NAME --reason TEXT") {
+		t.Error(err)
+	}
+
+	want.State, want.Aliases, want.DecidedBy, want.DecidedAt, want.Reason = StateApproved, []string{AliasChampion}, "Anna Ek", at(2), "RMSE 180,000"
+	v, err := r.Approve(t.Context(), "@candidate", "house-prices", " Anna Ek ", "RMSE 180,000\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, v); diff != "" {
+		t.Error(diff)
+	}
+	if err := v.CheckApproved(); err != nil {
+		t.Error(err)
+	}
+	if got, err := r.Load(t.Context(), v); err != nil || string(got) != string(data) {
+		t.Error("other bytes came back:", err)
+	}
+
+	v, err = r.Reject(t.Context(), "house-prices@champion", "", "bob", "label leaks")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want.State, want.Aliases, want.DecidedBy, want.DecidedAt, want.Reason = StateRejected, nil, "bob", at(3), "label leaks"
+	if diff := cmp.Diff(want, v); diff != "" {
+		t.Error(diff)
+	}
+	if err := v.CheckApproved(); !errors.Is(err, ErrNotApproved) || !strings.Contains(err.Error(), "bob rejected it (label leaks)") {
+		t.Error(err)
+	}
+
+	again, err := Open(r.folder.dir, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown, events, err := again.Show(t.Context(), "house-prices@1", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(v, shown); diff != "" {
+		t.Error(diff)
+	}
+	var actions []Action
+	for _, e := range events {
+		actions = append(actions, e.Action)
+	}
+	if diff := cmp.Diff([]Action{Registered, Approved, Rejected}, actions); diff != "" {
+		t.Error(diff)
+	}
+	log, err := again.Log(t.Context())
+	if diff := cmp.Diff(events, log); diff != "" || err != nil {
+		t.Error(diff, err)
+	}
+	if report := mustVerify(t, again); report != (Report{Events: 3, Blobs: 1, Head: events[2].Sum}) {
+		t.Errorf("%+v", report)
+	}
+}
+
+func TestTheSameBytesAreOneVersionUntilRejected(t *testing.T) {
+	t.Parallel()
+	f, r := newFactory(t), openDir(t, t.TempDir())
+	data := f.make(1)
+	register := func(want int) {
+		t.Helper()
+		if v := mustRegister(t, r, data); v.Number != want {
+			t.Errorf("version %d, want %d", v.Number, want)
+		}
+	}
+	register(1)
+	register(1)
+	mustRegister(t, r, f.make(2))
+	register(1)
+	mustApprove(t, r, "@1")
+	register(1)
+	mustReject(t, r, "@1")
+	register(3)
+	register(3)
+	if v := mustRegister(t, r, f.named("rents", "run-1")); v.Ref() != "rents@1" {
+		t.Error("another model:", v.Ref())
+	}
+	if report := mustVerify(t, r); report.Events != 6 || report.Blobs != 3 {
+		t.Errorf("%+v", report)
+	}
+}
+
+func TestDecisions(t *testing.T) {
+	t.Parallel()
+	f, r := newFactory(t), openDir(t, t.TempDir())
+	for i := range 4 {
+		mustRegister(t, r, f.make(i))
+	}
+	check := func(champion, candidate int, states string) {
+		t.Helper()
+		versions, err := r.List(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got strings.Builder
+		aliases := map[string]int{}
+		for _, v := range versions {
+			got.WriteByte(v.State[0])
+			for _, a := range v.Aliases {
+				aliases[a] = v.Number
+			}
+		}
+		if got.String() != states || aliases[AliasChampion] != champion || aliases[AliasCandidate] != candidate {
+			t.Errorf("states %s, champion %d, candidate %d; want %s, %d, %d",
+				&got, aliases[AliasChampion], aliases[AliasCandidate], states, champion, candidate)
+		}
+	}
+	check(0, 4, "cccc")
+	mustReject(t, r, "@candidate")
+	check(0, 3, "cccr") // the next newest waits
+	mustApprove(t, r, "@2")
+	check(2, 3, "cacr")
+	mustApprove(t, r, "@candidate")
+	check(3, 0, "caar") // version 1 is older than the champion
+	if _, err := r.Resolve(t.Context(), "@candidate", "house-prices"); !errors.Is(err, ErrNotFound) {
+		t.Error(err)
+	}
+	if _, err := r.Approve(t.Context(), "@2", "house-prices", "eva", "back to the old one"); err != nil {
+		t.Error(err)
+	}
+	check(2, 0, "caar") // the way back
+	mustReject(t, r, "@2")
+	check(0, 0, "crar") // people decide what comes next
+	if _, err := r.Resolve(t.Context(), "@champion", "house-prices"); !errors.Is(err, ErrNotApproved) ||
+		!strings.Contains(err.Error(), "go back to house-prices@3: millrace model approve house-prices@3 --by") {
+		t.Error(err)
+	}
+	mustApprove(t, r, "@1")
+	check(1, 0, "arar")
+
+	before := mustVerify(t, r).Events
+	mustApprove(t, r, "@1") // the same again
+	mustReject(t, r, "@2")
+	if n := mustVerify(t, r).Events; n != before {
+		t.Errorf("doing the same again wrote %d events", n-before)
+	}
+	for _, decide := range []func(context.Context, string, string, string, string) (Version, error){r.Approve, r.Reject} {
+		if _, err := decide(t.Context(), "@2", "house-prices", "eva", "other words"); !errors.Is(err, ErrRejected) ||
+			!strings.Contains(err.Error(), "by bob (bad), which is final") {
+			t.Error(err)
+		}
+	}
+	mustReject(t, r, "@3") // approved, not the champion
+	check(1, 0, "arrr")
+}
+
+func TestRefusals(t *testing.T) {
+	t.Parallel()
+	f, dir := newFactory(t), t.TempDir()
+	r := openDir(t, dir)
+	resolve := func(ref, name string) error {
+		_, err := r.Resolve(t.Context(), ref, name)
+		return err
+	}
+	if err := resolve("house-prices@1", ""); !errors.Is(err, ErrNotFound) || !strings.Contains(err.Error(), "the registry is empty") {
+		t.Error(err)
+	}
+	mustRegister(t, r, f.make(1))
+	mustRegister(t, r, f.named("rents", "1"))
+	mustReject(t, r, "rents@1")
+	approve := func(ref, by, reason string) error {
+		_, err := r.Approve(t.Context(), ref, "", by, reason)
+		return err
+	}
+	damaged := f.make(2)
+	damaged[100]++
+	register := func(data []byte, by string) error {
+		_, err := r.Register(t.Context(), data, by)
+		return err
+	}
+	for name, tc := range map[string]struct {
+		err  error
+		want error
+		text string
+	}{
+		"model":               {resolve("houses@1", ""), ErrNotFound, "no model houses is registered; it has house-prices, rents"},
+		"version":             {resolve("house-prices@2", ""), ErrNotFound, "the last version of house-prices is 1"},
+		"no champion yet":     {resolve("@champion", "house-prices"), ErrNotApproved, "approve it: millrace model approve house-prices@1 --by NAME --reason TEXT"},
+		"no champion at all":  {resolve("rents@champion", ""), ErrNotApproved, "train a new version"},
+		"no candidate":        {resolve("rents@candidate", ""), ErrNotFound, "no version of rents waits for review"},
+		"no @":                {resolve("house-prices", ""), ErrInvalid, "NAME@NUMBER"},
+		"no name":             {resolve("@1", ""), ErrInvalid, "lower-case"},
+		"path":                {resolve("../etc@1", ""), ErrInvalid, "lower-case"},
+		"alias":               {resolve("house-prices@best", ""), ErrInvalid, "what follows the @"},
+		"version 0":           {resolve("house-prices@0", ""), ErrInvalid, "number from 1"},
+		"leading zero":        {resolve("house-prices@01", ""), ErrInvalid, "number from 1"},
+		"two":                 {resolve("house-prices@1@1", ""), ErrInvalid, "number from 1"},
+		"huge":                {resolve("house-prices@99999999999999999999", ""), ErrInvalid, "number from 1"},
+		"no actor":            {approve("house-prices@1", " \t", "x"), ErrInvalid, "the name of who decides is empty"},
+		"no reason":           {approve("house-prices@1", "anna", ""), ErrInvalid, "the reason is empty"},
+		"two lines":           {approve("house-prices@1", "anna", "a\nb"), ErrInvalid, "U+000A"},
+		"escape":              {approve("house-prices@1", "anna\x1b[2J", "x"), ErrInvalid, "U+001B"},
+		"reversed":            {approve("house-prices@1", "anna", "a\u202eb"), ErrInvalid, "U+202E"},
+		"not utf-8":           {approve("house-prices@1", "anna", "\xff"), ErrInvalid, "UTF-8"},
+		"long actor":          {approve("house-prices@1", strings.Repeat("a", 201), "x"), ErrInvalid, "the limit is 200"},
+		"long reason":         {approve("house-prices@1", "anna", strings.Repeat("a", 4001)), ErrInvalid, "the limit is 4000"},
+		"approve nothing":     {approve("house-prices@7", "anna", "x"), ErrNotFound, "last version"},
+		"register by nobody":  {register(f.make(2), ""), ErrInvalid, "who registers"},
+		"register no bundle":  {register([]byte("price\n1\n"), "train"), model.ErrNotBundle, ""},
+		"register a damaged":  {register(damaged, "train"), model.ErrCorrupt, ""},
+		"load what is no sum": {loadError(r, Version{Digest: "sha256:../../etc/passwd", Bytes: 1}), ErrInvalid, "digest"},
+		"load what is gone":   {loadError(r, Version{Digest: model.Digest(nil), Bytes: 1}), ErrCorrupt, "is missing"},
+	} {
+		if !errors.Is(tc.err, tc.want) || !strings.Contains(fmt.Sprint(tc.err), tc.text) {
+			t.Errorf("%s: got %v, want %v with %q", name, tc.err, tc.want, tc.text)
+		}
+	}
+	if report := mustVerify(t, r); report.Events != 3 || report.Blobs != 2 {
+		t.Errorf("a refusal left something: %+v", report)
+	}
+}
+
+func loadError(r *Registry, v Version) error {
+	_, err := r.Load(context.Background(), v)
+	return err
+}
+
+func TestReasonsInAnyScript(t *testing.T) {
+	t.Parallel()
+	f, r := newFactory(t), openDir(t, t.TempDir())
+	mustRegister(t, r, f.make(1))
+	const actor, reason = "Åsa 张伟", "می\u200cشود <b> & \"ok\" \\ 👍"
+	if _, err := r.Approve(t.Context(), "@1", "house-prices", actor, reason); err != nil {
+		t.Fatal(err)
+	}
+	v, err := openDir(t, r.folder.dir).Resolve(t.Context(), "@champion", "house-prices")
+	if err != nil || v.DecidedBy != actor || v.Reason != reason {
+		t.Errorf("%+v %v", v, err)
+	}
+}
+
+func TestReadingWritesNothing(t *testing.T) {
+	t.Parallel()
+	f, dir := newFactory(t), t.TempDir()
+	v := mustRegister(t, openDir(t, dir), f.make(1))
+	fsys := errorfs.New(durable.OS(), 0, errorfs.Die)
+	r, err := open(dir, Options{}, fsys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err1 := r.List(t.Context())
+	_, _, err2 := r.Show(t.Context(), "@1", "house-prices")
+	_, err3 := r.Load(t.Context(), v)
+	_, err4 := r.Verify(t.Context())
+	if err := errors.Join(err1, err2, err3, err4); err != nil || len(fsys.Steps()) > 0 {
+		t.Error(err, fsys.Steps())
+	}
+	none := filepath.Join(t.TempDir(), "none")
+	if all, err := openDir(t, none).List(t.Context()); err != nil || len(all) > 0 {
+		t.Error(all, err)
+	}
+	if _, err := os.Stat(none); !errors.Is(err, os.ErrNotExist) {
+		t.Error("reading made the folder")
+	}
+}
+
+func TestCancelled(t *testing.T) {
+	t.Parallel()
+	f, r := newFactory(t), openDir(t, t.TempDir())
+	v := mustRegister(t, r, f.make(1))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err1 := r.Register(ctx, f.make(2), "train")
+	_, err2 := r.Approve(ctx, "@1", "house-prices", "anna", "good")
+	_, err3 := r.Load(ctx, v)
+	_, err4 := r.Verify(ctx)
+	for _, err := range []error{err1, err2, err3, err4} {
+		if !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	}
+}
+
+// TestRules runs random actions beside the rules as the documentation of the package has them.
+func TestRules(t *testing.T) {
+	t.Parallel()
+	f := newFactory(t)
+	var bundles [][]byte
+	for i := range 4 {
+		bundles = append(bundles, f.make(i))
+	}
+	rapid.Check(t, func(rt *rapid.T) {
+		dir := t.TempDir()
+		r := openDir(t, dir)
+		var states []State
+		var content []int
+		champion := 0
+		for step := range rapid.IntRange(1, 15).Draw(rt, "steps") {
+			by := fmt.Sprint("by ", step)
+			switch n := rapid.IntRange(1, 5).Draw(rt, "version"); rapid.SampledFrom([]Action{Registered, Approved, Rejected}).Draw(rt, "action") {
+			case Registered:
+				c := rapid.IntRange(0, len(bundles)-1).Draw(rt, "bundle")
+				want := len(states) + 1
+				for i := range states {
+					if content[i] == c && states[i] != StateRejected {
+						want = i + 1
+					}
+				}
+				v, err := r.Register(t.Context(), bundles[c], by)
+				if err != nil || v.Number != want {
+					rt.Fatalf("registered %d, %v; want %d", v.Number, err, want)
+				}
+				if want > len(states) {
+					states, content = append(states, StateCandidate), append(content, c)
+				}
+			case Approved:
+				_, err := r.Approve(t.Context(), fmt.Sprint("@", n), "house-prices", by, "x")
+				if ok := n <= len(states) && states[n-1] != StateRejected; ok != (err == nil) {
+					rt.Fatalf("approve %d: %v", n, err)
+				} else if ok {
+					states[n-1], champion = StateApproved, n
+				}
+			case Rejected:
+				_, err := r.Reject(t.Context(), fmt.Sprint("@", n), "house-prices", by, "x")
+				if ok := n <= len(states) && states[n-1] != StateRejected; ok != (err == nil) {
+					rt.Fatalf("reject %d: %v", n, err)
+				} else if ok {
+					states[n-1] = StateRejected
+					if champion == n {
+						champion = 0
+					}
+				}
+			}
+		}
+		candidate := 0
+		for i, s := range states {
+			switch s {
+			case StateCandidate:
+				candidate = i + 1
+			case StateApproved:
+				candidate = 0
+			case StateRejected:
+			}
+		}
+		all, err := openDir(t, dir).List(t.Context())
+		if err != nil || len(all) != len(states) {
+			rt.Fatal(all, err)
+		}
+		for i, v := range all {
+			var aliases []string
+			if candidate == i+1 {
+				aliases = append(aliases, AliasCandidate)
+			}
+			if champion == i+1 {
+				aliases = append(aliases, AliasChampion)
+			}
+			if diff := cmp.Diff(aliases, v.Aliases); diff != "" || v.State != states[i] || v.Number != i+1 {
+				rt.Fatalf("version %d is %s, want %s: %s", v.Number, v.State, states[i], diff)
+			}
+		}
+	})
+}

@@ -1,0 +1,293 @@
+package model
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"unicode/utf8"
+
+	"millrace.dev/record"
+)
+
+// MaxGolden is the largest number of golden rows of a bundle.
+const MaxGolden = 1024
+
+// GoldenRow is a record with what the data path made of it when the model was trained: the inputs of the model
+// and the prediction, or the reason why there is none. Whoever loads the bundle must get the same, bit for
+// bit, before the model counts as ready.
+type GoldenRow struct {
+	// Value is the value of the record, a JSON text as it comes from a topic. It need not be a valid one: nil
+	// is Kafka's null.
+	Value []byte
+	// Features holds one value per input of the model, in the plan's order; nil for a rejected record.
+	Features []Value
+	// Prediction is the prediction; 0 for a rejected record.
+	Prediction float64
+	// Rejected says why the record gets no prediction; nil if it gets one.
+	Rejected *Rejection
+}
+
+// Rejection is what a golden row keeps of a [record.Problem].
+type Rejection struct {
+	Stage string `json:"stage"`
+	Class string `json:"class"`
+	Field string `json:"field,omitempty"`
+}
+
+// Kind is the kind of a [Value].
+type Kind uint8
+
+// The kinds of a value.
+const (
+	// Missing is a value that is not there, or an enum level that training has not seen.
+	Missing Kind = iota
+	// Number is the value of a numeric input.
+	Number
+	// Level is the value of an enum input.
+	Level
+)
+
+// Value is the value of one input of the model. Two values are the same when they are ==.
+type Value struct {
+	Kind  Kind
+	Bits  uint64 // of a Number: its IEEE 754 bits, as math.Float64bits gives them
+	Level string // of a Level: its text
+}
+
+// String shows a value with its bits.
+func (v Value) String() string {
+	switch v.Kind {
+	case Missing:
+		return "missing"
+	case Number:
+		return showNumber(math.Float64frombits(v.Bits))
+	case Level:
+		return "level " + strconv.Quote(v.Level)
+	default:
+		return fmt.Sprintf("Kind(%d)", uint8(v.Kind))
+	}
+}
+
+func showNumber(x float64) string { return fmt.Sprintf("%v (bits %016x)", x, math.Float64bits(x)) }
+
+// NewGoldenRow returns the golden row of a record whose inputs are row i of frame. It copies value.
+func NewGoldenRow(value []byte, frame *record.Frame, i int, prediction float64) GoldenRow {
+	features := make([]Value, len(frame.Columns))
+	for j := range frame.Columns {
+		c := &frame.Columns[j]
+		switch {
+		case c.Type == record.Enum && c.Codes[i] >= 0:
+			features[j] = Value{Kind: Level, Level: c.Levels[c.Codes[i]]}
+		case c.Type == record.Numeric && !math.IsNaN(c.Numbers[i]):
+			features[j] = Value{Kind: Number, Bits: math.Float64bits(c.Numbers[i])}
+		default:
+		}
+	}
+	return GoldenRow{Value: cloneBytes(value), Features: features, Prediction: prediction}
+}
+
+// NewRejectedRow returns the golden row of a record that the data path rejects. It copies value.
+func NewRejectedRow(value []byte, p *record.Problem) GoldenRow {
+	return GoldenRow{Value: cloneBytes(value), Rejected: &Rejection{Stage: p.Stage, Class: p.Class, Field: p.Field}}
+}
+
+func cloneBytes(b []byte) []byte {
+	if b == nil {
+		return nil
+	}
+	return append([]byte{}, b...)
+}
+
+// GoldenError says that the data path makes something else of a golden row than it did at training.
+type GoldenError struct {
+	Row   int    // the row's place in [Bundle.Golden]
+	Input string // the input at fault; "" for the prediction, or for its rejection
+	Want  string // what the bundle says, with the bits of a number
+	Got   string // what came out
+}
+
+// Error names the row, the input and both values.
+func (e *GoldenError) Error() string {
+	what := "the prediction"
+	if e.Input != "" {
+		what = fmt.Sprintf("input %q", e.Input)
+	}
+	return fmt.Sprintf("model: golden row %d: %s: want %s, got %s", e.Row, what, e.Want, e.Got)
+}
+
+// CheckGolden compares what the data path now makes of golden row i with what it made at training. got comes
+// from [NewGoldenRow] or [NewRejectedRow]; its Value is not looked at. The error is a [*GoldenError], which
+// holds values of the record.
+func (b *Bundle) CheckGolden(i int, got GoldenRow) error {
+	want := &b.Golden[i]
+	if want.Rejected != nil || got.Rejected != nil {
+		if want.Rejected != nil && got.Rejected != nil && *want.Rejected == *got.Rejected {
+			return nil
+		}
+		return &GoldenError{Row: i, Want: want.outcome(), Got: got.outcome()}
+	}
+	inputs := b.Plan.Inputs()
+	if len(got.Features) != len(inputs) {
+		return fmt.Errorf("model: golden row %d: %d inputs, want %d", i, len(got.Features), len(inputs))
+	}
+	for j, v := range want.Features {
+		if v != got.Features[j] {
+			return &GoldenError{Row: i, Input: inputs[j].Name, Want: v.String(), Got: got.Features[j].String()}
+		}
+	}
+	if math.Float64bits(want.Prediction) != math.Float64bits(got.Prediction) {
+		return &GoldenError{Row: i, Want: showNumber(want.Prediction), Got: showNumber(got.Prediction)}
+	}
+	return nil
+}
+
+func (g *GoldenRow) outcome() string {
+	if r := g.Rejected; r != nil {
+		return fmt.Sprintf("a rejection (stage %s, class %s, field %q)", r.Stage, r.Class, r.Field)
+	}
+	return showNumber(g.Prediction)
+}
+
+// check wants a row that fits the inputs of the model.
+func (g *GoldenRow) check(inputs []record.Column) error {
+	if r := g.Rejected; r != nil {
+		if r.Stage == "" || r.Class == "" || len(g.Features) > 0 || g.Prediction != 0 {
+			return errors.New("a rejection needs a stage and a class, and has no inputs and no prediction")
+		}
+		return checkTexts(r.Stage, r.Class, r.Field)
+	}
+	if len(g.Features) != len(inputs) {
+		return fmt.Errorf("%d inputs, want %d", len(g.Features), len(inputs))
+	}
+	for i, v := range g.Features {
+		if err := v.check(&inputs[i]); err != nil {
+			return fmt.Errorf("input %q: %w", inputs[i].Name, err)
+		}
+	}
+	if math.IsNaN(g.Prediction) {
+		return errors.New("the prediction is not a number")
+	}
+	return nil
+}
+
+func (v Value) check(c *record.Column) error {
+	switch v.Kind {
+	case Missing:
+		if v != (Value{}) {
+			return errors.New("a missing value with a value")
+		}
+	case Number:
+		if c.Type != record.Numeric || v.Level != "" || math.IsNaN(math.Float64frombits(v.Bits)) {
+			return errors.New("not a number of a numeric input")
+		}
+	case Level:
+		if c.Type != record.Enum || v.Bits != 0 {
+			return errors.New("not a level of an enum input")
+		}
+		return checkTexts(v.Level)
+	default:
+		return fmt.Errorf("no such kind of value: %d", v.Kind)
+	}
+	return nil
+}
+
+// goldenJSON is a golden row in a file. The value is text where it is UTF-8, so that people can read it, and
+// base64 elsewhere.
+type goldenJSON struct {
+	Text       *string      `json:"text,omitempty"`
+	Base64     *[]byte      `json:"base64,omitempty"`
+	Features   []*valueJSON `json:"features,omitempty"`
+	Prediction *string      `json:"prediction,omitempty"`
+	Rejected   *Rejection   `json:"rejected,omitempty"`
+}
+
+type valueJSON struct {
+	Bits  *string `json:"bits,omitempty"`
+	Level *string `json:"level,omitempty"`
+}
+
+// MarshalJSON writes the row as docs/formats/bundle.md says.
+func (g GoldenRow) MarshalJSON() ([]byte, error) {
+	j := goldenJSON{Rejected: g.Rejected}
+	switch {
+	case g.Value == nil:
+	case utf8.Valid(g.Value):
+		s := string(g.Value)
+		j.Text = &s
+	default:
+		j.Base64 = &g.Value
+	}
+	if g.Rejected == nil {
+		bits := formatBits(math.Float64bits(g.Prediction))
+		j.Prediction = &bits
+	}
+	for _, v := range g.Features {
+		var f *valueJSON
+		switch v.Kind {
+		case Number:
+			bits := formatBits(v.Bits)
+			f = &valueJSON{Bits: &bits}
+		case Level:
+			f = &valueJSON{Level: &v.Level}
+		default:
+		}
+		j.Features = append(j.Features, f)
+	}
+	return json.Marshal(j)
+}
+
+// UnmarshalJSON reads what [GoldenRow.MarshalJSON] wrote.
+func (g *GoldenRow) UnmarshalJSON(b []byte) error {
+	var j goldenJSON
+	if err := json.Unmarshal(b, &j); err != nil {
+		return err
+	}
+	*g = GoldenRow{Rejected: j.Rejected}
+	switch {
+	case j.Text != nil:
+		g.Value = []byte(*j.Text)
+	case j.Base64 != nil:
+		g.Value = *j.Base64
+	}
+	if j.Prediction != nil {
+		bits, err := parseBits(*j.Prediction)
+		if err != nil {
+			return err
+		}
+		g.Prediction = math.Float64frombits(bits)
+	}
+	for _, f := range j.Features {
+		v, err := f.value()
+		if err != nil {
+			return err
+		}
+		g.Features = append(g.Features, v)
+	}
+	return nil
+}
+
+func (j *valueJSON) value() (Value, error) {
+	switch {
+	case j == nil:
+		return Value{}, nil
+	case j.Level != nil:
+		return Value{Kind: Level, Level: *j.Level}, nil
+	case j.Bits != nil:
+		bits, err := parseBits(*j.Bits)
+		return Value{Kind: Number, Bits: bits}, err
+	default:
+		return Value{}, errors.New("a feature is null, or has bits or a level")
+	}
+}
+
+func formatBits(bits uint64) string { return fmt.Sprintf("%016x", bits) }
+
+func parseBits(s string) (uint64, error) {
+	bits, err := strconv.ParseUint(s, 16, 64)
+	if err != nil || formatBits(bits) != s {
+		return 0, errors.New("bits are 16 hexadecimal digits")
+	}
+	return bits, nil
+}

@@ -1,0 +1,100 @@
+package model
+
+import (
+	"bytes"
+	"errors"
+
+	"millrace.dev/feature"
+	"millrace.dev/gbm"
+	"millrace.dev/record"
+)
+
+// The names of the sections.
+const (
+	partManifest = "manifest"
+	partForest   = "forest"
+	partGolden   = "golden"
+	partHistory  = "history"
+	partInputs   = "inputs"
+	partLineage  = "lineage"
+	partMetrics  = "metrics"
+	partPlan     = "plan"
+	partSchema   = "schema"
+)
+
+// part ties a section to its place in a Bundle.
+type part struct {
+	name   string
+	limit  int // bytes
+	json   bool
+	encode func(*Bundle) ([]byte, error)
+	decode func(*Bundle, []byte) error
+}
+
+// parts returns the known sections in the order of the file.
+func parts() []part {
+	const small, large = 4 << 20, 64 << 20
+	return []part{
+		jsonPart(partManifest, 64<<10, func(b *Bundle) *Manifest { return &b.Manifest }),
+		{
+			name: partForest, limit: DefaultMaxBytes,
+			encode: func(b *Bundle) ([]byte, error) { return b.Forest.MarshalBinary() },
+			decode: func(b *Bundle, data []byte) (err error) {
+				b.Forest, err = gbm.ReadForest(data)
+				return err
+			},
+		},
+		{
+			name: partGolden, limit: large, json: true,
+			encode: func(b *Bundle) ([]byte, error) { return encodeJSON(b.Golden) },
+			decode: func(b *Bundle, data []byte) (err error) {
+				b.Golden, err = decodeList[GoldenRow](data, MaxGolden)
+				return err
+			},
+		},
+		jsonPart(partHistory, small, func(b *Bundle) *History { return &b.History }),
+		jsonPart(partInputs, small, func(b *Bundle) *[]Input { return &b.Inputs }),
+		jsonPart(partLineage, small, func(b *Bundle) *Lineage { return &b.Lineage }),
+		jsonPart(partMetrics, small, func(b *Bundle) *Metrics { return &b.Metrics }),
+		{
+			name: partPlan, limit: large,
+			encode: func(b *Bundle) ([]byte, error) { return b.Plan.MarshalBinary() },
+			decode: func(b *Bundle, data []byte) (err error) {
+				b.Plan, err = feature.ReadPlan(bytes.Clone(data))
+				return err
+			},
+		},
+		{
+			name: partSchema, limit: small, json: true,
+			encode: func(b *Bundle) ([]byte, error) { return encodeJSON(b.Schema) },
+			decode: func(b *Bundle, data []byte) error {
+				b.Schema = &record.Schema{}
+				return decodeJSON(data, b.Schema)
+			},
+		},
+	}
+}
+
+func jsonPart[T any](name string, limit int, field func(*Bundle) *T) part {
+	return part{
+		name: name, limit: limit, json: true,
+		encode: func(b *Bundle) ([]byte, error) { return encodeJSON(field(b)) },
+		decode: func(b *Bundle, data []byte) error { return decodeJSON(data, field(b)) },
+	}
+}
+
+// read puts the content of a section into b. JSON has many texts for one value: what is not the text that
+// encode makes is refused, so that what is read is all that is there.
+func (p *part) read(b *Bundle, data []byte) error {
+	if err := p.decode(b, data); err != nil || !p.json {
+		return err
+	}
+	back, err := p.encode(b.normal())
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(back, data) {
+		return errors.New("its JSON is not in the form that a bundle has")
+	}
+	return nil
+}
