@@ -47,7 +47,11 @@ func openBundle(path string) (*Loaded, error) {
 	}
 	b, err := model.Decode(data)
 	if err != nil {
-		return nil, &Error{Code: Refused, Op: "open model", Where: path, Err: err, Hint: "fetch the file again from where it was made"}
+		code, hint := Explain(err)
+		if errors.Is(err, model.ErrCorrupt) {
+			hint = "fetch the file again from where it was made"
+		}
+		return nil, &Error{Code: code, Op: "open model", Where: path, Err: err, Hint: hint}
 	}
 	return &Loaded{Ref: path, Digest: model.Digest(data), Bundle: b}, nil
 }
@@ -67,7 +71,8 @@ func load(ctx context.Context, reg *registry.Registry, v registry.Version) (*Loa
 // Models is what the model commands work on: a registry, and the name of the model that a bare @ALIAS means.
 type Models struct {
 	Registry *registry.Registry
-	Name     string
+	Dir      string // of the registry
+	Name     string // "" where no pipeline file was read
 }
 
 // Models opens the registry in the folder dir, or, where dir is empty, the one of a pipeline file.
@@ -80,6 +85,7 @@ func (a *App) Models(dir, file string) (*Models, error) {
 		}
 		dir, m.Name = p.Model.Registry, p.Name
 	}
+	m.Dir = dir
 	var err error
 	m.Registry, err = a.Registry(dir)
 	return m, err
