@@ -38,16 +38,23 @@ func TestEvalAllocates(t *testing.T) { //nolint:paralleltest // it counts alloca
 		"texts": {[]Spec{
 			{"a", "upper(street) + lower(country) + text(price) + trim(city)"},
 			{"b", "replace(street, 'Main', 'Broad') ?? street[1:-2]"},
-			{"c", "matches(street, '^1') or contains(street, city) or street in ['1 Main St']"},
-			{"d", "extract(street, '^[0-9]+', 0)"},
-			{"e", "number(extract(city, '[0-9]+$')) + len(street)"},
-		}, []string{"a", "b", "c", "d", "e"}},
+			{"c", "starts_with(street, '1') or contains(street, city) or street in ['1 Main St']"},
+			{"d", "number(city[3:]) + len(street)"},
+		}, []string{"a", "b", "c", "d"}},
+		"patterns": {[]Spec{
+			{"a", "matches(street, '^1')"},
+			{"b", "extract(street, '^[0-9]+', 0)"},
+			{"c", "number(extract(city, '[0-9]+$'))"},
+		}, []string{"a", "b", "c"}},
 		"times": {[]Spec{
 			{"a", "hour(date, 'America/Los_Angeles') + weekday(date) + days_since(date, time('2000-01-01')) + unix(date)"},
 			{"b", "between(date, time('2014-05-02'), time('2014-06-02'))"},
 		}, []string{"a", "b"}},
 		"a group, which package regexp finds with one allocation": {[]Spec{{"a", "extract(city, '([0-9])+$')"}}, []string{"a"}},
 	} {
+		if name == "patterns" && raceDetector {
+			continue // package regexp's pool then forgets at random
+		}
 		s := houseSchema(t)
 		p := compile(t, s, c.specs, c.inputs...)
 		p = fitOn(t, p, houseBatch(t, s, nil, 700))

@@ -36,7 +36,7 @@ func TestSameBitsEverywhere(t *testing.T) {
 	h := sha256.New()
 	for _, c := range frame.Columns {
 		for i := range frame.Rows {
-			bits := uint64(0)
+			var bits uint64
 			if c.Type == record.Enum {
 				bits = uint64(c.Codes[i])
 			} else {

@@ -222,7 +222,10 @@ func evaluateInParts(t *rapid.T, p *Plan, rows []row, rejected []bool) ([]record
 	batches := []*record.Batch{
 		record.NewBatch(p.Schema(), nil),
 		record.NewBatch(p.Schema(), p.Levels()),
-		record.NewBatch(p.Schema(), map[string][]string{"e": {"b", "", "WA 98155"}, "odd name": rapid.Permutation(someTexts()).Draw(t, "levels")}),
+	}
+	for range 2 { // as many known levels, in another order
+		levels := rapid.Permutation(someTexts()).Draw(t, "levels")
+		batches = append(batches, record.NewBatch(p.Schema(), map[string][]string{"e": levels[:7], "odd name": levels}))
 	}
 	for i := range at[1:] {
 		b := rapid.SampledFrom(batches).Draw(t, "batch")

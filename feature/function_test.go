@@ -3,6 +3,7 @@ package feature
 import (
 	"fmt"
 	"math"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -35,7 +36,7 @@ func evalOne(t testing.TB, expr string) string {
 	case in == kindText:
 		return fmt.Sprintf("%q", c.Levels[c.Codes[0]])
 	case in == kindBool:
-		return fmt.Sprint(c.Numbers[0] == 1)
+		return strconv.FormatBool(c.Numbers[0] == 1)
 	default:
 		return fmt.Sprint(c.Numbers[0])
 	}
@@ -311,7 +312,7 @@ func TestExtremeColumns(t *testing.T) {
 	for range 3 {
 		b.Append(record.Raw{})
 	}
-	copy(b.Numbers(0), []float64{math.Inf(1), math.Float64frombits(0xfff8000000000123), -0.0})
+	copy(b.Numbers(0), []float64{math.Inf(1), math.Float64frombits(0xfff8000000000123), 0})
 	copy(b.Times(6), []int64{math.MaxInt64, math.MinInt64 + 1, 0})
 	copy(b.Times(7), []int64{math.MinInt64 + 1, math.MaxInt64, 1})
 	b.Texts(4).Set(0, []byte("a\xffb\xc3"))

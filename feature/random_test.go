@@ -307,6 +307,7 @@ func writeLiterals(t *tree, x string) string {
 			e = strconv.Quote(e)
 		case kindTime:
 			e = fmt.Sprintf("time(%q)", e)
+		default:
 		}
 		list = append(list, e)
 	}

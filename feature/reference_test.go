@@ -2,6 +2,7 @@ package feature
 
 import (
 	"cmp"
+	"fmt"
 	"math"
 	"regexp"
 	"slices"
@@ -18,6 +19,15 @@ import (
 
 // cell is a value: nil is missing; else a float64, bool, string or time.Time.
 type cell any
+
+// as returns c, which is a T.
+func as[T any](c cell) T {
+	v, ok := c.(T)
+	if !ok {
+		panic(fmt.Sprintf("%v is a %T", c, c))
+	}
+	return v
+}
 
 // tree is an expression: a literal, a column, or an operation.
 type tree struct {
@@ -81,13 +91,14 @@ func evalSpecial(op string, args []cell) (cell, bool) {
 		}
 		return nil, true
 	case "?:", "if":
-		if args[0] == nil {
+		switch args[0] {
+		case true:
+			return args[1], true
+		case false:
+			return args[2], true
+		default:
 			return nil, true
 		}
-		if args[0].(bool) {
-			return args[1], true
-		}
-		return args[2], true
 	case "and":
 		return kleene(args[0], args[1], false), true
 	case "or":
@@ -120,11 +131,11 @@ func kleene(a, b cell, decisive bool) cell {
 func order(a, b cell) int {
 	switch x := a.(type) {
 	case float64:
-		return cmp.Compare(x, b.(float64))
+		return cmp.Compare(x, as[float64](b))
 	case string:
-		return strings.Compare(x, b.(string))
+		return strings.Compare(x, as[string](b))
 	case time.Time:
-		return x.Compare(b.(time.Time))
+		return x.Compare(as[time.Time](b))
 	default:
 		panic("no order")
 	}
@@ -149,12 +160,12 @@ func compareCells(op string, a, b cell) (cell, bool) {
 }
 
 func evalNumbers(t *tree, args []cell) cell {
-	x := args[0].(float64)
+	x := as[float64](args[0])
 	if len(args) == 2 {
 		if v, ok := compareCells(t.op, args[0], args[1]); ok {
 			return v
 		}
-		return evalTwoNumbers(t.op, x, args[1].(float64))
+		return evalTwoNumbers(t.op, x, as[float64](args[1]))
 	}
 	switch t.op {
 	case "-x":
@@ -182,11 +193,11 @@ func evalNumbers(t *tree, args []cell) cell {
 	case "exp":
 		return detmath.Exp(x)
 	case "clip":
-		return math.Min(math.Max(x, args[1].(float64)), args[2].(float64))
+		return math.Min(math.Max(x, as[float64](args[1])), as[float64](args[2]))
 	case "min":
-		return math.Min(math.Min(x, args[1].(float64)), args[2].(float64))
+		return math.Min(math.Min(x, as[float64](args[1])), as[float64](args[2]))
 	case "max":
-		return math.Max(math.Max(x, args[1].(float64)), args[2].(float64))
+		return math.Max(math.Max(x, as[float64](args[1])), as[float64](args[2]))
 	case "text":
 		return formatNumber(x)
 	case "in":
@@ -224,14 +235,14 @@ func evalTwoNumbers(op string, x, y float64) cell {
 }
 
 func evalBools(t *tree, args []cell) cell {
-	b := args[0].(bool)
+	b := as[bool](args[0])
 	switch t.op {
 	case "not":
 		return !b
 	case "==":
-		return b == args[1].(bool)
+		return b == as[bool](args[1])
 	case "!=":
-		return b != args[1].(bool)
+		return b != as[bool](args[1])
 	case "number":
 		if b {
 			return 1.0
@@ -244,7 +255,7 @@ func evalBools(t *tree, args []cell) cell {
 }
 
 func evalTexts(t *tree, args []cell) cell {
-	s := args[0].(string)
+	s := as[string](args[0])
 	if len(args) == 2 && args[1] != nil {
 		if _, ok := args[1].(string); ok {
 			if v, ok := compareCells(t.op, args[0], args[1]); ok {
@@ -254,7 +265,7 @@ func evalTexts(t *tree, args []cell) cell {
 	}
 	switch t.op {
 	case "+":
-		return bounded(s + args[1].(string))
+		return bounded(s + as[string](args[1]))
 	case "lower":
 		return bounded(strings.Map(unicode.ToLower, s))
 	case "upper":
@@ -264,22 +275,22 @@ func evalTexts(t *tree, args []cell) cell {
 	case "len":
 		return float64(len([]rune(s)))
 	case "starts_with", "startsWith":
-		return strings.HasPrefix(s, args[1].(string))
+		return strings.HasPrefix(s, as[string](args[1]))
 	case "ends_with", "endsWith":
-		return strings.HasSuffix(s, args[1].(string))
+		return strings.HasSuffix(s, as[string](args[1]))
 	case "contains", "contains()":
-		return strings.Index(s, args[1].(string)) >= 0
+		return strings.Contains(s, as[string](args[1]))
 	case "replace":
-		if args[1].(string) == "" {
-			return s
+		if as[string](args[1]) == "" {
+			return bounded(s)
 		}
-		return bounded(strings.ReplaceAll(s, args[1].(string), args[2].(string)))
+		return bounded(strings.ReplaceAll(s, as[string](args[1]), as[string](args[2])))
 	case "[a:b]":
-		return runePart(s, args[1].(float64), args[2].(float64))
+		return runePart(s, as[float64](args[1]), as[float64](args[2]))
 	case "[a:]":
-		return runePart(s, args[1].(float64), math.Inf(1))
+		return runePart(s, as[float64](args[1]), math.Inf(1))
 	case "[:b]":
-		return runePart(s, 0, args[1].(float64))
+		return runePart(s, 0, as[float64](args[1]))
 	case "matches", "matches()":
 		return regexp.MustCompile(t.extra[0]).MatchString(s)
 	case "extract":
@@ -335,12 +346,12 @@ func readNumber(s string) cell {
 }
 
 func evalTimes(t *tree, args []cell) cell {
-	d := args[0].(time.Time)
+	d := as[time.Time](args[0])
 	if len(args) == 2 {
 		if v, ok := compareCells(t.op, args[0], args[1]); ok {
 			return v
 		}
-		return float64(d.Sub(args[1].(time.Time)).Microseconds()) / 86400e6
+		return float64(d.Sub(as[time.Time](args[1])).Microseconds()) / 86400e6
 	}
 	if len(t.extra) == 1 && t.op != "in" {
 		loc, err := time.LoadLocation(t.extra[0])

@@ -7,8 +7,7 @@
 // It needs Java 17 or newer and, the first time, Maven, which fetches the broker of pom.xml into a cache folder
 // (see [LibEnv]). Without them, and with -short, a test is skipped, or fails where MILLRACE_REQUIRE names kafka.
 //
-// The brokers end with the test, and also when the test's process panics or is killed: each one holds the
-// end of a pipe whose other end only the test's process has, and dies when that pipe closes.
+// The brokers end with the test, and also when the test's process panics or is killed: see package leash.
 package kafkatest
 
 import (
@@ -22,6 +21,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"millrace.dev/e2e/leash"
 )
 
 // Limits of the waits, far above what an idle machine needs: start about 3 s, orderly stop below 1 s.
@@ -68,7 +69,7 @@ type node struct {
 	client, sasl, quorum *lease
 
 	mu   sync.Mutex
-	proc *process // nil while the broker is down
+	proc *leash.Process // nil while the broker is down
 }
 
 // Start starts the brokers that o asks for, waits until each one serves clients and knows all the others, and
@@ -195,7 +196,7 @@ func (c *Cluster) end(ctx context.Context, i int, sig syscall.Signal) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, stopTimeout)
 	defer cancel()
-	err := n.proc.end(ctx, sig)
+	err := n.proc.End(ctx, sig)
 	n.proc = nil
 	if err != nil {
 		return fmt.Errorf("kafkatest: broker %d: %w", i, err)
@@ -241,7 +242,7 @@ func (c *Cluster) release() {
 	for _, n := range c.nodes {
 		n.mu.Lock()
 		if n.proc != nil {
-			_ = n.proc.end(context.Background(), syscall.SIGKILL) // the process is waited for all the same
+			_ = n.proc.End(context.Background(), syscall.SIGKILL) // the process is waited for all the same
 			n.proc = nil
 		}
 		n.mu.Unlock()

@@ -253,6 +253,6 @@ func TestOrphanChild(t *testing.T) {
 		return
 	}
 	c := Start(t, Options{})
-	fmt.Printf("\n%s%d\n", childSays, c.nodes[0].proc.cmd.Process.Pid)
+	fmt.Printf("\n%s%d\n", childSays, c.nodes[0].proc.Pid())
 	<-deadline(t).Done()
 }

@@ -4,87 +4,27 @@ package kafkatest
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"millrace.dev/e2e/leash"
 )
 
-// leash runs a command that dies with the test's process, whatever ends that. A process in the background
-// reads a pipe (descriptor 3) into which nobody writes: it gets to the end when the last holder of the other
-// side is gone, and kills the process group. The command takes the shell's place, so that its process id is
-// the group's, and signals and the exit status need no go-between. The watcher is there before the command:
-// there is no moment at which a kill leaves the command behind.
-//
-// Linux's parent-death signal would not do: it comes when the thread that started the child ends, not the process.
-const leash = `{ read -r _ <&3; kill -9 -$$; } & exec 3<&-; exec "$@"`
-
-// process is a running broker.
-type process struct {
-	cmd  *exec.Cmd
-	done chan struct{} // closed when the process has ended and was waited for
-}
-
-// run starts a command on a [leash], its output appended to the file called log.
-func run(dir, log string, args ...string) (*process, error) {
+// run starts a command on a leash, its output appended to the file called log.
+func run(dir, log string, args ...string) (*leash.Process, error) {
 	out, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = out.Close() }() // the child has its own
-	r, w, err := os.Pipe()
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = r.Close() }()
-	// It ends by signal or by leash; a context would kill it when the test's own is done, before its cleanup.
-	cmd := exec.CommandContext(context.Background(), "sh", append([]string{"-c", leash, "sh"}, args...)...)
-	cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = dir, out, out, []*os.File{r}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a Ctrl-C in the terminal is for the test alone
-	if err := cmd.Start(); err != nil {
-		_ = w.Close()
-		return nil, err
-	}
-	p := &process{cmd: cmd, done: make(chan struct{})}
-	go func() {
-		_ = cmd.Wait() // how it ended stands in cmd.ProcessState
-		_ = w.Close()  // lets the watcher go; until then it keeps the group's id from being given to others
-		close(p.done)
-	}()
-	return p, nil
-}
-
-// end sends sig and waits until the process is gone. When ctx is done first, the process is killed and the
-// result is ctx's error.
-func (p *process) end(ctx context.Context, sig syscall.Signal) error {
-	if err := p.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return err
-	}
-	select {
-	case <-p.done:
-		return nil
-	case <-ctx.Done():
-		_ = p.cmd.Process.Kill() // it may just have ended
-		<-p.done
-		return fmt.Errorf("no end after %v, killed: %w", sig, ctx.Err())
-	}
-}
-
-func (p *process) ended() bool {
-	select {
-	case <-p.done:
-		return true
-	default:
-		return false
-	}
+	return leash.Start(leash.Command{Args: args, Dir: dir, Stdout: out, Stderr: out})
 }
 
 // java returns the command line that runs a main class of the broker's jars. The first compiler alone and the
@@ -138,7 +78,7 @@ func (c *Cluster) ready(ctx context.Context, n *node, all int) error {
 		return fmt.Errorf("broker %d was stopped", n.index)
 	}
 	err = poll(ctx, func() (bool, error) {
-		if proc.ended() {
+		if proc.Ended() {
 			return false, c.whyEnded(n, proc)
 		}
 		m, err := metadata(ctx, cl)
@@ -154,7 +94,7 @@ func (c *Cluster) ready(ctx context.Context, n *node, all int) error {
 	return nil
 }
 
-func (c *Cluster) whyEnded(n *node, p *process) error {
+func (c *Cluster) whyEnded(n *node, p *leash.Process) error {
 	text, err := c.Log(n.index)
 	if err != nil {
 		return err
@@ -162,7 +102,7 @@ func (c *Cluster) whyEnded(n *node, p *process) error {
 	if strings.Contains(text, "Address already in use") {
 		return errPortTaken
 	}
-	return fmt.Errorf("its process ended: %v", p.cmd.ProcessState)
+	return fmt.Errorf("its process ended: %v", p.State())
 }
 
 // metadata asks the first seed broker, and no other, for the brokers that it knows.

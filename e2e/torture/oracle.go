@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -88,7 +89,22 @@ type Report struct {
 	// It tells how long the records of a dead instance waited.
 	PartitionGap time.Duration
 	GapPartition int32
+	// Pauses are the times of at least MinPause between two consecutive outputs of one source partition, in the
+	// order of their ends. A test holds them against what it did when.
+	Pauses []Pause
 }
+
+// MinPause is the length from which on a [Pause] is reported: a few times what a pipeline at work takes to commit.
+const MinPause = 500 * time.Millisecond
+
+// Pause is a time without outputs of a source partition.
+type Pause struct {
+	Partition int32
+	From, To  time.Time
+}
+
+// Length returns how long it was.
+func (p Pause) Length() time.Duration { return p.To.Sub(p.From) }
 
 // Err returns an error that counts the violations and gives examples, or nil if there are none.
 func (r *Report) Err() error {
@@ -264,8 +280,13 @@ func (o *Oracle) gaps(out *Output) {
 	if d := out.Seen.Sub(o.last); !o.last.IsZero() && d > r.Gap {
 		r.Gap, r.GapAt = d, o.last
 	}
-	if d := out.Seen.Sub(o.seen[out.Source.Partition]); !o.seen[out.Source.Partition].IsZero() && d > r.PartitionGap {
-		r.PartitionGap, r.GapPartition = d, out.Source.Partition
+	if pause := (Pause{out.Source.Partition, o.seen[out.Source.Partition], out.Seen}); !pause.From.IsZero() {
+		if d := pause.Length(); d > r.PartitionGap {
+			r.PartitionGap, r.GapPartition = d, pause.Partition
+		}
+		if pause.Length() >= MinPause {
+			r.Pauses = append(r.Pauses, pause)
+		}
 	}
 	o.last, o.seen[out.Source.Partition] = out.Seen, out.Seen
 }
@@ -291,7 +312,7 @@ func (o *Oracle) Report() *Report {
 	defer o.mu.Unlock()
 	r := o.report
 	r.Lost = o.missing
-	r.Examples = append([]string(nil), r.Examples...)
+	r.Examples, r.Pauses = slices.Clone(r.Examples), slices.Clone(r.Pauses)
 	for s, f := range o.inputs {
 		if len(r.Examples) >= maxExamples {
 			break

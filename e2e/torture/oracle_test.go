@@ -251,6 +251,11 @@ func TestGaps(t *testing.T) {
 	if r.Gap != 5*time.Second || !r.GapAt.Equal(begin.Add(12*time.Second)) || r.PartitionGap != 7*time.Second || r.GapPartition != 1 {
 		t.Errorf("gaps: %+v", r)
 	}
+	at := func(second int) time.Time { return begin.Add(time.Duration(second) * time.Second) }
+	want := []Pause{{0, at(10), at(12)}, {0, at(12), at(17)}, {1, at(11), at(18)}, {0, at(17), at(19)}, {1, at(18), at(19)}}
+	if diff := cmp.Diff(want, r.Pauses); diff != "" {
+		t.Error(diff)
+	}
 	if want := "8 inputs: 8 predictions, 0 dead letters; longest gap 5s, in one partition (1) 7s"; r.String() != want {
 		t.Errorf("got  %s\nwant %s", r, want)
 	}

@@ -338,6 +338,13 @@ func (e *Engine) checkTopics(ctx context.Context) error {
 	defer func() { e.turn <- struct{}{} }()
 	if err != nil {
 		k, ok := errors.AsType[*kafka.Error](err)
+		if ok && k.Code == kafka.CodeUnauthorized { // the right to describe comes with the one that is needed anyway
+			operation := "Write"
+			if k.Where == o.Source {
+				operation = "Read"
+			}
+			k.Hint = needs(operation, k.Where)
+		}
 		if !ok || k.Code != kafka.CodeUnknownTopic {
 			return err
 		}
@@ -382,8 +389,12 @@ func changed(topic, why string) error {
 func forbidden(verb, topic, operation string) error {
 	return &kafka.Error{
 		Code: kafka.CodeUnauthorized, Op: verb + " topic", Where: topic, Err: errors.New("not authorized"),
-		Hint: "the principal needs the ACL: operation " + operation + ", resource Topic " + topic,
+		Hint: needs(operation, topic),
 	}
+}
+
+func needs(operation, topic string) string {
+	return "the principal needs the ACL: operation " + operation + ", resource Topic " + topic
 }
 
 // changed notes partitions that came or went. It runs on a goroutine of the client.

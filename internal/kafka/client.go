@@ -95,6 +95,13 @@ type Topic struct {
 func (c *Client) Topics(ctx context.Context, names ...string) ([]Topic, error) {
 	// Asking for the operations that the ACLs allow also goes past the library's cache.
 	details, err := c.admin.ListTopicsWithInternal(kadm.WithAuthorizedOps(ctx), names...)
+	if err != nil && len(names) > 1 && codeOf(err) == CodeUnauthorized { // one of them, and the library does not say which
+		for _, name := range names {
+			if _, err := c.Topics(ctx, name); err != nil {
+				return nil, err
+			}
+		}
+	}
 	if err != nil {
 		return nil, c.fault(ctx, "describe topic", strings.Join(names, " "), needTopic("Describe", strings.Join(names, ", ")), err)
 	}

@@ -420,7 +420,10 @@ func (s *Session) Poll(ctx context.Context, wait time.Duration, limit int) ([]Ru
 	var errs []error
 	fetches.EachPartition(func(p kgo.FetchTopicPartition) {
 		if p.Err != nil && !errors.Is(p.Err, context.DeadlineExceeded) && !errors.Is(p.Err, context.Canceled) {
-			errs = append(errs, s.fetchFault(p.Topic, p.Partition, p.Err))
+			fault := s.fetchFault(p.Topic, p.Partition, p.Err)
+			if n := len(errs); n == 0 || errs[n-1].Error() != fault.Error() { // the library may report a thing twice
+				errs = append(errs, fault)
+			}
 		}
 		if len(p.Records) > 0 {
 			runs = append(runs, Run{Topic: p.Topic, Partition: p.Partition, End: p.HighWatermark, records: p.Records})

@@ -27,7 +27,8 @@ func layers() [][]string {
 		{"internal/demo"},
 		{"internal/cli"},
 		{"cmd/millrace"},
-		{"e2e/...", "bench/..."},
+		{"e2e/..."},
+		{"bench/..."},
 	}
 }
 

@@ -22,17 +22,25 @@ import (
 
 const sinkField = "predicted_price"
 
-// train returns a model of made-up house prices, and the sales that it has not seen.
+// train returns a small model of made-up house prices, and sales that it has not seen.
 func train(t testing.TB) (*model.Bundle, []house.Sale) {
 	t.Helper()
-	const history = 2000
+	p := gbm.DefaultParams()
+	p.NTrees = 40
+	return trainOn(t, 2000, p, 1500)
+}
+
+// trainOn returns a model of so many past sales, and so many later ones.
+func trainOn(t testing.TB, history int, p gbm.Params, later int) (*model.Bundle, []house.Sale) {
+	t.Helper()
+	p.LabelTransform = gbm.TransformLog
 	g, err := house.New(house.Options{Seed: 7, History: history})
 	if err != nil {
 		t.Fatal(err)
 	}
 	text := []byte(house.CSVHeader)
-	for i := range int64(history) {
-		s := g.Sale(i)
+	for i := range history {
+		s := g.Sale(int64(i))
 		text = s.AppendCSV(text)
 	}
 	data := filepath.Join(t.TempDir(), "sales.csv")
@@ -49,22 +57,16 @@ func train(t testing.TB) (*model.Bundle, []house.Sale) {
 		},
 		Inputs: strings.Fields("bedrooms bathrooms sqft_living sqft_lot floors view condition city zip age renovated living_share"),
 		Split:  batch.Split{Train: 0.7, Validation: 0.2, Test: 0.1, Seed: 1},
-		Params: params(), Threads: 2, CodeVersion: "test",
+		Params: p, Threads: 2, CodeVersion: "test",
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	var unseen []house.Sale
-	for i := range int64(1500) {
-		unseen = append(unseen, g.Sale(history+i))
+	for i := range later {
+		unseen = append(unseen, g.Sale(int64(history+i)))
 	}
 	return b, unseen
-}
-
-func params() gbm.Params {
-	p := gbm.DefaultParams()
-	p.NTrees, p.LabelTransform = 40, gbm.TransformLog
-	return p
 }
 
 func schema(t testing.TB) *record.Schema {
