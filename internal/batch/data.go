@@ -45,6 +45,10 @@ func open(path string, maxBytes int) (*source, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Opening a named pipe waits for a writer, and no signal ends that; and training reads the data more than once.
+	if i, err := os.Stat(path); err == nil && !i.Mode().IsRegular() {
+		return nil, &DataError{Path: path, Err: errNoFile, Hint: "write the records to a file first"}
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -69,10 +73,14 @@ func open(path string, maxBytes int) (*source, error) {
 	return s, nil
 }
 
+// batchBytes is the size of the records of a batch from which on it takes no more: a batch of the largest records
+// allowed would not fit the memory.
+const batchBytes = 8 << 20
+
 // fill adds up to pipeline.BatchRows records to b, which it resets first. It returns false when there is no more.
 func (s *source) fill(b *record.Batch) (bool, error) {
 	b.Reset()
-	for b.Len() < pipeline.BatchRows {
+	for size := 0; b.Len() < pipeline.BatchRows && size < batchBytes; {
 		raw, err := s.next()
 		if errors.Is(err, io.EOF) {
 			return b.Len() > 0, nil
@@ -80,6 +88,7 @@ func (s *source) fill(b *record.Batch) (bool, error) {
 		if err != nil && !errors.Is(err, codec.ErrTooLarge) {
 			return false, fmt.Errorf("%s: %w", s.path, err)
 		}
+		size += len(raw)
 		row := b.Append(record.Raw{Value: raw, Topic: s.path, Offset: s.number, Timestamp: -1})
 		if err != nil {
 			b.Reject(row, codec.TooLarge(s.maxBytes()))

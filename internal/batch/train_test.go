@@ -188,6 +188,42 @@ func TestTrainFails(t *testing.T) {
 	}
 }
 
+// TestGoldenRowsOfOddData trains on rows that JSON writes in another way than CSV: golden rows must agree all the same.
+func TestGoldenRowsOfOddData(t *testing.T) {
+	t.Parallel()
+	var b strings.Builder
+	b.WriteString("size,city,since,rent\n")
+	for i := range 300 {
+		city := []string{"<Ulm> & \u2028", "1.50", "-0.0", strings.Repeat("<", 200_000)}[i%4]
+		if i > 20 {
+			city = "Ulm"
+		}
+		size := []string{"1234567890123456768", "9007199254740994", "-1e22", "-0", "5e-324"}[i%5]
+		fmt.Fprintf(&b, "%s,%s,2024-10-27T0%d:%02d:00+0%d:00,%d\n", size, city, 2+i%2, i%60, 1+i%2, i+1)
+	}
+	o := flats(t, b.String())
+	o.Schema = mustSchema(t, record.Field{Name: "size", Type: record.Numeric}, record.Field{Name: "city", Type: record.Enum},
+		record.Field{Name: "since", Type: record.Time, Layouts: []string{"2006-01-02 15:04:05", "2006-01-02T15:04:05Z07:00"}, Zone: "Europe/Berlin"},
+		record.Field{Name: "rent", Type: record.Numeric})
+	o.Features, o.Inputs, o.Where = []feature.Spec{{Name: "at", Expr: "unix(since)"}}, []string{"size", "city", "at"}, ""
+	bundle, err := TrainModel(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(bundle.Golden) < goldenRows/2 {
+		t.Errorf("%d golden rows", len(bundle.Golden))
+	}
+}
+
+func mustSchema(t *testing.T, fields ...record.Field) *record.Schema {
+	t.Helper()
+	s, err := record.NewSchema(fields...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
 func TestTrainStops(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
