@@ -171,12 +171,5 @@ func (p *pace) wait(ctx context.Context) error {
 	if d < time.Millisecond {
 		return ctx.Err()
 	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return pause(ctx, d)
 }

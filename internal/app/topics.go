@@ -36,8 +36,39 @@ func needTopics(ctx context.Context, c *kafka.Client, create bool, partitions in
 		if err != nil {
 			return err
 		}
+		if err := awaitTopic(ctx, c, name); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// awaitTopic waits until the brokers know a topic that was just made: they learn of it one after the other.
+func awaitTopic(ctx context.Context, c *kafka.Client, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	backoff := kafka.Backoff{Min: 20 * time.Millisecond, Max: 500 * time.Millisecond}
+	for try := 1; ; try++ {
+		_, err := c.Topics(ctx, name)
+		if e, ok := errors.AsType[*kafka.Error](err); !ok || e.Code != kafka.CodeUnknownTopic {
+			return err
+		}
+		if pause(ctx, backoff.Pause(try)) != nil {
+			return err
+		}
+	}
+}
+
+// pause waits, or returns the error of ctx when that ends first.
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // createPipelineTopics makes the topics of a pipeline that are not there, the outputs with as many partitions as the
@@ -50,15 +81,11 @@ func (a *App) createPipelineTopics(ctx context.Context, c *kafka.Client, p *conf
 		if !ok || e.Code != kafka.CodeUnavailable {
 			return err
 		}
-		pause := backoff.Pause(try)
+		wait := backoff.Pause(try)
 		a.Log.LogAttrs(ctx, slog.LevelWarn, "kafka does not answer; trying again", slog.Any("error", err),
-			slog.Int("try", try), slog.Duration("next_try_in", pause.Round(time.Millisecond)), slog.String("hint", e.Hint))
-		t := time.NewTimer(pause)
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			t.Stop()
-			return ctx.Err()
+			slog.Int("try", try), slog.Duration("next_try_in", wait.Round(time.Millisecond)), slog.String("hint", e.Hint))
+		if err := pause(ctx, wait); err != nil {
+			return err
 		}
 	}
 }
