@@ -225,11 +225,11 @@ func nobodyAnswers(op string, brokers []string, cause error) error {
 		Hint: "check that the brokers run, that the addresses are right, and that no firewall is in between",
 		Err:  errors.New("no broker answers"),
 	}
-	if dial, ok := errors.AsType[*net.OpError](cause); ok {
-		cause = dial // without what the library says around it
-	}
 	if errors.Is(cause, io.EOF) {
 		e.Hint = hangUpHint
+	}
+	if dial, ok := errors.AsType[*net.OpError](cause); ok {
+		cause = dial // without what the library says around it
 	}
 	if cause != nil {
 		e.Err = fmt.Errorf("no broker answers: %w", cause)
