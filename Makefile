@@ -3,7 +3,7 @@ SHELL := /bin/bash
 GO    ?= go
 BIN   := bin
 
-.PHONY: help build test race fuzz lint bench demo clean
+.PHONY: help build test race torture fuzz lint bench demo clean
 
 help: ## list these targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,6 +17,10 @@ test: ## run every test; those that need Java and Maven, or real data, say so wh
 
 race: ## run the unit tests under the race detector
 	$(GO) test -race -short ./...
+
+RUNS ?= 10
+torture: ## kill and stop instances and brokers at random, RUNS times (default 10, about 3 minutes each)
+	MILLRACE_REQUIRE=kafka MILLRACE_TORTURE=$(RUNS) $(GO) test ./e2e -run '^TestThreeInstances$$' -count=1 -v -timeout 0
 
 FUZZTIME ?= 20s
 fuzz: ## run every fuzz target for FUZZTIME each (default 20s)

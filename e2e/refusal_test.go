@@ -133,7 +133,7 @@ func (p *project) refused(ctx context.Context, t *testing.T, says []string, args
 	return o
 }
 
-// withACLs adds rules for the duration of the test.
+// withACLs adds rules for the duration of the test. The broker follows its controller a moment later.
 func (p *project) withACLs(ctx context.Context, t *testing.T, rules []*kadm.ACLBuilder) {
 	t.Helper()
 	admin := p.admin(t)
@@ -143,19 +143,29 @@ func (p *project) withACLs(ctx context.Context, t *testing.T, rules []*kadm.ACLB
 		for _, r := range created {
 			must(t, r.Err)
 		}
+		must(t, known(ctx, admin, rule, len(created)))
 		t.Cleanup(func() {
-			deleted, err := admin.DeleteACLs(context.WithoutCancel(ctx), rule)
+			ctx := context.WithoutCancel(ctx)
+			deleted, err := admin.DeleteACLs(ctx, rule)
 			must(t, err)
-			n := 0
 			for _, r := range deleted {
 				must(t, r.Err)
-				n += len(r.Deleted)
 			}
-			if n != len(created) {
-				t.Errorf("%d rules deleted of %d", n, len(created))
-			}
+			must(t, known(ctx, admin, rule, 0))
 		})
 	}
+}
+
+// known waits until the broker knows n rules of a kind.
+func known(ctx context.Context, admin *kadm.Client, rule *kadm.ACLBuilder, n int) error {
+	return poll(ctx, func() (bool, error) {
+		described, err := admin.DescribeACLs(ctx, rule)
+		found := 0
+		for _, r := range described {
+			found += len(r.Described)
+		}
+		return found == n, err
+	})
 }
 
 // revoked takes the right to write away from an instance at work.

@@ -15,7 +15,12 @@ var errNoData = errors.New("no data to train on")
 // the path of a bundle, and verifies it.
 func (a *App) LoadModel(ctx context.Context, dir, name, ref string) (*model.Loaded, error) {
 	if strings.HasSuffix(ref, model.Extension) {
-		return model.Open(ref)
+		m, err := model.Open(ref)
+		if errors.Is(err, model.ErrCorrupt) {
+			code, _ := Explain(err)
+			return nil, &Error{Code: code, Op: "open model", Err: err, Hint: "fetch the file again from where it was made"}
+		}
+		return m, err
 	}
 	reg, err := a.Registry(dir)
 	if err != nil {
@@ -39,7 +44,8 @@ func load(ctx context.Context, reg *registry.Registry, v registry.Version) (*mod
 // Models is what the model commands work on: a registry, and the name of the model that a bare @ALIAS means.
 type Models struct {
 	Registry *registry.Registry
-	Name     string
+	Dir      string // of the registry
+	Name     string // "" where no pipeline file was read
 }
 
 // Models opens the registry in the folder dir, or, where dir is empty, the one of a pipeline file.
@@ -52,6 +58,7 @@ func (a *App) Models(dir, file string) (*Models, error) {
 		}
 		dir, m.Name = p.Model.Registry, p.Name
 	}
+	m.Dir = dir
 	var err error
 	m.Registry, err = a.Registry(dir)
 	return m, err

@@ -3,6 +3,7 @@ package app
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"slices"
@@ -67,11 +68,6 @@ func (a *App) Run(ctx context.Context, o RunOptions) (engine.Stats, error) {
 		return engine.Stats{}, err
 	}
 	defer client.Close()
-	if o.CreateTopics {
-		if err := createPipelineTopics(ctx, client, p); err != nil {
-			return engine.Stats{}, err
-		}
-	}
 	e, err := engine.New(engine.Options{
 		Client: client, Workers: engineWorkers(workers), Group: p.Group, Source: p.Source.Topic, Sink: p.Sink.Topic, DeadLetter: p.DeadLetter.Topic,
 		Guarantee: engine.Guarantee(p.Guarantee), InstanceID: o.InstanceID, Start: kafka.Start(p.Source.Start),
@@ -91,7 +87,15 @@ func (a *App) Run(ctx context.Context, o RunOptions) (engine.Stats, error) {
 	if o.Started != nil {
 		o.Started(r)
 	}
+	if o.CreateTopics {
+		if err := a.createPipelineTopics(ctx, client, p); err != nil {
+			return engine.Stats{}, err
+		}
+	}
 	err = e.Run(ctx)
+	if k, ok := errors.AsType[*kafka.Error](err); ok && k.Code == kafka.CodeUnknownTopic && !o.CreateTopics {
+		k.Hint = "create it, or let this command make it with the brokers' defaults: add --create-topics"
+	}
 	return e.Stats(), err
 }
 
@@ -197,17 +201,4 @@ func engineWorkers(workers []*pipeline.Worker) []engine.Worker {
 		list[i] = w
 	}
 	return list
-}
-
-// createPipelineTopics makes the topics of a pipeline that are not there, the outputs with as many partitions as the
-// source has.
-func createPipelineTopics(ctx context.Context, c *kafka.Client, p *config.Pipeline) error {
-	if err := needTopics(ctx, c, true, newTopicPartitions, p.Source.Topic); err != nil {
-		return err
-	}
-	source, err := c.Topics(ctx, p.Source.Topic)
-	if err != nil {
-		return err
-	}
-	return needTopics(ctx, c, true, len(source[0].Partitions), p.Sink.Topic, p.DeadLetter.Topic)
 }

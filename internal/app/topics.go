@@ -3,7 +3,10 @@ package app
 import (
 	"context"
 	"errors"
+	"log/slog"
+	"time"
 
+	"millrace.dev/internal/config"
 	"millrace.dev/internal/kafka"
 )
 
@@ -35,4 +38,38 @@ func needTopics(ctx context.Context, c *kafka.Client, create bool, partitions in
 		}
 	}
 	return nil
+}
+
+// createPipelineTopics makes the topics of a pipeline that are not there, the outputs with as many partitions as the
+// source has. It waits for the brokers, as the engine does.
+func (a *App) createPipelineTopics(ctx context.Context, c *kafka.Client, p *config.Pipeline) error {
+	backoff := kafka.Backoff{Min: 200 * time.Millisecond, Max: 10 * time.Second}
+	for try := 1; ; try++ {
+		err := createTopics(ctx, c, p)
+		e, ok := errors.AsType[*kafka.Error](err)
+		if !ok || e.Code != kafka.CodeUnavailable {
+			return err
+		}
+		pause := backoff.Pause(try)
+		a.Log.LogAttrs(ctx, slog.LevelWarn, "kafka does not answer; trying again", slog.Any("error", err),
+			slog.Int("try", try), slog.Duration("next_try_in", pause.Round(time.Millisecond)), slog.String("hint", e.Hint))
+		t := time.NewTimer(pause)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return ctx.Err()
+		}
+	}
+}
+
+func createTopics(ctx context.Context, c *kafka.Client, p *config.Pipeline) error {
+	if err := needTopics(ctx, c, true, newTopicPartitions, p.Source.Topic); err != nil {
+		return err
+	}
+	source, err := c.Topics(ctx, p.Source.Topic)
+	if err != nil {
+		return err
+	}
+	return needTopics(ctx, c, true, len(source[0].Partitions), p.Sink.Topic, p.DeadLetter.Topic)
 }

@@ -222,12 +222,12 @@ func (t *trainer) enough() error {
 	for part, n := range t.rows {
 		if n == 0 {
 			e := &DataError{Path: t.Data, Hint: "train on more rows"}
-			msg := fmt.Sprintf("of %d rows none is left for the %s part", t.read, Part(part))
+			msg := fmt.Sprintf("no row is left for the %s part (read: %d", Part(part), t.read)
 			if s := t.excluded.summary(); s != "" {
-				msg += " (excluded: " + s + ")"
+				msg += "; excluded: " + s
 				e.Hint = "see whether train.label and train.where of the pipeline file are meant so"
 			}
-			e.Err = errors.New(msg)
+			e.Err = errors.New(msg + ")")
 			return e
 		}
 	}

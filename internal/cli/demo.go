@@ -23,7 +23,7 @@ leaves a folder with the pipeline file to play on. It needs nothing but this pro
 
 With --json the last line of standard output is
   {"records":n,"predictions":n,"dead_letters":n,"mismatches":0,"records_per_second":x,"latency_ms":{"p50":x,"p99":x},"r2":x,"r2_ceiling":x,"dir":"..."}`,
-		Args: args(cobra.NoArgs),
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o.App, o.Show = c.app(), c.show()
 			r, err := demo.Run(cmd.Context(), o)

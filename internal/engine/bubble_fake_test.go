@@ -12,6 +12,9 @@ import (
 // with the timeouts of production.
 const sessionTimeout, transactionTimeout = 6 * time.Second, 5 * time.Second
 
+// Time costs nothing: each fault gets a cluster of its own, and chaos lasts.
+const faultsPerWorld, chaosSteps = 1, 40
+
 func inTime(t *testing.T, fn func(t *testing.T)) {
 	t.Helper()
 	synctest.Test(t, fn)

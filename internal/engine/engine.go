@@ -232,8 +232,8 @@ func (e *Engine) Run(ctx context.Context) (err error) {
 		if run.Err() != nil { // the monitor has found something that no session mends
 			err = context.Cause(run)
 		}
-		if e.stats.commits() != committed {
-			try = 1
+		if w, ok := errors.AsType[*kafka.WriteError](err); e.stats.commits() != committed || ok && w.TooLarge() {
+			try = 1 // something was committed or learned
 		}
 		if kafka.Recover(err) == kafka.Fatal {
 			return err

@@ -11,7 +11,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestCopy(t *testing.T) {
 	t.Parallel()
-	bubble(t, 12, func(w *world) {
+	bubble(t, 12, func(t *testing.T, w *world) {
 		rng := seeded(t, 1)
 		w.write(20000, rng)
 		in := w.run()
@@ -52,7 +52,7 @@ func (w *world) feed(seed uint64) (stop func()) {
 
 func TestMembersComeAndGo(t *testing.T) {
 	t.Parallel()
-	bubble(t, 12, func(w *world) {
+	bubble(t, 12, func(t *testing.T, w *world) {
 		stop := w.feed(1)
 		a := w.run()
 		w.until("the first results", func() bool { return a.Stats().Records > 100 })
@@ -91,7 +91,7 @@ func TestKill(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			bubble(t, 6, func(w *world) {
+			bubble(t, 6, func(t *testing.T, w *world) {
 				stop := w.feed(1)
 				other := w.run()
 				var killed []*instance
@@ -121,7 +121,7 @@ func TestKill(t *testing.T) {
 
 func TestZombie(t *testing.T) {
 	t.Parallel()
-	bubble(t, 6, func(w *world) {
+	bubble(t, 6, func(t *testing.T, w *world) {
 		stop := w.feed(1)
 		a, b := w.run(), w.run()
 		w.until("both to work", func() bool { return a.Stats().Records > 100 && b.Stats().Records > 100 })
@@ -142,7 +142,7 @@ func TestZombie(t *testing.T) {
 
 func TestAtLeastOnce(t *testing.T) {
 	t.Parallel()
-	bubble(t, 6, func(w *world) {
+	bubble(t, 6, func(t *testing.T, w *world) {
 		alo := func(o *Options) { o.Guarantee = AtLeastOnce }
 		stop := w.feed(1)
 		a := w.run(alo)
@@ -162,7 +162,7 @@ func TestAtLeastOnce(t *testing.T) {
 
 func TestAtLeastOnceHandsOverCleanly(t *testing.T) {
 	t.Parallel()
-	bubble(t, 6, func(w *world) {
+	bubble(t, 6, func(t *testing.T, w *world) {
 		alo := func(o *Options) { o.Guarantee = AtLeastOnce }
 		stop := w.feed(1)
 		a := w.run(alo)

@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
-
 	"millrace.dev/internal/kafka"
 	"millrace.dev/record"
 )
@@ -188,12 +187,12 @@ type world struct {
 const brokers = 3
 
 // bubble runs fn with a world of its own, in fake time where it can.
-func bubble(t *testing.T, partitions int, fn func(w *world), opts ...kfake.Opt) {
+func bubble(t *testing.T, partitions int, fn func(t *testing.T, w *world), opts ...kfake.Opt) {
 	t.Helper()
 	inTime(t, func(t *testing.T) {
 		w := newWorld(t, partitions, opts...)
 		defer w.close()
-		fn(w)
+		fn(t, w)
 	})
 }
 
@@ -369,7 +368,7 @@ func (w *world) until(what string, ok func() bool) {
 	}
 }
 
-// drained waits until the group has committed every record of the source.
+// drained waits until the group has committed every record of the source, and no transaction is open any more.
 func (w *world) drained() {
 	w.t.Helper()
 	w.until("the group to reach the end of the topic", func() bool {
@@ -384,6 +383,13 @@ func (w *world) drained() {
 		}
 		return true
 	})
+	for _, topic := range []string{sink, letters} {
+		w.until("the transactions on "+topic+" to end", func() bool {
+			stable, err1 := w.client.EndOffsets(w.t.Context(), topic, true)
+			end, err2 := w.client.EndOffsets(w.t.Context(), topic, false)
+			return err1 == nil && err2 == nil && maps.Equal(stable, end)
+		})
+	}
 }
 
 func header(r *record.Raw, key string) string {

@@ -142,7 +142,7 @@ func codeOf(err error) Code {
 		return false
 	}
 	switch {
-	case is(kerr.SaslAuthenticationFailed, kerr.UnsupportedSaslMechanism, kerr.IllegalSaslState), firstReadEOF(err), tlsFault(err):
+	case is(kerr.SaslAuthenticationFailed, kerr.UnsupportedSaslMechanism, kerr.IllegalSaslState), tlsFault(err):
 		return CodeUnauthenticated
 	case is(kerr.TopicAuthorizationFailed, kerr.GroupAuthorizationFailed, kerr.TransactionalIDAuthorizationFailed, kerr.ClusterAuthorizationFailed):
 		return CodeUnauthorized
@@ -164,11 +164,6 @@ func codeOf(err error) Code {
 	default:
 		return CodeInternal
 	}
-}
-
-func firstReadEOF(err error) bool {
-	_, ok := errors.AsType[*kgo.ErrFirstReadEOF](err)
-	return ok
 }
 
 // unreachable tells whether err means that brokers could not be talked to, or could not serve for now.
@@ -195,6 +190,9 @@ func explain(op, where, need string, err error) error {
 	switch e.Code {
 	case CodeUnavailable:
 		e.Hint = "check that the brokers run and that the addresses are right"
+		if errors.Is(err, io.EOF) {
+			e.Hint = hangUpHint
+		}
 	case CodeUnauthenticated:
 		e.Hint = "check tls and sasl of the kafka section against what the brokers' listener wants"
 	case CodeUnauthorized:
@@ -216,6 +214,10 @@ func explain(op, where, need string, err error) error {
 	return e
 }
 
+// hangUpHint is for brokers that close a connection before they have answered: they do so when they stop, and some
+// when they expect another kind of connection or do not know the credentials, without a word.
+const hangUpHint = "the brokers close the connection at once: if that lasts, check tls and sasl of the kafka section, the credentials too, against what the listener wants"
+
 // nobodyAnswers returns the error for a cluster of which no broker answers; cause may be nil.
 func nobodyAnswers(op string, brokers []string, cause error) error {
 	e := &Error{
@@ -225,6 +227,9 @@ func nobodyAnswers(op string, brokers []string, cause error) error {
 	}
 	if dial, ok := errors.AsType[*net.OpError](cause); ok {
 		cause = dial // without what the library says around it
+	}
+	if errors.Is(cause, io.EOF) {
+		e.Hint = hangUpHint
 	}
 	if cause != nil {
 		e.Err = fmt.Errorf("no broker answers: %w", cause)

@@ -80,7 +80,7 @@ const (
 	defaultMaxInFlight        = 16 << 20
 	defaultMaxWait            = 500 * time.Millisecond
 	defaultBatchBytes         = 1000012
-	rebalanceTimeout          = 15 * time.Second
+	rebalanceTimeout          = 10 * time.Second
 	leaveTimeout              = time.Second
 	// Bounds of the client library on the size of a batch.
 	minBatchBytes, maxBatchBytes = 512, 64 << 20
@@ -443,6 +443,9 @@ func (s *Session) fetchFault(topic string, partition int32, err error) error {
 		}
 		return explain("take part in group", s.config.Group, need, err)
 	}
+	if codeOf(err) == CodeUnknownTopic { // it was there: whether it is gone for good is for the next session to see
+		return fmt.Errorf("kafka: read topic %s/%d: %w", topic, partition, err)
+	}
 	return explain("read topic", fmt.Sprintf("%s/%d", topic, partition), needTopic("Read", s.config.Topic), err)
 }
 
@@ -577,7 +580,7 @@ func (s *Session) writeFault(f *WriteError) error {
 	switch codeOf(f.Err) {
 	case CodeUnauthorized:
 		return explain("write to topic", f.Topic, needTopic("Write", f.Topic), f.Err)
-	case CodeUnknownTopic, CodeFenced, CodeUnsupported:
+	case CodeFenced, CodeUnsupported:
 		return explain("write to topic", f.Topic, "", f.Err)
 	default:
 		return f
