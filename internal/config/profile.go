@@ -274,7 +274,7 @@ func (m *moments) add(x float64) {
 	n := float64(m.n)
 	d := x - m.mean
 	dn := d / n
-	term := float64(d*dn) * (n - 1)
+	term := float64(float64(d*dn) * (n - 1))
 	m.mean += dn
 	m.m3 += float64(float64(term*dn)*(n-2)) - float64(float64(3*dn)*m.m2)
 	m.m2 += term

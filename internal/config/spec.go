@@ -87,7 +87,7 @@ func pipelineFields() []field {
 		},
 		{
 			key: "name", kind: kindText, required: true, check: checkName, example: "house-prices",
-			doc: "The name of the pipeline, and of its model in the registry: small letters, digits, and . _ - inside",
+			doc: "The name of the pipeline, and of its model in the registry: at most 63 small letters and digits, with hyphens inside",
 			set: func(p *Pipeline, v value) { p.Name = v.text },
 		},
 		{key: "kafka", kind: kindMapping, doc: "How to reach the Kafka cluster", fields: kafkaFields()},
