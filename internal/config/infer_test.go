@@ -15,6 +15,7 @@ import (
 	"testing/iotest"
 
 	"millrace.dev/codec"
+	"millrace.dev/internal/testenv"
 	"millrace.dev/record"
 	"pgregory.net/rapid"
 )
@@ -109,14 +110,7 @@ func TestInit(t *testing.T) {
 // TestInitHouseSales makes the pipeline file of the real house sales.
 func TestInitHouseSales(t *testing.T) {
 	t.Parallel()
-	dir := os.Getenv("MILLRACE_DATA")
-	if dir == "" {
-		dir = filepath.Join("..", "..", "..", "shared", "data")
-	}
-	data, err := os.ReadFile(filepath.Join(dir, "housedata.csv"))
-	if errors.Is(err, os.ErrNotExist) {
-		t.Skip("no house sales: set MILLRACE_DATA to the folder that holds housedata.csv")
-	}
+	data, err := os.ReadFile(filepath.Join(testenv.Data(t), "housedata.csv"))
 	if err != nil {
 		t.Fatal(err)
 	}

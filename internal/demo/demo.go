@@ -189,18 +189,13 @@ func (d *demo) makeSales() error {
 	if err != nil {
 		return err
 	}
-	text := []byte(house.CSVHeader)
-	for i := range int64(history) {
-		s := g.Sale(i)
-		text = s.AppendCSV(text)
-	}
 	for i := range int64(n) {
 		d.sales = append(d.sales, g.Sale(history+i))
 	}
 	d.ceiling = house.Ceiling(d.sales)
 	d.data = "sales.csv"
 	d.Show.Say("made up %d past sales and %d houses for sale (seed %d); the best R2 that any model can have on these is %.3f", history, n, d.Seed, d.ceiling)
-	return os.WriteFile(filepath.Join(d.dir, d.data), text, 0o644)
+	return os.WriteFile(filepath.Join(d.dir, d.data), g.CSV(history), 0o644)
 }
 
 func (d *demo) train(ctx context.Context) error {
