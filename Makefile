@@ -12,11 +12,11 @@ build: ## build bin/millrace, one static binary
 	CGO_ENABLED=0 $(GO) build -trimpath -o $(BIN)/millrace ./cmd/millrace
 
 test: ## run every test; those that need Java and Maven, or real data, say so when they skip
-	$(GO) test ./...
+	$(GO) test -timeout 20m ./...
 	GOEXPERIMENT=jsonv2 $(GO) test ./codec
 
 race: ## run the unit tests under the race detector
-	$(GO) test -race -short ./...
+	$(GO) test -race -short -timeout 20m ./...
 
 RUNS ?= 10
 torture: ## kill and stop instances and brokers at random, RUNS times (default 10, about 3 minutes each)
