@@ -251,6 +251,33 @@ func answers(ts *testscript.TestScript, neg bool, args []string) {
 	}))
 }
 
+func listens(ts *testscript.TestScript, neg bool, args []string) {
+	want(ts, neg, args, 1, 1)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	o := app.TapOptions{Topic: "no-such-topic", Brokers: args, UntilEnd: true}
+	ts.Check(until(ctx, func() error {
+		err := newApp().Tap(ctx, o, func(*record.Raw) error { return nil })
+		if c, _ := app.Explain(err); c == app.Usage {
+			return nil // it knows that there is no such topic
+		}
+		return err
+	}))
+}
+
+func holds(ts *testscript.TestScript, neg bool, args []string) {
+	want(ts, neg, args, 2, 2)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	ts.Check(until(ctx, func() error {
+		text, err := os.ReadFile(ts.MkAbs(args[0]))
+		if err == nil && !strings.Contains(string(text), args[1]) {
+			err = fmt.Errorf("%s does not hold %q", args[0], args[1])
+		}
+		return err
+	}))
+}
+
 func freeport(ts *testscript.TestScript, neg bool, args []string) {
 	want(ts, neg, args, 1, 1)
 	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")

@@ -23,6 +23,8 @@ func TestMain(m *testing.M) {
 //	topic NAME PARTITIONS   makes a topic
 //	await TOPIC N           waits until a topic holds N committed records
 //	answers URL TEXT        waits until an HTTP server answers with TEXT at the beginning
+//	listens ADDRESS         waits until a broker answers at an address
+//	holds FILE TEXT         waits until a file holds a text
 //	freeport VARIABLE       sets VARIABLE to 127.0.0.1 and a free port
 //	flip PATH               flips a bit in the middle of a file, or of every file below a folder
 //	replace FILE OLD NEW    replaces a text in a file
@@ -41,7 +43,7 @@ func TestScript(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "term": term, "code": code, "houses": houses, "project": f.project, "broker": broker, "topic": topic,
-			"await": await, "answers": answers, "freeport": freeport, "flip": flip, "replace": replace,
+			"await": await, "answers": answers, "listens": listens, "holds": holds, "freeport": freeport, "flip": flip, "replace": replace,
 		},
 	})
 }
