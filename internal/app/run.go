@@ -146,20 +146,41 @@ func sameFeatures(p *config.Pipeline, b *model.Bundle) error {
 			return fmt.Errorf("the model was trained with the field %q, which the pipeline file does not have", name)
 		}
 	}
+	return samePlan(p, b)
+}
+
+// samePlan compares the features and inputs of a pipeline file with those of a model.
+func samePlan(p *config.Pipeline, b *model.Bundle) error {
+	inputs := inputNames(b)
+	for _, name := range p.Inputs {
+		if !slices.Contains(inputs, name) {
+			return fmt.Errorf("the pipeline file has the input %q, which the model was not trained with", name)
+		}
+	}
+	for _, name := range inputs {
+		if !slices.Contains(p.Inputs, name) {
+			return fmt.Errorf("the model was trained with the input %q, which the pipeline file does not have", name)
+		}
+	}
 	var trained []feature.Spec
 	for _, f := range b.Lineage.Features {
 		trained = append(trained, feature.Spec{Name: f.Name, Expr: f.Expr})
+		for _, mine := range p.Features {
+			if mine.Name == f.Name && mine.Expr != f.Expr {
+				return fmt.Errorf("the feature %q is declared otherwise than when the model was trained", f.Name)
+			}
+		}
 	}
 	mine, err := feature.Compile(p.Schema, p.Features, p.Inputs)
 	if err != nil {
 		return err
 	}
-	its, err := feature.Compile(b.Schema, trained, inputNames(b))
+	its, err := feature.Compile(b.Schema, trained, inputs)
 	if err != nil {
 		return err
 	}
 	if mine.Digest() != its.Digest() {
-		return fmt.Errorf("the features or inputs of the pipeline file (%v) are not those that the model was trained with (%v)", p.Inputs, inputNames(b))
+		return errors.New("the pipeline file declares the features or inputs otherwise, or in another order, than when the model was trained")
 	}
 	return nil
 }

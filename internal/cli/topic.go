@@ -35,11 +35,7 @@ number becomes a number, an empty cell is left out.`,
 			}
 			o.Topic = args[0]
 			progress, done := c.progress("producing")
-			o.Progress = func(n int64) {
-				if n%256 == 0 {
-					progress(grouped(n) + " records")
-				}
-			}
+			o.Progress = func(n int64) { progress(count(int(n), "record")) }
 			start := time.Now()
 			p, err := c.app().Produce(cmd.Context(), o)
 			done()
