@@ -3,10 +3,12 @@ package app
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
 	"millrace.dev/internal/batch"
+	"millrace.dev/internal/registry"
 )
 
 // PredictOptions say what to predict with which model.
@@ -36,6 +38,9 @@ func (a *App) Predict(ctx context.Context, o PredictOptions) (*Predicted, error)
 		return nil, err
 	}
 	m, err := a.LoadModel(ctx, p.Model.Registry, p.Name, o.Model)
+	if errors.Is(err, registry.ErrNotApproved) {
+		return nil, &Error{Code: Refused, Op: "predict", Err: err, Hint: "a model that nobody has approved yet can be predicted with, too: --model @candidate"}
+	}
 	if err != nil {
 		return nil, err
 	}

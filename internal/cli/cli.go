@@ -42,13 +42,15 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	return int(c.report(err))
 }
 
+// stopped is the cause of a context that a signal has ended. It is context.Canceled, so that a command may return it.
+type stopped struct{ signal os.Signal }
+
+func (s *stopped) Error() string { return "got the signal " + s.signal.String() }
+func (s *stopped) Unwrap() error { return context.Canceled }
+
 // signals returns a context that ends at the first SIGINT or SIGTERM; a second one kills the process, as if nobody
 // listened. caught returns the signal that came, or nil.
 func signals() (ctx context.Context, stop func(), caught func() os.Signal) {
-	type stopped struct {
-		error
-		signal os.Signal
-	}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	ch := make(chan os.Signal, 1)
 	signal.Notify(ch, syscall.SIGINT, syscall.SIGTERM)
@@ -56,7 +58,7 @@ func signals() (ctx context.Context, stop func(), caught func() os.Signal) {
 		select {
 		case s := <-ch:
 			signal.Stop(ch)
-			cancel(stopped{fmt.Errorf("got %v: %w", s, context.Canceled), s})
+			cancel(&stopped{s})
 		case <-ctx.Done():
 		}
 	}()
@@ -65,7 +67,7 @@ func signals() (ctx context.Context, stop func(), caught func() os.Signal) {
 		cancel(nil)
 	}
 	return ctx, stop, func() os.Signal {
-		if s, ok := errors.AsType[stopped](context.Cause(ctx)); ok {
+		if s, ok := errors.AsType[*stopped](context.Cause(ctx)); ok {
 			return s.signal
 		}
 		return nil

@@ -14,7 +14,7 @@ import (
 func (c *cli) predictCommand() *cobra.Command {
 	var o app.PredictOptions
 	cmd := &cobra.Command{
-		Use:   "predict [PIPELINE] --data FILE --out FILE",
+		Use:   "predict [PIPELINE] --data FILE",
 		Short: "Predict the records of a file",
 		Long: `Predict runs the records of a .csv or .jsonl file through a model, the same path that a stream runs through, and
 writes them with their predictions, in order. A record that cannot be predicted is left out of the output, counted,

@@ -74,11 +74,12 @@ func (c *cli) watch(ctx context.Context, r *app.Running) (stop func()) {
 			case <-tick.C:
 			}
 			s := r.Stats()
-			line := fmt.Sprintf("%s: %s (%s/s), %s, %s, lag %s", strings.ReplaceAll(string(s.State), "_", " "),
-				count(int(s.Records), "record"), grouped(int64(s.Records-before)), count(int(s.Predictions), "prediction"),
+			// The predictions are the rest of the records: a line of 80 columns has no room for them.
+			line := fmt.Sprintf("%s: %s, %s/s, %s, lag %s", strings.ReplaceAll(string(s.State), "_", " "),
+				count(int(s.Records), "record"), grouped(int64(s.Records-before)),
 				count(int(s.TotalDeadLetters()), "dead letter"), grouped(s.TotalLag()))
 			if s.Latency.Count > 0 {
-				line += fmt.Sprintf(", latency p50 %s p99 %s", s.Latency.Quantile(0.5), s.Latency.Quantile(0.99))
+				line += fmt.Sprintf(", p50 %s p99 %s", s.Latency.Quantile(0.5), s.Latency.Quantile(0.99))
 			}
 			c.err.show(line)
 			before = s.Records

@@ -56,8 +56,9 @@ func (s *screen) show(status string) {
 	if s.width == nil {
 		return
 	}
-	if text := []rune(status); len(text) >= s.width() { // a longer one would wrap, and could not be erased
-		status = string(text[:max(0, s.width()-1)])
+	// A line that wraps could not be erased; the terminal adds ^C to it when somebody presses Ctrl-C.
+	if text, most := []rune(status), max(0, s.width()-len("^C")-1); len(text) > most {
+		status = string(text[:most])
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

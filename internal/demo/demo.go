@@ -34,7 +34,7 @@ type Options struct {
 // Show is how the demo tells what it does. Every function has to be set.
 type Show struct {
 	Step    func(title string)               // a part begins
-	Say     func(format string, args ...any) // a line about it
+	Say     func(format string, args ...any) // a line about it; an int is for %v, so that it can be shown in groups
 	Round   func(gbm.Round)                  // training goes on
 	Trained func(*app.Trained)               // the model is there
 	Live    func(Live)                       // the stream, about each second
@@ -118,7 +118,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 		return nil, err
 	}
 	o.Show.Step("a development broker")
-	broker, err := devbroker.Start(ctx, devbroker.Options{Dir: filepath.Join(d.dir, "broker-data"), Addr: "127.0.0.1:0", Partitions: partitions, Logger: o.App.Log})
+	broker, err := devbroker.Start(ctx, devbroker.Options{Dir: filepath.Join(d.dir, "broker-data"), Addr: "127.0.0.1:0", Partitions: partitions, Logger: d.quiet(slog.LevelError).Log})
 	if err != nil {
 		return nil, err
 	}
@@ -194,7 +194,8 @@ func (d *demo) makeSales() error {
 	}
 	d.ceiling = house.Ceiling(d.sales)
 	d.data = "sales.csv"
-	d.Show.Say("made up %d past sales and %d houses for sale (seed %d); the best R2 that any model can have on these is %.3f", history, n, d.Seed, d.ceiling)
+	d.Show.Say("made up %v past sales and %v houses for sale (seed %v)", history, n, d.Seed)
+	d.Show.Say("their prices are partly chance: the best R2 that any model can have is %.3f", d.ceiling)
 	return os.WriteFile(filepath.Join(d.dir, d.data), g.CSV(history), 0o644)
 }
 
@@ -219,14 +220,14 @@ func (d *demo) approve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.Show.Say("%s is %s by %q, because: %s", v.Ref(), v.State, v.DecidedBy, v.Reason)
+	d.Show.Say("%s is %s by %q, because:\n   %s", v.Ref(), v.State, v.DecidedBy, v.Reason)
 	return nil
 }
 
-// quiet is the demo's own application with a log that only shows what is wrong: the live table shows the rest.
-func (d *demo) quiet() *app.App {
+// quiet is the demo's own application with a log that shows nothing below a level: the live table shows the rest.
+func (d *demo) quiet(level slog.Level) *app.App {
 	a := *d.App
-	a.Log = slog.New(levelHandler{d.App.Log.Handler(), slog.LevelWarn})
+	a.Log = slog.New(levelHandler{d.App.Log.Handler(), level})
 	return &a
 }
 
