@@ -161,7 +161,7 @@ func TestTrainFails(t *testing.T) {
 		"no rows":         {flatRows(0), nil, "no records"},
 		"empty file":      {"", nil, "empty"},
 		"all excluded":    {flatRows(50), func(o *TrainOptions) { o.Where = "rent < 0" }, "50: not rent < 0"},
-		"too few":         {flatRows(1), nil, "none is left for"},
+		"too few":         {flatRows(1), nil, "no row is left for"},
 		"other columns":   {"a,b\n1,2\n", nil, "none of the declared fields"},
 		"mostly broken":   {flatRows(10, strings.Split(strings.Repeat("x,Ulm,2020-01-01,1\n", 11), "\n")[:11]...), nil, "11: invalid_number in size"},
 		"label not there": {flatRows(50), func(o *TrainOptions) { o.Label = "price" }, `label "price"`},
