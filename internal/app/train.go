@@ -66,7 +66,7 @@ func (a *App) Train(ctx context.Context, o TrainOptions) (*Trained, error) {
 		Name: p.Name, Data: p.Train.Data, Schema: p.Schema, Features: p.Features, Inputs: p.Inputs,
 		Label: p.Train.Label, Field: p.Sink.Field, Where: p.Train.Where,
 		Split:  batch.Split{Train: p.Train.Split.Train, Validation: p.Train.Split.Validation, Test: p.Train.Split.Test, Seed: int64(p.Train.Split.Seed)},
-		Params: p.Train.GBM, Threads: o.Threads, Progress: o.Progress, CodeVersion: a.Version, RunID: o.RunID,
+		Params: p.Train.GBM, MaxBytes: p.Source.MaxRecordBytes, Threads: o.Threads, Progress: o.Progress, CodeVersion: a.Version, RunID: o.RunID,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("train: %w", err)

@@ -105,18 +105,18 @@ func (s *source) digest() string { return "sha256:" + hex.EncodeToString(s.hash.
 
 func (s *source) Close() error { return s.file.Close() }
 
-// scan decodes a data file and calls f with one batch after another. It returns the digest of the file's bytes.
-func scan(ctx context.Context, path string, s *record.Schema, levels map[string][]string, f func(b *record.Batch) error) (string, error) {
-	src, err := open(path, 0)
+// scan decodes the data file and calls f with one batch after another. It returns the digest of the file's bytes.
+func (t *trainer) scan(ctx context.Context, levels map[string][]string, f func(b *record.Batch) error) (string, error) {
+	src, err := open(t.Data, t.MaxBytes)
 	if err != nil {
 		return "", err
 	}
 	defer src.Close() //nolint:errcheck // it was only read
-	d, err := pipeline.NewDecoder(s, src.options)
+	d, err := pipeline.NewDecoder(t.Schema, src.options)
 	if err != nil {
-		return "", &DataError{Path: path, Err: err}
+		return "", &DataError{Path: t.Data, Err: err}
 	}
-	b := record.NewBatch(s, levels)
+	b := record.NewBatch(t.Schema, levels)
 	for {
 		if err := ctx.Err(); err != nil {
 			return "", err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"millrace.dev/codec"
@@ -126,7 +127,7 @@ func (t *trainer) keepSample(b *record.Batch, f *record.Frame, i int) {
 	if len(t.golden) >= goldenRows/2 && (missing <= t.missing || len(t.golden) >= goldenRows) {
 		return
 	}
-	value, ok := recordJSON(b, i, t.label)
+	value, ok := t.recordJSON(b, i)
 	if !ok {
 		return
 	}
@@ -135,13 +136,17 @@ func (t *trainer) keepSample(b *record.Batch, f *record.Frame, i int) {
 	t.expected = append(t.expected, newSample(f, i))
 }
 
-// recordJSON writes row i of b as the JSON record that a producer would send, without the label. It returns false
-// where a time cannot be written in a layout of its field such that it is read back as the same instant, and where
+// recordJSON writes row i of b as the JSON record that a producer would send, with the fields that the model needs: a
+// bundle goes to more people than the data does, and need not tell them the rest. It returns false where a time cannot be written in a layout of its field such that it is read back as the same instant, and where
 // the record is larger than goldenBytes.
-func recordJSON(b *record.Batch, i, label int) ([]byte, bool) {
+func (t *trainer) recordJSON(b *record.Batch, i int) ([]byte, bool) {
 	out := []byte{'{'}
+	used := t.plan.Used()
 	for f := range b.Schema().Len() {
 		field := b.Schema().Field(f)
+		if !field.Required && !slices.Contains(used, field.Name) {
+			continue
+		}
 		var value any
 		switch field.Type {
 		case record.Numeric:
@@ -165,7 +170,7 @@ func recordJSON(b *record.Batch, i, label int) ([]byte, bool) {
 				value = string(b.Texts(f).At(i))
 			}
 		}
-		if value == nil || f == label {
+		if value == nil || f == t.label {
 			continue
 		}
 		name, _ := json.Marshal(field.Name) // a text can always be written

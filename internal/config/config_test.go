@@ -144,7 +144,7 @@ func TestParse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	params := gbm.DefaultParams()
+	params := gbmDefaults()
 	params.NTrees, params.LabelTransform, params.LearnRate = 120, gbm.TransformLog, 0.05
 	want := &Pipeline{
 		File: "dir/pipeline.yaml", Version: 1, Name: "house-prices",
