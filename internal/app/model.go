@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"strings"
 
 	"millrace.dev/internal/registry"
@@ -31,6 +32,9 @@ func (a *App) LoadModel(ctx context.Context, dir, name, ref string) (*model.Load
 // openBundle opens the file of a bundle.
 func openBundle(path string) (*model.Loaded, error) {
 	m, err := model.Open(path)
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		return nil, e
+	}
 	if err != nil {
 		code, hint := Explain(err)
 		if errors.Is(err, model.ErrCorrupt) {
@@ -38,6 +42,7 @@ func openBundle(path string) (*model.Loaded, error) {
 		}
 		return nil, &Error{Code: code, Op: "open model", Err: err, Hint: hint}
 	}
+	m.Ref = path // as it was called, which tells it from a version of the registry
 	return m, nil
 }
 
