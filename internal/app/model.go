@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"strings"
 
 	"millrace.dev/internal/registry"
@@ -15,12 +16,7 @@ var errNoData = errors.New("no data to train on")
 // the path of a bundle, and verifies it.
 func (a *App) LoadModel(ctx context.Context, dir, name, ref string) (*model.Loaded, error) {
 	if strings.HasSuffix(ref, model.Extension) {
-		m, err := model.Open(ref)
-		if errors.Is(err, model.ErrCorrupt) {
-			code, _ := Explain(err)
-			return nil, &Error{Code: code, Op: "open model", Err: err, Hint: "fetch the file again from where it was made"}
-		}
-		return m, err
+		return openBundle(ref)
 	}
 	reg, err := a.Registry(dir)
 	if err != nil {
@@ -31,6 +27,23 @@ func (a *App) LoadModel(ctx context.Context, dir, name, ref string) (*model.Load
 		return nil, err
 	}
 	return load(ctx, reg, v)
+}
+
+// openBundle opens the file of a bundle.
+func openBundle(path string) (*model.Loaded, error) {
+	m, err := model.Open(path)
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		return nil, e
+	}
+	if err != nil {
+		code, hint := Explain(err)
+		if errors.Is(err, model.ErrCorrupt) {
+			hint = "fetch the file again from where it was made"
+		}
+		return nil, &Error{Code: code, Op: "open model", Err: err, Hint: hint}
+	}
+	m.Ref = path // as it was called, which tells it from a version of the registry
+	return m, nil
 }
 
 func load(ctx context.Context, reg *registry.Registry, v registry.Version) (*model.Loaded, error) {

@@ -26,6 +26,12 @@ With --json the last line of standard output is
   {"records":n,"predictions":n,"dead_letters":n,"mismatches":0,"records_per_second":x,"latency_ms":{"p50":x,"p99":x},"r2":x,"r2_ceiling":x,"dir":"..."}`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.Rate < 1 {
+				return usage(cmd, fmt.Errorf("--rate %d: want 1 or more", o.Rate))
+			}
+			if o.Duration <= 0 {
+				return usage(cmd, fmt.Errorf("--duration %s: want more than 0", o.Duration))
+			}
 			o.App, o.Show = c.app(), c.show()
 			r, err := demo.Run(cmd.Context(), o)
 			if err != nil {

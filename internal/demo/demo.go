@@ -6,6 +6,7 @@ package demo
 import (
 	"context"
 	_ "embed"
+	"errors"
 	"log/slog"
 	"math"
 	"os"
@@ -150,18 +151,27 @@ func (d *demo) prepare() error {
 		return err
 	}
 	if err := d.makeSales(); err != nil {
-		return err
+		return errors.Join(err, removeEmpty(d.dir))
 	}
 	d.file = filepath.Join(d.dir, "pipeline.yaml")
 	text := strings.Replace(pipelineFile, "DATA", strconv.Quote(d.data), 1)
 	return os.WriteFile(d.file, []byte(text), 0o644)
 }
 
+// removeEmpty removes a folder unless there is something in it.
+func removeEmpty(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) > 0 {
+		return err
+	}
+	return os.Remove(dir)
+}
+
 func (d *demo) makeDir() error {
 	if d.Dir != "" {
 		d.dir = d.Dir
 		if entries, err := os.ReadDir(d.dir); err == nil && len(entries) > 0 {
-			return &app.Error{Code: app.Usage, Op: "demo", Where: d.dir, Err: os.ErrExist, Hint: "name a folder that is empty or not there yet"}
+			return &app.Error{Code: app.Usage, Op: "demo", Where: d.dir, Err: errors.New("the folder is not empty"), Hint: "name a folder that is empty or not there yet"}
 		}
 		return os.MkdirAll(d.dir, 0o755)
 	}

@@ -29,7 +29,7 @@ func (d *demo) realSales(n int) error {
 	}
 	f, err := os.Open(d.Data)
 	if err != nil {
-		return fault(err)
+		return &app.Error{Code: app.Usage, Op: "demo", Err: err}
 	}
 	defer f.Close() //nolint:errcheck // it was only read
 	unseen, rows, err := readSales(f, d.split())
