@@ -29,7 +29,7 @@ review, NAME@champion the one that was approved last. With a pipeline file at ha
 	cmd.PersistentFlags().StringVarP(&c.file, "file", "f", defaultFile, "the pipeline `file` that names the registry")
 	cmd.PersistentFlags().StringVar(&dir, "registry", "", "the registry's `folder` (default: that of the pipeline file)")
 	models := func() (*app.Models, error) { return c.app().Models(dir, c.file) }
-	cmd.AddCommand(c.modelList(models), c.modelShow(models),
+	cmd.AddCommand(c.modelList(models), c.modelShow(models), c.modelLog(models), c.modelVerify(models),
 		c.modelDecide(models, "approve", "Approve a model, which makes it the champion", (*registry.Registry).Approve),
 		c.modelDecide(models, "reject", "Reject a model for good", (*registry.Registry).Reject))
 	return cmd

@@ -87,6 +87,11 @@ func TestGBMSpec(t *testing.T) {
 	}
 }
 
+func TestSchemaFile(t *testing.T) {
+	t.Parallel()
+	golden(t, filepath.Join("..", "..", "docs", "reference", "pipeline-file.schema.json"), string(JSONSchema()))
+}
+
 func TestReference(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join("..", "..", "docs", "reference", "pipeline-file.md")
