@@ -5,7 +5,6 @@ package cli
 import (
 	"io"
 	"os"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -17,31 +16,28 @@ func watchReader(w io.Writer, gone func()) (stop func()) {
 	if !ok {
 		return func() {}
 	}
-	end, ended := make(chan struct{}), make(chan struct{})
+	wake, end, err := os.Pipe()
+	if err != nil {
+		return func() {} // the command notices at its next write
+	}
+	done := make(chan struct{})
 	go func() {
-		defer close(ended)
-		const look = 100 * time.Millisecond
+		defer close(done)
+		fds := []unix.PollFd{{Fd: int32(f.Fd())}, {Fd: int32(wake.Fd())}} // errors and ends are always reported
 		for {
-			fds := []unix.PollFd{{Fd: int32(f.Fd())}} // errors are always reported
-			n, err := unix.Poll(fds, int(look.Milliseconds()))
-			select {
-			case <-end:
-				return
-			default:
+			n, err := unix.Poll(fds, -1)
+			if err == unix.EINTR {
+				continue
 			}
-			if err == nil && n > 0 {
-				if fds[0].Revents&(unix.POLLERR|unix.POLLHUP) != 0 {
-					gone()
-				}
-				return
+			if err == nil && n > 0 && fds[1].Revents == 0 && fds[0].Revents&(unix.POLLERR|unix.POLLHUP) != 0 {
+				gone()
 			}
-			if err != nil && err != unix.EINTR {
-				return
-			}
+			return
 		}
 	}()
 	return func() {
-		close(end)
-		<-ended
+		_ = end.Close() // both ends of a pipe that nobody else knows
+		<-done
+		_ = wake.Close()
 	}
 }
