@@ -48,8 +48,12 @@ type stopped struct{ signal os.Signal }
 func (s *stopped) Error() string { return "got the signal " + s.signal.String() }
 func (s *stopped) Unwrap() error { return context.Canceled }
 
-// signals returns a context that ends at the first SIGINT or SIGTERM; a second one kills the process, as if nobody
-// listened. caught returns the signal that came, or nil.
+// signalGrace is how long after the first signal a second one changes nothing: timeout(1) and some supervisors send each
+// signal twice, to the process and to its group.
+const signalGrace = time.Second
+
+// signals returns a context that ends at the first SIGINT or SIGTERM; one that comes later than signalGrace after it
+// kills the process, as if nobody listened. caught returns the signal that came, or nil.
 func signals() (ctx context.Context, stop func(), caught func() os.Signal) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	ch := make(chan os.Signal, 1)
@@ -57,8 +61,8 @@ func signals() (ctx context.Context, stop func(), caught func() os.Signal) {
 	go func() {
 		select {
 		case s := <-ch:
-			signal.Stop(ch)
 			cancel(&stopped{s})
+			time.AfterFunc(signalGrace, func() { signal.Stop(ch) })
 		case <-ctx.Done():
 		}
 	}()
