@@ -3,7 +3,7 @@ SHELL := /bin/bash
 GO    ?= go
 BIN   := bin
 
-.PHONY: help build test race fuzz lint bench demo clean
+.PHONY: help build test race torture fuzz lint bench demo clean
 
 help: ## list these targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -12,11 +12,15 @@ build: ## build bin/millrace, one static binary
 	CGO_ENABLED=0 $(GO) build -trimpath -o $(BIN)/millrace ./cmd/millrace
 
 test: ## run every test; those that need Java and Maven, or real data, say so when they skip
-	$(GO) test ./...
+	$(GO) test -timeout 20m ./...
 	GOEXPERIMENT=jsonv2 $(GO) test ./codec
 
 race: ## run the unit tests under the race detector
-	$(GO) test -race -short ./...
+	$(GO) test -race -short -timeout 20m ./...
+
+RUNS ?= 10
+torture: ## kill and stop instances and brokers at random, RUNS times (default 10, about 3 minutes each)
+	MILLRACE_REQUIRE=kafka MILLRACE_TORTURE=$(RUNS) $(GO) test ./e2e -run '^TestThreeInstances$$' -count=1 -v -timeout 0
 
 FUZZTIME ?= 20s
 fuzz: ## run every fuzz target for FUZZTIME each (default 20s)

@@ -30,7 +30,7 @@ func TestBrokerLoss(t *testing.T) {
 	p.createTopics(ctx, t, partitions, nil)
 	tr := p.newTraffic(t, seed, records, keys, partitions)
 
-	must(t, p.allBrokers(ctx, cluster.Kill))
+	must(t, p.allBrokers(ctx, cluster.Kill)) // they do not run yet, as far as the pipeline knows
 	crew := p.recruit(t, 2)
 	for _, m := range crew.members {
 		must(t, m.says(ctx, saysAway, 2)) // it has tried more than once
@@ -39,11 +39,16 @@ func TestBrokerLoss(t *testing.T) {
 			t.Errorf("without a broker %s answers /readyz with %d %q, %v", m.id, code, body, err)
 		}
 	}
+	lone := p.start(t, "lone")
+	must(t, lone.says(ctx, saysAway, 1))
+	d, err := lone.terminate(ctx)
+	must(t, err)
+	t.Logf("without a broker an instance ended after SIGTERM within %v", d)
 	must(t, p.allBrokers(ctx, cluster.Restart))
 	crew.settled(ctx, partitions)
 
 	oracle, observer := p.watch(t, tr)
-	d := p.deliver(ctx, t, tr, perSecond)
+	stream := p.deliver(ctx, t, tr, perSecond)
 	rng := newRand(seed)
 	faults := append(crew.breakBroker(3*time.Second, 7*time.Second, rng.IntN(3)),
 		fault{at: 8 * time.Second, what: "(replicas in sync)", do: cluster.WaitInSync},
@@ -54,8 +59,8 @@ func TestBrokerLoss(t *testing.T) {
 	for i, m := range crew.members {
 		away[i] = m.count(saysAway)
 	}
-	inflict(ctx, t, d.began, faults)
-	must(t, d.wait(ctx))
+	inflict(ctx, t, stream.began, faults)
+	must(t, stream.wait(ctx))
 	if err := observer.Wait(ctx); err != nil {
 		t.Error(err)
 	}
@@ -71,7 +76,7 @@ func TestBrokerLoss(t *testing.T) {
 	crew.stop(ctx)
 	must(t, observer.Drain(ctx))
 	r := oracle.Report()
-	report(t, seed, r, d.began, faults)
+	report(t, seed, r, stream.began, faults)
 	if err := r.Err(); err != nil {
 		t.Errorf("as a consumer saw it: %v", err)
 	}

@@ -60,7 +60,7 @@ func (c *crew) settled(ctx context.Context, partitions int) {
 
 // kill returns the fault of a SIGKILL.
 func (c *crew) kill(at time.Duration, i int) fault {
-	return fault{at: at, what: fmt.Sprintf("SIGKILL %s", c.members[i].id), do: func(ctx context.Context) error {
+	return fault{at: at, what: "SIGKILL " + c.members[i].id, do: func(ctx context.Context) error {
 		c.down[i] = true
 		return c.members[i].kill(ctx)
 	}}
@@ -68,7 +68,7 @@ func (c *crew) kill(at time.Duration, i int) fault {
 
 // terminate returns the fault of a SIGTERM.
 func (c *crew) terminate(at time.Duration, i int) fault {
-	return fault{at: at, what: fmt.Sprintf("SIGTERM %s", c.members[i].id), do: func(ctx context.Context) error {
+	return fault{at: at, what: "SIGTERM " + c.members[i].id, do: func(ctx context.Context) error {
 		c.down[i] = true
 		d, err := c.members[i].terminate(ctx)
 		c.ended = append(c.ended, d)
@@ -78,7 +78,7 @@ func (c *crew) terminate(at time.Duration, i int) fault {
 
 // restart returns the start of an instance that is down, under its old name.
 func (c *crew) restart(at time.Duration, i int, more ...string) fault {
-	return fault{at: at, what: fmt.Sprintf("start %s", c.members[i].id), do: func(context.Context) error {
+	return fault{at: at, what: "start " + c.members[i].id, do: func(context.Context) error {
 		c.members[i], c.down[i] = c.p.start(c.t, c.members[i].id, more...), false
 		return nil
 	}}
@@ -90,8 +90,8 @@ func (c *crew) freeze(at, thaw time.Duration, i int) []fault {
 		return func(context.Context) error { return c.members[i].proc.Signal(s) }
 	}
 	return []fault{
-		{at: at, what: fmt.Sprintf("SIGSTOP %s", c.members[i].id), do: signal(syscall.SIGSTOP)},
-		{at: thaw, what: fmt.Sprintf("SIGCONT %s", c.members[i].id), do: signal(syscall.SIGCONT)},
+		{at: at, what: "SIGSTOP " + c.members[i].id, do: signal(syscall.SIGSTOP)},
+		{at: thaw, what: "SIGCONT " + c.members[i].id, do: signal(syscall.SIGCONT)},
 	}
 }
 

@@ -95,7 +95,9 @@ func (p *project) predict(t *testing.T, messages []message) {
 	p.ok(t, "predict", "--data", "listings.jsonl", "--out", "predicted.jsonl", "--rejects", "rejected.jsonl")
 	rejected := map[int64]bool{}
 	for line := range bytes.Lines(readFile(t, p.path("rejected.jsonl"))) {
-		var r struct{ Record int64 }
+		var r struct {
+			Record int64 `json:"record"`
+		}
 		must(t, json.Unmarshal(line, &r))
 		rejected[r.Record] = true
 	}

@@ -23,8 +23,7 @@ func (b *bench) onDevelopment(ctx context.Context) error {
 		return err
 	}
 	err = b.measure(ctx, "development", address)
-	_, serr := p.stop()
-	return errors.Join(err, serr)
+	return errors.Join(err, p.stop())
 }
 
 func freeAddress(ctx context.Context) (string, error) {

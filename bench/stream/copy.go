@@ -8,6 +8,8 @@ import (
 	"flag"
 	"io"
 	"math"
+	"os"
+	"runtime/pprof"
 	"sync/atomic"
 	"time"
 
@@ -18,6 +20,7 @@ import (
 type job struct {
 	broker, group, source, sink, letters string
 	guarantee, compression               string
+	profile                              string // the file that gets a profile of the processor time; "" is none
 }
 
 const exactlyOnce = "exactly_once"
@@ -32,13 +35,29 @@ func (j *job) parse(name string, args []string, messages io.Writer) error {
 	f.StringVar(&j.letters, "letters", "", "")
 	f.StringVar(&j.guarantee, "guarantee", exactlyOnce, "")
 	f.StringVar(&j.compression, "compression", "snappy", "")
+	f.StringVar(&j.profile, "profile", "", "")
 	return f.Parse(args)
+}
+
+// startProfile begins the profile, if one is wanted; stop ends it.
+func (j *job) startProfile() (stop func(), err error) {
+	if j.profile == "" {
+		return func() {}, nil
+	}
+	f, err := os.Create(j.profile)
+	if err != nil {
+		return nil, err
+	}
+	return func() {
+		pprof.StopCPUProfile()
+		_ = f.Close() // a profile that is cut off shows when it is read
+	}, pprof.StartCPUProfile(f)
 }
 
 func (j *job) args() []string {
 	return []string{
 		"-broker", j.broker, "-group", j.group, "-source", j.source, "-sink", j.sink, "-letters", j.letters,
-		"-guarantee", j.guarantee, "-compression", j.compression,
+		"-guarantee", j.guarantee, "-compression", j.compression, "-profile", j.profile,
 	}
 }
 
@@ -79,6 +98,11 @@ func copyMain(ctx context.Context, args []string, messages io.Writer) error {
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.FetchMaxBytes(16 << 20), kgo.FetchMaxPartitionBytes(1 << 20),
 		kgo.ProducerBatchCompression(codec), kgo.ProducerLinger(0), kgo.MaxBufferedRecords(math.MaxInt32), kgo.DisableAutoCommit(),
 	}
+	stop, err := j.startProfile()
+	if err != nil {
+		return err
+	}
+	defer stop()
 	run := copyAtLeastOnce
 	if j.guarantee == exactlyOnce {
 		run = copyExactlyOnce

@@ -57,5 +57,10 @@ func engineMain(ctx context.Context, args []string, messages io.Writer) error {
 	if err != nil {
 		return err
 	}
+	stop, err := j.startProfile()
+	if err != nil {
+		return err
+	}
+	defer stop()
 	return e.Run(ctx)
 }

@@ -49,6 +49,7 @@ type options struct {
 	records      int
 	counts       int
 	starts       int
+	profiles     string
 }
 
 // bench carries one run of everything.
@@ -72,6 +73,7 @@ func benchMain(ctx context.Context, args []string, out, messages io.Writer) erro
 	f.IntVar(&b.records, "records", 200_000, "records of the topic")
 	f.IntVar(&b.counts, "counts", 3, "measurements of each kind")
 	f.IntVar(&b.starts, "starts", 5, "measurements of the start")
+	f.StringVar(&b.profiles, "profiles", "", "a `folder` for profiles of copies and pipelines; then bench/stream runs the engine instead of the binary (default: none)")
 	if err := f.Parse(args); err != nil {
 		return err
 	}

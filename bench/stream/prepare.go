@@ -33,12 +33,7 @@ func (b *bench) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	text := []byte(house.CSVHeader)
-	for i := range int64(history) {
-		s := g.Sale(i)
-		text = s.AppendCSV(text)
-	}
-	if err := os.WriteFile(filepath.Join(b.dir, "sales.csv"), text, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(b.dir, "sales.csv"), g.CSV(history), 0o600); err != nil {
 		return err
 	}
 	if err := os.WriteFile(filepath.Join(b.dir, pipelines), pipelineFile, 0o600); err != nil {

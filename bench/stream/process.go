@@ -45,22 +45,18 @@ func (b *bench) start(ctx context.Context, name string, args ...string) (*proces
 	return p, nil
 }
 
-// stop ends the child by SIGTERM and returns the most memory that it held, in bytes.
-func (p *process) stop() (maxResident int64, err error) {
+// stop ends the child by SIGTERM.
+func (p *process) stop() error {
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return 0, err
+		return err
 	}
 	<-p.ended
 	const terminated = 128 + int(syscall.SIGTERM)
 	if p.err != nil && p.cmd.ProcessState.ExitCode() != terminated {
 		text, err := os.ReadFile(p.log)
-		return 0, errors.Join(fmt.Errorf("%s: %w: %s", filepath.Base(p.cmd.Path), p.err, text), err)
+		return errors.Join(fmt.Errorf("%s: %w: %s", filepath.Base(p.cmd.Path), p.err, text), err)
 	}
-	usage, ok := p.cmd.ProcessState.SysUsage().(*syscall.Rusage)
-	if !ok {
-		return 0, errors.New("the system does not say what a process has used")
-	}
-	return usage.Maxrss << 10, nil
+	return nil
 }
 
 // alive returns an error once the child has ended.
@@ -101,19 +97,25 @@ func (p *process) cpu() (time.Duration, error) {
 	return total, nil
 }
 
-// resident returns the memory that the child holds now, in bytes.
-func (p *process) resident() (int64, error) {
+// Lines of a process's status.
+const (
+	residentNow  = "VmRSS:"
+	residentMost = "VmHWM:" // getrusage's maximum would have the parent's memory at the fork in it
+)
+
+// resident returns the memory that the child holds, in MiB.
+func (p *process) resident(which string) (float64, error) {
 	text, err := os.ReadFile(p.proc("status"))
 	if err != nil {
 		return 0, err
 	}
 	for line := range strings.Lines(string(text)) {
-		if v, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+		if v, ok := strings.CutPrefix(line, which); ok {
 			n, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(v), " kB"), 10, 64)
-			return n << 10, err
+			return float64(n) / 1024, err
 		}
 	}
-	return 0, fmt.Errorf("%s has no VmRSS", p.proc("status"))
+	return 0, fmt.Errorf("%s has no %s", p.proc("status"), which)
 }
 
 func (p *process) proc(name string) string {

@@ -37,8 +37,8 @@ func (b *bench) startup(ctx context.Context, broker string, c *cluster) error {
 		if err != nil {
 			return fmt.Errorf("start: %w", err)
 		}
-		b.say("%s: first prediction after %s, %.0f MiB idle", broker, took.Round(time.Millisecond), mib(idle))
-		results = append(results, result{took, mib(idle)})
+		b.say("%s: first prediction after %s, %.0f MiB idle", broker, took.Round(time.Millisecond), idle)
+		results = append(results, result{took, idle})
 	}
 	w := tabwriter.NewWriter(b.out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(w, "%s, %s\tfirst prediction ms\tidle RSS MiB\t\n", broker, exactlyOnce) //nolint:errcheck // Flush tells
@@ -48,7 +48,7 @@ func (b *bench) startup(ctx context.Context, broker string, c *cluster) error {
 }
 
 // first starts a pipeline once. A reader of its sink waits before.
-func (b *bench) first(ctx context.Context, c *cluster, source string) (took time.Duration, idle int64, err error) {
+func (b *bench) first(ctx context.Context, c *cluster, source string) (took time.Duration, idle float64, err error) {
 	j := job{broker: c.address, source: source, guarantee: exactlyOnce, group: c.name("group"), sink: c.name("sink"), letters: c.name("letters")}
 	if err := c.create(ctx, j.sink, j.letters); err != nil {
 		return 0, 0, err
@@ -75,10 +75,9 @@ func (b *bench) first(ctx context.Context, c *cluster, source string) (took time
 		err = pause(ctx, idleAfter)
 	}
 	if err == nil {
-		idle, err = p.resident()
+		idle, err = p.resident(residentNow)
 	}
-	_, serr := p.stop()
-	if err := errors.Join(err, serr); err != nil {
+	if err := errors.Join(err, p.stop()); err != nil {
 		return 0, 0, err
 	}
 	return took, idle, c.remove(ctx, j.sink, j.letters)

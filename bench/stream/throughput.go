@@ -7,7 +7,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 )
@@ -28,7 +30,7 @@ type contestant struct {
 
 func (b *bench) contestants(compression string) []*contestant {
 	millrace := &contestant{name: "millrace run", args: func(j job) []string { return b.runArgs(&j) }}
-	if compression != "snappy" { // which is what `millrace run` writes
+	if compression != "snappy" || b.profiles != "" { // snappy is what `millrace run` writes
 		millrace = &contestant{name: "engine", args: func(j job) []string { return append([]string{b.self, "engine"}, j.args()...) }}
 	}
 	return []*contestant{
@@ -85,16 +87,21 @@ func (b *bench) one(ctx context.Context, c *cluster, who *contestant, j job) (s 
 	if err := c.create(ctx, j.sink, j.letters); err != nil {
 		return s, err
 	}
+	if b.profiles != "" {
+		kind, _, _ := strings.Cut(who.name, " ")
+		j.profile = filepath.Join(b.profiles, fmt.Sprintf("%s-%s-%s.prof", kind, j.guarantee, j.compression))
+	}
 	p, err := b.start(ctx, "contestant", who.args(j)...)
 	if err != nil {
 		return s, err
 	}
 	s, err = b.observe(ctx, c, p, &j)
-	resident, serr := p.stop()
-	if err := errors.Join(serr, err); err != nil {
+	if err == nil {
+		s.resident, err = p.resident(residentMost)
+	}
+	if err := errors.Join(p.stop(), err); err != nil {
 		return s, err
 	}
-	s.resident = mib(resident)
 	n, err := c.held(ctx, j.sink)
 	if err != nil {
 		return s, err
@@ -177,5 +184,3 @@ func median[T any, V cmp.Ordered](all []T, value func(T) V) V {
 	slices.Sort(values)
 	return values[len(values)/2]
 }
-
-func mib(bytes int64) float64 { return float64(bytes) / (1 << 20) }

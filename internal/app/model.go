@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"strings"
 
 	"millrace.dev/internal/registry"
@@ -15,7 +16,7 @@ var errNoData = errors.New("no data to train on")
 // the path of a bundle, and verifies it.
 func (a *App) LoadModel(ctx context.Context, dir, name, ref string) (*model.Loaded, error) {
 	if strings.HasSuffix(ref, model.Extension) {
-		return model.Open(ref)
+		return openBundle(ref)
 	}
 	reg, err := a.Registry(dir)
 	if err != nil {
@@ -26,6 +27,23 @@ func (a *App) LoadModel(ctx context.Context, dir, name, ref string) (*model.Load
 		return nil, err
 	}
 	return load(ctx, reg, v)
+}
+
+// openBundle opens the file of a bundle.
+func openBundle(path string) (*model.Loaded, error) {
+	m, err := model.Open(path)
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		return nil, e
+	}
+	if err != nil {
+		code, hint := Explain(err)
+		if errors.Is(err, model.ErrCorrupt) {
+			hint = "fetch the file again from where it was made"
+		}
+		return nil, &Error{Code: code, Op: "open model", Err: err, Hint: hint}
+	}
+	m.Ref = path // as it was called, which tells it from a version of the registry
+	return m, nil
 }
 
 func load(ctx context.Context, reg *registry.Registry, v registry.Version) (*model.Loaded, error) {
@@ -39,7 +57,8 @@ func load(ctx context.Context, reg *registry.Registry, v registry.Version) (*mod
 // Models is what the model commands work on: a registry, and the name of the model that a bare @ALIAS means.
 type Models struct {
 	Registry *registry.Registry
-	Name     string
+	Dir      string // of the registry
+	Name     string // "" where no pipeline file was read
 }
 
 // Models opens the registry in the folder dir, or, where dir is empty, the one of a pipeline file.
@@ -52,6 +71,7 @@ func (a *App) Models(dir, file string) (*Models, error) {
 		}
 		dir, m.Name = p.Model.Registry, p.Name
 	}
+	m.Dir = dir
 	var err error
 	m.Registry, err = a.Registry(dir)
 	return m, err

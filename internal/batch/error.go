@@ -17,4 +17,7 @@ func (e *DataError) Error() string { return e.Path + ": " + e.Err.Error() }
 // Unwrap returns what is wrong.
 func (e *DataError) Unwrap() error { return e.Err }
 
-var errFormat = errors.New("unknown kind of data file")
+var (
+	errFormat = errors.New("unknown kind of data file")
+	errNoFile = errors.New("not a file: it is a folder, a named pipe or a device")
+)

@@ -29,8 +29,8 @@ func TestUnusableData(t *testing.T) {
 		"no input":       {"data.csv", "size,price\n1,2\n", "inputs of the model need columns that it does not have: area", false},
 		"case of a name": {"data.csv", "Area,price\n1,2\n", "differs in case", false},
 		"bad rows":       {"data.csv", "area,price\n1,2\nx,3\ny,4\n", "2 of 3 records do not fit the schema (2: invalid_number in area)", true},
-		"few rows":       {"data.csv", "area,price\n1,2\n", "of 1 rows none is left for the", false},
-		"no labels":      {"data.jsonl", "{\"area\":1}\n{\"area\":2}\n", "none is left for the train part (excluded: 2: price is missing)", false},
+		"few rows":       {"data.csv", "area,price\n1,2\n", "no row is left for the", false},
+		"no labels":      {"data.jsonl", "{\"area\":1}\n{\"area\":2}\n", "no row is left for the train part (read: 2; excluded: 2: price is missing)", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

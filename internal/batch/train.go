@@ -27,6 +27,7 @@ type TrainOptions struct {
 	Where       string   // only rows for which this expression is true; "" is all
 	Split       Split
 	Params      gbm.Params
+	MaxBytes    int             // of a record; 0 is 1 MiB
 	Threads     int             // 0 is one for each processor
 	Progress    func(gbm.Round) // called after each tree, or nil
 	CodeVersion string          // of millrace
@@ -185,7 +186,7 @@ func (t *trainer) selectRows(b *record.Batch) {
 // rows alone, so that nothing of the validation and test rows reaches the model.
 func (t *trainer) fit(ctx context.Context) (digest string, err error) {
 	fitter := t.plan.NewFitter()
-	digest, err = scan(ctx, t.Data, t.Schema, nil, func(b *record.Batch) error {
+	digest, err = t.scan(ctx, nil, func(b *record.Batch) error {
 		t.selectRows(b)
 		for i, keep := range t.keep {
 			t.read++
@@ -222,12 +223,12 @@ func (t *trainer) enough() error {
 	for part, n := range t.rows {
 		if n == 0 {
 			e := &DataError{Path: t.Data, Hint: "train on more rows"}
-			msg := fmt.Sprintf("of %d rows none is left for the %s part", t.read, Part(part))
+			msg := fmt.Sprintf("no row is left for the %s part (read: %d", Part(part), t.read)
 			if s := t.excluded.summary(); s != "" {
-				msg += " (excluded: " + s + ")"
+				msg += "; excluded: " + s
 				e.Hint = "see whether train.label and train.where of the pipeline file are meant so"
 			}
-			e.Err = errors.New(msg)
+			e.Err = errors.New(msg + ")")
 			return e
 		}
 	}
@@ -262,7 +263,7 @@ func (t *trainer) load(ctx context.Context) (sets [parts]*set, digest string, er
 	}
 	t.excluded = exclusions{}
 	evaluator := t.plan.NewEvaluator()
-	digest, err = scan(ctx, t.Data, t.Schema, t.plan.Levels(), func(b *record.Batch) error {
+	digest, err = t.scan(ctx, t.plan.Levels(), func(b *record.Batch) error {
 		t.selectRows(b)
 		f := evaluator.Eval(b)
 		labels := b.Numbers(t.label)

@@ -90,6 +90,11 @@ func TestTrain(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
+	for i, g := range b.Golden {
+		if strings.Contains(string(g.Value), "since") || strings.Contains(string(g.Value), "rent") {
+			t.Errorf("golden row %d holds a field that the model does not need: %s", i, g.Value)
+		}
+	}
 	if b.Metrics.Test.R2 < 0.8 || b.Metrics.Train.Rows != r.Train || b.Metrics.Validation.Rows != r.Validation || b.Metrics.Test.Rows != r.Test {
 		t.Errorf("metrics %+v", b.Metrics)
 	}
@@ -161,7 +166,7 @@ func TestTrainFails(t *testing.T) {
 		"no rows":         {flatRows(0), nil, "no records"},
 		"empty file":      {"", nil, "empty"},
 		"all excluded":    {flatRows(50), func(o *TrainOptions) { o.Where = "rent < 0" }, "50: not rent < 0"},
-		"too few":         {flatRows(1), nil, "none is left for"},
+		"too few":         {flatRows(1), nil, "no row is left for"},
 		"other columns":   {"a,b\n1,2\n", nil, "none of the declared fields"},
 		"mostly broken":   {flatRows(10, strings.Split(strings.Repeat("x,Ulm,2020-01-01,1\n", 11), "\n")[:11]...), nil, "11: invalid_number in size"},
 		"label not there": {flatRows(50), func(o *TrainOptions) { o.Label = "price" }, `label "price"`},
@@ -186,6 +191,42 @@ func TestTrainFails(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestGoldenRowsOfOddData trains on rows that JSON writes in another way than CSV: golden rows must agree all the same.
+func TestGoldenRowsOfOddData(t *testing.T) {
+	t.Parallel()
+	var b strings.Builder
+	b.WriteString("size,city,since,rent\n")
+	for i := range 300 {
+		city := []string{"<Ulm> & \u2028", "1.50", "-0.0", strings.Repeat("<", 200_000)}[i%4]
+		if i > 20 {
+			city = "Ulm"
+		}
+		size := []string{"1234567890123456768", "9007199254740994", "-1e22", "-0", "5e-324"}[i%5]
+		fmt.Fprintf(&b, "%s,%s,2024-10-27T0%d:%02d:00+0%d:00,%d\n", size, city, 2+i%2, i%60, 1+i%2, i+1)
+	}
+	o := flats(t, b.String())
+	o.Schema = mustSchema(t, record.Field{Name: "size", Type: record.Numeric}, record.Field{Name: "city", Type: record.Enum},
+		record.Field{Name: "since", Type: record.Time, Layouts: []string{"2006-01-02 15:04:05", "2006-01-02T15:04:05Z07:00"}, Zone: "Europe/Berlin"},
+		record.Field{Name: "rent", Type: record.Numeric})
+	o.Features, o.Inputs, o.Where = []feature.Spec{{Name: "at", Expr: "unix(since)"}}, []string{"size", "city", "at"}, ""
+	bundle, err := TrainModel(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(bundle.Golden) < goldenRows/2 {
+		t.Errorf("%d golden rows", len(bundle.Golden))
+	}
+}
+
+func mustSchema(t *testing.T, fields ...record.Field) *record.Schema {
+	t.Helper()
+	s, err := record.NewSchema(fields...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
 
 func TestTrainStops(t *testing.T) {

@@ -55,7 +55,7 @@ func TestDemo(t *testing.T) {
 	if p.Train.Split != want {
 		t.Errorf("the pipeline file splits by %+v, the demo by %+v", p.Train.Split, want)
 	}
-	if _, err := Run(t.Context(), o); err == nil || !strings.Contains(err.Error(), "exist") {
+	if _, err := Run(t.Context(), o); err == nil || !strings.Contains(err.Error(), "is not empty") {
 		t.Errorf("a folder that is not empty: %v", err)
 	}
 }

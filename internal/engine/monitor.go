@@ -22,7 +22,10 @@ const (
 func (e *Engine) monitor(ctx context.Context, cancel context.CancelCauseFunc) {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
-	m := watch{engine: e, backoff: kafka.Backoff{Min: silentFor, Max: time.Minute}, measured: time.Now(), moved: time.Now()}
+	m := watch{
+		engine: e, backoff: kafka.Backoff{Min: silentFor, Max: time.Minute},
+		measured: time.Now(), moved: time.Now(), stalled: stalledFor,
+	}
 	for {
 		select {
 		case <-ctx.Done():

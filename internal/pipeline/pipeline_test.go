@@ -38,13 +38,8 @@ func trainOn(t testing.TB, history int, p gbm.Params, later int) (*model.Bundle,
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := []byte(house.CSVHeader)
-	for i := range history {
-		s := g.Sale(int64(i))
-		text = s.AppendCSV(text)
-	}
 	data := filepath.Join(t.TempDir(), "sales.csv")
-	if err := os.WriteFile(data, text, 0o600); err != nil {
+	if err := os.WriteFile(data, g.CSV(history), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	b, err := batch.TrainModel(t.Context(), batch.TrainOptions{
