@@ -299,7 +299,15 @@ func (e *Engine) attempt(ctx context.Context) error {
 // inspect checks that the topics are there, are the same as before, and may be used, and returns the limits of
 // those that are written.
 func (e *Engine) inspect(ctx context.Context) (map[string]kafka.Limits, error) {
-	if err := e.checkTopics(ctx); err != nil {
+	err := e.checkTopics(ctx)
+	for try := 1; try < unknownTries && unknown(err) && ctx.Err() == nil; try++ {
+		select {
+		case <-time.After(unknownPause):
+		case <-ctx.Done():
+		}
+		err = e.checkTopics(ctx)
+	}
+	if err != nil {
 		return nil, err
 	}
 	limits := map[string]kafka.Limits{}
@@ -324,6 +332,17 @@ func (e *Engine) inspect(ctx context.Context) (map[string]kafka.Limits, error) {
 		return nil, fault(fmt.Sprintf("its max.message.bytes is %d", d.MaxBytes), fmt.Sprintf("set it to %d or more; best to that of the source topic and a little more", minLetterBytes))
 	}
 	return limits, nil
+}
+
+// A topic that was made a moment ago is not known to every broker yet: how often to ask, and the pause between.
+const (
+	unknownTries = 4
+	unknownPause = 400 * time.Millisecond
+)
+
+func unknown(err error) bool {
+	k, ok := errors.AsType[*kafka.Error](err)
+	return ok && k.Code == kafka.CodeUnknownTopic
 }
 
 // topicGone is how often in a row a topic has to be missing, once it was there, to count as deleted: a broker
