@@ -93,7 +93,7 @@ func TestScreen(t *testing.T) {
 	step(func() { s.show("status") }, eraseLine+"status")
 	step(say("b\n"), eraseLine+"b\nstatus")
 	step(say("half"), eraseLine+"half")
-	step(func() { s.show("é-very-long-status") }, eraseLine+"é-very-lo")
+	step(func() { s.show("é-very-long-status") }, eraseLine+"é-very-")
 	step(func() { s.show("") }, eraseLine)
 	step(say("c\n"), "c\n")
 
