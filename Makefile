@@ -11,9 +11,10 @@ help: ## list these targets
 build: ## build bin/millrace, one static binary
 	CGO_ENABLED=0 $(GO) build -trimpath -o $(BIN)/millrace ./cmd/millrace
 
+TESTFLAGS ?=
 test: ## run every test; those that need Java and Maven, or real data, say so when they skip
-	$(GO) test -timeout 20m ./...
-	GOEXPERIMENT=jsonv2 $(GO) test ./codec
+	$(GO) test -timeout 20m $(TESTFLAGS) ./...
+	GOEXPERIMENT=jsonv2 $(GO) test $(TESTFLAGS) ./codec
 
 race: ## run the unit tests under the race detector
 	$(GO) test -race -short -timeout 20m ./...
