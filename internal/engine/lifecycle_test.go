@@ -400,6 +400,29 @@ func TestWrongPassword(t *testing.T) {
 	})
 }
 
+// TestNoCredentials talks to brokers that want to know who it is.
+func TestNoCredentials(t *testing.T) {
+	t.Parallel()
+	inTime(t, func(t *testing.T) {
+		network := &kfake.VirtualNetwork{}
+		c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.Ports(9092), kfake.ListenFn(network.Listen), kfake.EnableSASL(), kfake.Superuser("PLAIN", "admin", "a"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		cl, err := kafka.New(kafka.Config{Brokers: []string{"localhost:9092"}, Dial: network.DialContext})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer cl.Close()
+		e, err := New(Options{Client: cl, Workers: []Worker{newFake(t)}, Group: group, Source: source, Sink: sink, DeadLetter: letters})
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantError(t, e.Run(t.Context()), kafka.CodeUnauthenticated, "localhost")
+	})
+}
+
 func TestOptions(t *testing.T) {
 	t.Parallel()
 	_, err := New(Options{Source: "a", Sink: "a", DeadLetter: "a", Guarantee: "perhaps", BatchRows: -1})

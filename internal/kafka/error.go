@@ -216,7 +216,7 @@ func explain(op, where, need string, err error) error {
 
 // hangUpHint is for brokers that close a connection before they have answered: they do so when they stop, and some
 // when they expect another kind of connection or do not know the credentials, without a word.
-const hangUpHint = "the brokers close the connection at once: if that lasts, check tls and sasl of the kafka section, the credentials too, against what the listener wants"
+const hangUpHint = "the brokers close the connection at once; check tls and sasl of the kafka section, the credentials too, against what the brokers' listener wants"
 
 // nobodyAnswers returns the error for a cluster of which no broker answers; cause may be nil.
 func nobodyAnswers(op string, brokers []string, cause error) error {
