@@ -8,8 +8,8 @@ import (
 	"millrace.dev/record"
 )
 
-// Hot paths do not allocate once they have seen the feed's keys and levels. Allocations are counted for the whole process,
-// so this test is not parallel.
+// Hot paths do not allocate once they have seen the feed's keys and levels. Allocations are counted for the
+// whole process, so this test is not parallel.
 func TestAllocations(t *testing.T) {
 	numbers := []string{
 		"313000.0", "-122.26591", "0.30000000000000004", "1.7976931348623157e308", "9007199254740994",

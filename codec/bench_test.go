@@ -107,7 +107,8 @@ func BenchmarkCSVDecode(b *testing.B) {
 	benchmarkDecode(b, newCSV(b, s, header, CSVOptions{}), s, rows)
 }
 
-// benchmarkDecode measures a record; what appending it to the batch costs is measured beside it, to be taken off.
+// benchmarkDecode measures a record; what appending it to the batch costs is measured beside it, to be taken
+// off.
 func benchmarkDecode(b *testing.B, d Decoder, s *record.Schema, values [][]byte) {
 	b.Helper()
 	batch := knownBatch(s, d, values)

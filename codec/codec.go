@@ -45,7 +45,8 @@ const (
 
 // Limits.
 const (
-	// MaxDepth is the largest depth of nested objects and arrays of a JSON record; the record itself is at depth 1.
+	// MaxDepth is the largest depth of nested objects and arrays of a JSON record; the record itself is at
+	// depth 1.
 	MaxDepth = 64
 	// DefaultMaxBytes is the default bound on the length of a record.
 	DefaultMaxBytes = 1 << 20

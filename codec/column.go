@@ -113,8 +113,8 @@ func outOfRange(n decimal) string {
 	return "the number is too large for a float64"
 }
 
-// levelCache remembers where the levels of an enum are in a dictionary. An entry is only a guess, which the dictionary confirms: so
-// the cache never has to be told of a reset or another dictionary.
+// levelCache remembers where the levels of an enum are in a dictionary. An entry is only a guess, which the
+// dictionary confirms: so the cache never has to be told of a reset or another dictionary.
 type levelCache [1024]int32
 
 func (c *levelCache) code(d *record.Dict, text []byte) int32 {
@@ -168,7 +168,8 @@ func (n *names) otherCase(undeclared []byte) string {
 	return n.folded[string(n.buf)]
 }
 
-// foldCase appends name with every letter replaced by the first of those that Unicode's simple folding calls equal.
+// foldCase appends name with every letter replaced by the first of those that Unicode's simple folding calls
+// equal.
 func foldCase(dst, name []byte) []byte {
 	for i := 0; i < len(name); {
 		if c := name[i]; c < utf8.RuneSelf {

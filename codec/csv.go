@@ -13,7 +13,8 @@ import (
 type CSVOptions struct {
 	// Comma separates the cells of a row: an ASCII character. Default: ','.
 	Comma byte
-	// Reserved is the column that the prediction goes to; a header that has it already is an error of NewCSV. Default: none.
+	// Reserved is the column that the prediction goes to; a header that has it already is an error of NewCSV.
+	// Default: none.
 	Reserved string
 	// Undeclared are declared fields to be treated as if they were not: their cells are skipped. Default: none.
 	Undeclared []string
@@ -22,13 +23,15 @@ type CSVOptions struct {
 	// Missing are the texts, besides the empty cell, that mean a missing value in a numeric or a time field.
 	// Empty but not nil is none. Default: NA, N/A, NaN, nan, null, NULL.
 	Missing []string
-	// MissingLevels are the texts, besides the empty cell, that mean a missing value in an enum or a string field. Default: none.
+	// MissingLevels are the texts, besides the empty cell, that mean a missing value in an enum or a string
+	// field. Default: none.
 	MissingLevels []string
 }
 
 const fieldSkip int32 = -1 // a column that is not declared
 
-// CSV decodes records that are rows of one CSV file or topic. It does not allocate per row. The zero value is not usable.
+// CSV decodes records that are rows of one CSV file or topic. It does not allocate per row. The zero value is
+// not usable.
 type CSV struct {
 	schema   *record.Schema
 	columns  []column

@@ -35,7 +35,8 @@ func (s *splitter) split(row []byte) bool {
 	}
 }
 
-// cell reads the cell at data[i] and returns its text and the offset after it, where there is a separator or the end; -1 on a fault.
+// cell reads the cell at data[i] and returns its text and the offset after it, where there is a separator or
+// the end; -1 on a fault.
 func (s *splitter) cell(data []byte, i int) (text []byte, end int) {
 	if i < len(data) && data[i] == '"' {
 		return s.quotedCell(data, i)
@@ -52,11 +53,13 @@ func (s *splitter) cell(data []byte, i int) (text []byte, end int) {
 	return nil, -1
 }
 
-// plainCell returns the offset of the first separator, quote or line end at or after i; len(data) if there is none.
+// plainCell returns the offset of the first separator, quote or line end at or after i; len(data) if there is
+// none.
 func (s *splitter) plainCell(data []byte, i int) int {
 	comma := uint64(s.comma) * eachByte
 	for len(data)-i >= 8 {
-		// As in plainText: what may be one of the four, and surely is not anything else below the lowest set bit.
+		// As in plainText: what may be one of the four, and surely is not anything else below the lowest set
+		// bit.
 		w := binary.LittleEndian.Uint64(data[i:])
 		candidates := (((w ^ 0x02*eachByte) - 0x21*eachByte) | ((w ^ comma) - eachByte)) & highBits
 		if candidates == 0 {

@@ -12,30 +12,23 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"millrace.dev/internal/testenv"
 	"millrace.dev/record"
 )
 
-// openData opens a file of the data folder. Without the folder the test is skipped, unless it is required.
+// openData opens a file of the data folder. Without the folder it ends the test as [testenv.Missing] does.
 func openData(t *testing.T, name string) *os.File {
 	t.Helper()
-	dir := os.Getenv("MILLRACE_DATA")
-	if dir == "" {
-		dir = filepath.Join("..", "..", "shared", "data")
-	}
-	f, err := os.Open(filepath.Join(dir, name))
-	if err == nil {
-		t.Cleanup(func() { _ = f.Close() })
-		return f
-	}
-	if required := strings.Split(os.Getenv("MILLRACE_REQUIRE"), ","); slices.Contains(required, "data") {
+	f, err := os.Open(filepath.Join(testenv.Data(t), name))
+	if err != nil {
 		t.Fatal(err)
 	}
-	t.Skipf("%v: set MILLRACE_DATA to the folder with the test data", err)
-	return nil
+	t.Cleanup(func() { _ = f.Close() })
+	return f
 }
 
-// Real house sales give equal columns as CSV and as JSON, whether numbers of an enum are sent as numbers or as text,
-// and in whatever order the fields come.
+// Real house sales give equal columns as CSV and as JSON, whether numbers of an enum are sent as numbers or
+// as text, and in whatever order the fields come.
 func TestHouseSales(t *testing.T) {
 	t.Parallel()
 	s := houseSchema(t)

@@ -22,15 +22,15 @@
 //     without fraction and exponent that no float64 equals, such as 9007199254740993: it is never rounded.
 //     A JSON string is accepted only where the field is declared quoted, and must hold a JSON number.
 //   - enum: the level is the text of a JSON string, a JSON number or a CSV cell; true and false are levels
-//     of these texts. A number's text is taken as written, but a fraction of zeros is dropped and so is the
-//     sign of zero, in text and numbers alike: 4, 4.0, "4" and "4.0" are the level 4, in JSON and in CSV. Nothing else
-//     is changed: 04, 1.50 and 1e1 stay what they are. A JSON number with an exponent is refused, as it has many spellings.
-//     An empty JSON string is a level like any other.
-//   - time: text in one of the declared layouts, tried in order, or a number where unix or unix_ms is
-//     declared. RFC 3339, "2006-01-02 15:04:05" and "2006-01-02" are read by the letter of their layout, with an
-//     optional fraction of a second after a full time; other layouts as package time reads them.
-//     Digits below a microsecond are cut off (towards the past). The year must be within 0 to 9999. A local time that the zone
-//     skips or has twice is read with the offset in force before the change.
+//     of these texts. The text is taken as written, with one exception: in an integer, a fraction of zeros and
+//     the sign of zero are dropped, whether it came as a number or as text. So 4, 4.0, "4" and "4.0" are the
+//     level 4, in JSON and in CSV, while 04, 1.50 and the text 1e1 stay what they are. A JSON number with an
+//     exponent has many spellings and is refused. An empty JSON string is a level like any other.
+//   - time: text in one of the declared layouts, tried in order, or a number (or its text) where unix or
+//     unix_ms is declared. RFC 3339, "2006-01-02 15:04:05" and "2006-01-02" are read by the letter of their
+//     layout, with an optional fraction of a second after a full time; other layouts as package time reads
+//     them. What is below a microsecond is cut off, towards the past. A count must be within the years 0 to
+//     9999. A local time that the zone skips or has twice is read with the offset in force before the change.
 //   - string: the text of a JSON string or a CSV cell.
 //
 // An object or an array in a declared field has the wrong type. JSON's null is missing.

@@ -13,7 +13,8 @@ type JSONEncoder struct {
 
 var _ Encoder = (*JSONEncoder)(nil)
 
-// NewJSONEncoder returns an encoder that adds the prediction as the given field, which must be UTF-8 text that is not empty.
+// NewJSONEncoder returns an encoder that adds the prediction as the given field, which must be UTF-8 text
+// that is not empty.
 func NewJSONEncoder(field string) (*JSONEncoder, error) {
 	if field == "" || !utf8.ValidString(field) {
 		return nil, fmt.Errorf("codec: the prediction's field %q: want UTF-8 text that is not empty", field)
@@ -21,7 +22,8 @@ func NewJSONEncoder(field string) (*JSONEncoder, error) {
 	return &JSONEncoder{member: append(appendQuoted(nil, field), ':')}, nil
 }
 
-// Encode implements [Encoder]. The field goes right before the closing brace; every byte of value is kept, white space too.
+// Encode implements [Encoder]. The field goes right before the closing brace; every byte of value is kept,
+// white space too.
 func (e *JSONEncoder) Encode(dst, value []byte, prediction float64) []byte {
 	end := bytes.LastIndexByte(value, '}')
 	if end < 0 {
@@ -64,7 +66,8 @@ func (e *CSVEncoder) Encode(dst, value []byte, prediction float64) []byte {
 	return append(dst, value[len(row):]...)
 }
 
-// checkComma returns the separator that an option asks for: a tab, a blank or an ASCII sign that is no part of a number.
+// checkComma returns the separator that an option asks for: a tab, a blank or an ASCII sign that is no part
+// of a number.
 func checkComma(comma byte) (byte, error) {
 	alphanumeric := comma-'0' <= 9 || comma|0x20 >= 'a' && comma|0x20 <= 'z'
 	switch {

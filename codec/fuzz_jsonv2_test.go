@@ -18,16 +18,18 @@ import (
 	"millrace.dev/record"
 )
 
-// FuzzJSON holds the decoder against encoding/json/jsontext: what is accepted, and every value. They may differ only where the
-// reference below adds a rule of ours: depth, size, exact integers, declared types, other case, the reserved field, no fields.
+// FuzzJSON holds the decoder against encoding/json/jsontext: what is accepted, and every value. They may
+// differ only where the reference below adds a rule of ours: depth, size, exact integers, declared types,
+// other case, the reserved field, no fields.
 func FuzzJSON(f *testing.F) {
 	for _, s := range jsonSeeds() {
 		f.Add([]byte(s))
 	}
 	s := testSchema(f)
+	r := newReference(s, "out")
 	f.Fuzz(func(t *testing.T, data []byte) {
 		b := decode(newJSON(t, s, JSONOptions{Reserved: "out", MaxBytes: 1 << 16}), s, data)
-		want, why := reference(s, "out", data)
+		want, why := r.decode(data)
 		if len(data) > 1<<16 {
 			why = "too large"
 		}
@@ -42,8 +44,24 @@ func FuzzJSON(f *testing.F) {
 	})
 }
 
-// reference decodes a record by other means, and says why it is to be rejected.
-func reference(s *record.Schema, reserved string, data []byte) (values map[string]any, why string) {
+// reference decodes records by other means.
+type reference struct {
+	schema                       *record.Schema
+	reserved                     string
+	iso, number, zero, fractions *regexp.Regexp
+}
+
+func newReference(s *record.Schema, reserved string) *reference {
+	return &reference{
+		schema: s, reserved: reserved, iso: isoForm(),
+		number:    regexp.MustCompile(`^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?$`),
+		zero:      regexp.MustCompile(`^-?0(\.0+)?$`),
+		fractions: regexp.MustCompile(`^(-?[1-9][0-9]*)\.0+$`),
+	}
+}
+
+// decode returns the values of a record, or why it is to be rejected.
+func (r *reference) decode(data []byte) (values map[string]any, why string) {
 	if d, why := nestingOf(data); why != "" {
 		return nil, why
 	} else if d > MaxDepth {
@@ -65,13 +83,13 @@ func reference(s *record.Schema, reserved string, data []byte) (values map[strin
 		if err != nil {
 			return nil, err.Error()
 		}
-		i, declared := s.Index(name)
-		if name == reserved {
+		i, declared := r.schema.Index(name)
+		if name == r.reserved {
 			return nil, "reserved"
 		}
 		if !declared {
-			for i := range s.Len() {
-				if strings.EqualFold(s.Field(i).Name, name) {
+			for i := range r.schema.Len() {
+				if strings.EqualFold(r.schema.Field(i).Name, name) {
 					return nil, "another case"
 				}
 			}
@@ -81,7 +99,7 @@ func reference(s *record.Schema, reserved string, data []byte) (values map[strin
 		if value.Kind() == 'n' {
 			continue
 		}
-		v, ok := referenceValue(s.Field(i), value)
+		v, ok := r.value(r.schema.Field(i), value)
 		if !ok {
 			return nil, "value of " + name
 		}
@@ -112,7 +130,7 @@ func nestingOf(data []byte) (deepest int, why string) {
 	return deepest, ""
 }
 
-func referenceValue(f record.Field, value jsontext.Value) (any, bool) {
+func (r *reference) value(f record.Field, value jsontext.Value) (any, bool) {
 	text := string(value)
 	if value.Kind() == '"' {
 		unquoted, err := jsontext.AppendUnquote(nil, value)
@@ -126,15 +144,15 @@ func referenceValue(f record.Field, value jsontext.Value) (any, bool) {
 		if kind != '0' && (kind != '"' || !f.Quoted) {
 			return nil, false
 		}
-		return referenceNumber(text)
+		return r.parse(text)
 	case record.Enum:
 		if kind == '{' || kind == '[' || kind == '0' && strings.ContainsAny(text, "eE") {
 			return nil, false
 		}
-		return referenceLevel(text), true
+		return r.level(text), true
 	case record.Time:
 		if kind == '"' || kind == '0' && f.Layouts[0] == record.LayoutUnix {
-			return referenceTime(f, text)
+			return r.time(f, text)
 		}
 		return nil, false
 	default:
@@ -142,12 +160,8 @@ func referenceValue(f record.Field, value jsontext.Value) (any, bool) {
 	}
 }
 
-func isJSONNumber(text string) bool {
-	return regexp.MustCompile(`^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?$`).MatchString(text)
-}
-
-func referenceNumber(text string) (any, bool) {
-	if !isJSONNumber(text) {
+func (r *reference) parse(text string) (any, bool) {
+	if !r.number.MatchString(text) {
 		return nil, false
 	}
 	v, err := strconv.ParseFloat(text, 64)
@@ -162,23 +176,23 @@ func referenceNumber(text string) (any, bool) {
 	return v, true
 }
 
-func referenceLevel(text string) string {
-	if regexp.MustCompile(`^-?0(\.0+)?$`).MatchString(text) {
+func (r *reference) level(text string) string {
+	if r.zero.MatchString(text) {
 		return "0"
 	}
-	return regexp.MustCompile(`^(-?[1-9][0-9]*)\.0+$`).ReplaceAllString(text, "$1")
+	return r.fractions.ReplaceAllString(text, "$1")
 }
 
-func referenceTime(f record.Field, text string) (any, bool) {
+func (r *reference) time(f record.Field, text string) (any, bool) {
 	if f.Layouts[0] == record.LayoutUnix {
 		for _, scale := range []int64{1_000_000, 1000} {
-			if v, ok := referenceCount(text, scale); ok {
+			if v, ok := r.count(text, scale); ok {
 				return v, true
 			}
 		}
 		return nil, false
 	}
-	if !regexp.MustCompile(`^[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?(Z|[-+]([01][0-9]|2[0-3]):[0-5][0-9])?)?$`).MatchString(text) {
+	if !r.iso.MatchString(text) {
 		return nil, false
 	}
 	for _, layout := range f.Layouts {
@@ -189,9 +203,9 @@ func referenceTime(f record.Field, text string) (any, bool) {
 	return nil, false
 }
 
-// referenceCount returns the floor of text times scale, if it is in the years 0 to 9999 and a day.
-func referenceCount(text string, scale int64) (int64, bool) {
-	if !isJSONNumber(text) {
+// count returns the floor of text times scale, if it is in the years 0 to 9999.
+func (r *reference) count(text string, scale int64) (int64, bool) {
+	if !r.number.MatchString(text) {
 		return 0, false
 	}
 	mantissa, exponent, _ := strings.Cut(strings.ToLower(text), "e")
@@ -211,7 +225,7 @@ func referenceCount(text string, scale int64) (int64, bool) {
 	}
 	m.Mul(m, big.NewRat(scale, 1))
 	floor := new(big.Int).Div(m.Num(), m.Denom()) // Euclidean, and the denominator is positive
-	if !floor.IsInt64() || floor.Int64() < minMicros || floor.Int64() >= maxMicros {
+	if !floor.IsInt64() || floor.Int64() < minMicros || floor.Int64() > maxMicros {
 		return 0, false
 	}
 	return floor.Int64(), true

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -33,7 +34,7 @@ func FuzzJSONState(f *testing.F) {
 	}
 	s := testSchema(f)
 	f.Fuzz(func(t *testing.T, a, b []byte) {
-		a, b = a[:len(a):len(a)], b[:len(b):len(b)]
+		a, b = slices.Clip(a), slices.Clip(b)
 		used := newJSON(t, s, JSONOptions{Reserved: "out", MaxBytes: 1 << 16})
 		values := [][]byte{a, b, b, a, b}
 		together := decode(used, s, values...)
@@ -52,8 +53,9 @@ func FuzzJSONState(f *testing.F) {
 	})
 }
 
-// Files that encoding/csv reads without an error give the same rows and cells, and others have a fault somewhere. The
-// two differ by intent about \r, which encoding/csv drops before every \n and allows in any cell.
+// Files that encoding/csv reads without an error give the same rows and cells, and others have a fault
+// somewhere. The two differ by intent about \r, which encoding/csv drops before every \n and allows in any
+// cell.
 func FuzzCSV(f *testing.F) {
 	for _, s := range []string{
 		"a,b\n1,2\n", "a,b\n\"1\",\"x\ny\"\n\n3,\"\"\"\"\n", "a,b\n1,x\"y\n3,4", "a,b\n\"1\"x,\n3,4", "a,b\n1,\"x\n3,4\n5,\"6\"\n", "a,b\n1,\xff\n", "a\n\"\"\n", "\ufeffa;b\n1;2\n", "a,b\n,\n1\n1,2,3\n",
@@ -125,7 +127,8 @@ func (c *chunks) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// A CSV row that is accepted gives the same values as the JSON object of its cells, and no row makes the decoder fail.
+// A CSV row that is accepted gives the same values as the JSON object of its cells, and no row makes the
+// decoder fail.
 func FuzzCSVRow(f *testing.F) {
 	for _, s := range []string{"1.5,a,2014-05-02,7,x", ",,,,", `"1","a""b","2014-05-02T00:00:00Z",1e9,"x,y"`, "NA,NA,NA,NA,NA", "01,4.0,-0.0,1,\"\"", "1,2,3", "9007199254740993,-0,,,", "\"1\n\",,,,"} {
 		f.Add([]byte(s))

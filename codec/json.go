@@ -20,7 +20,8 @@ type JSONOptions struct {
 	MaxBytes int
 }
 
-// JSON decodes records that are JSON objects. It does not allocate per record once it has seen the keys of the feed. The zero value is not usable.
+// JSON decodes records that are JSON objects. It does not allocate per record once it has seen the keys of
+// the feed. The zero value is not usable.
 type JSON struct {
 	schema   *record.Schema
 	columns  []column
@@ -40,14 +41,18 @@ type JSON struct {
 
 var _ Decoder = (*JSON)(nil)
 
-// NewJSON returns a decoder of JSON records with the fields of s. A layout of a time field that cannot give a date is an error.
+// NewJSON returns a decoder of JSON records with the fields of s. A layout of a time field that cannot give a
+// date is an error.
 func NewJSON(s *record.Schema, o JSONOptions) (*JSON, error) {
 	columns, err := newColumns(s)
 	largest, errMax := checkMaxBytes(o.MaxBytes)
 	if err := errors.Join(err, errMax, checkReserved(o.Reserved)); err != nil {
 		return nil, err
 	}
-	d := &JSON{schema: s, columns: columns, keys: newKeyTable(columns, o.Reserved, o.Undeclared), names: newNames(s, o.Undeclared), set: newKeySet(), max: largest}
+	d := &JSON{
+		schema: s, columns: columns, keys: newKeyTable(columns, o.Reserved, o.Undeclared),
+		names: newNames(s, o.Undeclared), set: newKeySet(), max: largest,
+	}
 	for i := range columns {
 		if columns[i].required && columns[i].name != o.Reserved && !slices.Contains(o.Undeclared, columns[i].name) {
 			d.required = append(d.required, d.keys.index[columns[i].name])
@@ -127,8 +132,8 @@ func (d *JSON) open(data []byte) (int, bool) {
 	return 0, false
 }
 
-// fields reads the fields of the record from data[i] to its closing brace, and returns the offset after it and how
-// many of the fields are declared; -1 on a fault.
+// fields reads the fields of the record from data[i] to its closing brace, and returns the offset after it
+// and how many of the fields are declared; -1 on a fault.
 func (d *JSON) fields(data []byte, i int) (end, present int) {
 	if i = skipSpace(data, i); i < len(data) && data[i] == '}' {
 		return i + 1, 0
@@ -173,8 +178,8 @@ func (d *JSON) fields(data []byte, i int) (end, present int) {
 	}
 }
 
-// next reads what comes after a member or an element: a comma, after which it returns the offset of the next one and true, or the closing byte,
-// after which it returns the offset behind it; -1 on a fault.
+// next reads what comes after a member or an element: a comma, after which it returns the offset of the next
+// one and true, or the closing byte, after which it returns the offset behind it; -1 on a fault.
 func (d *JSON) next(data []byte, i int, closing byte) (int, bool) {
 	if i < len(data) && data[i] <= ' ' {
 		i = skipSpace(data, i)
@@ -236,8 +241,8 @@ func (d *JSON) name(data []byte, i int) (name []byte, end int) {
 	return name, i + 1
 }
 
-// text reads a string from the byte after its opening quote and returns what it says and the offset after it; -1 on a fault.
-// What it says is valid until the next text with escapes.
+// text reads a string from the byte after its opening quote and returns what it says and the offset after it;
+// -1 on a fault. What it says is valid until the next text with escapes.
 func (d *JSON) text(data []byte, i int) (text []byte, end int) {
 	// Most strings are plain to their end.
 	end = plainText(data, i)

@@ -167,6 +167,8 @@ func TestJSONRejects(t *testing.T) {
 		"no colon":                  {`{"n" 1}`, ClassInvalidJSON, ""},
 		"key without quotes":        {`{n:1}`, ClassInvalidJSON, ""},
 		"single quotes":             {`{'n':1}`, ClassInvalidJSON, ""},
+		"predicted key unquoted":    {`{"n":1,other1}`, ClassInvalidJSON, ""},
+		"start of a key table":      {`{start1}`, ClassInvalidJSON, ""},
 		"comment":                   {`{"n":1/**/}`, ClassInvalidJSON, ""},
 		"closing bracket":           {`{"n":1]`, ClassInvalidJSON, ""},
 		"array trailing comma":      {`{"n":1,"x":[1,]}`, ClassInvalidJSON, ""},

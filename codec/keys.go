@@ -7,9 +7,9 @@ import (
 	"slices"
 )
 
-// Records of a topic have their keys in the same order nearly always. keyTable remembers the keys that it has seen,
-// and which key followed which, so that a key costs one comparison. Each key carries the number of
-// the record in which it came last: that finds duplicates.
+// Records of a topic have their keys in the same order nearly always. keyTable remembers the keys that it has
+// seen, and which key followed which, so that a key costs one comparison. Each key carries the number of the
+// record in which it came last: that finds duplicates.
 //
 // Keys that the table has no room for (a feed may have keys without end) go to a keySet instead.
 type keyTable struct {
@@ -22,8 +22,8 @@ type keyTable struct {
 }
 
 type key struct {
-	// The first and the last eight bytes of raw, which overlap if it has fewer than 16; if it has fewer than eight, both are all of it,
-	// and mask is only as long.
+	// The first and the last eight bytes of raw, which overlap if it has fewer than 16; if it has fewer than
+	// eight, both are all of it, and mask is only as long.
 	head, tail, mask uint64
 
 	tailAt   int     // where tail is in raw; beyond any record for a key that is never there
@@ -104,7 +104,8 @@ func (t *keyTable) learn(name []byte) *key {
 }
 
 // forget drops the learned keys when many others have been wanting their place: the feed may have changed. It
-// waits twice as long each time, since it may also have more keys than there is room for. It is called between records.
+// waits twice as long each time, since it may also have more keys than there is room for. It is called
+// between records.
 func (t *keyTable) forget() {
 	if t.misses < t.wait {
 		return
@@ -121,7 +122,8 @@ func (t *keyTable) forget() {
 }
 
 // keySet holds the keys of the objects of one record, to find the ones that come twice. It is a hash table
-// with open addressing; a slot of an earlier record counts as empty. The seed is random, so that nobody can make keys that collide.
+// with open addressing; a slot of an earlier record counts as empty. The seed is random, so that nobody can
+// make keys that collide.
 type keySet struct {
 	seed   maphash.Seed
 	slots  []keySlot

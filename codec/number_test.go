@@ -119,7 +119,7 @@ func TestCanonicalLevel(t *testing.T) {
 func TestAppendFloat(t *testing.T) {
 	t.Parallel()
 	for v, want := range map[float64]string{
-		0: "0", math.Copysign(0, -1): "0", 313000: "313000", 0.1: "0.1", -2.5: "-2.5", 1e20: "100000000000000000000", 1e21: "1e+21", 1e-6: "0.000001", 1e-7: "1e-07",
+		0: "0", math.Copysign(0, -1): "0", 313000: "313000", 0.1: "0.1", -2.5: "-2.5", 1 << 53: "9007199254740992", 1<<53 + 2: "9.007199254740994e+15", 1e21: "1e+21", 1e-6: "0.000001", 1e-7: "1e-07",
 		math.MaxFloat64: "1.7976931348623157e+308", math.SmallestNonzeroFloat64: "5e-324", math.Inf(1): "null", math.Inf(-1): "null",
 	} {
 		if got := string(AppendFloat([]byte("x"), v)); got != "x"+want && v != 0 {
@@ -138,6 +138,10 @@ func TestAppendFloat(t *testing.T) {
 		}
 		if shortest := strconv.FormatFloat(v, 'e', -1, 64); digits(string(text)) > digits(shortest) {
 			t.Fatalf("%s has more digits than %s", text, shortest)
+		}
+		n, end, ok := scanDecimal(text, 0)
+		if back, exact := n.float(text); !ok || end != len(text) || !exact || back != v {
+			t.Fatalf("%s is refused as a number of a record", text)
 		}
 	})
 }

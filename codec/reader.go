@@ -10,10 +10,12 @@ import (
 	"unicode/utf8"
 )
 
-// ErrTooLarge is returned by the Next of a reader for a record beyond its bound. The reader has skipped the record and can go on.
+// ErrTooLarge is returned by the Next of a reader for a record beyond its bound. The reader has skipped the
+// record and can go on.
 var ErrTooLarge = errors.New("codec: the record is too large")
 
-// source reads ahead in blocks and never writes twice to the same place, so that what it has handed out stays as it is.
+// source reads ahead in blocks and never writes twice to the same place, so that what it has handed out stays
+// as it is.
 type source struct {
 	r          io.Reader
 	block      int
@@ -63,7 +65,8 @@ func (s *source) take(n int) []byte {
 }
 
 // line finds the line end at or after from and returns the length up to and with it. Where the input ends
-// without one, that is the rest; so an answer of from itself is the end of the input, and 0 its failure. It is -1 when there is no line end within limit bytes, with some more for the line end itself.
+// without one, that is the rest; so an answer of from itself is the end of the input, and 0 its failure. It
+// is -1 when there is no line end within limit bytes, with some more for the line end itself.
 func (s *source) line(from, limit int) int {
 	seen := from
 	for {
@@ -115,7 +118,8 @@ type LineReader struct {
 	blank  int
 }
 
-// NewLineReader returns a reader of the lines of r, each of at most maxBytes bytes without its line end; 0 is DefaultMaxBytes.
+// NewLineReader returns a reader of the lines of r, each of at most maxBytes bytes without its line end; 0 is
+// DefaultMaxBytes.
 func NewLineReader(r io.Reader, maxBytes int) (*LineReader, error) {
 	largest, err := checkMaxBytes(maxBytes)
 	if err != nil {
@@ -124,9 +128,9 @@ func NewLineReader(r io.Reader, maxBytes int) (*LineReader, error) {
 	return &LineReader{source: newSource(r), max: largest}, nil
 }
 
-// Next returns the next line that is not blank, without its line end (\n or \r\n). The caller owns raw: no later call changes it.
-// A line beyond the bound gives [ErrTooLarge], and the call after that goes on behind it. The end of the input is
-// io.EOF; any other error is of the input and final.
+// Next returns the next line that is not blank, without its line end (\n or \r\n). The caller owns raw: no
+// later call changes it. A line beyond the bound gives [ErrTooLarge], and the call after that goes on behind
+// it. The end of the input is io.EOF; any other error is of the input and final.
 func (l *LineReader) Next() (raw []byte, err error) {
 	for {
 		l.line = l.source.first
@@ -155,8 +159,8 @@ func (l *LineReader) Line() int64 { return l.line }
 // Blank returns how many blank lines Next has skipped: empty ones and ones of white space alone.
 func (l *LineReader) Blank() int { return l.blank }
 
-// CSVReader reads a CSV file: a header and then rows. It only finds where rows end; whether they are right is for
-// a [CSV] decoder to say. It is for one goroutine at a time.
+// CSVReader reads a CSV file: a header and then rows. It only finds where rows end; whether they are right is
+// for a [CSV] decoder to say. It is for one goroutine at a time.
 type CSVReader struct {
 	source source
 	comma  byte
@@ -175,7 +179,8 @@ type CSVReaderOptions struct {
 }
 
 // NewCSVReader returns a reader of the CSV file r. It reads the header; a byte order mark before it is
-// dropped. An error of the input, and a header that is missing, too large, malformed or has empty or equal names, are errors.
+// dropped. An error of the input, and a header that is missing, too large, malformed or has empty or equal
+// names, are errors.
 func NewCSVReader(r io.Reader, o CSVReaderOptions) (*CSVReader, error) {
 	largest, err := checkMaxBytes(o.MaxBytes)
 	comma, errComma := checkComma(o.Comma)
@@ -229,11 +234,11 @@ func splitHeader(raw []byte, comma byte) ([]string, error) {
 // Header returns the names of the columns. The slice must not be changed.
 func (c *CSVReader) Header() []string { return c.header }
 
-// Next returns the next row that is not an empty line, without its line end (\n or \r\n). The caller owns raw: no later call changes it.
-// A row whose quotes are wrong ends at the line end after the fault; if a quote is never closed, at the end of the line that
-// opens it: the decoder rejects the row and reading goes on with the next line. A row beyond the bound gives
-// [ErrTooLarge], and the call after that goes on behind its line. The end of the input is io.EOF; any other error
-// is of the input and final.
+// Next returns the next row that is not an empty line, without its line end (\n or \r\n). The caller owns
+// raw: no later call changes it. A row whose quotes are wrong ends at the line end after the fault; if a
+// quote is never closed, at the end of the line that opens it: the decoder rejects the row and reading goes
+// on with the next line. A row beyond the bound gives [ErrTooLarge], and the call after that goes on behind
+// its line. The end of the input is io.EOF; any other error is of the input and final.
 func (c *CSVReader) Next() (raw []byte, err error) {
 	for {
 		c.line = c.source.first
@@ -262,8 +267,8 @@ func (c *CSVReader) Line() int64 { return c.line }
 // Blank returns how many empty lines Next has skipped.
 func (c *CSVReader) Blank() int { return c.blank }
 
-// row returns the length of the next row with its line end, and whether it is within the bound. The length is 0 at the end of
-// the input, and -1 for a row whose first line alone is beyond the bound.
+// row returns the length of the next row with its line end, and whether it is within the bound. The length is
+// 0 at the end of the input, and -1 for a row whose first line alone is beyond the bound.
 func (c *CSVReader) row() (length int, fits bool) {
 	n := c.source.line(0, c.max)
 	if n <= 0 {

@@ -46,8 +46,8 @@ func skipSpace(data []byte, i int) int {
 	return i
 }
 
-// scanText reads the text of a JSON string from data[i], the byte after its opening quote, and returns the offset
-// of its closing quote and whether there are escapes in it. On a fault it returns -1.
+// scanText reads the text of a JSON string from data[i], the byte after its opening quote, and returns the
+// offset of its closing quote and whether there are escapes in it. On a fault it returns -1.
 func scanText(data []byte, i int, f *fault) (end int, escaped bool) {
 	for {
 		i = plainText(data, i)

@@ -10,13 +10,11 @@ import (
 	"millrace.dev/record"
 )
 
-// The instants that a time column may hold, in microseconds: the years 0 to 9999. The bounds are a day wider on each side, since a
-// zone can move the local time of an instant by a day.
+// The instants that a count may give, in microseconds: the years 0 to 9999, as the other layouts can write them.
 const (
 	microsPerSecond = 1_000_000
-	microsPerDay    = 24 * 3600 * microsPerSecond
-	minMicros       = -62_167_219_200*microsPerSecond - microsPerDay
-	maxMicros       = 253_402_300_800*microsPerSecond + microsPerDay
+	minMicros       = -62_167_219_200 * microsPerSecond
+	maxMicros       = 253_402_300_800*microsPerSecond - 1
 )
 
 // layout is one declared form of a time.
@@ -82,7 +80,8 @@ func newLayout(text string) (layout, error) {
 	probe := time.Date(2001, time.November, 28, 22, 33, 44, 0, time.UTC)
 	back, err := time.Parse(text, probe.Format(text))
 	if err != nil || back.Format(time.DateOnly) != probe.Format(time.DateOnly) {
-		return layout{}, fmt.Errorf("does not hold a year, a month and a day: want the notation of Go's package time, or %s or %s", record.LayoutUnix, record.LayoutUnixMilli)
+		return layout{}, fmt.Errorf("does not hold a year, a month and a day: want the notation of Go's package time, or %s or %s",
+			record.LayoutUnix, record.LayoutUnixMilli)
 	}
 	if h := back.Hour(); h != 0 && h != probe.Hour() {
 		return layout{}, errors.New("holds an hour of twelve without PM")
@@ -129,7 +128,7 @@ func (l *layouts) number(n decimal) (micros int64, ok bool) {
 
 func (f *layout) count(n decimal) (int64, bool) {
 	v, ok := n.scaled(f.shift)
-	return v, ok && v >= minMicros && v < maxMicros
+	return v, ok && v >= minMicros && v <= maxMicros
 }
 
 // other reads text as package time does.
@@ -199,7 +198,8 @@ func twoDigits(s []byte, i int) (int, bool) {
 	return int(a)*10 + int(b), a <= 9 && b <= 9
 }
 
-// daysSinceEpoch counts the days from 1970-01-01 to a date of the Gregorian calendar: years that start in March, so that the leap day is their last.
+// daysSinceEpoch counts the days from 1970-01-01 to a date of the Gregorian calendar: years that start in
+// March, so that the leap day is their last.
 func daysSinceEpoch(year, month, day int) int {
 	const epoch = 719_468 // from 0000-03-01 to 1970-01-01
 	if month < 3 {
@@ -255,7 +255,8 @@ func zoneOffset(s []byte) (int64, bool) {
 }
 
 // instant returns the Unix seconds of a local time, which is given as if it were UTC. A local time that the
-// zone skips, or has twice, is read with the offset in force before the change; package time leaves the choice open.
+// zone skips, or has twice, is read with the offset in force before the change; package time leaves the
+// choice open.
 func (l *layouts) instant(local int64) int64 {
 	if l.zone == time.UTC {
 		return local

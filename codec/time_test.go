@@ -1,7 +1,7 @@
 package codec
 
 import (
-	"strings"
+	"regexp"
 	"testing"
 	"time"
 
@@ -57,17 +57,10 @@ func TestTimes(t *testing.T) {
 		{"", "unix_ms", "1398988800500.25", "2014-05-02T00:00:00.50025Z"},
 		{"", "unix", "1398988800x", ""},
 		{"", "unix", "1398988800000", ""},
-		{"", "unix", "-62167219201", "-0001-12-31T23:59:59Z"}, // bounds are a day wide of the years
-		{"", "unix", "-62167305601", ""},
-
-		{"", "", "", ""}, {"", "", "2014", ""}, {"", "", "2014-5-2", ""}, {"", "", "2014-05-2", ""}, {"", "", "2014-05-022", ""}, {"", "", " 2014-05-02", ""}, {"", "", "2014-05-02 ", ""},
-		{"", "", "2014/05/02", ""}, {"", "", "20140502", ""}, {"", "", "02-05-2014", ""}, {"", "", "+014-05-02", ""}, {"", "", "2014-0:-02", ""}, {"", "", "2014-05-0:", ""}, {"", "", "２014-05-02", ""},
-		{"", "", "2014-00-02", ""}, {"", "", "2014-13-02", ""}, {"", "", "2014-05-00", ""}, {"", "", "2014-05-32", ""}, {"", "", "2014-04-31", ""}, {"", "", "2014-02-29", ""}, {"", "", "1900-02-29", ""},
-		{"", "", "2014-05-02T01:02:03", ""}, {"", "", "2014-05-02 01:02:03Z", ""}, {"", "", "2014-05-02t01:02:03Z", ""}, {"", "", "2014-05-02T01:02:03z", ""}, {"", "", "2014-05-02 01:02", ""},
-		{"", "", "2014-05-02 24:00:00", ""}, {"", "", "2014-05-02 01:60:00", ""}, {"", "", "2014-05-02 23:59:60", ""}, {"", "", "2014-05-02 1:02:03", ""}, {"", "", "2014-05-02 01.02.03", ""},
-		{"", "", "2014-05-02 01:02:03.", ""}, {"", "", "2014-05-02 01:02:03,5", ""}, {"", "", "2014-05-02 01:02:03.5x", ""}, {"", "", "2014-05-02 01:02:-3", ""},
-		{"", "", "2014-05-02T01:02:03+0530", ""}, {"", "", "2014-05-02T01:02:03+05", ""}, {"", "", "2014-05-02T01:02:03+24:00", ""}, {"", "", "2014-05-02T01:02:03+05:60", ""}, {"", "", "2014-05-02T01:02:03 05:30", ""},
-		{"", "", "2014-05-02T01:02:03.Z", ""}, {"", "", "2014-05-02T01:02:03ZZ", ""}, {"", "", "2014-05-02T01:02:03Z ", ""}, {"", "", "\xff014-05-02", ""}, {"", "", "2014-05-02 \xff1:02:03", ""},
+		{"", "unix", "-62167219200", "0000-01-01T00:00:00Z"},
+		{"", "unix", "-62167219200.0000001", ""},
+		{"", "unix", "253402300799.9999999", "9999-12-31T23:59:59.999999Z"},
+		{"", "unix", "253402300800", ""},
 		{"", "02/01/2006", "31/02/2014", ""},
 	} {
 		var forms []string
@@ -81,6 +74,25 @@ func TestTimes(t *testing.T) {
 		}
 		if got != c.want {
 			t.Errorf("%q in %q, layout %q: %q, want %q", c.text, c.zone, c.layout, got, c.want)
+		}
+	}
+}
+
+func TestTimesRefused(t *testing.T) {
+	t.Parallel()
+	l := timeField(t, "")
+	for _, text := range []string{
+		"", "2014", "2014-5-2", "2014-05-2", "2014-05-022", " 2014-05-02",
+		"2014-05-02 ", "2014/05/02", "20140502", "02-05-2014", "+014-05-02", "2014-0:-02",
+		"2014-05-0:", "２014-05-02", "2014-00-02", "2014-13-02", "2014-05-00", "2014-05-32",
+		"2014-04-31", "2014-02-29", "1900-02-29", "2014-05-02T01:02:03", "2014-05-02 01:02:03Z", "2014-05-02t01:02:03Z",
+		"2014-05-02T01:02:03z", "2014-05-02 01:02", "2014-05-02 24:00:00", "2014-05-02 01:60:00", "2014-05-02 23:59:60", "2014-05-02 1:02:03",
+		"2014-05-02 01.02.03", "2014-05-02 01:02:03.", "2014-05-02 01:02:03,5", "2014-05-02 01:02:03.5x", "2014-05-02 01:02:-3", "2014-05-02T01:02:03+0530",
+		"2014-05-02T01:02:03+05", "2014-05-02T01:02:03+24:00", "2014-05-02T01:02:03+05:60", "2014-05-02T01:02:03 05:30", "2014-05-02T01:02:03.Z", "2014-05-02T01:02:03ZZ",
+		"2014-05-02T01:02:03Z ", "\xff014-05-02", "2014-05-02 \xff1:02:03",
+	} {
+		if micros, ok := l.parse([]byte(text)); ok {
+			t.Errorf("%q: %d", text, micros)
 		}
 	}
 }
@@ -114,34 +126,33 @@ func TestDays(t *testing.T) {
 	}
 }
 
-// Our parser accepts nothing that package time refuses, and reads it alike.
+// isoForm is how the texts of the default layouts look. Package time is more lenient: it takes hours of one digit,
+// a comma before a fraction, and offsets of 24 hours and 60 minutes.
+func isoForm() *regexp.Regexp {
+	return regexp.MustCompile(`^\d{4}-\d\d-\d\d([T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[-+]([01]\d|2[0-3]):[0-5]\d)?)?$`)
+}
+
+// Within the forms of our layouts, our parser and package time read the same texts alike.
 func FuzzTime(f *testing.F) {
-	for _, text := range []string{"2014-05-02", "2014-05-02 01:02:03", "2014-05-02T01:02:03.5+05:30", "0000-02-29", "9999-12-31T23:59:59.999999999Z", "2014-05-02T01:02:03-23:59"} {
+	for _, text := range []string{
+		"2014-05-02", "2014-05-02 01:02:03", "2014-05-02T01:02:03.5+05:30", "0000-02-29", "9999-12-31T23:59:59.999999999Z", "2014-05-02T01:02:03-23:59",
+	} {
 		f.Add(text)
 	}
+	iso, l := isoForm(), timeField(f, "")
 	f.Fuzz(func(t *testing.T, text string) {
-		if strings.Contains(text, ",") {
-			return // package time takes a comma for a point
-		}
-		l := timeField(t, "")
 		got, ok := l.parse([]byte(text))
 		want, wantOK := int64(0), false
 		for _, form := range record.DefaultLayouts() {
-			if parsed, err := time.Parse(form, text); err == nil {
+			if parsed, err := time.Parse(form, text); err == nil && iso.MatchString(text) {
 				want, wantOK = parsed.Truncate(time.Microsecond).UnixMicro(), true
 				break
 			}
 		}
-		if ok != wantOK && (ok || !lenient(text)) || ok && got != want {
+		if ok != wantOK || got != want {
 			t.Errorf("%q: %d %t, want %d %t", text, got, ok, want, wantOK)
 		}
 	})
-}
-
-// lenient tells whether only package time takes a text, which lets an offset have 24 hours or 60 minutes.
-func lenient(text string) bool {
-	n := len(text)
-	return n > 6 && (text[n-6] == '+' || text[n-6] == '-') && (text[n-5:n-3] >= "24" || text[n-2:] >= "60")
 }
 
 func TestTimeRoundTrip(t *testing.T) {
@@ -168,7 +179,8 @@ func TestTimeRoundTrip(t *testing.T) {
 				t.Fatalf("%s: %d %t", at.Format(time.RFC3339Nano), got, ok)
 			}
 		}
-		// A local time is one of those that package time gives it, and is the same text again unless the zone skips it.
+		// A local time is one of those that package time gives it, and is the same text again unless the zone
+		// skips it.
 		text := at.Format("2006-01-02 15:04:05.000000")
 		got, ok := l.parse([]byte(text))
 		if !ok || time.UnixMicro(got).In(loc).Format("2006-01-02 15:04:05.000000") != text || got > micros {

@@ -80,12 +80,7 @@ func newProject(t *testing.T, c *kafkatest.Cluster, seed uint64) *project {
 		binary: binary(t), dir: t.TempDir(), logs: logs, cluster: c, generator: g,
 		topics: torture.Topics{Source: "housing", Predictions: "predictions", DeadLetters: letterID},
 	}
-	sales := []byte(house.CSVHeader)
-	for i := range int64(history) {
-		s := g.Sale(i)
-		sales = s.AppendCSV(sales)
-	}
-	must(t, os.WriteFile(p.path("sales.csv"), sales, 0o644))
+	must(t, os.WriteFile(p.path("sales.csv"), g.CSV(history), 0o644))
 	must(t, os.WriteFile(p.path("pipeline.yaml"), []byte(pipelineFile), 0o644))
 	p.ok(t, "train", "--json", "--by", "e2e")
 	p.ok(t, "model", "approve", "@candidate", "--by", "e2e", "--reason", "it is a test")

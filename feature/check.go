@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/expr-lang/expr/ast"
 	"millrace.dev/record"
@@ -76,7 +77,7 @@ func (c *checker) feature(d *declared) ref {
 
 // fail reports a fault at node and returns the invalid ref.
 func (s *scope) fail(node ast.Node, msg, hint string) ref {
-	offset, length := byteSpan(s.src, span(node))
+	offset, length := byteSpan(s.src, balance(s.src, span(node)))
 	s.errs = append(s.errs, &Error{Feature: s.name, Offset: offset, Length: length, Msg: msg, Hint: hint})
 	return ref{}
 }
@@ -110,7 +111,7 @@ func (s *scope) node(node ast.Node) ref {
 	case *ast.StringNode:
 		return s.text(n)
 	case *ast.IdentifierNode:
-		return s.identifier(n, n.Value)
+		return s.identifier(n, unmark(n.Value))
 	case *ast.UnaryNode:
 		return s.unary(n)
 	case *ast.BinaryNode:
@@ -124,7 +125,7 @@ func (s *scope) node(node ast.Node) ref {
 		if !ok {
 			return s.fail(n.Callee, "values have no methods", "write the function before its arguments: lower(city)")
 		}
-		return s.call(n, callee.Value, n.Arguments)
+		return s.call(n, unmark(callee.Value), n.Arguments)
 	case *ast.BuiltinNode:
 		return s.call(n, n.Name, n.Arguments)
 	default:
@@ -186,10 +187,19 @@ func (s *scope) apply(node ast.Node, name string, mismatch func([]ref) ref, args
 }
 
 func (s *scope) text(n *ast.StringNode) ref {
-	if !validText(n.Value) {
-		return s.fail(n, "the text is not UTF-8", "")
+	if !s.valid(n) {
+		return ref{}
 	}
 	return s.constant(n, opText, literal{text: n.Value})
+}
+
+// valid tells whether a literal text is UTF-8, and reports one that is not: escapes can make one.
+func (s *scope) valid(n *ast.StringNode) bool {
+	ok := utf8.ValidString(n.Value)
+	if !ok {
+		s.fail(n, "the text is not UTF-8", "")
+	}
+	return ok
 }
 
 // identifier returns the column or feature called name.

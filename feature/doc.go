@@ -77,7 +77,7 @@
 //
 // All arithmetic is float64, and every operation is rounded once: nothing is fused. exp, log and powers come from
 // pure Go code. x ** 2 is x * x; another whole power is repeated multiplication and can be off by some units in the
-// last place; a fraction of a power is exp(y * log(x)). Time zones are tables in the plan, for the years 1900 to
+// last place; what is left of a power beside a whole one and a square root is exp(y * log(x)). Time zones are tables in the plan, for the years 1900 to
 // 2099: the plan does not depend on the database of the machine that runs it. So a plan gives the same bits on
 // every machine and for every way of cutting the rows into batches. Integers that float64 cannot hold are errors.
 //

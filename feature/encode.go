@@ -21,7 +21,7 @@ const planVersion = 1
 type planJSON struct {
 	Version int             `json:"feature_plan"`
 	Source  json.RawMessage `json:"source,omitempty"`
-	Schema  *record.Schema  `json:"schema"`
+	Schema  json.RawMessage `json:"schema"`
 	Zones   json.RawMessage `json:"zones,omitempty"`
 	Program json.RawMessage `json:"program"`
 	Inputs  json.RawMessage `json:"inputs"`
@@ -217,11 +217,14 @@ func ReadPlan(b []byte) (*Plan, error) {
 }
 
 func (j *planJSON) plan() (*Plan, error) {
-	if j.Schema == nil {
-		return nil, errors.New("no schema")
+	p := &Plan{prog: &program{zones: map[string]*zone{}}}
+	fields, err := decodeList[record.Field](j.Schema, record.MaxFields)
+	if err != nil {
+		return nil, fmt.Errorf("schema: %w", err)
 	}
-	p := &Plan{schema: j.Schema, prog: &program{zones: map[string]*zone{}}}
-	var err error
+	if p.schema, err = record.NewSchema(fields...); err != nil {
+		return nil, fmt.Errorf("schema: %w", err)
+	}
 	if p.source, err = decodeList[Spec](j.Source, maxFeatures); err != nil {
 		return nil, fmt.Errorf("source: %w", err)
 	}

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/expr-lang/expr/ast"
 )
@@ -201,7 +200,7 @@ func (s *scope) literalText(c *call, i int) (string, bool) {
 		s.fail(c.args[i], fmt.Sprintf("argument %d of %s must be a literal text", i+1, c.name), "write "+c.usage)
 		return "", false
 	}
-	return n.Value, validText(n.Value)
+	return n.Value, s.valid(n)
 }
 
 // timeLiteral is time("...").
@@ -282,5 +281,3 @@ func (s *scope) extract(c *call) ref {
 	}
 	return s.add(c.node, v)
 }
-
-func validText(s string) bool { return utf8.ValidString(s) }

@@ -21,3 +21,6 @@ const (
 // tile is the number of rows that run through a program at a time: large enough that the cost of an
 // instruction's dispatch vanishes, small enough that the registers of a plan stay in the processor's cache.
 const tile = 512
+
+// levelTile is the same for the levels of an enum field. They are few, and run once.
+const levelTile = 64

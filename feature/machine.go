@@ -58,7 +58,7 @@ func newMachine(l *layout, size int) *machine {
 	}
 	for i := range l.levels {
 		m.levels[i].tables = make([]table, len(l.levels[i].tables))
-		m.levels[i].regs = newRegisters(&l.levels[i].block, size, nil)
+		m.levels[i].regs = newRegisters(&l.levels[i].block, levelTile, nil)
 	}
 	return m
 }
@@ -247,8 +247,8 @@ func (m *machine) runLevels(s *levelState, lb *levelBlock, from, to int) {
 	for k := range s.tables {
 		s.tables[k].resize(lb.tables[k], from, to)
 	}
-	for ; from < to; from += tile {
-		n := min(tile, to-from)
+	for ; from < to; from += levelTile {
+		n := min(levelTile, to-from)
 		for i := range lb.code {
 			switch c := &lb.code[i]; c.op {
 			case opColumn:

@@ -73,11 +73,13 @@ func (s *scope) operands(n *ast.BinaryNode, a, b ref) ref {
 	has := func(k kind) bool { return a.kind == k || b.kind == k }
 	hint := ""
 	switch {
+	case n.Operator == "and" || n.Operator == "or" || n.Operator == "&&" || n.Operator == "||":
+		hint = "both sides must be conditions, such as price > 0"
 	case has(kindNil):
 		hint = "is_missing(x) tests for a missing value"
 	case has(kindTime) && has(kindText):
 		hint = `a literal time is written time("2014-05-02")`
-	case has(kindTime) && n.Operator == "-":
+	case a.kind == kindTime && b.kind == kindTime && n.Operator == "-":
 		hint = "days_since(a, b) is the time between two times"
 	case has(kindTime):
 		hint = "derive a number: year(t), days_since(a, b), unix(t)"

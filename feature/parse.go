@@ -9,6 +9,7 @@ import (
 	"github.com/expr-lang/expr/ast"
 	"github.com/expr-lang/expr/file"
 	"github.com/expr-lang/expr/parser"
+	"github.com/expr-lang/expr/parser/lexer"
 )
 
 // parse returns the tree of an expression.
@@ -21,7 +22,7 @@ func parse(src string) (ast.Node, *Error) {
 	case strings.TrimSpace(src) == "":
 		return nil, &Error{Length: len(src), Msg: "the expression is empty"}
 	}
-	tree, err := parser.Parse(src)
+	tree, err := parser.Parse(callWords(src))
 	if err == nil {
 		return tree.Node, nil
 	}
@@ -31,6 +32,65 @@ func parse(src string) (ast.Node, *Error) {
 		e.Msg, e.Hint = explain(fe.Message)
 	}
 	return nil, e
+}
+
+// The parser takes "matches" and "contains" for operators wherever they stand. As names of functions they are
+// handed to it with callMark for their first letter, which keeps every position.
+const callMark = "$"
+
+// callWords marks the words "matches" and "contains" of src that stand where an operand begins.
+func callWords(src string) string {
+	if !strings.Contains(src, "matches") && !strings.Contains(src, "contains") {
+		return src
+	}
+	tokens, err := lexer.Lex(file.NewSource(src))
+	if err != nil {
+		return src // the parser says what is wrong
+	}
+	var out []byte
+	for i, t := range tokens {
+		if t.Is(lexer.Operator, "matches", "contains") && !endsOperand(tokens[:i]) {
+			if out == nil {
+				out = []byte(src)
+			}
+			out[runeOffset(src, t.From)] = callMark[0]
+		}
+	}
+	if out == nil {
+		return src
+	}
+	return string(out)
+}
+
+// endsOperand tells whether what comes after tokens is an operator of two operands.
+func endsOperand(tokens []lexer.Token) bool {
+	n := len(tokens)
+	if n > 0 && tokens[n-1].Is(lexer.Operator, "not") { // as in: x not matches "y"
+		n--
+	}
+	if n == 0 {
+		return false
+	}
+	switch t := tokens[n-1]; t.Kind {
+	case lexer.Operator, lexer.EOF:
+		return false
+	case lexer.Bracket:
+		return t.Is(lexer.Bracket, ")", "]", "}")
+	default:
+		return true
+	}
+}
+
+// unmark returns the name that callWords marked.
+func unmark(name string) string {
+	switch name {
+	case callMark + "atches":
+		return "matches"
+	case callMark + "ontains":
+		return "contains"
+	default:
+		return name
+	}
 }
 
 // byteSpan turns the parser's position, in code points, into an offset and a length in bytes, both inside src
@@ -79,6 +139,44 @@ func explain(msg string) (text, hint string) {
 		hint = "write condition ? a : b"
 	}
 	return "unexpected " + m[2], hint
+}
+
+// balance extends a part of src so that each of its brackets has the other one: the tree has no positions of
+// closing brackets, nor of any around a part.
+func balance(src string, at file.Location) file.Location {
+	tokens, err := lexer.Lex(file.NewSource(src))
+	if err != nil {
+		return at
+	}
+	first, last, depth, lowest := len(tokens), -1, 0, 0
+	for i, t := range tokens {
+		if t.From >= at.From && t.To <= at.To {
+			first, last = min(first, i), i
+			depth += bracket(t)
+			lowest = min(lowest, depth)
+		}
+	}
+	for i, need := first-1, -lowest; need > 0 && i >= 0; i-- {
+		need -= bracket(tokens[i])
+		at.From = tokens[i].From
+	}
+	for i, need := last+1, depth-lowest; need > 0 && i < len(tokens); i++ {
+		need += bracket(tokens[i])
+		at.To = tokens[i].To
+	}
+	return at
+}
+
+// bracket is 1 for a token that opens a bracket, -1 for one that closes it, and 0 for the others.
+func bracket(t lexer.Token) int {
+	switch {
+	case t.Is(lexer.Bracket, "(", "[", "{"):
+		return 1
+	case t.Is(lexer.Bracket, ")", "]", "}"):
+		return -1
+	default:
+		return 0
+	}
 }
 
 // span returns the part of the expression that node stands for, as far as the tree tells: from its first token

@@ -7,8 +7,8 @@ import (
 )
 
 // power returns x**y in pure Go, the same on every machine: y == 2 is x*x; a whole y is repeated squaring of the
-// mantissa, with the exponent apart so that nothing overflows on the way; the rest of y, at most a half, is
-// exp(rest * log(x)). It is NaN where the result is not real and infinite where it overflows.
+// mantissa, with the exponent apart so that nothing overflows on the way; the rest of y, at most a half, is a
+// square root or exp(rest * log(x)). It is NaN where the result is not real and infinite where it overflows.
 func power(x, y float64) float64 {
 	switch {
 	case x != x || y != y:
@@ -46,7 +46,11 @@ func positivePower(x float64, inverse bool, whole int64, rest float64) float64 {
 	if rest > 0.5 {
 		whole, rest = whole+1, rest-1
 	}
-	if rest != 0 {
+	switch rest {
+	case 0:
+	case 0.5:
+		m, e = math.Frexp(math.Sqrt(x))
+	default:
 		m, e = math.Frexp(detmath.Exp(float64(rest * detmath.Log(x))))
 	}
 	base, exponent := math.Frexp(x)

@@ -95,12 +95,16 @@ func replace(dst, s, a, b []text, mem *arena) {
 }
 
 func replaceOne(x text, old, with string, mem *arena) text {
-	if old == "" || !strings.Contains(x.s, old) {
-		return x
+	count := 0
+	if old != "" {
+		count = strings.Count(x.s, old)
 	}
-	n := len(x.s) + strings.Count(x.s, old)*(len(with)-len(old))
-	if n > maxText {
+	n := len(x.s) + count*(len(with)-len(old))
+	switch {
+	case n > maxText:
 		return text{}
+	case count == 0:
+		return x
 	}
 	out, rest := mem.grow(n), x.s
 	for {

@@ -41,6 +41,9 @@ func newZone(name string) (*zone, error) {
 		if end.IsZero() || end.Unix() >= zoneEnd {
 			return z, z.validate()
 		}
+		if !end.After(t) { // package time ends a leap year's last zone a day early
+			end = t.Add(time.Minute)
+		}
 		t = end
 	}
 }

@@ -8,29 +8,19 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"testing"
 
+	"millrace.dev/internal/testenv"
 	"millrace.dev/record"
 )
 
-// houses reads the house sales with a price above 0 and below 5,000,000. The test is skipped where the data is
-// not there, unless MILLRACE_REQUIRE names it.
+// houses reads the house sales with a price above 0 and below 5,000,000. Where the data is not there
+// it ends the test as [testenv.Missing] does.
 func houses(t testing.TB) Dataset {
 	t.Helper()
-	dir := os.Getenv("MILLRACE_DATA")
-	if dir == "" {
-		dir = "../shared/data"
-	}
-	if !filepath.IsAbs(dir) {
-		dir = filepath.Join("..", dir) // relative to the repository, which is the folder above this one
-	}
-	f, err := os.Open(filepath.Join(dir, "housedata.csv"))
+	f, err := os.Open(filepath.Join(testenv.Data(t), "housedata.csv"))
 	if err != nil {
-		if slices.Contains(strings.FieldsFunc(os.Getenv("MILLRACE_REQUIRE"), func(r rune) bool { return r == ',' || r == ' ' }), "data") {
-			t.Fatal(err)
-		}
-		t.Skipf("no house sales: set MILLRACE_DATA to the folder of housedata.csv: %v", err)
+		t.Fatal(err)
 	}
 	defer func() { _ = f.Close() }()
 	rows, err := csv.NewReader(f).ReadAll()
@@ -51,13 +41,10 @@ func houses(t testing.TB) Dataset {
 		}
 		return v
 	}
-	rows[0], rows = slices.Clone(rows[0]), slices.Clone(rows)
-	head := rows[0]
 	body := slices.DeleteFunc(rows[1:], func(r []string) bool {
 		p := number(r, "price")
 		return !(p > 0 && p < 5_000_000)
 	})
-	rows[0] = head
 	d := Dataset{Frame: &record.Frame{Rows: len(body)}}
 	for _, r := range body {
 		d.Label = append(d.Label, number(r, "price"))

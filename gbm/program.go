@@ -11,8 +11,11 @@ import (
 // step of which loads a node, compares, and adds the answer to the position of the left child. A leaf is a node
 // that leads to itself, so that all rows take as many steps as the tree is deep and no jump depends on the data.
 //
-// Rows are first copied from columns into vectors, which hold every input in the form in which nodes compare it:
-// missing as +Inf where it goes right and as -Inf where it goes left, so that nodes need not ask for NaN.
+// Rows are first copied from columns into groups of lanes rows, slot by slot, which hold every input in the form in
+// which nodes compare it: missing as +Inf where it goes right and as -Inf where it goes left, so that nodes need not
+// ask for NaN; and numbers as integers of the same order, since the codes of enums are integers and a step serves both.
+// The rows of a group are interleaved so that one address serves all of them: with one for each row the processor
+// runs out of registers.
 type program struct {
 	slots   []slot
 	nodes   []step
@@ -25,11 +28,11 @@ type program struct {
 
 // step is a compiled node. Its right child comes after its left child.
 type step struct {
-	threshold float64 // x > threshold goes right; +Inf for an enum
+	threshold int64 // what is more goes right: the key of a number; for an enum the largest integer
 	left      uint32
-	slot      uint32 // position in the vector
+	slot      uint32 // position in the group of rows
 	set       uint32 // enum: the first word of its set; otherwise 0, a word without bits
-	mask      uint32 // enum: all ones, which leaves the code of what the vector holds; otherwise 0
+	mask      uint32 // enum: all ones, which leaves the code of what the slot holds; otherwise 0
 }
 
 type compiledTree struct {
@@ -38,30 +41,37 @@ type compiledTree struct {
 	enums bool // it has a split of an enum
 }
 
-// slot is a number of the vector of a row.
+// vector holds a slot of lanes rows.
+type vector [lanes]int64
+
+// key returns an integer for a number that is not NaN, so that keys have the order of their numbers. 0 and -0 have
+// the same key.
+func key(x float64) int64 {
+	b := int64(math.Float64bits(x + 0)) // -0 + 0 is 0
+	return b ^ int64(uint64(b>>63)>>1)
+}
+
+// slot is a number that is made of a row.
 type slot struct {
 	input  int32
 	form   slotForm
 	levels uint32 // of an enum
 }
 
-// slotForm is the form of an input in the vector of a row.
+// slotForm is the form of an input in a slot.
 type slotForm uint8
 
 const (
 	missingHigh slotForm = iota // the value, or +Inf if it is missing
 	missingLow                  // the value, or -Inf
 	missingOnly                 // 1 if it is missing, else 0
-	enumCode                    // codeBits with the code; the number of levels stands for missing
+	enumCode                    // the code; the number of levels stands for missing
 )
-
-// codeBits are the bits of a number, 2^52, whose lower half is free to hold a code.
-const codeBits = 0x433 << 52
 
 // lanes is the number of rows that walk a tree at the same time: enough to hide the latency of loads.
 const lanes = 8
 
-// blockBytes is the size of the vectors of a block of rows: half of a small first-level cache.
+// blockBytes is the size of the slots of a block of rows: half of a small first-level cache.
 const blockBytes = 16 << 10
 
 // newProgram compiles trees over the given inputs. The trees are valid: see checkTree.
@@ -72,9 +82,9 @@ func newProgram(inputs []record.Column, trees [][]node) *program {
 	}
 	p := c.p
 	p.rows = max(lanes, blockBytes/8/max(1, len(p.slots))/lanes*lanes)
-	size := p.rows * len(p.slots)
+	size := p.rows / lanes * len(p.slots)
 	p.scratch.New = func() any {
-		x := make([]float64, max(1, size))
+		x := make([]vector, max(1, size))
 		return &x
 	}
 	return p
@@ -101,7 +111,7 @@ func (c *compiler) tree(t []node) {
 		for _, it := range level {
 			n := &t[it.from]
 			if n.input == leaf {
-				p.nodes[it.to] = step{threshold: math.Inf(1), left: it.to}
+				p.nodes[it.to] = step{threshold: math.MaxInt64, left: it.to}
 				p.values[it.to] = n.value
 				continue
 			}
@@ -143,15 +153,15 @@ func (c *compiler) step(n *node) step {
 		if !n.missingLeft {
 			set[levels/64] |= 1 << (levels % 64)
 		}
-		return step{threshold: math.Inf(1), slot: c.slot(n.input, enumCode), set: uint32(at), mask: math.MaxUint32}
+		return step{threshold: math.MaxInt64, slot: c.slot(n.input, enumCode), set: uint32(at), mask: math.MaxUint32}
 	}
 	switch {
 	case n.missingLeft:
-		return step{threshold: n.value, slot: c.slot(n.input, missingLow)}
+		return step{threshold: key(n.value), slot: c.slot(n.input, missingLow)}
 	case math.IsInf(n.value, 1): // +Inf > +Inf is false: a missing value would go left
-		return step{threshold: 0.5, slot: c.slot(n.input, missingOnly)}
+		return step{threshold: key(0.5), slot: c.slot(n.input, missingOnly)}
 	default:
-		return step{threshold: n.value, slot: c.slot(n.input, missingHigh)}
+		return step{threshold: key(n.value), slot: c.slot(n.input, missingHigh)}
 	}
 }
 
@@ -168,37 +178,37 @@ func (c *compiler) slot(input int32, form slotForm) uint32 {
 
 // add adds the leaf values of the trees, in order, for the rows from first on to out.
 func (p *program) add(cols []record.Column, first int, out []float64) {
-	scratch, ok := p.scratch.Get().(*[]float64)
+	scratch, ok := p.scratch.Get().(*[]vector)
 	if !ok {
-		panic("gbm: the pool of vectors holds something else")
+		panic("gbm: the pool of blocks holds something else")
 	}
 	width := len(p.slots)
 	for lo := 0; lo < len(out); lo += p.rows {
 		block := out[lo:min(len(out), lo+p.rows)]
-		x := (*scratch)[:len(block)*width]
+		x := *scratch
 		for i, s := range p.slots {
 			s.fill(x[i:], width, &cols[s.input], first+lo, len(block))
 		}
 		even := len(block) / lanes * lanes
 		for i := range p.trees {
 			if t := &p.trees[i]; t.enums {
-				p.mixed(t, x, width, block[:even])
+				p.mixed(t, x, block[:even])
 			} else {
-				p.numeric(t, x, width, block[:even])
+				p.numeric(t, x, block[:even])
 			}
 		}
 		for i := even; i < len(block); i++ {
-			block[i] = p.row(x[i*width:(i+1)*width], block[i])
+			block[i] = p.row(x[even/lanes*width:], i%lanes, block[i])
 		}
 	}
 	p.scratch.Put(scratch)
 }
 
-// fill writes n rows of a column, from first on, to every width-th element of x.
-func (s slot) fill(x []float64, width int, c *record.Column, first, n int) {
+// fill writes n rows of a column, from first on, to every width-th vector of x.
+func (s slot) fill(x []vector, width int, c *record.Column, first, n int) {
 	if s.form == enumCode {
 		for i, k := range c.Codes[first : first+n] {
-			x[i*width] = math.Float64frombits(codeBits | uint64(min(uint32(k), s.levels))) // -1 is a large number
+			x[i/lanes*width][i%lanes] = int64(min(uint32(k), s.levels)) // -1 is a large number
 		}
 		return
 	}
@@ -217,27 +227,25 @@ func (s slot) fill(x []float64, width int, c *record.Column, first, n int) {
 		case isMissing:
 			v = missing
 		}
-		x[i*width] = v
+		x[i/lanes*width][i%lanes] = key(v)
 	}
 }
 
 // numeric walks a tree without enum splits.
-func (p *program) numeric(t *compiledTree, x []float64, width int, out []float64) {
-	nodes, values := p.nodes, p.values
+func (p *program) numeric(t *compiledTree, x []vector, out []float64) {
+	nodes, values, width := p.nodes, p.values, len(p.slots)
 	for len(out) >= lanes {
-		x0, x1, x2, x3 := x[:width], x[width:2*width], x[2*width:3*width], x[3*width:4*width]
-		x4, x5, x6, x7 := x[4*width:5*width], x[5*width:6*width], x[6*width:7*width], x[7*width:8*width]
 		a, b, c, d := t.root, t.root, t.root, t.root
 		e, f, g, h := a, a, a, a
 		for range t.depth {
-			a = nodes[a].next(x0)
-			b = nodes[b].next(x1)
-			c = nodes[c].next(x2)
-			d = nodes[d].next(x3)
-			e = nodes[e].next(x4)
-			f = nodes[f].next(x5)
-			g = nodes[g].next(x6)
-			h = nodes[h].next(x7)
+			a = nodes[a].next(x, 0)
+			b = nodes[b].next(x, 1)
+			c = nodes[c].next(x, 2)
+			d = nodes[d].next(x, 3)
+			e = nodes[e].next(x, 4)
+			f = nodes[f].next(x, 5)
+			g = nodes[g].next(x, 6)
+			h = nodes[h].next(x, 7)
 		}
 		o := (*[lanes]float64)(out)
 		o[0] += values[a]
@@ -248,35 +256,33 @@ func (p *program) numeric(t *compiledTree, x []float64, width int, out []float64
 		o[5] += values[f]
 		o[6] += values[g]
 		o[7] += values[h]
-		x, out = x[lanes*width:], out[lanes:]
+		x, out = x[width:], out[lanes:]
 	}
 }
 
-func (s *step) next(x []float64) uint32 {
+func (s *step) next(x []vector, lane int) uint32 {
 	var right uint32
-	if x[s.slot] > s.threshold {
+	if x[s.slot][lane] > s.threshold {
 		right = 1
 	}
 	return s.left + right
 }
 
 // mixed walks a tree that has enum splits.
-func (p *program) mixed(t *compiledTree, x []float64, width int, out []float64) {
-	nodes, values, sets := p.nodes, p.values, p.sets
+func (p *program) mixed(t *compiledTree, x []vector, out []float64) {
+	nodes, values, sets, width := p.nodes, p.values, p.sets, len(p.slots)
 	for len(out) >= lanes {
-		x0, x1, x2, x3 := x[:width], x[width:2*width], x[2*width:3*width], x[3*width:4*width]
-		x4, x5, x6, x7 := x[4*width:5*width], x[5*width:6*width], x[6*width:7*width], x[7*width:8*width]
 		a, b, c, d := t.root, t.root, t.root, t.root
 		e, f, g, h := a, a, a, a
 		for range t.depth {
-			a = nodes[a].nextMixed(x0, sets)
-			b = nodes[b].nextMixed(x1, sets)
-			c = nodes[c].nextMixed(x2, sets)
-			d = nodes[d].nextMixed(x3, sets)
-			e = nodes[e].nextMixed(x4, sets)
-			f = nodes[f].nextMixed(x5, sets)
-			g = nodes[g].nextMixed(x6, sets)
-			h = nodes[h].nextMixed(x7, sets)
+			a = nodes[a].nextMixed(x, 0, sets)
+			b = nodes[b].nextMixed(x, 1, sets)
+			c = nodes[c].nextMixed(x, 2, sets)
+			d = nodes[d].nextMixed(x, 3, sets)
+			e = nodes[e].nextMixed(x, 4, sets)
+			f = nodes[f].nextMixed(x, 5, sets)
+			g = nodes[g].nextMixed(x, 6, sets)
+			h = nodes[h].nextMixed(x, 7, sets)
 		}
 		o := (*[lanes]float64)(out)
 		o[0] += values[a]
@@ -287,38 +293,42 @@ func (p *program) mixed(t *compiledTree, x []float64, width int, out []float64) 
 		o[5] += values[f]
 		o[6] += values[g]
 		o[7] += values[h]
-		x, out = x[lanes*width:], out[lanes:]
+		x, out = x[width:], out[lanes:]
 	}
 }
 
-func (s *step) nextMixed(x []float64, sets []uint64) uint32 {
-	v := x[s.slot]
-	var right uint32
+func (s *step) nextMixed(x []vector, lane int, sets []uint64) uint32 {
+	v := x[s.slot][lane]
+	var right, member uint32
 	if v > s.threshold {
 		right = 1
 	}
-	code := uint32(math.Float64bits(v)) & s.mask
-	return s.left + (right | uint32(sets[s.set+code/64]>>(code%64))&1)
+	code := uint32(v) & s.mask
+	if sets[s.set+code/64]&(1<<(code%64)) != 0 {
+		member = 1
+	}
+	return s.left + (right | member)
 }
 
-// row returns sum plus the leaf values of one row: it walks lanes trees at the same time.
-func (p *program) row(x []float64, sum float64) float64 {
+// row returns sum plus the leaf values of the row in one lane: it walks lanes trees at the same time.
+func (p *program) row(x []vector, lane int, sum float64) float64 {
 	nodes, values, sets := p.nodes, p.values, p.sets
 	trees := p.trees
+	lane &= lanes - 1 // so that the compiler knows
 	for len(trees) >= lanes {
 		t := (*[lanes]compiledTree)(trees)
 		a, b, c, d := t[0].root, t[1].root, t[2].root, t[3].root
 		e, f, g, h := t[4].root, t[5].root, t[6].root, t[7].root
 		depth := max(t[0].depth, t[1].depth, t[2].depth, t[3].depth, t[4].depth, t[5].depth, t[6].depth, t[7].depth)
 		for range depth {
-			a = nodes[a].nextMixed(x, sets)
-			b = nodes[b].nextMixed(x, sets)
-			c = nodes[c].nextMixed(x, sets)
-			d = nodes[d].nextMixed(x, sets)
-			e = nodes[e].nextMixed(x, sets)
-			f = nodes[f].nextMixed(x, sets)
-			g = nodes[g].nextMixed(x, sets)
-			h = nodes[h].nextMixed(x, sets)
+			a = nodes[a].nextMixed(x, lane, sets)
+			b = nodes[b].nextMixed(x, lane, sets)
+			c = nodes[c].nextMixed(x, lane, sets)
+			d = nodes[d].nextMixed(x, lane, sets)
+			e = nodes[e].nextMixed(x, lane, sets)
+			f = nodes[f].nextMixed(x, lane, sets)
+			g = nodes[g].nextMixed(x, lane, sets)
+			h = nodes[h].nextMixed(x, lane, sets)
 		}
 		sum = sum + values[a] + values[b] + values[c] + values[d] + values[e] + values[f] + values[g] + values[h]
 		trees = trees[lanes:]
@@ -326,7 +336,7 @@ func (p *program) row(x []float64, sum float64) float64 {
 	for i := range trees {
 		a := trees[i].root
 		for range trees[i].depth {
-			a = nodes[a].nextMixed(x, sets)
+			a = nodes[a].nextMixed(x, lane, sets)
 		}
 		sum += values[a]
 	}

@@ -263,3 +263,24 @@ func TestScoreConcurrently(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+// TestKey holds the keys of numbers to the order of the numbers.
+func TestKey(t *testing.T) {
+	t.Parallel()
+	ordered := []float64{
+		math.Inf(-1), -math.MaxFloat64, -1.5, -1, -math.SmallestNonzeroFloat64, 0, math.SmallestNonzeroFloat64, 0.5, 1, math.Nextafter(1, 2), math.MaxFloat64, math.Inf(1),
+	}
+	for _, a := range ordered {
+		for _, b := range ordered {
+			if (key(a) > key(b)) != (a > b) {
+				t.Errorf("key(%v) = %#x, key(%v) = %#x", a, key(a), b, key(b))
+			}
+			if key(a) == math.MaxInt64 {
+				t.Errorf("key(%v) is larger than any threshold", a)
+			}
+		}
+	}
+	if a, b := key(0), key(math.Copysign(0, -1)); a != b {
+		t.Errorf("key(0) = %#x, key(-0) = %#x", a, b)
+	}
+}

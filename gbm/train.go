@@ -61,7 +61,7 @@ func Train(ctx context.Context, p Params, train Dataset, valid *Dataset, o Optio
 	defer workers.Close()
 	t := newTrainer(&p, workers, train)
 	if valid != nil {
-		t.watch = newWatch(workers, t, *valid)
+		t.watch = newWatch(workers, t, train.Label, *valid)
 	}
 	h, err := t.run(ctx, o.Progress)
 	if err != nil {

@@ -18,14 +18,16 @@ type watch struct {
 	sums   [][2]float64
 }
 
-func newWatch(p *pool, t *trainer, d Dataset) *watch {
+func newWatch(p *pool, t *trainer, trained []float64, d Dataset) *watch {
 	w := &watch{pool: p, frame: d.Frame, label: d.Label, exp: t.target.exp, score: make([]float64, d.Frame.Rows)}
 	if t.p.LabelTransform == TransformLog {
 		w.link = linkExp
 	}
 	var largest float64
-	for _, y := range d.Label {
-		largest = max(largest, math.Abs(y))
+	for _, labels := range [][]float64{trained, d.Label} { // predictions are as large as the labels trained on
+		for _, y := range labels {
+			largest = max(largest, math.Abs(y))
+		}
 	}
 	_, w.labels = math.Frexp(largest)
 	w.labels = max(w.labels, -1000)

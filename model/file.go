@@ -66,18 +66,3 @@ func WriteFile(path string, data []byte) error {
 	}
 	return nil
 }
-
-// Source supplies the model to the data path, which asks once per batch. It is safe for concurrent use, and
-// never returns nil.
-type Source interface {
-	Current() *Loaded
-}
-
-// Fixed is the source whose model never changes.
-type Fixed struct{ loaded *Loaded }
-
-// NewFixed returns the source of l.
-func NewFixed(l *Loaded) Fixed { return Fixed{l} }
-
-// Current returns the model.
-func (f Fixed) Current() *Loaded { return f.loaded }

@@ -3,6 +3,7 @@ package main
 
 import (
 	"os"
+	_ "time/tzdata" // a static binary may run where there is no time zone database
 
 	"millrace.dev/internal/cli"
 )

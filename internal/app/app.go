@@ -25,11 +25,12 @@ type App struct {
 // Load reads a pipeline file with overrides of the form key=value.
 func (a *App) Load(file string, set []string) (*config.Pipeline, error) {
 	p, err := config.Load(file, config.Options{Set: set, Env: a.Env})
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, &Error{
-			Code: Usage, Op: "read pipeline file", Where: file, Err: fs.ErrNotExist,
-			Hint: "name the file, or write one: millrace init DIR --from data.csv --label COLUMN",
+	if path, ok := errors.AsType[*fs.PathError](err); ok {
+		e := &Error{Code: Usage, Op: "read pipeline file", Where: file, Err: path.Err}
+		if errors.Is(err, fs.ErrNotExist) {
+			e.Hint = "name the file, or write one: millrace init DIR --from data.csv --label COLUMN"
 		}
+		return nil, e
 	}
 	return p, err
 }

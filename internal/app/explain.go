@@ -2,10 +2,14 @@ package app
 
 import (
 	"errors"
+	"io/fs"
+	"syscall"
 
+	"millrace.dev/internal/batch"
 	"millrace.dev/internal/config"
 	"millrace.dev/internal/devbroker"
 	"millrace.dev/internal/kafka"
+	"millrace.dev/internal/pipeline"
 	"millrace.dev/internal/registry"
 	"millrace.dev/model"
 )
@@ -25,6 +29,21 @@ func Explain(err error) (Code, string) {
 	if _, ok := errors.AsType[config.Problems](err); ok {
 		return Usage, ""
 	}
+	if e, ok := errors.AsType[*batch.DataError](err); ok {
+		if e.Unfit {
+			return Refused, e.Hint
+		}
+		return Usage, e.Hint
+	}
+	code, hint := explainKind(err)
+	if e, ok := errors.AsType[hinted](err); ok {
+		hint = e.Hint()
+	}
+	return code, hint
+}
+
+// explainKind is Explain for errors that are told by what they match.
+func explainKind(err error) (Code, string) {
 	is := func(list ...error) bool {
 		for _, e := range list {
 			if errors.Is(err, e) {
@@ -36,14 +55,20 @@ func Explain(err error) (Code, string) {
 	switch {
 	case is(registry.ErrNotApproved):
 		return Refused, ""
+	case is(pipeline.ErrGolden):
+		return Refused, "train the model again with this version of millrace"
 	case is(model.ErrCorrupt, registry.ErrCorrupt):
-		return Refused, "the file is not what was written: restore it from a backup, or train again"
-	case is(registry.ErrNotFound, registry.ErrInvalid, registry.ErrRejected):
+		return Refused, "the file is not what was written: restore it from a backup"
+	case is(registry.ErrNotFound, registry.ErrInvalid, registry.ErrRejected, registry.ErrNewer):
 		return Usage, ""
-	case is(registry.ErrNewer, model.ErrNewer, model.ErrNotBundle, model.ErrTooLarge):
+	case is(model.ErrNewer, model.ErrNotBundle, model.ErrTooLarge):
 		return Usage, ""
-	case is(devbroker.ErrLocked, devbroker.ErrPortInUse):
-		return Failed, ""
+	case is(devbroker.ErrLocked):
+		return Failed, "stop that process, or give this broker a folder of its own with --dir"
+	case is(devbroker.ErrPortInUse):
+		return Failed, "stop that process, or choose another address with --listen"
+	case is(fs.ErrNotExist, fs.ErrPermission, fs.ErrExist, syscall.ENOTDIR, syscall.EISDIR):
+		return Usage, ""
 	default:
 		return Failed, ""
 	}

@@ -9,7 +9,9 @@ import (
 	"os"
 	"path/filepath"
 
+	"millrace.dev/internal/batch"
 	"millrace.dev/internal/config"
+	"millrace.dev/internal/pipeline"
 )
 
 // InitOptions say what to write a pipeline file for.
@@ -29,6 +31,9 @@ type Initialized struct {
 
 // Init infers the schema of a CSV file and writes a pipeline file for it.
 func (a *App) Init(_ context.Context, o InitOptions) (*Initialized, error) {
+	if format, err := batch.FormatOf(o.From); err == nil && format != pipeline.CSV {
+		return nil, &Error{Code: Usage, Op: "init", Where: o.From, Err: errors.New("it is not a CSV file, which init looks at"), Hint: "write the first thousand records as CSV with a header"}
+	}
 	f, err := os.Open(o.From)
 	if err != nil {
 		return nil, &Error{Code: Usage, Op: "init", Err: err}
@@ -59,11 +64,11 @@ func (a *App) Init(_ context.Context, o InitOptions) (*Initialized, error) {
 	}
 	path := filepath.Join(o.Dir, "pipeline.yaml")
 	if err := config.Create(path, text.Bytes(), o.Force); err != nil {
-		e := &Error{Code: Failed, Op: "init", Err: err}
+		code, hint := Explain(err)
 		if errors.Is(err, fs.ErrExist) {
-			e.Code, e.Hint = Usage, "choose another folder, or replace the file with --force"
+			hint = "choose another folder, or replace the file with --force"
 		}
-		return nil, e
+		return nil, &Error{Code: code, Op: "init", Err: err, Hint: hint}
 	}
 	if _, err := a.Load(path, nil); err != nil {
 		return nil, fmt.Errorf("init: %w", err)

@@ -3,8 +3,7 @@ package app
 import (
 	"context"
 	"errors"
-	"fmt"
-	"os"
+	"io/fs"
 	"strings"
 
 	"millrace.dev/internal/registry"
@@ -13,20 +12,10 @@ import (
 
 var errNoData = errors.New("no data to train on")
 
-// bundleExt is the extension of a bundle's file.
-const bundleExt = ".millrace"
-
-// Loaded is a model that was found and verified.
-type Loaded struct {
-	Ref    string // name@version, or the path of a file
-	Digest string
-	Bundle *model.Bundle
-}
-
 // LoadModel finds a model by what a person calls it: NAME@VERSION, NAME@ALIAS, @ALIAS (of the model called name) or
 // the path of a bundle, and verifies it.
-func (a *App) LoadModel(ctx context.Context, dir, name, ref string) (*Loaded, error) {
-	if strings.HasSuffix(ref, bundleExt) {
+func (a *App) LoadModel(ctx context.Context, dir, name, ref string) (*model.Loaded, error) {
+	if strings.HasSuffix(ref, model.Extension) {
 		return openBundle(ref)
 	}
 	reg, err := a.Registry(dir)
@@ -40,34 +29,36 @@ func (a *App) LoadModel(ctx context.Context, dir, name, ref string) (*Loaded, er
 	return load(ctx, reg, v)
 }
 
-func openBundle(path string) (*Loaded, error) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
+// openBundle opens the file of a bundle.
+func openBundle(path string) (*model.Loaded, error) {
+	m, err := model.Open(path)
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		return nil, e
 	}
-	b, err := model.Decode(data)
 	if err != nil {
-		return nil, &Error{Code: Refused, Op: "open model", Where: path, Err: err, Hint: "fetch the file again from where it was made"}
+		code, hint := Explain(err)
+		if errors.Is(err, model.ErrCorrupt) {
+			hint = "fetch the file again from where it was made"
+		}
+		return nil, &Error{Code: code, Op: "open model", Err: err, Hint: hint}
 	}
-	return &Loaded{Ref: path, Digest: model.Digest(data), Bundle: b}, nil
+	m.Ref = path // as it was called, which tells it from a version of the registry
+	return m, nil
 }
 
-func load(ctx context.Context, reg *registry.Registry, v registry.Version) (*Loaded, error) {
+func load(ctx context.Context, reg *registry.Registry, v registry.Version) (*model.Loaded, error) {
 	data, err := reg.Load(ctx, v)
 	if err != nil {
 		return nil, err
 	}
-	b, err := model.Decode(data)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", v.Ref(), err)
-	}
-	return &Loaded{Ref: v.Ref(), Digest: v.Digest, Bundle: b}, nil
+	return model.Load(data, v.Ref())
 }
 
 // Models is what the model commands work on: a registry, and the name of the model that a bare @ALIAS means.
 type Models struct {
 	Registry *registry.Registry
-	Name     string
+	Dir      string // of the registry
+	Name     string // "" where no pipeline file was read
 }
 
 // Models opens the registry in the folder dir, or, where dir is empty, the one of a pipeline file.
@@ -80,6 +71,7 @@ func (a *App) Models(dir, file string) (*Models, error) {
 		}
 		dir, m.Name = p.Model.Registry, p.Name
 	}
+	m.Dir = dir
 	var err error
 	m.Registry, err = a.Registry(dir)
 	return m, err

@@ -21,6 +21,9 @@ func (a *App) serveMonitoring(ctx context.Context, addr string, r *Running) (sto
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", addr)
 	if err != nil {
+		if e, ok := errors.AsType[*net.OpError](err); ok {
+			err = e.Err // the place is told already
+		}
 		return nil, &Error{Code: Failed, Op: "listen", Where: addr, Err: err, Hint: "choose another address with --http, or stop what listens there"}
 	}
 	reg := prometheus.NewRegistry()

@@ -1,13 +1,14 @@
 package app
 
 import (
-	"bufio"
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"millrace.dev/internal/batch"
+	"millrace.dev/internal/registry"
 )
 
 // PredictOptions say what to predict with which model.
@@ -37,90 +38,37 @@ func (a *App) Predict(ctx context.Context, o PredictOptions) (*Predicted, error)
 		return nil, err
 	}
 	m, err := a.LoadModel(ctx, p.Model.Registry, p.Name, o.Model)
+	if errors.Is(err, registry.ErrNotApproved) {
+		return nil, &Error{Code: Refused, Op: "predict", Err: err, Hint: "a model that nobody has approved yet can be predicted with, too: --model @candidate"}
+	}
 	if err != nil {
 		return nil, err
 	}
-	field := o.Field
-	if field == "" {
-		field = p.Sink.Field
+	if err := distinct(named{"--data", o.Data}, named{"--out", o.Out}, named{"--rejects", o.Rejects}); err != nil {
+		return nil, &Error{Code: Usage, Op: "predict", Err: err}
 	}
 	out, err := create(o.Out, o.Stdout)
 	if err != nil {
 		return nil, err
 	}
 	defer out.discard()
-	po := batch.PredictOptions{Data: o.Data, Out: out, Field: field, MaxBytes: p.Source.MaxRecordBytes}
-	var rejects *output
+	po := batch.PredictOptions{Data: o.Data, Out: out, Field: cmp.Or(o.Field, p.Sink.Field), MaxBytes: p.Source.MaxRecordBytes}
+	outputs := []*output{out}
 	if o.Rejects != "" {
-		if rejects, err = create(o.Rejects, o.Stdout); err != nil {
+		rejects, err := create(o.Rejects, o.Stdout)
+		if err != nil {
 			return nil, err
 		}
 		defer rejects.discard()
 		po.Rejects = rejects
+		outputs = append(outputs, rejects)
 	}
 	sum, err := batch.Predict(ctx, m.Bundle, po)
 	if err != nil {
 		return nil, fmt.Errorf("predict: %w", err)
 	}
-	if rejects != nil {
-		if err := rejects.commit(); err != nil {
-			return nil, err
-		}
-	}
-	if err := out.commit(); err != nil {
+	if err := commit(outputs...); err != nil {
 		return nil, err
 	}
 	return &Predicted{Model: m.Ref, Digest: m.Digest, Prediction: sum}, nil
-}
-
-// output is a file that takes its name when it is complete, or standard output.
-type output struct {
-	*bufio.Writer
-	file *os.File
-	path string
-}
-
-func create(path string, stdout io.Writer) (*output, error) {
-	if path == "-" {
-		return &output{Writer: bufio.NewWriter(stdout)}, nil
-	}
-	f, err := os.Create(path + ".partial")
-	if err != nil {
-		return nil, err
-	}
-	return &output{Writer: bufio.NewWriterSize(f, 1<<18), file: f, path: path}, nil
-}
-
-func (o *output) commit() error {
-	err := o.Flush()
-	if o.file == nil {
-		return err
-	}
-	if err == nil {
-		err = o.file.Sync()
-	}
-	if err = firstError(err, o.file.Close()); err != nil {
-		return fmt.Errorf("write %s: %w", o.path, err)
-	}
-	name := o.file.Name()
-	o.file = nil
-	return os.Rename(name, o.path)
-}
-
-// discard removes what was written, unless it was committed.
-func (o *output) discard() {
-	if o.file != nil {
-		_ = o.file.Close()           // what is in it is not wanted
-		_ = os.Remove(o.file.Name()) // a left-over .partial file harms nobody
-		o.file = nil
-	}
-}
-
-func firstError(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }

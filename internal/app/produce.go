@@ -1,24 +1,17 @@
 package app
 
 import (
-	"bytes"
+	"cmp"
 	"context"
-	"encoding/csv"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
-	"millrace.dev/codec"
 	"millrace.dev/internal/batch"
 	"millrace.dev/internal/kafka"
-	"millrace.dev/internal/pipeline"
 	"millrace.dev/record"
 )
 
@@ -26,8 +19,8 @@ import (
 type ProduceOptions struct {
 	Topic    string
 	File     string   // of the records: .jsonl, or .csv whose rows become JSON objects
-	Pipeline string   // the pipeline file, for the brokers and the types of CSV columns; need not exist
-	Brokers  []string // default: those of the pipeline file, else localhost:9092
+	Pipeline string   // the pipeline file, for the brokers and the types of CSV columns; "" is pipeline.yaml if that exists
+	Brokers  []string // default: those of the pipeline file, else of $KAFKA_BROKERS, else localhost:9092
 	Key      string   // the field whose value becomes the record's key; "" is no key
 	Drop     []string // CSV columns to leave out, such as the label
 	Rate     float64  // records a second; 0 is as fast as the brokers take them
@@ -36,14 +29,26 @@ type ProduceOptions struct {
 	Progress func(sent int64)
 }
 
-// connection is what produce and tap need of a pipeline file, which they can do without.
+// Where a command looks that is not told: the file that a pipeline is usually in, and the brokers.
+const (
+	defaultPipeline = "pipeline.yaml"
+	brokersVariable = "KAFKA_BROKERS"
+	defaultBrokers  = "localhost:9092"
+)
+
+// connection is what produce and tap need of a pipeline file. Where none is named, and none is in the working
+// directory, they do without: then the environment names the brokers, as it does in the pipeline files that init
+// writes. The schema is nil then.
 func (a *App) connection(file string, brokers []string) (kafka.Config, *record.Schema, error) {
-	_, err := os.Stat(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		if len(brokers) == 0 {
-			brokers = []string{"localhost:9092"}
+	if file == "" {
+		file = defaultPipeline
+		if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
+			if len(brokers) == 0 {
+				named, _ := a.Env(brokersVariable)
+				brokers = splitList(cmp.Or(named, defaultBrokers))
+			}
+			return kafka.Config{Brokers: brokers, Log: a.Log}, nil, nil
 		}
-		return kafka.Config{Brokers: brokers, Log: a.Log}, nil, nil
 	}
 	p, err := a.Load(file, nil)
 	if err != nil {
@@ -56,159 +61,86 @@ func (a *App) connection(file string, brokers []string) (kafka.Config, *record.S
 	return c, p.Schema, err
 }
 
-// Produce writes the records of a file to a topic and returns how many were acknowledged.
-func (a *App) Produce(ctx context.Context, o ProduceOptions) (int64, error) {
+// splitList returns the parts of a list with commas.
+func splitList(s string) []string {
+	var list []string
+	for part := range strings.SplitSeq(s, ",") {
+		if part = strings.TrimSpace(part); part != "" {
+			list = append(list, part)
+		}
+	}
+	return list
+}
+
+// Produced is what Produce wrote.
+type Produced struct {
+	Records int64 // that were acknowledged
+	Keyless int64 // records sent without the field that was to become their key
+}
+
+// Produce writes the records of a file to a topic. What it returns counts when it fails, too.
+func (a *App) Produce(ctx context.Context, o ProduceOptions) (Produced, error) {
 	config, schema, err := a.connection(o.Pipeline, o.Brokers)
 	if err != nil {
-		return 0, err
+		return Produced{}, err
 	}
 	f, err := os.Open(o.File)
 	if err != nil {
-		return 0, &Error{Code: Usage, Op: "produce", Err: err}
+		return Produced{}, &Error{Code: Usage, Op: "produce", Err: err}
 	}
 	defer f.Close() //nolint:errcheck // it was only read
-	next, err := values(f, o, schema)
+	rows, err := newRows(f, o, schema)
 	if err != nil {
-		return 0, &Error{Code: Usage, Op: "produce", Err: err}
+		return Produced{}, err
 	}
 	client, err := kafka.New(config)
 	if err != nil {
-		return 0, err
+		return Produced{}, err
 	}
 	defer client.Close()
 	if err := needTopics(ctx, client, o.Create, newTopicPartitions, o.Topic); err != nil {
-		return 0, err
+		return Produced{}, err
 	}
 	producer, err := client.NewProducer(kafka.ProducerConfig{Topic: o.Topic})
 	if err != nil {
-		return 0, err
+		return Produced{}, err
 	}
 	defer producer.Close()
-	return send(ctx, producer, next, o)
+	keyless, err := send(ctx, producer, rows, o)
+	return Produced{Records: producer.Acked(), Keyless: keyless}, err
 }
 
-func send(ctx context.Context, producer *kafka.Producer, next func() ([]byte, error), o ProduceOptions) (int64, error) {
+// flushTimeout bounds how long the last records may take to be acknowledged.
+const flushTimeout = 30 * time.Second
+
+// send sends what rows gives, and waits until it is acknowledged, also where it ends early.
+func send(ctx context.Context, producer *kafka.Producer, rows *rows, o ProduceOptions) (keyless int64, err error) {
 	pace := newPace(o.Rate)
-	var sent int64
-	for o.Limit == 0 || sent < o.Limit {
-		value, err := next()
-		if errors.Is(err, io.EOF) {
+	for sent := int64(0); o.Limit == 0 || sent < o.Limit; sent++ {
+		key, value, rerr := rows.next()
+		if errors.Is(rerr, io.EOF) {
 			break
 		}
-		if err != nil {
-			return producer.Acked(), fmt.Errorf("produce: %s: record %d: %w", o.File, sent, err)
+		if rerr != nil {
+			err = &batch.DataError{Path: o.File, Err: rerr}
+			break
 		}
-		if err := pace.wait(ctx); err != nil {
-			break // what was sent is still flushed
+		if err = pace.wait(ctx); err != nil {
+			break
 		}
-		if err := producer.Send(ctx, &record.Raw{Key: keyOf(value, o.Key), Value: value, Timestamp: -1}); err != nil {
-			return producer.Acked(), err
+		if err = producer.Send(ctx, &record.Raw{Key: key, Value: value, Timestamp: -1}); err != nil {
+			break
 		}
-		if sent++; o.Progress != nil {
-			o.Progress(sent)
+		if key == nil && o.Key != "" {
+			keyless++
+		}
+		if o.Progress != nil {
+			o.Progress(sent + 1)
 		}
 	}
-	flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+	flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
 	defer cancel()
-	if err := producer.Flush(flush); err != nil {
-		return producer.Acked(), err
-	}
-	return producer.Acked(), ctx.Err()
-}
-
-// keyOf returns the text of a field of a JSON object, or nil where there is none.
-func keyOf(value []byte, field string) []byte {
-	if field == "" {
-		return nil
-	}
-	var object map[string]json.RawMessage
-	if json.Unmarshal(value, &object) != nil || object[field] == nil {
-		return nil
-	}
-	var text string
-	if json.Unmarshal(object[field], &text) == nil {
-		return []byte(text)
-	}
-	return object[field]
-}
-
-// values returns a function that gives one record's value after the other, and then io.EOF.
-func values(f *os.File, o ProduceOptions, schema *record.Schema) (func() ([]byte, error), error) {
-	format, err := batch.FormatOf(f.Name())
-	if err != nil {
-		return nil, err
-	}
-	if format == pipeline.JSON {
-		l, err := codec.NewLineReader(f, 0)
-		if err != nil {
-			return nil, err
-		}
-		return l.Next, nil
-	}
-	r := csv.NewReader(f)
-	r.ReuseRecord = true
-	header, err := r.Read()
-	if err != nil {
-		return nil, fmt.Errorf("%s: header: %w", filepath.Base(f.Name()), err)
-	}
-	header = slices.Clone(header)
-	for _, d := range o.Drop {
-		if !slices.Contains(header, d) {
-			return nil, fmt.Errorf("%s has no column %q: its columns are %s", filepath.Base(f.Name()), d, strings.Join(header, ", "))
-		}
-	}
-	row := objects{header: header, drop: o.Drop, schema: schema}
-	return func() ([]byte, error) {
-		cells, err := r.Read()
-		if err != nil {
-			return nil, err
-		}
-		return row.object(cells)
-	}, nil
-}
-
-// objects makes JSON objects of CSV rows.
-type objects struct {
-	header, drop []string
-	schema       *record.Schema // nil where there is none
-}
-
-// object returns a row as a JSON object: an empty cell is left out, a cell that is a JSON number is a number, unless
-// the schema says that the column is text or a time.
-func (c *objects) object(cells []string) ([]byte, error) {
-	out := []byte{'{'}
-	for i, cell := range cells {
-		if cell == "" || slices.Contains(c.drop, c.header[i]) {
-			continue
-		}
-		name, err := json.Marshal(c.header[i])
-		if err != nil {
-			return nil, err
-		}
-		text := []byte(cell)
-		if c.text(c.header[i]) || !isNumber(text) {
-			if text, err = json.Marshal(cell); err != nil {
-				return nil, err
-			}
-		}
-		if len(out) > 1 {
-			out = append(out, ',')
-		}
-		out = append(append(append(out, name...), ':'), text...)
-	}
-	return append(out, '}'), nil
-}
-
-func (c *objects) text(column string) bool {
-	if c.schema == nil {
-		return false
-	}
-	i, ok := c.schema.Index(column)
-	return ok && (c.schema.Field(i).Type == record.String || c.schema.Field(i).Type == record.Time)
-}
-
-func isNumber(text []byte) bool {
-	return (text[0] == '-' || '0' <= text[0] && text[0] <= '9') && json.Valid(text) && !bytes.ContainsAny(text, " \t\r\n")
+	return keyless, cmp.Or(err, producer.Flush(flush))
 }
 
 // pace spreads events evenly over time, from the first on.
@@ -239,12 +171,5 @@ func (p *pace) wait(ctx context.Context) error {
 	if d < time.Millisecond {
 		return ctx.Err()
 	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return pause(ctx, d)
 }

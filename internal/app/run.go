@@ -3,6 +3,7 @@ package app
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"slices"
@@ -16,11 +17,8 @@ import (
 	"millrace.dev/record"
 )
 
-// The headers that tell which model made a prediction.
-const (
-	headerModel  = "millrace.model"
-	headerDigest = "millrace.digest"
-)
+// headerDigest is the header of a prediction that holds the digest of the model's bundle, beside its name.
+const headerDigest = "millrace.digest"
 
 // RunOptions say what to run.
 type RunOptions struct {
@@ -70,11 +68,6 @@ func (a *App) Run(ctx context.Context, o RunOptions) (engine.Stats, error) {
 		return engine.Stats{}, err
 	}
 	defer client.Close()
-	if o.CreateTopics {
-		if err := createPipelineTopics(ctx, client, p); err != nil {
-			return engine.Stats{}, err
-		}
-	}
 	e, err := engine.New(engine.Options{
 		Client: client, Workers: engineWorkers(workers), Group: p.Group, Source: p.Source.Topic, Sink: p.Sink.Topic, DeadLetter: p.DeadLetter.Topic,
 		Guarantee: engine.Guarantee(p.Guarantee), InstanceID: o.InstanceID, Start: kafka.Start(p.Source.Start),
@@ -94,13 +87,21 @@ func (a *App) Run(ctx context.Context, o RunOptions) (engine.Stats, error) {
 	if o.Started != nil {
 		o.Started(r)
 	}
+	if o.CreateTopics {
+		if err := a.createPipelineTopics(ctx, client, p); err != nil {
+			return engine.Stats{}, err
+		}
+	}
 	err = e.Run(ctx)
+	if k, ok := errors.AsType[*kafka.Error](err); ok && k.Code == kafka.CodeUnknownTopic && !o.CreateTopics {
+		k.Hint = "create it, or let this command make it with the brokers' defaults: add --create-topics"
+	}
 	return e.Stats(), err
 }
 
 // approved loads the model to run, which has to be approved, and checks that it was trained with the schema and the
 // features of the pipeline file.
-func (a *App) approved(ctx context.Context, p *config.Pipeline, ref string) (*Loaded, error) {
+func (a *App) approved(ctx context.Context, p *config.Pipeline, ref string) (*model.Loaded, error) {
 	reg, err := a.Registry(p.Model.Registry)
 	if err != nil {
 		return nil, err
@@ -145,20 +146,41 @@ func sameFeatures(p *config.Pipeline, b *model.Bundle) error {
 			return fmt.Errorf("the model was trained with the field %q, which the pipeline file does not have", name)
 		}
 	}
+	return samePlan(p, b)
+}
+
+// samePlan compares the features and inputs of a pipeline file with those of a model.
+func samePlan(p *config.Pipeline, b *model.Bundle) error {
+	inputs := inputNames(b)
+	for _, name := range p.Inputs {
+		if !slices.Contains(inputs, name) {
+			return fmt.Errorf("the pipeline file has the input %q, which the model was not trained with", name)
+		}
+	}
+	for _, name := range inputs {
+		if !slices.Contains(p.Inputs, name) {
+			return fmt.Errorf("the model was trained with the input %q, which the pipeline file does not have", name)
+		}
+	}
 	var trained []feature.Spec
 	for _, f := range b.Lineage.Features {
 		trained = append(trained, feature.Spec{Name: f.Name, Expr: f.Expr})
+		for _, mine := range p.Features {
+			if mine.Name == f.Name && mine.Expr != f.Expr {
+				return fmt.Errorf("the feature %q is declared otherwise than when the model was trained", f.Name)
+			}
+		}
 	}
 	mine, err := feature.Compile(p.Schema, p.Features, p.Inputs)
 	if err != nil {
 		return err
 	}
-	its, err := feature.Compile(b.Schema, trained, inputNames(b))
+	its, err := feature.Compile(b.Schema, trained, inputs)
 	if err != nil {
 		return err
 	}
 	if mine.Digest() != its.Digest() {
-		return fmt.Errorf("the features or inputs of the pipeline file (%v) are not those that the model was trained with (%v)", p.Inputs, inputNames(b))
+		return errors.New("the pipeline file declares the features or inputs otherwise, or in another order, than when the model was trained")
 	}
 	return nil
 }
@@ -177,10 +199,10 @@ func inputNames(b *model.Bundle) []string {
 }
 
 // newWorkers makes the path of a model, which reproduces its golden rows first, and a worker for each thread.
-func newWorkers(p *config.Pipeline, m *Loaded, threads int) ([]*pipeline.Worker, error) {
+func newWorkers(p *config.Pipeline, m *model.Loaded, threads int) ([]*pipeline.Worker, error) {
 	path, err := pipeline.New(m.Bundle, pipeline.Options{
 		Field: p.Sink.Field, MaxBytes: p.Source.MaxRecordBytes,
-		Headers: []record.Header{{Key: headerModel, Value: []byte(m.Ref)}, {Key: headerDigest, Value: []byte(m.Digest)}},
+		Headers: []record.Header{{Key: engine.HeaderModel, Value: []byte(m.Ref)}, {Key: headerDigest, Value: []byte(m.Digest)}},
 	})
 	if err != nil {
 		return nil, &Error{Code: Refused, Op: "load model", Where: m.Ref, Err: err, Hint: "train the model again with this version of millrace"}
@@ -200,17 +222,4 @@ func engineWorkers(workers []*pipeline.Worker) []engine.Worker {
 		list[i] = w
 	}
 	return list
-}
-
-// createPipelineTopics makes the topics of a pipeline that are not there, the outputs with as many partitions as the
-// source has.
-func createPipelineTopics(ctx context.Context, c *kafka.Client, p *config.Pipeline) error {
-	if err := needTopics(ctx, c, true, newTopicPartitions, p.Source.Topic); err != nil {
-		return err
-	}
-	source, err := c.Topics(ctx, p.Source.Topic)
-	if err != nil {
-		return err
-	}
-	return needTopics(ctx, c, true, len(source[0].Partitions), p.Sink.Topic, p.DeadLetter.Topic)
 }

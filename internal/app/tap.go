@@ -10,11 +10,13 @@ import (
 // TapOptions say what to show of a topic.
 type TapOptions struct {
 	Topic    string
-	Pipeline string   // the pipeline file, for the brokers; need not exist
-	Brokers  []string // default: those of the pipeline file, else localhost:9092
+	Pipeline string   // the pipeline file, for the brokers; "" is pipeline.yaml if that exists
+	Brokers  []string // default: those of the pipeline file, else of $KAFKA_BROKERS, else localhost:9092
 	FromEnd  bool     // only what is written from now on
 	UntilEnd bool     // stop at what is there now, and do not follow
 	Limit    int64    // at most so many records; 0 is all
+	// Flush, if not nil, is called when all records that came together were shown, before Tap waits for more.
+	Flush func() error
 }
 
 // Tap calls show with the committed records of a topic, in order within a partition, until ctx ends.
@@ -41,6 +43,9 @@ func (a *App) Tap(ctx context.Context, o TapOptions, show func(*record.Raw) erro
 			if n++; n == o.Limit {
 				return kafka.StopTap()
 			}
+		}
+		if o.Flush != nil {
+			return o.Flush()
 		}
 		return nil
 	})

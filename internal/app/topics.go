@@ -3,7 +3,10 @@ package app
 import (
 	"context"
 	"errors"
+	"log/slog"
+	"time"
 
+	"millrace.dev/internal/config"
 	"millrace.dev/internal/kafka"
 )
 
@@ -33,6 +36,67 @@ func needTopics(ctx context.Context, c *kafka.Client, create bool, partitions in
 		if err != nil {
 			return err
 		}
+		if err := awaitTopic(ctx, c, name); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// awaitTopic waits until the brokers know a topic that was just made: they learn of it one after the other.
+func awaitTopic(ctx context.Context, c *kafka.Client, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	backoff := kafka.Backoff{Min: 20 * time.Millisecond, Max: 500 * time.Millisecond}
+	for try := 1; ; try++ {
+		_, err := c.Topics(ctx, name)
+		if e, ok := errors.AsType[*kafka.Error](err); !ok || e.Code != kafka.CodeUnknownTopic {
+			return err
+		}
+		if pause(ctx, backoff.Pause(try)) != nil {
+			return err
+		}
+	}
+}
+
+// pause waits, or returns the error of ctx when that ends first.
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// createPipelineTopics makes the topics of a pipeline that are not there, the outputs with as many partitions as the
+// source has. It waits for the brokers, as the engine does.
+func (a *App) createPipelineTopics(ctx context.Context, c *kafka.Client, p *config.Pipeline) error {
+	backoff := kafka.Backoff{Min: 200 * time.Millisecond, Max: 10 * time.Second}
+	for try := 1; ; try++ {
+		err := createTopics(ctx, c, p)
+		e, ok := errors.AsType[*kafka.Error](err)
+		if !ok || e.Code != kafka.CodeUnavailable {
+			return err
+		}
+		wait := backoff.Pause(try)
+		a.Log.LogAttrs(ctx, slog.LevelWarn, "kafka does not answer; trying again", slog.Any("error", err),
+			slog.Int("try", try), slog.Duration("next_try_in", wait.Round(time.Millisecond)), slog.String("hint", e.Hint))
+		if err := pause(ctx, wait); err != nil {
+			return err
+		}
+	}
+}
+
+func createTopics(ctx context.Context, c *kafka.Client, p *config.Pipeline) error {
+	if err := needTopics(ctx, c, true, newTopicPartitions, p.Source.Topic); err != nil {
+		return err
+	}
+	source, err := c.Topics(ctx, p.Source.Topic)
+	if err != nil {
+		return err
+	}
+	return needTopics(ctx, c, true, len(source[0].Partitions), p.Sink.Topic, p.DeadLetter.Topic)
 }

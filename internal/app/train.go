@@ -4,10 +4,12 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"os/user"
 	"slices"
 
 	"millrace.dev/gbm"
 	"millrace.dev/internal/batch"
+	"millrace.dev/internal/registry"
 	"millrace.dev/model"
 )
 
@@ -23,16 +25,18 @@ type TrainOptions struct {
 
 // Trained is the outcome of a training.
 type Trained struct {
-	Model   string        `json:"model"`  // name@version
-	Digest  string        `json:"digest"` // of the bundle
-	Rows    model.Rows    `json:"rows"`
-	Metrics model.Metrics `json:"metrics"`
+	Model   string // name@version
+	Digest  string // of the bundle
+	Rows    model.Rows
+	Metrics model.Metrics
 
-	File    string        `json:"-"` // the pipeline file
-	Data    string        `json:"-"` // the file that was read
-	Trees   int           `json:"-"`
-	Existed bool          `json:"-"` // the very same model was registered before
-	Inputs  []model.Input `json:"-"`
+	File     string // the pipeline file
+	Data     string // the file that was read
+	Registry string // the registry's folder
+	Trees    int
+	Existed  bool // the very same model was registered before
+	State    registry.State
+	Inputs   []model.Input
 }
 
 // TopInputs returns the n inputs that matter most to the model, each with its share.
@@ -63,7 +67,7 @@ func (a *App) Train(ctx context.Context, o TrainOptions) (*Trained, error) {
 		Name: p.Name, Data: p.Train.Data, Schema: p.Schema, Features: p.Features, Inputs: p.Inputs,
 		Label: p.Train.Label, Field: p.Sink.Field, Where: p.Train.Where,
 		Split:  batch.Split{Train: p.Train.Split.Train, Validation: p.Train.Split.Validation, Test: p.Train.Split.Test, Seed: int64(p.Train.Split.Seed)},
-		Params: p.Train.GBM, Threads: o.Threads, Progress: o.Progress, CodeVersion: a.Version, RunID: o.RunID,
+		Params: p.Train.GBM, MaxBytes: p.Source.MaxRecordBytes, Threads: o.Threads, Progress: o.Progress, CodeVersion: a.Version, RunID: o.RunID,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("train: %w", err)
@@ -79,7 +83,8 @@ func (a *App) Train(ctx context.Context, o TrainOptions) (*Trained, error) {
 	}
 	return &Trained{
 		Model: v.Ref(), Digest: digest, Rows: b.Lineage.Rows, Metrics: b.Metrics,
-		File: o.File, Data: p.Train.Data, Trees: b.Forest.Trees(), Existed: v.RegisteredAt.Before(began), Inputs: b.Inputs,
+		File: o.File, Data: p.Train.Data, Registry: p.Model.Registry, Trees: b.Forest.Trees(),
+		Existed: v.RegisteredAt.Before(began), State: v.State, Inputs: b.Inputs,
 	}, nil
 }
 
@@ -88,6 +93,11 @@ func (a *App) actor(by string) string {
 	for _, name := range []string{"MILLRACE_USER", "USER", "LOGNAME"} {
 		if by == "" {
 			by, _ = a.Env(name)
+		}
+	}
+	if by == "" {
+		if u, err := user.Current(); err == nil {
+			by = u.Username
 		}
 	}
 	return cmp.Or(by, "unknown")

@@ -35,7 +35,7 @@ func FormatOf(path string) (pipeline.Format, error) {
 	case ".json", ".jsonl", ".ndjson":
 		return pipeline.JSON, nil
 	default:
-		return 0, fmt.Errorf("%s: unknown kind of data file: want .csv, or .jsonl with one JSON object a line", path)
+		return 0, &DataError{Path: path, Err: errFormat, Hint: "the name ends in .csv, or in .jsonl for one JSON object a line"}
 	}
 }
 
@@ -44,6 +44,10 @@ func open(path string, maxBytes int) (*source, error) {
 	format, err := FormatOf(path)
 	if err != nil {
 		return nil, err
+	}
+	// Opening a named pipe waits for a writer, and no signal ends that; and training reads the data more than once.
+	if i, err := os.Stat(path); err == nil && !i.Mode().IsRegular() {
+		return nil, &DataError{Path: path, Err: errNoFile, Hint: "write the records to a file first"}
 	}
 	f, err := os.Open(path)
 	if err != nil {
@@ -62,17 +66,21 @@ func open(path string, maxBytes int) (*source, error) {
 	}
 	c, err := codec.NewCSVReader(r, codec.CSVReaderOptions{MaxBytes: maxBytes})
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), f.Close())
+		return nil, errors.Join(&DataError{Path: path, Err: err}, f.Close())
 	}
 	s.options.Header = c.Header()
 	s.next = c.Next
 	return s, nil
 }
 
+// batchBytes is the size of the records of a batch from which on it takes no more: a batch of the largest records
+// allowed would not fit the memory.
+const batchBytes = 8 << 20
+
 // fill adds up to pipeline.BatchRows records to b, which it resets first. It returns false when there is no more.
 func (s *source) fill(b *record.Batch) (bool, error) {
 	b.Reset()
-	for b.Len() < pipeline.BatchRows {
+	for size := 0; b.Len() < pipeline.BatchRows && size < batchBytes; {
 		raw, err := s.next()
 		if errors.Is(err, io.EOF) {
 			return b.Len() > 0, nil
@@ -80,6 +88,7 @@ func (s *source) fill(b *record.Batch) (bool, error) {
 		if err != nil && !errors.Is(err, codec.ErrTooLarge) {
 			return false, fmt.Errorf("%s: %w", s.path, err)
 		}
+		size += len(raw)
 		row := b.Append(record.Raw{Value: raw, Topic: s.path, Offset: s.number, Timestamp: -1})
 		if err != nil {
 			b.Reject(row, codec.TooLarge(s.maxBytes()))
@@ -96,18 +105,18 @@ func (s *source) digest() string { return "sha256:" + hex.EncodeToString(s.hash.
 
 func (s *source) Close() error { return s.file.Close() }
 
-// scan decodes a data file and calls f with one batch after another. It returns the digest of the file's bytes.
-func scan(ctx context.Context, path string, s *record.Schema, levels map[string][]string, f func(b *record.Batch) error) (string, error) {
-	src, err := open(path, 0)
+// scan decodes the data file and calls f with one batch after another. It returns the digest of the file's bytes.
+func (t *trainer) scan(ctx context.Context, levels map[string][]string, f func(b *record.Batch) error) (string, error) {
+	src, err := open(t.Data, t.MaxBytes)
 	if err != nil {
 		return "", err
 	}
 	defer src.Close() //nolint:errcheck // it was only read
-	d, err := pipeline.NewDecoder(s, src.options)
+	d, err := pipeline.NewDecoder(t.Schema, src.options)
 	if err != nil {
-		return "", fmt.Errorf("%s: %w", path, err)
+		return "", &DataError{Path: t.Data, Err: err}
 	}
-	b := record.NewBatch(s, levels)
+	b := record.NewBatch(t.Schema, levels)
 	for {
 		if err := ctx.Err(); err != nil {
 			return "", err

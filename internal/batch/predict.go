@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/csv"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -52,7 +53,10 @@ func Predict(ctx context.Context, b *model.Bundle, o PredictOptions) (*Predictio
 	src.options.Field = o.Field
 	path, err := pipeline.New(b, src.options)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", o.Data, err)
+		if errors.Is(err, pipeline.ErrGolden) {
+			return nil, err
+		}
+		return nil, &DataError{Path: o.Data, Err: err}
 	}
 	w, err := path.NewWorker()
 	if err != nil {

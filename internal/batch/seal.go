@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"millrace.dev/codec"
@@ -16,6 +17,10 @@ import (
 
 // goldenRows is how many rows of the training data a bundle keeps as golden rows.
 const goldenRows = 32
+
+// goldenBytes is the largest size of a golden row: larger ones would swell the bundle, and as JSON, with its escapes, a
+// row can be longer than a record may be.
+const goldenBytes = 64 << 10
 
 // seal measures the forest on the three parts and makes the bundle.
 func (t *trainer) seal(digest string, sets [parts]*set, forest *gbm.Forest, history *gbm.History) (*model.Bundle, error) {
@@ -122,7 +127,7 @@ func (t *trainer) keepSample(b *record.Batch, f *record.Frame, i int) {
 	if len(t.golden) >= goldenRows/2 && (missing <= t.missing || len(t.golden) >= goldenRows) {
 		return
 	}
-	value, ok := recordJSON(b, i, t.label)
+	value, ok := t.recordJSON(b, i)
 	if !ok {
 		return
 	}
@@ -131,12 +136,17 @@ func (t *trainer) keepSample(b *record.Batch, f *record.Frame, i int) {
 	t.expected = append(t.expected, newSample(f, i))
 }
 
-// recordJSON writes row i of b as the JSON record that a producer would send, without the label. It returns false
-// where a time cannot be written in a layout of its field such that it is read back as the same instant.
-func recordJSON(b *record.Batch, i, label int) ([]byte, bool) {
+// recordJSON writes row i of b as the JSON record that a producer would send, with the fields that the model needs: a
+// bundle goes to more people than the data does, and need not tell them the rest. It returns false where a time cannot be written in a layout of its field such that it is read back as the same instant, and where
+// the record is larger than goldenBytes.
+func (t *trainer) recordJSON(b *record.Batch, i int) ([]byte, bool) {
 	out := []byte{'{'}
+	used := t.plan.Used()
 	for f := range b.Schema().Len() {
 		field := b.Schema().Field(f)
+		if !field.Required && !slices.Contains(used, field.Name) {
+			continue
+		}
 		var value any
 		switch field.Type {
 		case record.Numeric:
@@ -160,12 +170,12 @@ func recordJSON(b *record.Batch, i, label int) ([]byte, bool) {
 				value = string(b.Texts(f).At(i))
 			}
 		}
-		if value == nil || f == label {
+		if value == nil || f == t.label {
 			continue
 		}
 		name, _ := json.Marshal(field.Name) // a text can always be written
 		text, err := json.Marshal(value)
-		if err != nil {
+		if err != nil || len(out)+len(name)+len(text) > goldenBytes {
 			return nil, false
 		}
 		if len(out) > 1 {
@@ -188,21 +198,39 @@ func formatTime(field record.Field, us int64) (any, bool) {
 	}
 	at := time.UnixMicro(us).In(zone)
 	for _, layout := range field.Layouts {
+		var value any
 		switch layout {
 		case record.LayoutUnix:
-			if us%1e6 == 0 {
-				return us / 1e6, true
-			}
+			value = us / 1e6
 		case record.LayoutUnixMilli:
-			if us%1e3 == 0 {
-				return us / 1e3, true
-			}
+			value = us / 1e3
 		default:
-			text := at.Format(layout)
-			if back, err := time.ParseInLocation(layout, text, zone); err == nil && back.Equal(at) {
-				return text, true
-			}
+			value = at.Format(layout)
+		}
+		if readsAs(field, value, us) {
+			return value, true
 		}
 	}
 	return nil, false
+}
+
+// readsAs tells whether the decoder takes value for the instant us. Package time cannot say: it reads a local time that
+// a zone has twice in its own way, and knows nothing of the other layouts of the field.
+func readsAs(field record.Field, value any, us int64) bool {
+	s, err := record.NewSchema(field)
+	if err != nil {
+		return false
+	}
+	d, err := pipeline.NewDecoder(s, pipeline.Options{})
+	if err != nil {
+		return false
+	}
+	text, err := json.Marshal(map[string]any{field.Name: value})
+	if err != nil {
+		return false
+	}
+	b := record.NewBatch(s, nil)
+	b.Append(record.Raw{Value: text, Timestamp: -1})
+	d.Decode(b)
+	return b.Times(0)[0] == us
 }

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"millrace.dev/feature"
 	"millrace.dev/gbm"
+	"millrace.dev/internal/pipeline"
 	"millrace.dev/model"
 	"millrace.dev/record"
 )
@@ -25,6 +27,7 @@ type TrainOptions struct {
 	Where       string   // only rows for which this expression is true; "" is all
 	Split       Split
 	Params      gbm.Params
+	MaxBytes    int             // of a record; 0 is 1 MiB
 	Threads     int             // 0 is one for each processor
 	Progress    func(gbm.Round) // called after each tree, or nil
 	CodeVersion string          // of millrace
@@ -66,6 +69,9 @@ type condition struct {
 func TrainModel(ctx context.Context, o TrainOptions) (*model.Bundle, error) {
 	t := &trainer{TrainOptions: o}
 	if err := t.prepare(); err != nil {
+		return nil, err
+	}
+	if err := t.columns(); err != nil {
 		return nil, err
 	}
 	digest, err := t.fit(ctx)
@@ -117,6 +123,37 @@ func (t *trainer) prepare() error {
 	return nil
 }
 
+// columns wants a CSV file to have the label and every column that an input of the model needs: one that is absent
+// would be missing in every row, and a model would come out of it all the same.
+func (t *trainer) columns() error {
+	src, err := open(t.Data, 0)
+	if err != nil {
+		return err
+	}
+	defer src.Close() //nolint:errcheck // it was only read
+	if _, err := pipeline.NewDecoder(t.Schema, src.options); err != nil {
+		return &DataError{Path: t.Data, Err: err}
+	}
+	if src.options.Format != pipeline.CSV {
+		return nil
+	}
+	header := src.options.Header
+	if !slices.Contains(header, t.Label) {
+		return &DataError{
+			Path: t.Data, Err: fmt.Errorf("it has no column %q, the label: its columns are %s", t.Label, strings.Join(header, ", ")),
+			Hint: "train on labelled data, or mend train.label",
+		}
+	}
+	absent := slices.DeleteFunc(slices.Clone(t.plan.Used()), func(name string) bool { return slices.Contains(header, name) })
+	if len(absent) > 0 {
+		return &DataError{
+			Path: t.Data, Err: fmt.Errorf("inputs of the model need columns that it does not have: %s", strings.Join(absent, ", ")),
+			Hint: "mend the schema or the data, or name the inputs in train.ignore",
+		}
+	}
+	return nil
+}
+
 // selectRows sets t.keep for the rows of b that take part, and counts the others in t.excluded with the reason.
 func (t *trainer) selectRows(b *record.Batch) {
 	t.keep = slices.Grow(t.keep[:0], b.Len())[:b.Len()]
@@ -149,7 +186,7 @@ func (t *trainer) selectRows(b *record.Batch) {
 // rows alone, so that nothing of the validation and test rows reaches the model.
 func (t *trainer) fit(ctx context.Context) (digest string, err error) {
 	fitter := t.plan.NewFitter()
-	digest, err = scan(ctx, t.Data, t.Schema, nil, func(b *record.Batch) error {
+	digest, err = t.scan(ctx, nil, func(b *record.Batch) error {
 		t.selectRows(b)
 		for i, keep := range t.keep {
 			t.read++
@@ -175,18 +212,24 @@ func (t *trainer) fit(ctx context.Context) (digest string, err error) {
 // enough tells why the rows do not suffice for training.
 func (t *trainer) enough() error {
 	if t.read == 0 {
-		return fmt.Errorf("%s has no records", t.Data)
+		return &DataError{Path: t.Data, Err: errors.New("it has no records")}
 	}
 	if float64(t.excluded.rejected) > maxRejected*float64(t.read) {
-		return fmt.Errorf("%s: %d of %d records do not fit the schema (%s): mend the schema or the data", t.Data, t.excluded.rejected, t.read, t.excluded.summary())
+		return &DataError{
+			Path: t.Data, Unfit: true, Hint: "mend the schema or the data",
+			Err: fmt.Errorf("%d of %d records do not fit the schema (%s)", t.excluded.rejected, t.read, t.excluded.summary()),
+		}
 	}
 	for part, n := range t.rows {
 		if n == 0 {
-			msg := fmt.Sprintf("%s: no row left for the %s part", t.Data, Part(part))
+			e := &DataError{Path: t.Data, Hint: "train on more rows"}
+			msg := fmt.Sprintf("no row is left for the %s part (read: %d", Part(part), t.read)
 			if s := t.excluded.summary(); s != "" {
-				msg += " (excluded: " + s + ")"
+				msg += "; excluded: " + s
+				e.Hint = "see whether train.label and train.where of the pipeline file are meant so"
 			}
-			return errors.New(msg)
+			e.Err = errors.New(msg + ")")
+			return e
 		}
 	}
 	return nil
@@ -220,7 +263,7 @@ func (t *trainer) load(ctx context.Context) (sets [parts]*set, digest string, er
 	}
 	t.excluded = exclusions{}
 	evaluator := t.plan.NewEvaluator()
-	digest, err = scan(ctx, t.Data, t.Schema, t.plan.Levels(), func(b *record.Batch) error {
+	digest, err = t.scan(ctx, t.plan.Levels(), func(b *record.Batch) error {
 		t.selectRows(b)
 		f := evaluator.Eval(b)
 		labels := b.Numbers(t.label)

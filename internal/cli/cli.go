@@ -10,12 +10,13 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime"
 	"runtime/debug"
+	"strings"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 	"millrace.dev/internal/app"
 	"millrace.dev/internal/config"
 )
@@ -23,33 +24,45 @@ import (
 // Main runs the command that args name and returns the exit code of the process. SIGINT and SIGTERM end the command
 // in good order: what is in hand is finished first.
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	c := &cli{in: stdin, out: stdout, err: stderr, color: colored(stderr)}
+	c := &cli{in: stdin, out: stdout, err: newScreen(stderr), color: colored(stderr)}
 	ctx, stop, caught := signals()
 	defer stop()
 	root := c.root()
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
+	if _, told := errors.AsType[*app.Error](err); err != nil && !c.started && !told {
+		err = usage(cmd, err) // of the parser of the command line
+	}
 	if s := caught(); s != nil && (err == nil || errors.Is(err, context.Canceled)) {
 		return 128 + int(s.(syscall.Signal)) //nolint:errcheck,forcetypeassert // the two signals asked for are of this type
+	}
+	if errors.Is(err, errUnread) {
+		return unreadCode
 	}
 	return int(c.report(err))
 }
 
-// signals returns a context that ends at the first SIGINT or SIGTERM; a second one kills the process, as if nobody
-// listened. caught returns the signal that came, or nil.
+// stopped is the cause of a context that a signal has ended. It is context.Canceled, so that a command may return it.
+type stopped struct{ signal os.Signal }
+
+func (s *stopped) Error() string { return "got the signal " + s.signal.String() }
+func (s *stopped) Unwrap() error { return context.Canceled }
+
+// signalGrace is how long after the first signal a second one changes nothing: timeout(1) and some supervisors send each
+// signal twice, to the process and to its group.
+const signalGrace = time.Second
+
+// signals returns a context that ends at the first SIGINT or SIGTERM; one that comes later than signalGrace after it
+// kills the process, as if nobody listened. caught returns the signal that came, or nil.
 func signals() (ctx context.Context, stop func(), caught func() os.Signal) {
-	type stopped struct {
-		error
-		signal os.Signal
-	}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	ch := make(chan os.Signal, 1)
 	signal.Notify(ch, syscall.SIGINT, syscall.SIGTERM)
 	go func() {
 		select {
 		case s := <-ch:
-			signal.Stop(ch)
-			cancel(stopped{fmt.Errorf("got %v: %w", s, context.Canceled), s})
+			cancel(&stopped{s})
+			time.AfterFunc(signalGrace, func() { signal.Stop(ch) })
 		case <-ctx.Done():
 		}
 	}()
@@ -58,7 +71,7 @@ func signals() (ctx context.Context, stop func(), caught func() os.Signal) {
 		cancel(nil)
 	}
 	return ctx, stop, func() os.Signal {
-		if s, ok := errors.AsType[stopped](context.Cause(ctx)); ok {
+		if s, ok := errors.AsType[*stopped](context.Cause(ctx)); ok {
 			return s.signal
 		}
 		return nil
@@ -67,13 +80,15 @@ func signals() (ctx context.Context, stop func(), caught func() os.Signal) {
 
 // cli holds the streams of the process and the flags that all commands share.
 type cli struct {
-	in       io.Reader
-	out, err io.Writer
-	color    bool
-	verbose  bool
-	file     string
-	set      []string
-	json     bool
+	in      io.Reader
+	out     io.Writer
+	err     *screen
+	color   bool
+	started bool // the command line is right, and the command runs
+	verbose bool
+	file    string
+	set     []string
+	json    bool
 }
 
 // colored tells whether w is a terminal of someone who has not asked for plain text (see no-color.org).
@@ -82,14 +97,9 @@ func colored(w io.Writer) bool {
 	return isTerminal(w) && !plain
 }
 
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
-}
-
 func (c *cli) root() *cobra.Command {
-	root := &cobra.Command{
-		Use:   "millrace",
+	root := group(&cobra.Command{
+		Use:   "millrace COMMAND",
 		Short: "Run machine-learning models on Kafka streams",
 		Long: `millrace trains a model in batch on labelled history, has a person approve it, and applies it to a Kafka
 topic with exactly-once. Begin with
@@ -97,23 +107,65 @@ topic with exactly-once. Begin with
   millrace demo                                    the whole journey, on made-up houses
   millrace init DIR --from data.csv --label price  a pipeline file for your own data`,
 		Version: version(), SilenceErrors: true, SilenceUsage: true,
-		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
-	}
+		PersistentPreRun: func(*cobra.Command, []string) { c.started = true },
+	})
+	root.SetUsageFunc(printUsage)
+	root.SetHelpCommand(helpCommand())
 	root.SetIn(c.in)
 	root.SetOut(c.out)
 	root.SetErr(c.err)
 	root.SetFlagErrorFunc(usage)
 	root.PersistentFlags().BoolVarP(&c.verbose, "verbose", "v", false, "also log what is of interest for finding faults")
+	root.AddCommand(c.versionCommand())
 	root.AddCommand(
 		c.initCommand(), c.lintCommand(), c.trainCommand(), c.modelCommand(), c.predictCommand(), c.runCommand(),
 		c.brokerCommand(), c.produceCommand(), c.tapCommand(), c.demoCommand(),
 	)
+	root.InitDefaultCompletionCmd()
+	for _, cmd := range root.Commands() {
+		if cmd.Name() == "completion" {
+			cmd.Short = "Write the completion script of a shell"
+			group(cmd).Use = "completion SHELL"
+		}
+	}
 	return root
+}
+
+// defaultFile is the pipeline file of a command that is told none.
+const defaultFile = "pipeline.yaml"
+
+// fileFlag returns the flag that names the pipeline file to another command, to be put behind it.
+func fileFlag(file string) string {
+	if file == defaultFile {
+		return ""
+	}
+	return " -f " + quoted(file)
+}
+
+// quoted returns an argument as a person types it in a shell.
+func quoted(arg string) string {
+	plain := func(r rune) bool {
+		return r > 127 || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("-_./=:@%+,", r)
+	}
+	if arg != "" && !strings.ContainsFunc(arg, func(r rune) bool { return !plain(r) }) {
+		return arg
+	}
+	return "'" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
+}
+
+func (c *cli) versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Show the version", Args: noArgs, DisableFlagsInUseLine: true,
+		RunE: func(*cobra.Command, []string) error {
+			_, err := fmt.Fprintf(c.out, "millrace %s %s %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			return err
+		},
+	}
 }
 
 // pipelineFlags adds the flags of a command that works on a pipeline file.
 func (c *cli) pipelineFlags(cmd *cobra.Command) {
-	cmd.Flags().StringVarP(&c.file, "file", "f", "pipeline.yaml", "the pipeline file")
+	cmd.Flags().StringVarP(&c.file, "file", "f", defaultFile, "the pipeline `file`")
 	cmd.Flags().StringArrayVar(&c.set, "set", nil, "override a `key=value` of the pipeline file; can be repeated")
 }
 
@@ -147,20 +199,6 @@ func version() string {
 	return "(devel)"
 }
 
-func usage(cmd *cobra.Command, err error) error {
-	return &app.Error{Code: app.Usage, Op: cmd.CommandPath(), Err: err, Hint: "see " + cmd.CommandPath() + " --help"}
-}
-
-// args makes a check of the number of arguments into a usage error.
-func args(check cobra.PositionalArgs) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if err := check(cmd, args); err != nil {
-			return usage(cmd, err)
-		}
-		return nil
-	}
-}
-
 // report prints an error with what to do about it, and returns the exit code.
 func (c *cli) report(err error) app.Code {
 	if err == nil {
@@ -173,7 +211,7 @@ func (c *cli) report(err error) app.Code {
 		return app.Usage
 	}
 	code, hint := app.Explain(err)
-	c.note("millrace: %v\n", err)
+	c.note("millrace: %s\n", app.Message(err))
 	if hint != "" {
 		c.note("  hint: %s\n", hint)
 	}

@@ -3,11 +3,11 @@ package cli
 import (
 	"fmt"
 	"maps"
+	"os/exec"
 	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
-
 	"millrace.dev/gbm"
 	"millrace.dev/internal/app"
 	"millrace.dev/internal/demo"
@@ -23,9 +23,16 @@ with some broken records among them, checks every prediction against predicting 
 leaves a folder with the pipeline file to play on. It needs nothing but this program.
 
 With --json the last line of standard output is
-  {"records":n,"predictions":n,"dead_letters":n,"mismatches":0,"records_per_second":x,"latency_ms":{"p50":x,"p99":x},"r2":x,"r2_ceiling":x,"dir":"..."}`,
-		Args: args(cobra.NoArgs),
+  {"records":n,"predictions":n,"dead_letters":n,"mismatches":0,"records_per_second":x,
+   "latency_ms":{"p50":x,"p99":x},"r2":x,"r2_ceiling":x,"dir":"..."}`,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.Rate < 1 {
+				return usage(cmd, fmt.Errorf("--rate %d: want 1 or more", o.Rate))
+			}
+			if o.Duration <= 0 {
+				return usage(cmd, fmt.Errorf("--duration %s: want more than 0", o.Duration))
+			}
 			o.App, o.Show = c.app(), c.show()
 			r, err := demo.Run(cmd.Context(), o)
 			if err != nil {
@@ -44,13 +51,16 @@ With --json the last line of standard output is
 		},
 	}
 	c.jsonFlag(cmd, "the summary")
-	cmd.Flags().StringVar(&o.Dir, "dir", "", "the folder to leave (default: millrace-demo, with a number if it exists)")
-	cmd.Flags().DurationVar(&o.Duration, "duration", 10*time.Second, "how long to stream at the given rate")
-	cmd.Flags().IntVar(&o.Rate, "rate", 2000, "houses a second")
-	cmd.Flags().StringVar(&o.Data, "data", "", "a CSV file of real house sales instead of made-up ones")
-	cmd.Flags().Uint64Var(&o.Seed, "seed", 1, "of the made-up sales and of the damage")
+	cmd.Flags().StringVar(&o.Dir, "dir", "", "the `folder` to leave (default: millrace-demo, with a number if it exists)")
+	cmd.Flags().DurationVar(&o.Duration, "duration", 10*time.Second, "how `long` to stream at the given rate")
+	cmd.Flags().IntVar(&o.Rate, "rate", 2000, "`number` of houses a second")
+	cmd.Flags().StringVar(&o.Data, "data", "", "a CSV `file` of real house sales instead of made-up ones, with their columns")
+	cmd.Flags().Uint64Var(&o.Seed, "seed", 1, "`number` that the made-up sales and the damage follow from")
 	return cmd
 }
+
+// liveRow is a row of the table of what streams, which fits in 80 columns.
+const liveRow = "   %5s%8s%12s%14s%12s%11s%7s%7s\n"
 
 // show prints the demo's steps.
 func (c *cli) show() demo.Show {
@@ -62,7 +72,14 @@ func (c *cli) show() demo.Show {
 			step++
 			c.note("%s\n", c.bold(fmt.Sprintf("%d. %s", step, title)))
 		},
-		Say: func(format string, args ...any) { c.note("   "+format+"\n", args...) },
+		Say: func(format string, args ...any) {
+			for i, a := range args {
+				if n, ok := a.(int); ok {
+					args[i] = grouped(int64(n))
+				}
+			}
+			c.note("   "+format+"\n", args...)
+		},
 		Round: func(r gbm.Round) {
 			if progress == nil {
 				progress, done = c.progress("   training")
@@ -71,15 +88,15 @@ func (c *cli) show() demo.Show {
 		},
 		Trained: func(t *app.Trained) {
 			done()
-			c.note("   %s: %d trees on %s rows; on rows that it has not seen: rmse %s, mae %s, R2 %.3f\n", t.Model, t.Trees,
+			c.note("   %s: %d trees on %s rows\n   on rows that it has not seen: rmse %s, mae %s, R2 %.3f\n", t.Model, t.Trees,
 				grouped(int64(t.Rows.Train)), number(t.Metrics.Test.RMSE), number(t.Metrics.Test.MAE), t.Metrics.Test.R2)
 		},
 		Live: func(l demo.Live) {
 			if rows%20 == 0 {
-				c.note("   %8s %10s %12s %13s %11s %10s %8s %8s\n", "time", "sent", "predictions", "dead letters", "mismatches", "results/s", "p50", "p99")
+				c.note(liveRow, "time", "sent", "predictions", "dead letters", "mismatches", "results/s", "p50", "p99")
 			}
 			rows++
-			c.note("   %8s %10s %12s %13s %11s %10s %8s %8s\n", l.Elapsed.Round(time.Second), grouped(l.Sent), grouped(l.Predictions),
+			c.note(liveRow, l.Elapsed.Round(time.Second), grouped(l.Sent), grouped(l.Predictions),
 				grouped(l.Letters), grouped(l.Mismatches), grouped(int64(l.PerSecond)), l.P50.Round(time.Millisecond), l.P99.Round(time.Millisecond))
 		},
 	}
@@ -95,19 +112,23 @@ func (c *cli) bold(s string) string {
 
 func (c *cli) printDemo(r *demo.Result) {
 	c.note("%s\n", c.bold("summary"))
-	c.note("   %s records: %s predictions and %s dead letters, each record exactly one of the two\n", grouped(r.Records), grouped(r.Predictions), grouped(r.DeadLetters))
+	c.note("   %s records: %s predictions and %s dead letters,\n   each record exactly one of the two\n", grouped(r.Records), grouped(r.Predictions), grouped(r.DeadLetters))
 	for _, class := range slices.Sorted(maps.Keys(r.Classes)) {
 		c.note("      %8s  %s\n", grouped(r.Classes[class]), class)
 	}
 	c.note("   %s of them differ from predicting the same records from a file, byte by byte\n", grouped(r.Mismatches))
-	c.note("   %s records a second at full speed, with broker, producer and checks in this one process\n", grouped(int64(r.RecordsPerSecond)))
-	c.note("   from sent to readable at the chosen rate: p50 %.0f ms, p99 %.0f ms (a transaction is committed each 100 ms)\n", r.Latency.P50, r.Latency.P99)
+	c.note("   %s records a second at full speed,\n   with broker, producer and checks in this one process\n", grouped(int64(r.RecordsPerSecond)))
+	c.note("   from sent to readable at the chosen rate: p50 %.0f ms, p99 %.0f ms\n   (a transaction is committed each 100 ms)\n", r.Latency.P50, r.Latency.P99)
 	if r.R2 != nil {
 		c.note("   R2 %.3f on houses that the model has not seen", *r.R2)
 		if r.Ceiling != nil {
-			c.note("; the best that any model can reach on them is %.3f", *r.Ceiling)
+			c.note(",\n   where the best that any model can reach is %.3f", *r.Ceiling)
 		}
 		c.note("\n")
 	}
-	c.note("\nthe folder is yours to play with:\n   cd %s\n   less pipeline.yaml\n   millrace model show @champion\n", r.Dir)
+	c.note("\nthe folder is yours to play with; its pipeline.yaml says what to try:\n")
+	if _, err := exec.LookPath("millrace"); err != nil {
+		c.note("   go install ./cmd/millrace        (millrace is not in your PATH yet)\n")
+	}
+	c.note("   cd %s\n   less pipeline.yaml\n   millrace model show @champion\n", quoted(r.Dir))
 }

@@ -1,13 +1,16 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"millrace.dev/internal/app"
@@ -17,17 +20,16 @@ import (
 
 func (c *cli) modelCommand() *cobra.Command {
 	var dir string
-	cmd := &cobra.Command{
-		Use:   "model",
+	cmd := group(&cobra.Command{
+		Use:   "model COMMAND",
 		Short: "List, show, approve and reject models",
 		Long: `A model is named NAME@VERSION (house-prices@3), or by an alias: NAME@candidate is the newest version that waits for
 review, NAME@champion the one that was approved last. With a pipeline file at hand NAME can be left out: @champion.`,
-		Args: args(cobra.NoArgs),
-	}
-	cmd.PersistentFlags().StringVarP(&c.file, "file", "f", "pipeline.yaml", "the pipeline file that names the registry")
-	cmd.PersistentFlags().StringVar(&dir, "registry", "", "the registry's folder (default: that of the pipeline file)")
+	})
+	cmd.PersistentFlags().StringVarP(&c.file, "file", "f", defaultFile, "the pipeline `file` that names the registry")
+	cmd.PersistentFlags().StringVar(&dir, "registry", "", "the registry's `folder` (default: that of the pipeline file)")
 	models := func() (*app.Models, error) { return c.app().Models(dir, c.file) }
-	cmd.AddCommand(c.modelList(models), c.modelShow(models),
+	cmd.AddCommand(c.modelList(models), c.modelShow(models), c.modelLog(models), c.modelVerify(models),
 		c.modelDecide(models, "approve", "Approve a model, which makes it the champion", (*registry.Registry).Approve),
 		c.modelDecide(models, "reject", "Reject a model for good", (*registry.Registry).Reject))
 	return cmd
@@ -62,7 +64,7 @@ func listed(v registry.Version) listedVersion {
 
 func (c *cli) modelList(models opener) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "list", Short: "List the versions of every model", Args: args(cobra.NoArgs),
+		Use: "list", Short: "List the versions of every model", Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			m, err := models()
 			if err != nil {
@@ -80,26 +82,34 @@ func (c *cli) modelList(models opener) *cobra.Command {
 				return c.printJSON(list)
 			}
 			if len(versions) == 0 {
-				c.note("no model is registered: millrace train registers one\n")
+				c.note("no model is registered in %s: millrace train registers one\n", m.Dir)
 				return nil
 			}
-			w := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
-			fmt.Fprintln(w, "MODEL\tSTATE\tALIAS\tREGISTERED\tBY\tDECIDED BY\tREASON") //nolint:errcheck // Flush reports it
-			for _, v := range versions {
-				alias := ""
-				var aliasSb90 strings.Builder
-				for _, a := range v.Aliases {
-					aliasSb90.WriteString("@" + a + " ")
-				}
-				alias += aliasSb90.String()
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", v.Ref(), v.State, strings.TrimSpace(alias), //nolint:errcheck // Flush reports it
-					v.RegisteredAt.Format(time.DateTime), v.RegisteredBy, v.DecidedBy, v.Reason)
-			}
-			return w.Flush()
+			return c.printVersions(versions)
 		},
 	}
 	c.jsonFlag(cmd, "the list")
 	return cmd
+}
+
+// printVersions prints a table. A cell without content is a hyphen, so that programs can count the columns.
+func (c *cli) printVersions(versions []registry.Version) error {
+	w := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "MODEL\tSTATE\tALIAS\tREGISTERED\tBY\tDECIDED BY\tREASON") //nolint:errcheck // Flush reports it
+	for _, v := range versions {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", v.Ref(), v.State, cmp.Or(aliases(v), "-"), v.RegisteredAt.Format(time.RFC3339), //nolint:errcheck // Flush reports it
+			v.RegisteredBy, cmp.Or(v.DecidedBy, "-"), cmp.Or(v.Reason, "-"))
+	}
+	return w.Flush()
+}
+
+// aliases returns the aliases of v as they are written, with a comma between them.
+func aliases(v registry.Version) string {
+	var list []string
+	for _, a := range v.Aliases {
+		list = append(list, "@"+a)
+	}
+	return strings.Join(list, ",")
 }
 
 // shownModel is a model as model show --json prints it.
@@ -118,7 +128,7 @@ type shownModel struct {
 
 func (c *cli) modelShow(models opener) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "show MODEL", Short: "Show what a model was made of, what it is worth, and who decided what", Args: args(cobra.ExactArgs(1)),
+		Use: "show MODEL", Short: "Show what a model was made of, what it is worth, and who decided what", Args: oneArg("MODEL"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			m, err := models()
 			if err != nil {
@@ -149,29 +159,31 @@ func (c *cli) printShown(s *app.Shown) error {
 	v, b := s.Version, s.Bundle
 	var w strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&w, format+"\n", args...) }
-	line("%s  %s  %s", v.Ref(), v.State, strings.Join(v.Aliases, " "))
+	line("%s", strings.TrimSpace(fmt.Sprintf("%s  %s  %s", v.Ref(), v.State, aliases(v))))
 	line("  digest      %s, %s bytes", v.Digest, grouped(v.Bytes))
 	line("  predicts    %s, into the field %s", b.Manifest.Label, b.Manifest.SinkField)
 	r := b.Lineage.Rows
 	line("  data        %s, %s", b.Lineage.DataName, b.Lineage.DataDigest)
-	line("  rows        %d read, %d excluded, %d train, %d validation, %d test", r.Read, r.Excluded, r.Train, r.Validation, r.Test)
+	line("  rows        %s read, %s excluded, %s train, %s validation, %s test", grouped(int64(r.Read)), grouped(int64(r.Excluded)),
+		grouped(int64(r.Train)), grouped(int64(r.Validation)), grouped(int64(r.Test)))
 	for _, x := range r.Reasons {
-		line("              %6d excluded: %s", x.Rows, x.Reason)
+		line("              %8s excluded: %s", grouped(int64(x.Rows)), x.Reason)
 	}
 	line("  parameters  %s", b.Lineage.Params)
 	line("  trees       %d", b.Forest.Trees())
 	line("  golden rows %d", len(b.Golden))
-	line("\n  %-11s %8s %14s %14s %8s", "part", "rows", "rmse", "mae", "r2")
-	for _, p := range parts(&b.Metrics) {
-		line("  %-11s %8d %14s %14s %8.4f", p.name, p.scores.Rows, number(p.scores.RMSE), number(p.scores.MAE), p.scores.R2)
+	line("\n%s", scoreTable(&b.Metrics))
+	width := len("input")
+	for _, in := range b.Inputs {
+		width = max(width, utf8.RuneCountInString(in.Name))
 	}
-	line("\n  %-24s %-8s %7s %11s", "input", "type", "levels", "importance")
+	line("  %-*s  %-7s %7s %11s", width, "input", "type", "levels", "importance")
 	for _, in := range b.Inputs {
 		levels := "-"
 		if in.Levels > 0 {
 			levels = strconv.Itoa(in.Levels)
 		}
-		line("  %-24s %-8s %7s %10.1f%%", in.Name, in.Type, levels, 100*in.Importance)
+		line("  %-*s  %-7s %7s %10.1f%%", width, in.Name, in.Type, levels, 100*in.Importance)
 	}
 	if len(b.Lineage.Features) > 0 {
 		line("\n  features")
@@ -181,19 +193,10 @@ func (c *cli) printShown(s *app.Shown) error {
 	}
 	line("\n  log")
 	for _, e := range s.Events {
-		line("    %s  %s by %s  %s", e.Time.Format(time.DateTime), e.Action, e.Actor, e.Reason)
+		line("    %s", strings.TrimSuffix(fmt.Sprintf("%s  %s by %s: %s", e.Time.Format(time.RFC3339), e.Action, e.Actor, e.Reason), ": "))
 	}
 	_, err := fmt.Fprint(c.out, w.String())
 	return err
-}
-
-type part struct {
-	name   string
-	scores model.Scores
-}
-
-func parts(m *model.Metrics) []part {
-	return []part{{"train", m.Train}, {"validation", m.Validation}, {"test", m.Test}}
 }
 
 type decision func(r *registry.Registry, ctx context.Context, ref, defaultModel, by, reason string) (registry.Version, error)
@@ -201,7 +204,7 @@ type decision func(r *registry.Registry, ctx context.Context, ref, defaultModel,
 func (c *cli) modelDecide(models opener, verb, short string, decide decision) *cobra.Command {
 	var by, reason string
 	cmd := &cobra.Command{
-		Use: verb + " MODEL --by NAME --reason TEXT", Short: short, Args: args(cobra.ExactArgs(1)),
+		Use: verb + " MODEL --by NAME --reason TEXT", Short: short, Args: oneArg("MODEL", "by", "reason"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			m, err := models()
 			if err != nil {
@@ -211,23 +214,33 @@ func (c *cli) modelDecide(models opener, verb, short string, decide decision) *c
 			if err != nil {
 				return err
 			}
-			c.note("%s is %s, by %s: %s\n", v.Ref(), v.State, v.DecidedBy, v.Reason)
-			if v.State == registry.StateApproved {
-				c.note("next: millrace run -f %s\n", c.file)
-			}
+			c.printDecided(cmd.Context(), m, v)
 			if c.json {
 				return c.printJSON(listed(v))
 			}
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&by, "by", "", "who decides (required)")
-	cmd.Flags().StringVar(&reason, "reason", "", "why (required)")
+	cmd.Flags().StringVar(&by, "by", "", "the `name` of who decides (required)")
+	cmd.Flags().StringVar(&reason, "reason", "", "a `text` that says why (required)")
 	c.jsonFlag(cmd, "the version")
-	for _, f := range []string{"by", "reason"} {
-		if err := cmd.MarkFlagRequired(f); err != nil {
-			panic(err)
-		}
-	}
 	return cmd
+}
+
+// printDecided tells what a decision has changed, and what comes next.
+func (c *cli) printDecided(ctx context.Context, m *app.Models, v registry.Version) {
+	c.note("%s is %s, by %s: %s\n", v.Ref(), v.State, v.DecidedBy, v.Reason)
+	if v.State == registry.StateApproved {
+		c.note("it is %s@%s now: a run that is up keeps its model until it is started again; next:\n  millrace run", v.Model, registry.AliasChampion)
+		if m.Name == v.Model {
+			c.note("%s", fileFlag(c.file))
+		} else {
+			c.note(" -f PIPELINE")
+		}
+		c.note("\n")
+		return
+	}
+	if _, err := m.Registry.Resolve(ctx, v.Model+"@"+registry.AliasChampion, ""); errors.Is(err, registry.ErrNotApproved) {
+		c.note("%s has no champion: run does not start until a version is approved; what runs already goes on\n", v.Model)
+	}
 }

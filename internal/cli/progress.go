@@ -11,17 +11,14 @@ import (
 // progress returns a function that shows how far something is: on a terminal in one line that is rewritten, else
 // not at all. done removes the line.
 func (c *cli) progress(what string) (show func(string), done func()) {
-	if !isTerminal(c.err) {
-		return func(string) {}, func() {}
-	}
 	var last time.Time
 	show = func(s string) {
 		if now := time.Now(); now.Sub(last) >= 100*time.Millisecond {
 			last = now
-			c.note("\r\x1b[K%s: %s", what, s)
+			c.err.show(what + ": " + s)
 		}
 	}
-	return show, func() { c.note("\r\x1b[K") }
+	return show, func() { c.err.show("") }
 }
 
 // number writes x for a person: six digits, with a comma between groups of three.

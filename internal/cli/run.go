@@ -2,6 +2,9 @@ package cli
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -21,34 +24,37 @@ after the batch in hand is committed.
 
 Give each instance an --instance-id of its own that stays the same over restarts: a restarted instance then takes over
 at once from its dead predecessor, instead of after the session and transaction timeouts.`,
-		Args: args(cobra.MaximumNArgs(1)),
+		Args: optionalArg,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := notNegative(cmd, "threads", o.Threads); err != nil {
+				return err
+			}
 			c.pipelineArg(args)
 			o.File, o.Set = c.file, c.set
 			stop := func() {}
 			o.Started = func(r *app.Running) {
-				c.note("running %s, %s\n", r.Model, r.Digest)
+				c.note("loaded %s, %s\n", r.Model, r.Digest)
 				stop = c.watch(cmd.Context(), r)
 			}
 			s, err := c.app().Run(cmd.Context(), o)
 			stop()
-			if s.State != "" {
-				c.printStats(&s)
+			if s.State != "" && (err == nil || s.Records > 0) {
+				err = errors.Join(err, c.printStats(&s))
 			}
 			return err
 		},
 	}
 	c.pipelineFlags(cmd)
 	c.jsonFlag(cmd, "what was done")
-	cmd.Flags().StringVarP(&o.Model, "model", "m", "@champion", "the model: NAME@VERSION, NAME@ALIAS or @ALIAS; it has to be approved")
-	cmd.Flags().StringVar(&o.InstanceID, "instance-id", "", "the name of this instance (default: a random one)")
-	cmd.Flags().IntVar(&o.Threads, "threads", 0, "threads (default: one for each processor)")
-	cmd.Flags().BoolVar(&o.CreateTopics, "create-topics", false, "make the topics that do not exist")
+	cmd.Flags().StringVarP(&o.Model, "model", "m", "@champion", "the `model`: NAME@VERSION, NAME@ALIAS or @ALIAS; it has to be approved")
+	cmd.Flags().StringVar(&o.InstanceID, "instance-id", "", "the `name` of this instance (default: a random one)")
+	cmd.Flags().IntVar(&o.Threads, "threads", 0, "`number` of threads (default: one for each processor)")
+	cmd.Flags().BoolVar(&o.CreateTopics, "create-topics", false, "make the topics that do not exist, as many partitions for the outputs as the source has")
 	cmd.Flags().StringVar(&o.HTTP, "http", "", "the `address` for /metrics, /livez and /readyz, such as :9090 (default: none)")
 	return cmd
 }
 
-// watch shows on a terminal, in one line that is rewritten each second, what a pipeline has done.
+// watch shows on a terminal, in a status line that changes each second, what a pipeline has done.
 func (c *cli) watch(ctx context.Context, r *app.Running) (stop func()) {
 	if !isTerminal(c.err) {
 		return func() {}
@@ -63,14 +69,19 @@ func (c *cli) watch(ctx context.Context, r *app.Running) (stop func()) {
 		for {
 			select {
 			case <-ctx.Done():
-				c.note("\r\x1b[K")
+				c.err.show("")
 				return
 			case <-tick.C:
 			}
 			s := r.Stats()
-			c.note("\r\x1b[K%s: %s records (%s/s), %s predictions, %s dead letters, lag %s, p50 %s, p99 %s", s.State,
-				grouped(int64(s.Records)), grouped(int64(s.Records-before)), grouped(int64(s.Predictions)), grouped(int64(s.TotalDeadLetters())),
-				grouped(s.TotalLag()), s.Latency.Quantile(0.5), s.Latency.Quantile(0.99))
+			// The predictions are the rest of the records: a line of 80 columns has no room for them.
+			line := fmt.Sprintf("%s: %s, %s/s, %s, lag %s", strings.ReplaceAll(string(s.State), "_", " "),
+				count(int(s.Records), "record"), grouped(int64(s.Records-before)),
+				count(int(s.TotalDeadLetters()), "dead letter"), grouped(s.TotalLag()))
+			if s.Latency.Count > 0 {
+				line += fmt.Sprintf(", p50 %s p99 %s", s.Latency.Quantile(0.5), s.Latency.Quantile(0.99))
+			}
+			c.err.show(line)
 			before = s.Records
 		}
 	}()
@@ -90,7 +101,7 @@ type ranStats struct {
 	Rebalances  uint64            `json:"rebalances"`
 }
 
-func (c *cli) printStats(s *engine.Stats) {
+func (c *cli) printStats(s *engine.Stats) error {
 	out := ranStats{Records: s.Records, Predictions: s.Predictions, DeadLetters: map[string]uint64{}, Commits: s.Commits, Aborts: s.Aborts, Rebalances: s.Rebalances}
 	by := map[string]int{}
 	for k, n := range s.DeadLetters {
@@ -98,11 +109,13 @@ func (c *cli) printStats(s *engine.Stats) {
 		out.DeadLetters[name] = n
 		by[name] = int(n)
 	}
-	c.note("%s: %s, %s%s in %s\n", count(int(s.Records), "record"), count(int(s.Predictions), "prediction"),
-		count(int(s.TotalDeadLetters()), "dead letter"), tally(by), count(int(s.Commits), "commit"))
-	if c.json {
-		if err := c.printJSON(out); err != nil {
-			c.note("millrace: %v\n", err)
-		}
+	letters := count(int(s.TotalDeadLetters()), "dead letter")
+	if len(by) > 0 {
+		letters += " (" + tally(by) + ")"
 	}
+	c.note("%s: %s, %s in %s\n", count(int(s.Records), "record"), count(int(s.Predictions), "prediction"), letters, count(int(s.Commits), "commit"))
+	if c.json {
+		return c.printJSON(out)
+	}
+	return nil
 }

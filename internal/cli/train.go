@@ -3,11 +3,14 @@ package cli
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"millrace.dev/gbm"
 	"millrace.dev/internal/app"
+	"millrace.dev/internal/registry"
+	"millrace.dev/model"
 )
 
 func (c *cli) trainCommand() *cobra.Command {
@@ -21,8 +24,11 @@ The same data and the same pipeline file give the same model, bit for bit, on an
 
 With --json the last line of standard output is
   {"model":"NAME@N","digest":"sha256:...","rows":{...},"metrics":{"train":{...},"validation":{...},"test":{...}}}`,
-		Args: args(cobra.MaximumNArgs(1)),
+		Args: optionalArg,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := notNegative(cmd, "threads", o.Threads); err != nil {
+				return err
+			}
 			c.pipelineArg(args)
 			o.File, o.Set = c.file, c.set
 			progress, done := c.progress("training")
@@ -36,48 +42,122 @@ With --json the last line of standard output is
 			}
 			c.printTrained(t)
 			if c.json {
-				return c.printJSON(t)
+				return c.printJSON(trainedJSON(t))
 			}
 			return nil
 		},
 	}
 	c.pipelineFlags(cmd)
 	c.jsonFlag(cmd, "the result")
-	cmd.Flags().IntVar(&o.Threads, "threads", 0, "threads; the model is the same for any number (default: one for each processor)")
-	cmd.Flags().StringVar(&o.By, "by", "", "who trains, for the audit log (default: the user's name)")
-	cmd.Flags().StringVar(&o.RunID, "run-id", "", "the scheduler's name of this run, for the model's lineage")
+	cmd.Flags().IntVar(&o.Threads, "threads", 0, "`number` of threads; the model is the same for any (default: one for each processor)")
+	cmd.Flags().StringVar(&o.By, "by", "", "the `name` of who trains, for the audit log (default: $MILLRACE_USER, else the user's name)")
+	cmd.Flags().StringVar(&o.RunID, "run-id", "", "the scheduler's `name` of this run, for the model's lineage")
 	return cmd
+}
+
+// trained is what train --json prints. A measure that is not defined is null.
+type trained struct {
+	Model   string        `json:"model"`
+	Digest  string        `json:"digest"`
+	Rows    trainedRows   `json:"rows"`
+	Metrics trainedScores `json:"metrics"`
+}
+
+type trainedRows struct {
+	Read       int `json:"read"`
+	Excluded   int `json:"excluded"`
+	Train      int `json:"train"`
+	Validation int `json:"validation"`
+	Test       int `json:"test"`
+}
+
+type trainedScores struct {
+	Train      scores `json:"train"`
+	Validation scores `json:"validation"`
+	Test       scores `json:"test"`
+}
+
+type scores struct {
+	RMSE *float64 `json:"rmse"`
+	MAE  *float64 `json:"mae"`
+	R2   *float64 `json:"r2"`
+}
+
+func trainedJSON(t *app.Trained) trained {
+	value := func(x float64) *float64 {
+		if math.IsNaN(x) || math.IsInf(x, 0) {
+			return nil
+		}
+		return &x
+	}
+	of := func(s model.Scores) scores { return scores{RMSE: value(s.RMSE), MAE: value(s.MAE), R2: value(s.R2)} }
+	r, m := t.Rows, t.Metrics
+	return trained{
+		Model: t.Model, Digest: t.Digest,
+		Rows:    trainedRows{Read: r.Read, Excluded: r.Excluded, Train: r.Train, Validation: r.Validation, Test: r.Test},
+		Metrics: trainedScores{Train: of(m.Train), Validation: of(m.Validation), Test: of(m.Test)},
+	}
 }
 
 func (c *cli) printTrained(t *app.Trained) {
 	r := t.Rows
-	c.note("read %d rows of %s", r.Read, t.Data)
+	c.note("read %s of %s", count(r.Read, "row"), t.Data)
 	if r.Excluded > 0 {
-		c.note("; excluded %d:", r.Excluded)
+		c.note("; excluded %s:", grouped(int64(r.Excluded)))
 	}
 	c.note("\n")
 	for _, x := range r.Reasons {
-		c.note("  %6d  %s\n", x.Rows, x.Reason)
+		c.note("  %8s  %s\n", grouped(int64(x.Rows)), x.Reason)
 	}
-	c.note("trained %d trees on %d rows\n\n", t.Trees, r.Train)
-	c.note("  %-11s %8s %14s %14s %8s\n", "part", "rows", "rmse", "mae", "r2")
-	for _, p := range parts(&t.Metrics) {
-		c.note("  %-11s %8d %14s %14s %8.4f\n", p.name, p.scores.Rows, number(p.scores.RMSE), number(p.scores.MAE), p.scores.R2)
-	}
+	c.note("trained %s on %s\n\n%s", count(t.Trees, "tree"), count(r.Train, "row"), scoreTable(&t.Metrics))
 	c.note("\n  inputs by importance: %s\n\n", strings.Join(t.TopInputs(6), ", "))
-	state := "registered as a candidate"
 	if t.Existed {
-		state = "was registered before: the same data and parameters give the same model"
+		c.note("%s was registered before: the same data and parameters give the same model\n", t.Model)
+	} else {
+		c.note("%s is registered as a %s\n", t.Model, t.State)
 	}
-	c.note("%s %s\n  %s\nnext: look at it, then decide:\n  millrace model show %s -f %s\n  millrace model approve %s -f %s --by NAME --reason TEXT\n",
-		t.Model, state, t.Digest, t.Model, t.File, t.Model, t.File)
+	c.note("  %s\n", t.Digest)
+	c.printNext(t)
 }
 
-func (c *cli) printJSON(v any) error {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return err
+// printNext says what to do with a model that was trained.
+func (c *cli) printNext(t *app.Trained) {
+	file := fileFlag(t.File)
+	at := file
+	var sets strings.Builder
+	for _, s := range c.set {
+		sets.WriteString(" --set " + quoted(s))
+		if strings.HasPrefix(s, "model.registry=") {
+			at = " --registry " + quoted(t.Registry)
+		}
 	}
-	_, err = fmt.Fprintf(c.out, "%s\n", b)
-	return err
+	if t.State == registry.StateApproved {
+		c.note("it is approved; next:\n  millrace run%s%s\n", file, sets.String())
+		return
+	}
+	c.note("next: look at it, then decide:\n  millrace model show %s%s\n  millrace model approve %s%s --by NAME --reason TEXT\n", t.Model, at, t.Model, at)
+}
+
+// scoreTable returns how good a model is on each part of the data, as a table.
+func scoreTable(m *model.Metrics) string {
+	var w strings.Builder
+	fmt.Fprintf(&w, "  %-11s %9s %14s %14s %8s\n", "part", "rows", "rmse", "mae", "r2")
+	for _, p := range []struct {
+		name   string
+		scores model.Scores
+	}{{"train", m.Train}, {"validation", m.Validation}, {"test", m.Test}} {
+		r2 := "-"
+		if !math.IsNaN(p.scores.R2) {
+			r2 = fmt.Sprintf("%.4f", p.scores.R2)
+		}
+		fmt.Fprintf(&w, "  %-11s %9s %14s %14s %8s\n", p.name, grouped(int64(p.scores.Rows)), number(p.scores.RMSE), number(p.scores.MAE), r2)
+	}
+	return w.String()
+}
+
+// printJSON prints v on one line of standard output. Characters that mean something in HTML stay as they are.
+func (c *cli) printJSON(v any) error {
+	e := json.NewEncoder(c.out)
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
 }

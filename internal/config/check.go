@@ -13,24 +13,20 @@ import (
 
 	"millrace.dev/codec"
 	"millrace.dev/gbm"
+	"millrace.dev/model"
 	"millrace.dev/record"
 )
 
-// maxName bounds a pipeline's name: topics, groups and transactional ids are made of it.
-const maxName = 100
+// maxName bounds a pipeline's name, as [model.CheckName] does.
+const maxName = 63
 
-// checkName accepts names that are safe as folders, topics and groups, and that @ can follow.
+// checkName accepts the names that a model can have, which are safe as folders, topics and groups, and that @ can
+// follow.
 func checkName(s string) *fault {
-	ok := len(s) <= maxName
-	for i := range len(s) {
-		c := s[i]
-		inside := i > 0 && i < len(s)-1 && (c == '.' || c == '_' || c == '-')
-		ok = ok && (c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || inside)
-	}
-	if ok && s != "" {
+	if model.CheckName(s) == nil && s[len(s)-1] != '-' {
 		return nil
 	}
-	f := &fault{message: fmt.Sprintf("want at most %d small letters and digits, with . _ - inside", maxName)}
+	f := &fault{message: fmt.Sprintf("want at most %d small letters and digits, with hyphens inside", maxName)}
 	if better := Name(s); better != s && better != fallbackName {
 		f.hint = quote(better) + " would do"
 	}
@@ -39,12 +35,12 @@ func checkName(s string) *fault {
 
 const fallbackName = "pipeline"
 
-// Name returns a legal name of a pipeline that resembles s: "House Prices.csv" gives "house-prices.csv".
+// Name returns a legal name of a pipeline that resembles s: "House_Prices.csv" gives "house-prices-csv".
 func Name(s string) string {
 	var b strings.Builder
 	for _, r := range strings.ToLower(s) {
 		switch {
-		case r >= 'a' && r <= 'z', r >= '0' && r <= '9', r == '.', r == '_', r == '-':
+		case r >= 'a' && r <= 'z', r >= '0' && r <= '9':
 			b.WriteRune(r)
 		case b.Len() > 0 && !strings.HasSuffix(b.String(), "-"):
 			b.WriteByte('-')
@@ -53,7 +49,7 @@ func Name(s string) string {
 			break
 		}
 	}
-	if name := strings.Trim(b.String(), "._-"); name != "" {
+	if name := strings.Trim(b.String(), "-"); name != "" {
 		return name
 	}
 	return fallbackName

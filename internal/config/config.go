@@ -145,6 +145,10 @@ func Load(path string, o Options) (*Pipeline, error) {
 }
 
 func readFile(path string) ([]byte, error) {
+	// Opening a named pipe waits for a writer, and no signal ends that.
+	if i, err := os.Stat(path); err == nil && i.Mode()&os.ModeNamedPipe != 0 {
+		return nil, fmt.Errorf("read %s: it is a named pipe: want a file", path)
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err

@@ -20,6 +20,12 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files and the reference") //nolint:gochecknoglobals // a flag of the test binary
 
+// asProblems returns the problems that err holds, or nil.
+func asProblems(err error) Problems {
+	ps, _ := errors.AsType[Problems](err)
+	return ps
+}
+
 // golden compares got with the file at path, which it writes under -update.
 func golden(t *testing.T, path, got string) {
 	t.Helper()
@@ -77,7 +83,7 @@ func TestBad(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, err = Parse(filepath.Base(file), text, directives(string(text)))
-			ps := AsProblems(err)
+			ps := asProblems(err)
 			if len(ps) == 0 {
 				t.Fatalf("no problems: %v", err)
 			}
@@ -138,7 +144,7 @@ func TestParse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	params := gbm.DefaultParams()
+	params := gbmDefaults()
 	params.NTrees, params.LabelTransform, params.LearnRate = 120, gbm.TransformLog, 0.05
 	want := &Pipeline{
 		File: "dir/pipeline.yaml", Version: 1, Name: "house-prices",
@@ -174,7 +180,7 @@ func TestLoad(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "pipeline.yaml")
-	if _, err := Load(path, Options{}); !errors.Is(err, fs.ErrNotExist) || AsProblems(err) != nil {
+	if _, err := Load(path, Options{}); !errors.Is(err, fs.ErrNotExist) || asProblems(err) != nil {
 		t.Errorf("missing file: %v", err)
 	}
 	text := strings.ReplaceAll(house, `password: "${PW}"`, "password_file: secrets/kafka")
@@ -227,7 +233,7 @@ func TestCreate(t *testing.T) {
 
 func TestFileTooLarge(t *testing.T) {
 	t.Parallel()
-	ps := AsProblems(func() error {
+	ps := asProblems(func() error {
 		_, err := Parse("p.yaml", []byte(house+strings.Repeat("#\n", MaxFileSize/2)), Options{})
 		return err
 	}())
@@ -244,7 +250,7 @@ func TestTooManyProblems(t *testing.T) {
 		b.WriteString("k" + strings.Repeat("x", i) + ": 1\n")
 	}
 	_, err := Parse("p.yaml", []byte(b.String()), Options{Env: lookup(map[string]string{"PW": "x"})})
-	ps := AsProblems(err)
+	ps := asProblems(err)
 	if len(ps) != maxProblems+1 || !strings.HasPrefix(ps[maxProblems].Message, "too many problems") {
 		t.Errorf("%d problems, the last: %s", len(ps), ps[len(ps)-1].Message)
 	}

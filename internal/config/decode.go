@@ -158,7 +158,7 @@ func (d *decoder) field(p *pair, path string, f *field) (v value, ok bool) {
 		return v, false
 	}
 	// The default also stands in for a value that is wrong, so that no later check reports it again.
-	return d.value(&node{src: newSource("default", 0, f.def), yaml: f.def, typed: true}, path, f)
+	return d.value(&node{src: &source{name: "default", text: f.def, starts: []int{0}}, yaml: f.def, typed: true}, path, f)
 }
 
 // unknownKeys reports the keys of n that no field has.

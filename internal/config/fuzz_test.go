@@ -42,7 +42,7 @@ func FuzzParse(f *testing.F) {
 		case again == nil || again.Error() != err.Error():
 			t.Errorf("%v, then %v", err, again)
 		}
-		ps := AsProblems(err)
+		ps := asProblems(err)
 		if len(ps) == 0 {
 			t.Fatalf("an error without problems: %v", err)
 		}

@@ -65,6 +65,7 @@ var ErrNoInput = errors.New("config: infer: the file has no column that could be
 //     for each, are an enum: they are codes more often than counts. So are the numbers of a column whose name ends in id, by
 //     the rule for texts.
 //   - A column whose every cell is a time in one of [record.DefaultLayouts] is a time.
+//     In another common layout it is a text, and what is seen of it names the layouts that it may have.
 //   - A text with at most 1000 different values, and 10 rows for each, is an enum; any other is a string.
 //
 // Strings and times are ignored as inputs, and so are columns with one value only, columns without any, and identifiers:
@@ -77,8 +78,8 @@ func Infer(r io.Reader, o InferOptions) (*Inferred, error) {
 	if err != nil {
 		return nil, fmt.Errorf("config: infer: %w", err)
 	}
-	if in.Rows == 0 {
-		return nil, errors.New("config: infer: the file has a header and no row")
+	if err := in.readable(profiles, o); err != nil {
+		return nil, fmt.Errorf("config: infer: %w", err)
 	}
 	var label *profile
 	for _, p := range profiles {
@@ -105,13 +106,36 @@ func Infer(r io.Reader, o InferOptions) (*Inferred, error) {
 	return in, in.suggest(label)
 }
 
+// readable tells why there is nothing to infer from: no row, or cells that something else than a comma separates.
+func (in *Inferred) readable(profiles []*profile, o InferOptions) error {
+	if name := profiles[0].name; len(profiles) == 1 && o.Comma == 0 {
+		for _, other := range []struct{ mark, name string }{{";", "semicolons"}, {"\t", "tabs"}, {"|", "bars"}} {
+			if strings.Contains(name, other.mark) {
+				return fmt.Errorf("the cells seem to be separated by %s: write the file with commas between them, and points in its numbers", other.name)
+			}
+		}
+	}
+	switch {
+	case in.Rows > 0:
+		return nil
+	case in.Skipped > 0:
+		return fmt.Errorf("the file has a header of %s, and no row like it", plural(len(profiles), "column"))
+	default:
+		return errors.New("the file has a header and no row")
+	}
+}
+
 // usable tells why the column cannot be a label.
 func (p *profile) usable() error {
 	switch {
 	case p.values() == 0:
 		return errors.New("has no value")
 	case !p.numbers:
-		return fmt.Errorf("is not numeric: row %d holds something else", p.notNumber)
+		hint := ""
+		if p.levels(len(p.distinct), p.values()) && len(p.distinct) == 2 {
+			hint = "; write its two levels as 0 and 1, and the model predicts the share of 1"
+		}
+		return fmt.Errorf("is not numeric: row %d holds something else%s", p.notNumber, hint)
 	case p.least == p.most:
 		return errors.New("has the same value in every row")
 	}

@@ -15,6 +15,7 @@ import (
 	"testing/iotest"
 
 	"millrace.dev/codec"
+	"millrace.dev/internal/testenv"
 	"millrace.dev/record"
 	"pgregory.net/rapid"
 )
@@ -109,14 +110,7 @@ func TestInit(t *testing.T) {
 // TestInitHouseSales makes the pipeline file of the real house sales.
 func TestInitHouseSales(t *testing.T) {
 	t.Parallel()
-	dir := os.Getenv("MILLRACE_DATA")
-	if dir == "" {
-		dir = filepath.Join("..", "..", "..", "shared", "data")
-	}
-	data, err := os.ReadFile(filepath.Join(dir, "housedata.csv"))
-	if errors.Is(err, os.ErrNotExist) {
-		t.Skip("no house sales: set MILLRACE_DATA to the folder that holds housedata.csv")
-	}
+	data, err := os.ReadFile(filepath.Join(testenv.Data(t), "housedata.csv"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -232,11 +226,33 @@ func TestInferLabel(t *testing.T) {
 	}
 }
 
+// TestInferTimeOfAnotherLayout checks that a text that looks like a time is named, with all layouts that it may have.
+func TestInferTimeOfAnotherLayout(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ first, second, want string }{
+		{"13/01/2024", "02/03/2024", `layouts: ["02/01/2006"]}`},
+		{"01/02/2024", "02/03/2024", `layouts: ["02/01/2006"]}, or "01/02/2006"`},
+		{"2024-01-02T10:00:00", "2024-01-02T11:00:00", `layouts: ["2006-01-02T15:04:05"]}`},
+		{"13/01/2024", "soon", ""},
+		{"1/2/2024", "3/2/2024", ""}, // codec wants two digits
+	} {
+		_, in := written(t, []byte("y,when,a\n1,"+c.first+",1\n2,"+c.second+",2\n"), "y", "x")
+		seen := in.Columns[1].Seen
+		if _, hint, _ := strings.Cut(seen, "{name: when, "); hint != c.want {
+			t.Errorf("%s and %s: %s", c.first, c.second, seen)
+		}
+	}
+}
+
 func TestInferRefuses(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ data, want string }{
 		{"", "empty: it needs a header"},
 		{"y,a\n", "the file has a header and no row"},
+		{"y,a\n1\n2\n", "the file has a header of 2 columns, and no row like it"},
+		{"y;a\n1,5;2\n", "separated by semicolons"},
+		{"y\ta\n1\t2\n", "separated by tabs"},
+		{"y,a\n" + strings.Repeat("yes,2\nno,3\n", 20), "write its two levels as 0 and 1"},
 		{"y,a,a\n1,2,3\n", `"a" comes twice`},
 		{"y,,a\n1,2,3\n", "column 2 has no name"},
 		{"x,Y,price\n1,2,3\n", `the file has no column "y": did you mean "Y"?`},

@@ -87,6 +87,13 @@ func (f *field) typeSchema() object {
 				number["maximum"] = f.most
 			}
 		}
+		if len(f.allowed) > 0 {
+			only := make([]json.Number, len(f.allowed))
+			for i, a := range f.allowed {
+				only[i] = json.Number(a)
+			}
+			number["enum"] = only
+		}
 		return object{"anyOf": []object{number, reference}}
 	case kindBool:
 		return object{"anyOf": []object{{"type": "boolean"}, reference}}

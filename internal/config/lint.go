@@ -2,7 +2,6 @@ package config
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -347,10 +346,4 @@ func (d *decoder) lintSinkField() {
 	if i, ok := d.column(field); ok && i != d.label {
 		d.reportAt("sink.field", fmt.Sprintf("sink.field: %s is a field of the records, which are passed on unchanged", d.shown("sink.field", field)), "choose a name that is not in the schema, or the label")
 	}
-}
-
-// AsProblems returns the problems that err holds, or nil.
-func AsProblems(err error) Problems {
-	ps, _ := errors.AsType[Problems](err)
-	return ps
 }

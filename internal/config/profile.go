@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -29,13 +30,14 @@ type profile struct {
 
 	times           bool
 	earliest, until time.Time
+	others          []string // the layouts that are no default and that every value has had so far
 
 	distinct map[string]struct{}
 	many     bool // there are more values than distinct may hold
 }
 
 func newProfile(name string) *profile {
-	return &profile{name: name, numbers: true, whole: true, digits: true, ascending: true, times: true, distinct: map[string]struct{}{}}
+	return &profile{name: name, numbers: true, whole: true, digits: true, ascending: true, times: true, others: otherLayouts(), distinct: map[string]struct{}{}}
 }
 
 // values returns how many cells hold a value, if the column is of numbers or times.
@@ -70,6 +72,7 @@ func (p *profile) add(cell string, missing bool) {
 	if p.times {
 		p.addTime(cell)
 	}
+	p.others = slices.DeleteFunc(p.others, func(layout string) bool { return !hasLayout(cell, layout) })
 	if !p.many {
 		if len(key) > maxLevelBytes || len(p.distinct) > maxLevels {
 			p.many, p.distinct = true, nil
@@ -126,6 +129,21 @@ func (p *profile) addTime(cell string) {
 		return
 	}
 	p.times = false
+}
+
+// otherLayouts returns layouts that are common and no default. A file can have several: no day of it may be above 12.
+func otherLayouts() []string {
+	var list []string
+	for _, date := range []string{"02/01/2006", "01/02/2006", "02.01.2006", "2006/01/02", "02-01-2006", "01-02-2006"} {
+		list = append(list, date, date+" 15:04", date+" 15:04:05")
+	}
+	return append(list, "2006-01-02 15:04", "2006-01-02T15:04", "2006-01-02T15:04:05")
+}
+
+// hasLayout tells whether a cell is a time in a layout, also as codec takes it: with two digits where the layout has two.
+func hasLayout(cell, layout string) bool {
+	_, err := time.Parse(layout, cell)
+	return err == nil && len(cell) == len(layout)
 }
 
 // strictTime refuses what package time reads and codec does not: an hour of one digit, and a comma before a fraction.
@@ -207,6 +225,12 @@ func (p *profile) column(label bool) InferredColumn {
 		if !p.levels(n, p.rows-p.missing) {
 			c.Type, c.Seen, c.Ignored = record.String, p.texts(n), "a text is no input as it is"
 		}
+		if len(p.others) > 0 {
+			c.Seen += "; if it is a time, say so under time: {name: " + scalar(p.name) + ", layouts: [" + strconv.Quote(p.others[0]) + "]}"
+			if len(p.others) > 1 {
+				c.Seen += ", or " + strings.Join(quotedAll(p.others[1:]), ", ")
+			}
+		}
 	}
 	if n == 1 && c.Missing == 0 {
 		c.Seen, c.Ignored = "the same value in every row", "it has the same value in every row"
@@ -217,6 +241,14 @@ func (p *profile) column(label bool) InferredColumn {
 // levels tells whether n different values among so many are few enough for an enum.
 func (p *profile) levels(n, values int) bool {
 	return !p.many && n <= maxLevels && n*rowsPerLevel <= values
+}
+
+func quotedAll(list []string) []string {
+	out := make([]string, len(list))
+	for i, s := range list {
+		out[i] = strconv.Quote(s)
+	}
+	return out
 }
 
 func plural(n int, word string) string {
@@ -274,7 +306,7 @@ func (m *moments) add(x float64) {
 	n := float64(m.n)
 	d := x - m.mean
 	dn := d / n
-	term := float64(d*dn) * (n - 1)
+	term := float64(float64(d*dn) * (n - 1))
 	m.mean += dn
 	m.m3 += float64(float64(term*dn)*(n-2)) - float64(float64(3*dn)*m.m2)
 	m.m2 += term

@@ -87,7 +87,7 @@ func pipelineFields() []field {
 		},
 		{
 			key: "name", kind: kindText, required: true, check: checkName, example: "house-prices",
-			doc: "The name of the pipeline, and of its model in the registry: small letters, digits, and . _ - inside",
+			doc: "The name of the pipeline, and of its model in the registry: at most 63 small letters and digits, with hyphens inside",
 			set: func(p *Pipeline, v value) { p.Name = v.text },
 		},
 		{key: "kafka", kind: kindMapping, doc: "How to reach the Kafka cluster", fields: kafkaFields()},
@@ -300,9 +300,17 @@ func trainFields() []field {
 	}
 }
 
-// gbmFields makes the keys of train.gbm of gbm.Params: names, types, defaults and ranges are its own.
+// gbmDefaults are the defaults of train.gbm: those of package gbm, but for early stopping, since a pipeline always has
+// validation rows and they are there to say when to stop.
+func gbmDefaults() gbm.Params {
+	p := gbm.DefaultParams()
+	p.StoppingRounds = 20
+	return p
+}
+
+// gbmFields makes the keys of train.gbm of gbm.Params: names, types and ranges are its own.
 func gbmFields() []field {
-	defaults, ranges := gbm.DefaultParams(), gbmRanges()
+	defaults, ranges := gbmDefaults(), gbmRanges()
 	v := reflect.ValueOf(&defaults).Elem()
 	fields := make([]field, 0, v.NumField())
 	for i := range v.NumField() {

@@ -56,14 +56,17 @@ func TestSpec(t *testing.T) {
 	})
 }
 
-// TestGBMSpec holds train.gbm to the parameters of package gbm: the same names, in the same order, the same defaults.
+// TestGBMSpec holds train.gbm to the parameters of package gbm: the same names, in the same order.
 func TestGBMSpec(t *testing.T) {
 	t.Parallel()
 	var p Pipeline
 	d := decoder{p: &p, ps: &problemList{}, at: map[string]*node{}, keys: map[string]*node{}, failed: map[string]bool{}}
 	d.fields(nil, "train.gbm", gbmFields())
-	if diff := cmp.Diff(gbm.DefaultParams(), p.Train.GBM); diff != "" {
+	if diff := cmp.Diff(gbmDefaults(), p.Train.GBM); diff != "" {
 		t.Errorf("the defaults differ: %s", diff)
+	}
+	if err := p.Train.GBM.Validate(); err != nil {
+		t.Errorf("the defaults are not valid: %v", err)
 	}
 	typ := reflect.TypeFor[gbm.Params]()
 	for i, f := range gbmFields() {
@@ -82,6 +85,11 @@ func TestGBMSpec(t *testing.T) {
 			t.Errorf("%s has no range", f.key)
 		}
 	}
+}
+
+func TestSchemaFile(t *testing.T) {
+	t.Parallel()
+	golden(t, filepath.Join("..", "..", "docs", "reference", "pipeline-file.schema.json"), string(JSONSchema()))
 }
 
 func TestReference(t *testing.T) {
@@ -119,6 +127,7 @@ func TestJSONSchema(t *testing.T) {
 		"wrong kind":    {"topic: housing", "topic: [housing]"},
 		"not a number":  {"ntrees: 120", "ntrees: many"},
 		"not one of":    {"json}", "avro}"},
+		"version":       {"version: 1", "version: 2"},
 		"item key":      {"quoted: true", "quote: true"},
 		"no choice":     {"label_transform: log", "label_transform: sqrt"},
 		"secret":        {"${PW}", "hunter2"},

@@ -225,7 +225,7 @@ func TestProblemsHideSecrets(t *testing.T) {
 			"sink: {field: \"${PW}\", topic: \"${PW}/\"}\n",
 	} {
 		_, err := Parse("p.yaml", []byte(text), Options{Env: lookup(map[string]string{"PW": pw}), Set: []string{"kafka.sasl.password=hunter2", "kafka.sasl.passwd=hunter2", "kafka.sasl.password.x=hunter2"}})
-		ps := AsProblems(err)
+		ps := asProblems(err)
 		var b strings.Builder
 		if err := ps.WriteText(&b, true); err != nil {
 			t.Fatal(err)

@@ -91,7 +91,17 @@ func (in *Inferred) features(b *strings.Builder) {
 			return
 		}
 	}
-	b.WriteString("#   share: a / b\n")
+	var names []string
+	for _, c := range in.Columns {
+		if c.Type == record.Numeric && c.Ignored == "" && c.Name != in.Label && variableName(c.Name) {
+			names = append(names, c.Name)
+		}
+	}
+	if len(names) > 1 {
+		fmt.Fprintf(b, "#   ratio: %s / %s\n", names[0], names[1])
+		return
+	}
+	b.WriteString("#   ratio: a / b\n")
 }
 
 func (in *Inferred) train(b *strings.Builder, data string) {

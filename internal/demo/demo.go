@@ -6,6 +6,7 @@ package demo
 import (
 	"context"
 	_ "embed"
+	"errors"
 	"log/slog"
 	"math"
 	"os"
@@ -34,7 +35,7 @@ type Options struct {
 // Show is how the demo tells what it does. Every function has to be set.
 type Show struct {
 	Step    func(title string)               // a part begins
-	Say     func(format string, args ...any) // a line about it
+	Say     func(format string, args ...any) // a line about it; an int is for %v, so that it can be shown in groups
 	Round   func(gbm.Round)                  // training goes on
 	Trained func(*app.Trained)               // the model is there
 	Live    func(Live)                       // the stream, about each second
@@ -80,12 +81,12 @@ const (
 	partitions  = 6
 	history     = 20_000 // made-up sales to train on
 	brokenShare = 0.02
-	burstPasses = 3 // how often the houses are sent once more, as fast as possible
+	burstSize   = 60_000 // houses at least that are sent as fast as possible, the same ones over and over
 	verifyAfter = 60 * time.Second
 )
 
 //go:embed pipeline.yaml
-var pipelineFile string //nolint:gochecknoglobals // embedding needs a variable; nothing writes to it
+var pipelineFile string
 
 // demo carries one run.
 type demo struct {
@@ -98,6 +99,7 @@ type demo struct {
 	set     []string
 	sales   []house.Sale // that are streamed, by listing
 	ceiling float64
+	passes  int // how often the houses are sent once more, as fast as possible
 }
 
 // Run runs the demo. Where a prediction differs from what it should be, or one is missing, the result says so, and
@@ -117,7 +119,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 		return nil, err
 	}
 	o.Show.Step("a development broker")
-	broker, err := devbroker.Start(ctx, devbroker.Options{Dir: filepath.Join(d.dir, "broker-data"), Addr: "127.0.0.1:0", Partitions: partitions, Logger: o.App.Log})
+	broker, err := devbroker.Start(ctx, devbroker.Options{Dir: filepath.Join(d.dir, "broker-data"), Addr: "127.0.0.1:0", Partitions: partitions, Logger: d.quiet(slog.LevelError).Log})
 	if err != nil {
 		return nil, err
 	}
@@ -149,18 +151,27 @@ func (d *demo) prepare() error {
 		return err
 	}
 	if err := d.makeSales(); err != nil {
-		return err
+		return errors.Join(err, removeEmpty(d.dir))
 	}
 	d.file = filepath.Join(d.dir, "pipeline.yaml")
 	text := strings.Replace(pipelineFile, "DATA", strconv.Quote(d.data), 1)
 	return os.WriteFile(d.file, []byte(text), 0o644)
 }
 
+// removeEmpty removes a folder unless there is something in it.
+func removeEmpty(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) > 0 {
+		return err
+	}
+	return os.Remove(dir)
+}
+
 func (d *demo) makeDir() error {
 	if d.Dir != "" {
 		d.dir = d.Dir
 		if entries, err := os.ReadDir(d.dir); err == nil && len(entries) > 0 {
-			return &app.Error{Code: app.Usage, Op: "demo", Where: d.dir, Err: os.ErrExist, Hint: "name a folder that is empty or not there yet"}
+			return &app.Error{Code: app.Usage, Op: "demo", Where: d.dir, Err: errors.New("the folder is not empty"), Hint: "name a folder that is empty or not there yet"}
 		}
 		return os.MkdirAll(d.dir, 0o755)
 	}
@@ -177,10 +188,8 @@ func (d *demo) makeDir() error {
 
 // makeSales makes the history and the houses that are streamed, which training does not see.
 func (d *demo) makeSales() error {
-	n := int(float64(d.Rate) * d.Duration.Seconds())
-	if n < 1 {
-		n = 1
-	}
+	n := max(1, int(float64(d.Rate)*d.Duration.Seconds()))
+	d.passes = (burstSize + n - 1) / n
 	d.ceiling = math.NaN()
 	if d.Data != "" {
 		return d.realSales(n)
@@ -190,18 +199,14 @@ func (d *demo) makeSales() error {
 	if err != nil {
 		return err
 	}
-	text := []byte(house.CSVHeader)
-	for i := range int64(history) {
-		s := g.Sale(i)
-		text = s.AppendCSV(text)
-	}
 	for i := range int64(n) {
 		d.sales = append(d.sales, g.Sale(history+i))
 	}
 	d.ceiling = house.Ceiling(d.sales)
 	d.data = "sales.csv"
-	d.Show.Say("made up %d past sales and %d houses for sale (seed %d); the best R2 that any model can have on these is %.3f", history, n, d.Seed, d.ceiling)
-	return os.WriteFile(filepath.Join(d.dir, d.data), text, 0o644)
+	d.Show.Say("made up %v past sales and %v houses for sale (seed %v)", history, n, d.Seed)
+	d.Show.Say("their prices are partly chance: the best R2 that any model can have is %.3f", d.ceiling)
+	return os.WriteFile(filepath.Join(d.dir, d.data), g.CSV(history), 0o644)
 }
 
 func (d *demo) train(ctx context.Context) error {
@@ -225,14 +230,14 @@ func (d *demo) approve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.Show.Say("%s is %s by %q, because: %s", v.Ref(), v.State, v.DecidedBy, v.Reason)
+	d.Show.Say("%s is %s by %q, because:\n   %s", v.Ref(), v.State, v.DecidedBy, v.Reason)
 	return nil
 }
 
-// quiet is the demo's own application with a log that only shows what is wrong: the live table shows the rest.
-func (d *demo) quiet() *app.App {
+// quiet is the demo's own application with a log that shows nothing below a level: the live table shows the rest.
+func (d *demo) quiet(level slog.Level) *app.App {
 	a := *d.App
-	a.Log = slog.New(levelHandler{d.App.Log.Handler(), slog.LevelWarn})
+	a.Log = slog.New(levelHandler{d.App.Log.Handler(), level})
 	return &a
 }
 

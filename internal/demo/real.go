@@ -29,7 +29,7 @@ func (d *demo) realSales(n int) error {
 	}
 	f, err := os.Open(d.Data)
 	if err != nil {
-		return fault(err)
+		return &app.Error{Code: app.Usage, Op: "demo", Err: err}
 	}
 	defer f.Close() //nolint:errcheck // it was only read
 	unseen, rows, err := readSales(f, d.split())
@@ -47,7 +47,7 @@ func (d *demo) realSales(n int) error {
 	if d.data, err = filepath.Abs(d.Data); err != nil {
 		return err
 	}
-	d.Show.Say("%d rows of %s; the %d sales of the test part are streamed, over and over", rows, d.Data, len(unseen))
+	d.Show.Say("%v rows of %s;\n   the %v sales of the test part are streamed, over and over", int(rows), d.Data, len(unseen))
 	return nil
 }
 
@@ -63,7 +63,7 @@ func readSales(r io.Reader, split batch.Split) (sales []house.Sale, rows int64, 
 	if err != nil {
 		return nil, 0, err
 	}
-	for _, name := range strings.Split(strings.TrimSpace(house.CSVHeader), ",") {
+	for name := range strings.SplitSeq(strings.TrimSpace(house.CSVHeader), ",") {
 		if !slices.Contains(header, name) {
 			return nil, 0, fmt.Errorf("there is no column %q", name)
 		}

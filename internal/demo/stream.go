@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"os"
 	"time"
@@ -39,13 +40,13 @@ func (d *demo) stream(ctx context.Context, addr string) (*Result, error) {
 	defer client.Close()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	check := newChecker(listings)
+	check := newChecker(listings, 1+d.passes)
 	running := make(chan struct{})
 	stopped := make(chan struct{})
 	pipelineCtx, stopPipeline := context.WithCancel(ctx)
 	go func() {
 		defer close(stopped)
-		_, err := d.quiet().Run(pipelineCtx, app.RunOptions{File: d.file, Set: d.set, Model: "@champion", InstanceID: "demo", Started: func(*app.Running) { close(running) }})
+		_, err := d.quiet(slog.LevelWarn).Run(pipelineCtx, app.RunOptions{File: d.file, Set: d.set, Model: "@champion", InstanceID: "demo", Started: func(*app.Running) { close(running) }})
 		if err != nil {
 			cancel(err)
 		}
@@ -94,7 +95,8 @@ func (d *demo) listings(ctx context.Context) ([]listing, error) {
 	if err != nil {
 		return nil, err
 	}
-	d.Show.Say("predicted %s from the file first: %d predictions, %d records that cannot be predicted", d.path("listings.jsonl"), p.Predictions, p.Rejected)
+	d.Show.Say("predicted %s from the file first:", d.path("listings.jsonl"))
+	d.Show.Say("%v predictions, %v rejected; %v null values, which a file cannot hold", p.Predictions, p.Rejected, len(list)-p.Records)
 	return list, d.expect(list)
 }
 
@@ -139,7 +141,7 @@ func (d *demo) send(ctx context.Context, client *kafka.Client, list []listing, c
 		stop()
 		<-shown
 	}()
-	d.Show.Say("streaming %d houses at %d a second, %.0f%% of them broken", len(list), d.Rate, 100*brokenShare)
+	d.Show.Say("streaming %v houses at %v a second, %.0f%% of them broken", len(list), d.Rate, 100*brokenShare)
 	start := time.Now()
 	for i := range list {
 		if err := sleepUntil(ctx, start.Add(time.Duration(i)*time.Second/time.Duration(d.Rate))); err != nil {
@@ -153,9 +155,9 @@ func (d *demo) send(ctx context.Context, client *kafka.Client, list []listing, c
 		return nil, err
 	}
 	check.pauseLatency()
-	d.Show.Say("and all of them %d times more, as fast as possible", burstPasses)
+	d.Show.Say("and all of them %v times more, as fast as possible", d.passes)
 	burst := time.Now()
-	for range burstPasses {
+	for range d.passes {
 		for i := range list {
 			if err := produce(ctx, producer, &list[i], check); err != nil {
 				return nil, err
@@ -167,7 +169,7 @@ func (d *demo) send(ctx context.Context, client *kafka.Client, list []listing, c
 	}
 	took := check.lastResult().Sub(burst)
 	r := check.result(list)
-	r.RecordsPerSecond = float64(burstPasses*len(list)) / took.Seconds()
+	r.RecordsPerSecond = float64(d.passes*len(list)) / took.Seconds()
 	if !math.IsNaN(d.ceiling) {
 		r.Ceiling = &d.ceiling
 	}

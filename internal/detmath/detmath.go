@@ -1,10 +1,18 @@
+// Derived from FreeBSD's msun and Go's package math. NOTICE, at the root of the repository, has their licences:
+//
+// Copyright (C) 1993, 2004 by Sun Microsystems, Inc. All rights reserved.
+// Permission to use, copy, modify, and distribute this software is freely granted, provided that this notice is
+// preserved.
+//
+// Copyright 2009 The Go Authors. All rights reserved. Use is governed by a BSD-style license.
+
 // Package detmath has the elementary functions that features, losses and link functions use. Package math
 // computes some of them in assembly on some architectures, and the compiler may fuse a multiplication and an
 // addition on others, so its last bit differs from machine to machine; here each operation is rounded on its
 // own, and a result is the same everywhere.
 //
-// The algorithms are those of FreeBSD's msun (e_exp.c, e_log.c; copyright 1993 by Sun Microsystems, Inc., free
-// to use, copy, modify and distribute with this notice). The error is below one unit in the last place.
+// The algorithms are those of FreeBSD's msun (e_exp.c, e_log.c), in the form that Go's package math gives them.
+// The error is below one unit in the last place.
 package detmath
 
 import "math"

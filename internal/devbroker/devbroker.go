@@ -222,7 +222,20 @@ func (b *Broker) Banner() string {
 	return fmt.Sprintf(`millrace development broker on %s, data in %s
 For development and tests, not for production: one node, no replication, no encryption, no authentication.
 Records are kept for %s where a topic does not say otherwise; compacted topics are not compacted.
-`, b.Addr(), b.opts.Dir, b.opts.Retention)
+`, b.Addr(), b.opts.Dir, inDays(b.opts.Retention))
+}
+
+// inDays writes a duration for a person, in days where it is a number of them.
+func inDays(d time.Duration) string {
+	const day = 24 * time.Hour
+	switch {
+	case d == day:
+		return "a day"
+	case d%day == 0:
+		return fmt.Sprintf("%d days", d/day)
+	default:
+		return d.String()
+	}
 }
 
 // topicName is what Kafka allows, apart from "." and "..".

@@ -400,7 +400,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 func TestBanner(t *testing.T) {
 	t.Parallel()
 	b := open(t, Options{Dir: t.TempDir()})
-	for _, want := range []string{"development broker", b.Addr(), b.opts.Dir, "not for production", "no replication", "168h0m0s"} {
+	for _, want := range []string{"development broker", b.Addr(), b.opts.Dir, "not for production", "no replication", "for 7 days"} {
 		if !strings.Contains(b.Banner(), want) {
 			t.Errorf("the banner does not say %q:\n%s", want, b.Banner())
 		}

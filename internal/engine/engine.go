@@ -164,7 +164,7 @@ func New(o Options) (*Engine, error) {
 	e.session = kafka.SessionConfig{
 		Group: o.Group, Topic: o.Source, Start: o.Start, ExactlyOnce: o.Guarantee == ExactlyOnce,
 		InstanceID: o.InstanceID, SessionTimeout: o.SessionTimeout, TransactionTimeout: o.TransactionTimeout,
-		Compression: o.Compression, Changed: e.changed,
+		Compression: o.Compression, Changed: e.changed, Skipped: e.skipped,
 	}
 	if e.session.ExactlyOnce {
 		e.session.TransactionalID = o.Group + "-" + e.instance
@@ -232,8 +232,8 @@ func (e *Engine) Run(ctx context.Context) (err error) {
 		if run.Err() != nil { // the monitor has found something that no session mends
 			err = context.Cause(run)
 		}
-		if e.stats.commits() != committed {
-			try = 1
+		if w, ok := errors.AsType[*kafka.WriteError](err); e.stats.commits() != committed || ok && w.TooLarge() {
+			try = 1 // something was committed or learned
 		}
 		if kafka.Recover(err) == kafka.Fatal {
 			return err
@@ -402,4 +402,12 @@ func (e *Engine) changed(c kafka.Change) {
 	e.stats.rebalanced(c)
 	e.options.Log.LogAttrs(context.Background(), slog.LevelInfo, "partitions changed", slog.String("group", e.options.Group),
 		slog.Any("assigned", c.Assigned), slog.Any("revoked", c.Revoked), slog.Any("lost", c.Lost))
+}
+
+// skipped notes records that the source topic does not keep any more. It runs on a goroutine of the client.
+func (e *Engine) skipped(partition int32, committed, oldest int64) {
+	e.stats.change(func() { e.stats.stats.Skipped += uint64(oldest - committed) })
+	e.options.Log.LogAttrs(context.Background(), slog.LevelWarn, "records were deleted before they were read", slog.String("topic", e.options.Source),
+		slog.Int("partition", int(partition)), slog.Int64("committed", committed), slog.Int64("oldest", oldest),
+		slog.String("hint", "give the topic a longer retention than the pipeline's longest stop"))
 }

@@ -40,6 +40,7 @@ type Stats struct {
 	Commits     uint64    // rounds, which are transactions under exactly-once
 	Aborts      uint64    // rounds that were undone, and processed again
 	Rebalances  uint64    // changes of this instance's partitions
+	Skipped     uint64    // offsets that the source topic did not keep until they were read
 	Progress    time.Time // of the last commit; zero before the first
 	// Lag counts, for each partition that this instance has, the offsets after the last one that is committed;
 	// the partition is absent until that is known. The markers of transactions are offsets too.

@@ -46,6 +46,16 @@ func New(o Options) (*Generator, error) {
 	return &Generator{seed: o.Seed, history: int64(o.History), f: f}, nil
 }
 
+// CSV returns the first n sales as a CSV file: [CSVHeader] and a row for each.
+func (g *Generator) CSV(n int) []byte {
+	text := []byte(CSVHeader)
+	for i := range int64(n) {
+		s := g.Sale(i)
+		text = s.AppendCSV(text)
+	}
+	return text
+}
+
 // Sale returns sale i. The first one is sale 0.
 func (g *Generator) Sale(i int64) Sale {
 	d := draft{rng: newRNG(g.seed, uint64(i)), figures: g.f}

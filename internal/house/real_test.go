@@ -2,8 +2,6 @@ package house
 
 import (
 	"encoding/csv"
-	"errors"
-	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -11,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"millrace.dev/internal/testenv"
 )
 
 // numericColumns returns the columns whose distributions are compared.
@@ -21,21 +21,10 @@ func numericColumns() []string {
 	}
 }
 
-// realSales returns the text of the real sales. Without them it skips the test, or fails it where
-// MILLRACE_REQUIRE says that they have to be there.
+// realSales returns the text of the real sales. Without them it ends the test as [testenv.Missing] does.
 func realSales(t *testing.T) string {
 	t.Helper()
-	dir := os.Getenv("MILLRACE_DATA")
-	if dir == "" {
-		dir = "../shared/data"
-	}
-	if !filepath.IsAbs(dir) {
-		dir = filepath.Join("../..", dir) // relative to the root of the repository
-	}
-	b, err := os.ReadFile(filepath.Join(dir, "housedata.csv"))
-	if errors.Is(err, fs.ErrNotExist) && !slices.Contains(strings.Split(os.Getenv("MILLRACE_REQUIRE"), ","), "data") {
-		t.Skipf("no real sales: put housedata.csv into a folder and name it in MILLRACE_DATA: %v", err)
-	}
+	b, err := os.ReadFile(filepath.Join(testenv.Data(t), "housedata.csv"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -61,11 +61,29 @@ func (c *Client) Brokers() []string { return slices.Clone(c.config.Brokers) }
 // pingTimeout bounds one try to reach a broker.
 const pingTimeout = 3 * time.Second
 
-// Ping returns nil once a broker has answered, and an error after at most 3 s.
+// A broker that wants another kind of connection, or one that says who it is, hangs up without a word. So does one
+// that is about to stop, but not three times with half a second between.
+const (
+	hangUps     = 3
+	hangUpPause = 500 * time.Millisecond
+)
+
+// Ping returns nil once a broker has answered, and an error after at most 4 s.
 func (c *Client) Ping(ctx context.Context) error {
 	tctx, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
 	err := c.kgo.Ping(tctx)
+	for try := 1; err != nil && hungUp(err); try++ {
+		if try == hangUps {
+			return &Error{Code: CodeUnauthenticated, Op: "connect to", Where: strings.Join(c.config.Brokers, " "), Hint: hangUpHint, Err: err}
+		}
+		select {
+		case <-time.After(hangUpPause):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		err = c.kgo.Ping(tctx)
+	}
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
@@ -78,6 +96,12 @@ func (c *Client) Ping(ctx context.Context) error {
 		err = nil // says less than "no broker answers"
 	}
 	return nobodyAnswers("connect to", c.config.Brokers, err)
+}
+
+// hungUp tells whether a broker has closed the connection in place of its first answer.
+func hungUp(err error) bool {
+	_, ok := errors.AsType[*kgo.ErrFirstReadEOF](err)
+	return ok
 }
 
 // Topic is what the cluster says about a topic.

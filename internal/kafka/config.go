@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -25,6 +26,9 @@ const redacted = "(secret)"
 
 // String returns a placeholder.
 func (Secret) String() string { return redacted }
+
+// Format writes a placeholder, whatever the verb.
+func (Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
 
 // GoString returns a placeholder.
 func (Secret) GoString() string { return redacted }

@@ -67,6 +67,18 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
+// worded is a cause with a text for people in the place of its own.
+type worded struct {
+	text  string
+	cause error
+}
+
+// Error returns the text for people.
+func (w *worded) Error() string { return w.text }
+
+// Unwrap returns the cause.
+func (w *worded) Unwrap() error { return w.cause }
+
 // Recovery says what an error leaves to be done.
 type Recovery int
 
@@ -130,7 +142,7 @@ func codeOf(err error) Code {
 		return false
 	}
 	switch {
-	case is(kerr.SaslAuthenticationFailed, kerr.UnsupportedSaslMechanism, kerr.IllegalSaslState), firstReadEOF(err), tlsFault(err):
+	case is(kerr.SaslAuthenticationFailed, kerr.UnsupportedSaslMechanism, kerr.IllegalSaslState), tlsFault(err):
 		return CodeUnauthenticated
 	case is(kerr.TopicAuthorizationFailed, kerr.GroupAuthorizationFailed, kerr.TransactionalIDAuthorizationFailed, kerr.ClusterAuthorizationFailed):
 		return CodeUnauthorized
@@ -152,11 +164,6 @@ func codeOf(err error) Code {
 	default:
 		return CodeInternal
 	}
-}
-
-func firstReadEOF(err error) bool {
-	_, ok := errors.AsType[*kgo.ErrFirstReadEOF](err)
-	return ok
 }
 
 // unreachable tells whether err means that brokers could not be talked to, or could not serve for now.
@@ -183,6 +190,9 @@ func explain(op, where, need string, err error) error {
 	switch e.Code {
 	case CodeUnavailable:
 		e.Hint = "check that the brokers run and that the addresses are right"
+		if errors.Is(err, io.EOF) {
+			e.Hint = hangUpHint
+		}
 	case CodeUnauthenticated:
 		e.Hint = "check tls and sasl of the kafka section against what the brokers' listener wants"
 	case CodeUnauthorized:
@@ -191,6 +201,7 @@ func explain(op, where, need string, err error) error {
 			e.Hint = "ask for the ACL"
 		}
 	case CodeUnknownTopic:
+		e.Err = &worded{"it does not exist", err}
 		e.Hint = "create the topic first, or mend its name"
 	case CodeUnsupported:
 		e.Hint = "millrace needs Apache Kafka 2.5 or newer"
@@ -203,12 +214,22 @@ func explain(op, where, need string, err error) error {
 	return e
 }
 
+// hangUpHint is for brokers that close a connection before they have answered: they do so when they stop, and some
+// when they expect another kind of connection or do not know the credentials, without a word.
+const hangUpHint = "the brokers close the connection at once; check tls and sasl of the kafka section, the credentials too, against what the brokers' listener wants"
+
 // nobodyAnswers returns the error for a cluster of which no broker answers; cause may be nil.
 func nobodyAnswers(op string, brokers []string, cause error) error {
 	e := &Error{
 		Code: CodeUnavailable, Op: op, Where: "[" + strings.Join(brokers, " ") + "]",
 		Hint: "check that the brokers run, that the addresses are right, and that no firewall is in between",
 		Err:  errors.New("no broker answers"),
+	}
+	if errors.Is(cause, io.EOF) {
+		e.Hint = hangUpHint
+	}
+	if dial, ok := errors.AsType[*net.OpError](cause); ok {
+		cause = dial // without what the library says around it
 	}
 	if cause != nil {
 		e.Err = fmt.Errorf("no broker answers: %w", cause)

@@ -43,23 +43,39 @@ func (c *Client) NewProducer(pc ProducerConfig) (*Producer, error) {
 	p := &Producer{client: c, topic: pc.Topic, reach: newReach(), slots: make(chan struct{}, pc.MaxInFlight)}
 	p.kgo, err = c.open(p.reach,
 		kgo.ProducerBatchCompression(codec...), kgo.RequiredAcks(kgo.AllISRAcks()), kgo.ProducerLinger(5*time.Millisecond),
-		kgo.MaxBufferedRecords(math.MaxInt32), kgo.ProducerBatchMaxBytes(maxBatchBytes), kgo.RecordDeliveryTimeout(30*time.Second))
+		kgo.MaxBufferedRecords(math.MaxInt32), kgo.ProducerBatchMaxBytes(maxBatchBytes))
 	if err != nil {
 		return nil, err
 	}
 	return p, nil
 }
 
+// giveUp is how long a producer waits for brokers that cannot be reached. The library would wait for ever; its own
+// timeout is counted from a record's timestamp, which may be long past.
+const giveUp = 10 * time.Second
+
 // Send writes a record: its key, value, headers and timestamp, -1 or 0 being now. It copies key and value. It
-// waits while too many records are in flight, and returns the first failure of any record so far.
+// waits while too many records are in flight, and returns the first failure of any record so far, or that no broker
+// has answered for 10 s.
 func (p *Producer) Send(ctx context.Context, r *record.Raw) error {
-	if f := p.failure.Load(); f != nil {
-		return p.fault(*f)
+	if err := p.trouble(); err != nil {
+		return err
 	}
 	select {
 	case p.slots <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
+	default:
+		if err := p.wait(ctx, func() bool {
+			select {
+			case p.slots <- struct{}{}:
+				return true
+			case <-time.After(time.Second):
+				return false
+			case <-ctx.Done():
+				return false
+			}
+		}); err != nil {
+			return err
+		}
 	}
 	k := &kgo.Record{Topic: p.topic, Key: bytes.Clone(r.Key), Value: bytes.Clone(r.Value)}
 	if r.Timestamp > 0 {
@@ -79,25 +95,44 @@ func (p *Producer) Send(ctx context.Context, r *record.Raw) error {
 	return nil
 }
 
-// Flush waits until every record sent so far is acknowledged, and returns the first failure of any.
+// Flush waits until every record sent so far is acknowledged, and returns the first failure of any, or that no broker
+// has answered for 10 s.
 func (p *Producer) Flush(ctx context.Context) error {
-	if err := p.kgo.Flush(ctx); err != nil {
-		return err
-	}
-	if f := p.failure.Load(); f != nil {
-		return p.fault(*f)
-	}
-	return nil
+	return p.wait(ctx, func() bool {
+		fctx, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		return p.kgo.Flush(fctx) == nil
+	})
 }
 
-func (p *Producer) fault(err error) error {
-	if codeOf(err) == CodeUnavailable || err == kgo.ErrRecordTimeout { //nolint:errorlint // the library returns it bare
-		if d, failure := p.reach.silence(); d > time.Second || failure != nil {
-			return nobodyAnswers("write to topic "+p.topic+" on", p.client.config.Brokers, failure)
+// wait calls try, which takes a second at most, until it succeeds or there is trouble.
+func (p *Producer) wait(ctx context.Context, try func() bool) error {
+	for {
+		ok := try()
+		if err := p.trouble(); err != nil {
+			return err
+		}
+		if ok {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
 		}
 	}
-	e := explain("write to topic", p.topic, needTopic("Write", p.topic), err)
-	return e
+}
+
+// trouble returns the first failure, or that no broker answers although records wait for that.
+func (p *Producer) trouble() error {
+	if f := p.failure.Load(); f != nil {
+		return explain("write to topic", p.topic, needTopic("Write", p.topic), *f)
+	}
+	if len(p.slots) == 0 {
+		return nil
+	}
+	if d, failure := p.reach.silence(); failure != nil && d > giveUp {
+		return nobodyAnswers("write to topic "+p.topic+" on", p.client.config.Brokers, failure)
+	}
+	return nil
 }
 
 // Acked returns the number of records that were acknowledged. It is safe for concurrent use.

@@ -62,6 +62,9 @@ type SessionConfig struct {
 	MaxWait time.Duration
 	// Changed, if not nil, is told when partitions come or go. It must not block.
 	Changed func(Change)
+	// Skipped, if not nil, is told when records of a partition cannot be read because the topic does not keep them
+	// any more: the group's committed offset and the oldest one that there is. It must not block.
+	Skipped func(partition int32, committed, oldest int64)
 }
 
 // Change is a change of the partitions of a session.
@@ -77,7 +80,7 @@ const (
 	defaultMaxInFlight        = 16 << 20
 	defaultMaxWait            = 500 * time.Millisecond
 	defaultBatchBytes         = 1000012
-	rebalanceTimeout          = 15 * time.Second
+	rebalanceTimeout          = 10 * time.Second
 	leaveTimeout              = time.Second
 	// Bounds of the client library on the size of a batch.
 	minBatchBytes, maxBatchBytes = 512, 64 << 20
@@ -240,9 +243,9 @@ func (s *Session) options() ([]kgo.Opt, error) {
 		kgo.Balancers(kgo.CooperativeStickyBalancer()),
 		kgo.SessionTimeout(c.SessionTimeout), kgo.HeartbeatInterval(c.SessionTimeout / 6), kgo.RebalanceTimeout(rebalanceTimeout),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), // the library always asks for stable offsets
-		// A committed offset that retention has deleted resumes at the oldest record that is still there: never
-		// skip one that exists, whatever the start for new groups is.
-		kgo.ConsumeStartOffset(start), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		// Where a partition is begun is decided by begin alone, and never moved behind its back: an offset that turns
+		// out not to exist ends the session, and the next one begins anew.
+		kgo.ConsumeStartOffset(start), kgo.ConsumeResetOffset(kgo.NoResetOffset()), kgo.AdjustFetchOffsetsFn(s.begin),
 		kgo.FetchMaxWait(c.MaxWait), kgo.FetchMaxBytes(16 << 20), kgo.FetchMaxPartitionBytes(1 << 20),
 		kgo.DisableAutoCommit(),
 		kgo.RecordPartitioner(newBySource()), kgo.ProducerBatchCompression(codec...), kgo.ProducerLinger(0),
@@ -288,6 +291,51 @@ func (s *Session) fence(ctx context.Context) error {
 		}
 	}
 	return explain("open transactional id", s.config.TransactionalID, "operations Write and Describe, resource TransactionalId "+s.config.TransactionalID, err)
+}
+
+// begin decides where partitions that came to this member are begun: where the group has committed, else where the
+// configuration says. It makes every offset an exact one, because the library goes back to it when a first round is
+// aborted.
+func (s *Session) begin(ctx context.Context, offsets map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
+	topic := s.config.Topic
+	start, err := s.client.StartOffsets(ctx, topic)
+	if err != nil {
+		return nil, err
+	}
+	end, err := s.client.EndOffsets(ctx, topic, false)
+	if err != nil {
+		return nil, err
+	}
+	latest := Offsets{}
+	if s.config.Start == Latest {
+		if latest, err = s.client.EndOffsets(ctx, topic, true); err != nil {
+			return nil, err
+		}
+	}
+	for p, o := range offsets[topic] {
+		oldest, ok := start[p]
+		if !ok {
+			return nil, fmt.Errorf("partition %d was assigned and has no offsets: %w", p, kerr.UnknownTopicOrPartition)
+		}
+		switch at := o.EpochOffset().Offset; {
+		case at < 0 && s.config.Start == Latest:
+			offsets[topic][p] = kgo.NewOffset().At(latest[p])
+		case at < 0:
+			offsets[topic][p] = kgo.NewOffset().At(oldest)
+		case at < oldest:
+			offsets[topic][p] = kgo.NewOffset().At(oldest)
+			if s.config.Skipped != nil {
+				s.config.Skipped(p, at, oldest)
+			}
+		case at > end[p]:
+			return nil, &Error{
+				Code: CodeTopicChanged, Op: "read topic", Where: fmt.Sprintf("%s/%d", topic, p),
+				Err:  fmt.Errorf("the group %s has committed offset %d, but the partition ends at %d: the brokers lost records, or the topic was made anew", s.config.Group, at, end[p]),
+				Hint: "find out what happened to the topic; then delete the group's offsets, or choose another group, to begin anew",
+			}
+		}
+	}
+	return offsets, nil
 }
 
 // change notes partitions that came or went.
@@ -394,6 +442,9 @@ func (s *Session) fetchFault(topic string, partition int32, err error) error {
 			need = needTopic("Read", s.config.Topic)
 		}
 		return explain("take part in group", s.config.Group, need, err)
+	}
+	if codeOf(err) == CodeUnknownTopic { // it was there: whether it is gone for good is for the next session to see
+		return fmt.Errorf("kafka: read topic %s/%d: %w", topic, partition, err)
 	}
 	return explain("read topic", fmt.Sprintf("%s/%d", topic, partition), needTopic("Read", s.config.Topic), err)
 }
@@ -529,7 +580,7 @@ func (s *Session) writeFault(f *WriteError) error {
 	switch codeOf(f.Err) {
 	case CodeUnauthorized:
 		return explain("write to topic", f.Topic, needTopic("Write", f.Topic), f.Err)
-	case CodeUnknownTopic, CodeFenced, CodeUnsupported:
+	case CodeFenced, CodeUnsupported:
 		return explain("write to topic", f.Topic, "", f.Err)
 	default:
 		return f

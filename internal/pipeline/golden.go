@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"errors"
 	"fmt"
 
 	"millrace.dev/model"
@@ -37,6 +38,9 @@ func (p *Path) golden(values [][]byte) ([]model.GoldenRow, error) {
 	return rows, nil
 }
 
+// ErrGolden means that a model predicts something else here than where it was trained.
+var ErrGolden = errors.New("the model does not reproduce its golden rows here")
+
 // reproduce runs the golden rows of the bundle and compares what comes out with what came out in training.
 func (p *Path) reproduce() error {
 	values := make([][]byte, len(p.bundle.Golden))
@@ -49,7 +53,7 @@ func (p *Path) reproduce() error {
 	}
 	for i := range got {
 		if err := p.bundle.CheckGolden(i, got[i]); err != nil {
-			return fmt.Errorf("the model does not reproduce its golden rows here: %w", err)
+			return fmt.Errorf("%w: %w", ErrGolden, err)
 		}
 	}
 	return nil

@@ -17,3 +17,23 @@ var (
 	// ErrNewer means that a later millrace wrote to the folder.
 	ErrNewer = errors.New("registry of a later millrace")
 )
+
+// hinted is an error that says what to do about it. Programs that show hints apart ask for Hint; the text of the
+// error has it at its end.
+type hinted struct {
+	error
+
+	hint string
+}
+
+// withHint adds to err what to do about it.
+func withHint(err error, hint string) error { return &hinted{err, hint} }
+
+// Error returns what is wrong, and the hint.
+func (h *hinted) Error() string { return h.error.Error() + ": " + h.hint }
+
+// Hint returns what to do.
+func (h *hinted) Hint() string { return h.hint }
+
+// Unwrap returns the error without the hint.
+func (h *hinted) Unwrap() error { return h.error }

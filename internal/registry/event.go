@@ -82,7 +82,7 @@ func decodeEvent(data []byte) (*Event, error) {
 	body, end := data[:len(data)-sumSize], string(data[len(data)-sumSize:])
 	sum := fmt.Sprintf("sha256:%x", sha256.Sum256(body))
 	if end != sumPrefix+sum+sumSuffix {
-		return nil, fmt.Errorf("%w: its sum does not match its content: restore the file from a backup", ErrCorrupt)
+		return nil, fmt.Errorf("%w: its sum does not match its content", ErrCorrupt)
 	}
 	var head struct {
 		Format int `json:"format"`

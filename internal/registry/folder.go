@@ -114,11 +114,12 @@ func (f folder) readBlob(digest string, size int64) ([]byte, error) {
 	data, err := readFile(path, size)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("%w: %s is missing: restore it from a backup, or register the same bundle again", ErrCorrupt, path)
+		return nil, withHint(fmt.Errorf("%w: %s is missing", ErrCorrupt, path), "restore it from a backup, or register the same bundle again")
 	case err != nil:
 		return nil, err
 	case int64(len(data)) != size || model.Digest(data) != digest:
-		return nil, fmt.Errorf("%w: %s does not hold what was registered: restore it from a backup, or remove it and register the same bundle again", ErrCorrupt, path)
+		return nil, withHint(fmt.Errorf("%w: %s does not hold what was registered", ErrCorrupt, path),
+			"restore it from a backup, or remove it and register the same bundle again")
 	}
 	return data, nil
 }

@@ -19,7 +19,8 @@ type reference struct {
 func parseRef(ref, defaultModel string) (reference, error) {
 	name, which, ok := strings.Cut(ref, "@")
 	if !ok {
-		return reference{}, fmt.Errorf("%w: %.80q names no version: write NAME@NUMBER, NAME@%s or NAME@%s", ErrInvalid, ref, AliasChampion, AliasCandidate)
+		return reference{}, withHint(fmt.Errorf("%w: %.80q names no version", ErrInvalid, ref),
+			fmt.Sprintf("write NAME@NUMBER, NAME@%s or NAME@%s", AliasChampion, AliasCandidate))
 	}
 	if name == "" {
 		name = defaultModel
@@ -45,21 +46,21 @@ func (s *state) resolve(r reference) (Version, error) {
 		if names := s.names(); len(names) > 0 {
 			known = "it has " + strings.Join(names[:min(len(names), 10)], ", ")
 		}
-		return Version{}, fmt.Errorf("%w: no model %s is registered; %s: register one with millrace train", ErrNotFound, r.model, known)
+		return Version{}, withHint(fmt.Errorf("%w: no model %s is registered; %s", ErrNotFound, r.model, known), "register one with millrace train")
 	}
 	n := r.number
 	switch r.alias {
 	case AliasChampion:
 		if n = m.champion; n == 0 {
-			return Version{}, fmt.Errorf("%w: %s has no champion: %s", ErrNotApproved, r.model, m.championHint())
+			return Version{}, withHint(fmt.Errorf("%w: %s has no champion", ErrNotApproved, r.model), m.championHint())
 		}
 	case AliasCandidate:
 		if n = m.candidate(); n == 0 {
-			return Version{}, fmt.Errorf("%w: no version of %s waits for review: register one with millrace train", ErrNotFound, r.model)
+			return Version{}, withHint(fmt.Errorf("%w: no version of %s waits for review", ErrNotFound, r.model), "register one with millrace train")
 		}
 	}
 	if n > len(m.versions) {
-		return Version{}, fmt.Errorf("%w: %s@%d: the last version of %s is %d: see millrace model list", ErrNotFound, r.model, n, r.model, len(m.versions))
+		return Version{}, withHint(fmt.Errorf("%w: %s@%d: the last version of %s is %d", ErrNotFound, r.model, n, r.model, len(m.versions)), "see millrace model list")
 	}
 	return m.version(n), nil
 }

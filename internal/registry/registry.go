@@ -76,7 +76,7 @@ func (f folder) read(ctx context.Context, s *state) error {
 			if seq > last {
 				return nil
 			}
-			return fmt.Errorf("%w: %s is missing, though later events are there: restore it from a backup", ErrCorrupt, f.event(seq))
+			return withHint(fmt.Errorf("%w: %s is missing, though later events are there", ErrCorrupt, f.event(seq)), "restore it from a backup")
 		}
 		if err != nil {
 			return err
@@ -205,8 +205,8 @@ func (r *Registry) decide(ctx context.Context, action Action, ref, defaultModel,
 			return nil, nil
 		}
 		if v.State == StateRejected {
-			return nil, fmt.Errorf("%s: %w, by %s (%s), which is final: register the bundle again to have it reviewed again",
-				v.Ref(), ErrRejected, v.DecidedBy, v.Reason)
+			return nil, withHint(fmt.Errorf("%s: %w, by %s (%s), which is final", v.Ref(), ErrRejected, v.DecidedBy, v.Reason),
+				"register the bundle again to have it reviewed again")
 		}
 		if action == Approved { // nobody can have looked at what is not there
 			if _, err := r.folder.readBlob(v.Digest, v.Bytes); err != nil {

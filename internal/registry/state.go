@@ -55,9 +55,9 @@ func (v Version) CheckApproved() error {
 	case StateApproved:
 		return nil
 	case StateRejected:
-		return fmt.Errorf("registry: %s: %w: %s rejected it (%s): use another version", v.Ref(), ErrNotApproved, v.DecidedBy, v.Reason)
+		return withHint(fmt.Errorf("registry: %s: %w: %s rejected it (%s)", v.Ref(), ErrNotApproved, v.DecidedBy, v.Reason), "use another version")
 	default:
-		return fmt.Errorf("registry: %s: %w: it is a %s: %s", v.Ref(), ErrNotApproved, v.State, approveHint(v.Ref()))
+		return withHint(fmt.Errorf("registry: %s: %w: it is a %s", v.Ref(), ErrNotApproved, v.State), approveHint(v.Ref()))
 	}
 }
 

@@ -27,13 +27,16 @@ func required(list, what string) bool {
 	return slices.ContainsFunc(strings.Split(list, ","), func(s string) bool { return strings.TrimSpace(s) == what })
 }
 
-// Data returns the folder of the data sets that are not part of the repository: MILLRACE_DATA or, where that
-// is not set, ../shared/data beside the repository. Where there is no such folder it calls [Missing].
+// Data returns the folder of the data sets that are not part of the repository: MILLRACE_DATA, which counts from
+// the repository where it is relative. Default: ../shared/data. Where there is no such folder it calls [Missing].
 func Data(t testing.TB) string {
 	t.Helper()
 	dir := os.Getenv("MILLRACE_DATA")
 	if dir == "" {
-		dir = filepath.Join(root(t), "..", "shared", "data")
+		dir = filepath.Join("..", "shared", "data")
+	}
+	if !filepath.IsAbs(dir) {
+		dir = filepath.Join(root(t), dir)
 	}
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
 		Missing(t, "data", "there is no folder "+dir+": set MILLRACE_DATA to the folder that holds housedata.csv")

@@ -1,0 +1,107 @@
+package feature_test
+
+import (
+	"errors"
+	"fmt"
+
+	"millrace.dev/feature"
+	"millrace.dev/record"
+)
+
+// houses returns a schema and a batch of three houses.
+func houses() (*record.Schema, *record.Batch) {
+	s, err := record.NewSchema(
+		record.Field{Name: "date", Type: record.Time},
+		record.Field{Name: "price", Type: record.Numeric},
+		record.Field{Name: "yr_built", Type: record.Numeric},
+		record.Field{Name: "statezip", Type: record.Enum},
+	)
+	if err != nil {
+		panic(err)
+	}
+	b := record.NewBatch(s, nil)
+	for i, h := range []struct {
+		price, built float64
+		zip          string
+	}{{313000, 1955, "WA 98133"}, {0, 1921, "WA 98119"}, {342000, 1966, "WA 98133"}} {
+		b.Append(record.Raw{})
+		b.Times(0)[i] = 1398988800e6 // 2014-05-02
+		b.Numbers(1)[i], b.Numbers(2)[i] = h.price, h.built
+		b.Codes(3)[i] = b.Dict(3).Code([]byte(h.zip))
+	}
+	return s, b
+}
+
+func Example() {
+	schema, batch := houses()
+	plan, err := feature.Compile(schema, []feature.Spec{
+		{Name: "zip", Expr: "statezip[3:]"},
+		{Name: "age", Expr: "year(date) - yr_built"},
+	}, []string{"zip", "age"})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+
+	// Training: one pass finds the levels of zip.
+	fitter := plan.NewFitter()
+	fitter.Add(batch, nil)
+	plan, err = fitter.Plan()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+
+	// Anywhere else: the same plan from its bytes.
+	stored, err := plan.MarshalBinary()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	plan, err = feature.ReadPlan(stored)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	frame := plan.NewEvaluator().Eval(batch)
+	zip, age := frame.Columns[0], frame.Columns[1]
+	for i := range frame.Rows {
+		fmt.Println(zip.Levels[zip.Codes[i]], age.Numbers[i])
+	}
+	// Output:
+	// 98133 59
+	// 98119 93
+	// 98133 48
+}
+
+func ExampleCompilePredicate() {
+	schema, batch := houses()
+	where, err := feature.CompilePredicate(schema, "price > 0 and price < 5000000")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	keep := make([]bool, batch.Len())
+	where.Eval(batch, keep)
+	fmt.Println(keep)
+	// Output:
+	// [true false true]
+}
+
+func ExampleErrors() {
+	schema, _ := houses()
+	_, err := feature.Compile(schema, []feature.Spec{
+		{Name: "zip", Expr: "statzip[3:]"},
+		{Name: "age", Expr: "date - yr_built"},
+	}, []string{"zip", "age", "date"})
+	for _, e := range feature.Errors(err) {
+		fmt.Printf("%s %d+%d: %s; %s\n", e.Feature, e.Offset, e.Length, e.Msg, e.Hint)
+	}
+	_, isOne := errors.AsType[*feature.Error](err)
+	fmt.Println(isOne)
+	// Output:
+	// zip 0+7: no column or feature is called "statzip"; did you mean "statezip"?
+	// age 0+15: "-" cannot be applied to time and number; derive a number: year(t), days_since(a, b), unix(t)
+	// date 0+0: a time column cannot be an input; derive a feature, such as year(date), or list the column in ignore
+	// true
+}

@@ -1,0 +1,94 @@
+package feature
+
+import (
+	"bytes"
+	"testing"
+
+	"millrace.dev/record"
+)
+
+// FuzzReadPlan feeds bytes to ReadPlan: they are refused, or they are a plan that has exactly these bytes, and
+// that fits and evaluates.
+func FuzzReadPlan(f *testing.F) {
+	p := compile(f, houseSchema(f), houseSpecs(), houseInputs()...)
+	f.Add(encoded(f, p))
+	f.Add(fittedBytes(f))
+	s := randomSchema()
+	for _, spec := range everySpec() {
+		f.Add(encoded(f, compile(f, s, []Spec{spec}, spec.Name)))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		p, err := ReadPlan(b)
+		if err != nil {
+			return
+		}
+		exercise(t, p)
+		if !bytes.Equal(encoded(t, p), b) {
+			t.Error("the plan has other bytes")
+		}
+	})
+}
+
+// exercise does with a plan all that can be done with it.
+func exercise(t *testing.T, p *Plan) {
+	t.Helper()
+	b := anyBatch(p.Schema(), p.Levels())
+	p.NewEvaluator().Eval(b)
+	f := p.NewFitter()
+	f.Add(b, nil)
+	fitted, err := f.Plan()
+	if err != nil {
+		t.Fatal(err)
+	}
+	back, err := ReadPlan(encoded(t, fitted))
+	if err != nil {
+		t.Fatalf("a fitted plan is not read: %v", err)
+	}
+	if back.Digest() != fitted.Digest() {
+		t.Fatal("the digest changes on reading")
+	}
+	known := record.NewBatch(p.Schema(), fitted.Levels())
+	one, two := fitted.NewEvaluator().Eval(b), back.NewEvaluator()
+	if err := sameFrame(one, two.Eval(anyBatch(known.Schema(), fitted.Levels()))); err != nil {
+		t.Fatal(err)
+	}
+	p.Digest()
+	p.Used()
+}
+
+// FuzzCompile feeds texts to the compiler: faults are inside the text, and a plan can be stored and run.
+func FuzzCompile(f *testing.F) {
+	for _, spec := range everySpec() {
+		f.Add(spec.Expr)
+	}
+	for _, spec := range houseSpecs() {
+		f.Add(spec.Expr)
+	}
+	for _, src := range []string{
+		"x in [", "x ?: y", "a.b[c]?.d()", "let a = 1; a", "if x > 1 { e } else { s }", "x between 1", "{'a': #}", "filter([1], # > 1)", "b'x'",
+		"\"\\UFFFFFFFF\"", "1 < x < 2 < y", "x | min(y)", "'a' not matches \"b\"", "matches matches 'matches'", "column('odd name')", "$env", "::len(e)", "é + 'ü'", "x ?? y + 1",
+	} {
+		f.Add(src)
+	}
+	s := randomSchema()
+	f.Fuzz(func(t *testing.T, src string) {
+		if p, err := CompilePredicate(s, src); err == nil {
+			b := anyBatch(s, nil)
+			p.Eval(b, make([]bool, b.Len()))
+		}
+		p, err := Compile(s, []Spec{{"other", "x + 1"}, {"f", src}}, []string{"f"})
+		if err == nil {
+			exercise(t, p)
+			return
+		}
+		all := Errors(err)
+		for _, e := range all {
+			if e.Msg == "" || e.Offset < 0 || e.Length < 0 || e.Offset+e.Length > len(src) {
+				t.Fatalf("%q: %+v", src, e)
+			}
+		}
+		if len(all) == 0 {
+			t.Fatalf("%q: an error without a fault: %v", src, err)
+		}
+	})
+}

@@ -1,0 +1,21 @@
+//go:build synctests
+
+package engine
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// Under this build tag the client library waits in ways that package synctest understands: tests run in fake time,
+// with the timeouts of production.
+const sessionTimeout, transactionTimeout = 6 * time.Second, 5 * time.Second
+
+// Time costs nothing: each fault gets a cluster of its own, and chaos lasts.
+const faultsPerWorld, chaosSteps = 1, 40
+
+func inTime(t *testing.T, fn func(t *testing.T)) {
+	t.Helper()
+	synctest.Test(t, fn)
+}

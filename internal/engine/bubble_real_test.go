@@ -1,0 +1,19 @@
+//go:build !synctests
+
+package engine
+
+import (
+	"testing"
+	"time"
+)
+
+// Without the build tag synctests the tests run in real time, with timeouts as short as they can be.
+const sessionTimeout, transactionTimeout = 1200 * time.Millisecond, time.Second
+
+// Time is dear: faults share clusters, and chaos is short.
+const faultsPerWorld, chaosSteps = 16, 12
+
+func inTime(t *testing.T, fn func(t *testing.T)) {
+	t.Helper()
+	fn(t)
+}

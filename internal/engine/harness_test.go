@@ -1,0 +1,497 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+	"millrace.dev/internal/kafka"
+	"millrace.dev/record"
+)
+
+// Names in all tests.
+const (
+	source  = "houses"
+	sink    = "predictions"
+	letters = "houses.dlq"
+	group   = "house-prices"
+)
+
+// fake is a data path for tests. A value is predicted by "=" in front of it; values that begin with "bad" are
+// rejected, of "huge N" the prediction has N bytes.
+type fake struct {
+	schema *record.Schema
+	arena  []byte
+	at     [][2]int
+	batch  *record.Batch
+}
+
+func newFake(tb testing.TB) *fake {
+	tb.Helper()
+	s, err := record.NewSchema(record.Field{Name: "x", Type: record.Numeric})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return &fake{schema: s}
+}
+
+func (f *fake) NewBatch() *record.Batch { return record.NewBatch(f.schema, nil) }
+
+func (f *fake) Process(b *record.Batch) {
+	f.batch, f.arena, f.at = b, f.arena[:0], f.at[:0]
+	for i := range b.Len() {
+		v := b.Raw(i).Value
+		start := len(f.arena)
+		switch {
+		case v == nil:
+			b.Reject(i, record.Problem{Stage: record.StageDecode, Class: "null_value", Reason: "the value is null"})
+		case bytes.HasPrefix(v, []byte("bad")):
+			b.Reject(i, record.Problem{Stage: record.StageDecode, Class: "invalid_json", Field: "x", Reason: "not a JSON object"})
+		case bytes.HasPrefix(v, []byte("huge ")):
+			n, err := strconv.Atoi(string(v[len("huge "):]))
+			if err != nil {
+				panic(err)
+			}
+			f.arena = append(f.arena, bytes.Repeat([]byte("x"), n)...)
+		default:
+			f.arena = append(append(f.arena, '='), v...)
+		}
+		f.at = append(f.at, [2]int{start, len(f.arena)})
+	}
+}
+
+func (f *fake) Output(i int) []byte {
+	if f.batch.Problem(i) != nil {
+		return nil
+	}
+	return f.arena[f.at[i][0]:f.at[i][1]]
+}
+
+func (f *fake) Headers() []record.Header {
+	return []record.Header{{Key: HeaderModel, Value: []byte("m@1")}, {Key: "millrace.digest", Value: []byte("sha256:0")}}
+}
+
+// wire is a network between one instance and the brokers that can be cut or held.
+type wire struct {
+	dial  kafka.Dialer
+	mu    sync.Mutex
+	conns map[*wired]struct{}
+	dead  bool
+	held  chan struct{} // not nil while held; closed on release
+}
+
+func newWire(dial kafka.Dialer) *wire { return &wire{dial: dial, conns: map[*wired]struct{}{}} }
+
+type wired struct {
+	net.Conn
+	wire *wire
+}
+
+func (w *wire) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	w.wait()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.dead {
+		return nil, &net.OpError{Op: "dial", Net: network, Err: errors.New("connection refused by the test")}
+	}
+	c, err := w.dial(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	x := &wired{c, w}
+	w.conns[x] = struct{}{}
+	return x, nil
+}
+
+func (w *wire) wait() {
+	w.mu.Lock()
+	held := w.held
+	w.mu.Unlock()
+	if held != nil {
+		<-held
+	}
+}
+
+// cut ends every connection and refuses new ones: to the brokers the instance is dead, without a word.
+func (w *wire) cut() {
+	w.mu.Lock()
+	w.dead = true
+	conns := slices.Collect(maps.Keys(w.conns))
+	w.mu.Unlock()
+	for _, c := range conns {
+		_ = c.Conn.Close()
+	}
+}
+
+func (w *wire) mend() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.dead = false
+}
+
+// hold lets nothing through until release, as if the process were stopped.
+func (w *wire) hold() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.held = make(chan struct{})
+}
+
+func (w *wire) release() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	close(w.held)
+	w.held = nil
+}
+
+func (c *wired) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.wire.wait()
+	return n, err
+}
+
+func (c *wired) Write(b []byte) (int, error) {
+	c.wire.wait()
+	return c.Conn.Write(b)
+}
+
+func (c *wired) Close() error {
+	c.wire.mu.Lock()
+	delete(c.wire.conns, c)
+	c.wire.mu.Unlock()
+	return c.Conn.Close()
+}
+
+// world is a cluster of three brokers with the topics of the tests.
+type world struct {
+	t       *testing.T
+	cluster *kfake.Cluster
+	network *kfake.VirtualNetwork
+	opts    []kfake.Opt
+	ports   []int
+	client  *kafka.Client // of the test itself
+	input   *kafka.Producer
+}
+
+const brokers = 3
+
+// bubble runs fn with a world of its own, in fake time where it can.
+func bubble(t *testing.T, partitions int, fn func(t *testing.T, w *world), opts ...kfake.Opt) {
+	t.Helper()
+	inTime(t, func(t *testing.T) {
+		w := newWorld(t, partitions, opts...)
+		defer w.close()
+		fn(t, w)
+	})
+}
+
+func newWorld(t *testing.T, partitions int, opts ...kfake.Opt) *world {
+	t.Helper()
+	w := &world{t: t, network: &kfake.VirtualNetwork{}}
+	for i := range brokers {
+		w.ports = append(w.ports, 9092+i)
+	}
+	w.opts = append([]kfake.Opt{
+		kfake.NumBrokers(brokers), kfake.Ports(w.ports...), kfake.ListenFn(w.network.Listen), kfake.GroupMinSessionTimeout(time.Second), kfake.SeedTopics(int32(partitions), source),
+		kfake.SeedTopics(int32(partitions-partitions/3), sink), kfake.SeedTopics(2, letters),
+	}, opts...)
+	w.start()
+	w.client = w.newClient(nil)
+	p, err := w.client.NewProducer(kafka.ProducerConfig{Topic: source})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.input = p
+	return w
+}
+
+func (w *world) start() {
+	w.t.Helper()
+	c, err := kfake.NewCluster(w.opts...)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.cluster = c
+}
+
+func (w *world) close() {
+	w.input.Close()
+	w.client.Close()
+	w.cluster.Close()
+}
+
+func (w *world) newClient(x *wire) *kafka.Client {
+	w.t.Helper()
+	dial := w.network.DialContext
+	if x != nil {
+		dial = x.DialContext
+	}
+	var seeds []string
+	for _, p := range w.ports {
+		seeds = append(seeds, fmt.Sprintf("localhost:%d", p))
+	}
+	c, err := kafka.New(kafka.Config{Brokers: seeds, Dial: dial})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return c
+}
+
+// instance is a running engine.
+type instance struct {
+	*Engine
+	wire   *wire
+	client *kafka.Client
+	cancel context.CancelFunc
+	done   chan struct{}
+	err    error
+	log    *bytes.Buffer
+}
+
+// run starts an engine.
+func (w *world) run(change ...func(*Options)) *instance {
+	w.t.Helper()
+	in := &instance{wire: newWire(w.network.DialContext), done: make(chan struct{}), log: &bytes.Buffer{}}
+	in.client = w.newClient(in.wire)
+	o := Options{
+		Client: in.client, Workers: []Worker{newFake(w.t), newFake(w.t)}, Group: group, Source: source, Sink: sink, DeadLetter: letters,
+		SessionTimeout: sessionTimeout, TransactionTimeout: transactionTimeout, Version: "v1", BatchRows: 100, Log: slog.New(slog.NewTextHandler(in.log, nil)),
+	}
+	for _, c := range change {
+		c(&o)
+	}
+	e, err := New(o)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	in.Engine = e
+	ctx, cancel := context.WithCancel(w.t.Context())
+	in.cancel = cancel
+	go func() {
+		defer close(in.done)
+		in.err = e.Run(ctx)
+		in.client.Close()
+	}()
+	return in
+}
+
+// stop cancels the engine and waits for it.
+func (in *instance) stop(t *testing.T) {
+	t.Helper()
+	in.cancel()
+	<-in.done
+	if in.err != nil {
+		t.Errorf("run: %v", in.err)
+	}
+	if t.Failed() {
+		t.Logf("log of %s:\n%s", in.Instance(), in.log)
+	}
+}
+
+// kill ends the engine as SIGKILL does: no brokers hear of it.
+func (in *instance) kill() {
+	in.wire.cut()
+	in.cancel()
+}
+
+// write appends n records to the source topic, with some that are bad, without a key, or null.
+func (w *world) write(n int, rng *rand.Rand) {
+	w.t.Helper()
+	var rs []record.Raw
+	for i := range n {
+		r := record.Raw{Value: fmt.Appendf(nil, "%d of %d", i, n), Timestamp: time.Now().UnixMilli()}
+		switch k := rng.IntN(100); {
+		case k < 5:
+		case k < 7:
+			r.Key = []byte{}
+		default:
+			r.Key = fmt.Appendf(nil, "key-%d", rng.IntN(50))
+		}
+		switch k := rng.IntN(100); {
+		case k < 2:
+			r.Value = nil
+		case k < 5:
+			r.Value = fmt.Appendf(nil, "bad %d", i)
+		case k < 10:
+			r.Headers = []record.Header{{Key: "trace", Value: fmt.Append(nil, i)}, {Key: "empty"}}
+		}
+		rs = append(rs, r)
+	}
+	w.put(rs...)
+}
+
+// put appends records to the source topic.
+func (w *world) put(rs ...record.Raw) {
+	w.t.Helper()
+	for i := range rs {
+		if err := w.input.Send(w.t.Context(), &rs[i]); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	if err := w.input.Flush(w.t.Context()); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// read returns what is committed in a topic.
+func (w *world) read(topic string) []record.Raw {
+	w.t.Helper()
+	var all []record.Raw
+	if err := w.client.Tap(w.t.Context(), kafka.TapConfig{Topic: topic}, func(rs []record.Raw) error {
+		all = append(all, rs...)
+		return nil
+	}); err != nil {
+		w.t.Fatal(err)
+	}
+	return all
+}
+
+// until waits for a condition.
+func (w *world) until(what string, ok func() bool) {
+	w.t.Helper()
+	for deadline := time.Now().Add(5 * time.Minute); !ok(); {
+		if time.Now().After(deadline) {
+			w.t.Fatalf("gave up waiting: %s", what)
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// drained waits until the group has committed every record of the source, and no transaction is open any more.
+func (w *world) drained() {
+	w.t.Helper()
+	w.until("the group to reach the end of the topic", func() bool {
+		lag, err := w.client.Lag(w.t.Context(), group, source)
+		if err != nil {
+			return false
+		}
+		for _, n := range lag {
+			if n > 0 {
+				return false
+			}
+		}
+		return true
+	})
+	for _, topic := range []string{sink, letters} {
+		w.until("the transactions on "+topic+" to end", func() bool {
+			stable, err1 := w.client.EndOffsets(w.t.Context(), topic, true)
+			end, err2 := w.client.EndOffsets(w.t.Context(), topic, false)
+			return err1 == nil && err2 == nil && maps.Equal(stable, end)
+		})
+	}
+}
+
+func header(r *record.Raw, key string) string {
+	for _, h := range slices.Backward(r.Headers) {
+		if h.Key == key {
+			return string(h.Value)
+		}
+	}
+	return ""
+}
+
+func sourceOf(t *testing.T, r *record.Raw) coordinates {
+	t.Helper()
+	text := header(r, HeaderSource)
+	if r.Topic == letters {
+		text = header(r, LetterTopic) + "/" + header(r, LetterPartition) + "/" + header(r, LetterOffset)
+	}
+	parts := strings.Split(text, "/")
+	if len(parts) != 3 || parts[0] != source {
+		t.Fatalf("%s/%d@%d has source %q", r.Topic, r.Partition, r.Offset, text)
+	}
+	p, err1 := strconv.Atoi(parts[1])
+	o, err2 := strconv.ParseInt(parts[2], 10, 64)
+	if err1 != nil || err2 != nil {
+		t.Fatalf("source %q: %v, %v", text, err1, err2)
+	}
+	return coordinates{int32(p), o}
+}
+
+// verify checks that every record of the source has exactly one prediction or one dead letter, that each is what
+// it should be, and that the order of each key is kept. With atLeast, some may come more often.
+func (w *world) verify(atLeast ...bool) {
+	w.t.Helper()
+	in := map[coordinates]*record.Raw{}
+	for _, r := range w.read(source) {
+		in[coordinates{r.Partition, r.Offset}] = &r
+	}
+	seen := map[coordinates]int{}
+	last := map[string]coordinates{} // by topic, partition and key, or source partition without a key
+	for _, topic := range []string{sink, letters} {
+		for _, r := range w.read(topic) {
+			at := sourceOf(w.t, &r)
+			src, ok := in[at]
+			if !ok {
+				w.t.Errorf("%s holds a result of %v, which is no record", topic, at)
+				continue
+			}
+			seen[at]++
+			w.same(src, &r)
+			key := topic + "\x00" + string(r.Key)
+			if r.Key == nil {
+				key = fmt.Sprintf("%s\x00%d", topic, at.partition)
+			}
+			if before, ok := last[key]; ok && before.partition == at.partition && before.offset >= at.offset && len(atLeast) == 0 {
+				w.t.Errorf("%s: key %q: %v comes after %v", topic, r.Key, at, before)
+			}
+			last[key] = at
+		}
+	}
+	missing, twice := 0, 0
+	for at := range in {
+		switch n := seen[at]; {
+		case n == 0:
+			missing++
+		case n > 1:
+			twice++
+		}
+	}
+	if missing > 0 || twice > 0 && len(atLeast) == 0 {
+		w.t.Errorf("%d records, %d without a result, %d with more than one", len(in), missing, twice)
+	}
+}
+
+// same checks a result against its record.
+func (w *world) same(src, out *record.Raw) {
+	w.t.Helper()
+	if !bytes.Equal(src.Key, out.Key) || (src.Key == nil) != (out.Key == nil) {
+		w.t.Errorf("%v: key %q became %q", sourceOf(w.t, out), src.Key, out.Key)
+	}
+	if src.Timestamp != out.Timestamp {
+		w.t.Errorf("%v: timestamp %d became %d", sourceOf(w.t, out), src.Timestamp, out.Timestamp)
+	}
+	if len(out.Headers) < len(src.Headers) {
+		w.t.Fatalf("%v: headers %v became %v", sourceOf(w.t, out), src.Headers, out.Headers)
+	}
+	for i, h := range src.Headers {
+		if o := out.Headers[i]; o.Key != h.Key || !bytes.Equal(o.Value, h.Value) {
+			w.t.Errorf("%v: header %v became %v", sourceOf(w.t, out), h, o)
+		}
+	}
+	want := src.Value
+	if out.Topic == sink {
+		want = append([]byte{'='}, src.Value...)
+	}
+	if !bytes.Equal(out.Value, want) || (want == nil) != (out.Value == nil) {
+		w.t.Errorf("%v: value %q became %q", sourceOf(w.t, out), src.Value, out.Value)
+	}
+}
+
+// seeded returns a generator and prints its seed.
+func seeded(t *testing.T, seed uint64) *rand.Rand {
+	t.Helper()
+	t.Logf("seed %d", seed)
+	return rand.New(rand.NewPCG(seed, 0))
+}
