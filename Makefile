@@ -11,9 +11,14 @@ help: ## list these targets
 build: ## build bin/millrace, one static binary
 	CGO_ENABLED=0 $(GO) build -trimpath -o $(BIN)/millrace ./cmd/millrace
 
+TESTFLAGS ?=
 test: ## run every test; those that need Java and Maven, or real data, say so when they skip
-	$(GO) test -timeout 20m ./...
-	GOEXPERIMENT=jsonv2 $(GO) test ./codec
+	@command -v java >/dev/null && command -v mvn >/dev/null || \
+	  echo "note: the tests against real Kafka are skipped: install Java 17 and Maven to run them"
+	@test -f "$${MILLRACE_DATA:-../shared/data}/housedata.csv" || \
+	  echo "note: the tests on real sales are skipped: set MILLRACE_DATA to a folder with housedata.csv to run them"
+	$(GO) test -timeout 20m $(TESTFLAGS) ./...
+	GOEXPERIMENT=jsonv2 $(GO) test $(TESTFLAGS) ./codec
 
 race: ## run the unit tests under the race detector
 	$(GO) test -race -short -timeout 20m ./...

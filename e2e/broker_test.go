@@ -22,7 +22,7 @@ const (
 // TestBrokerLoss starts the pipeline before any broker runs, kills one broker of three while it works, and then all
 // of them for ten seconds. The instances say so, and go on by themselves.
 func TestBrokerLoss(t *testing.T) {
-	const partitions, keys, records, perSecond = 6, 500, 40_000, 1000
+	const partitions, keys, records, perSecond = 6, 500, 45_000, 1000
 	seed := newSeed(t)
 	ctx := deadline(t, 10*time.Minute)
 	cluster := kafkatest.Start(t, kafkatest.Options{Brokers: 3})
@@ -51,9 +51,9 @@ func TestBrokerLoss(t *testing.T) {
 	stream := p.deliver(ctx, t, tr, perSecond)
 	rng := newRand(seed)
 	faults := append(crew.breakBroker(3*time.Second, 7*time.Second, rng.IntN(3)),
-		fault{at: 8 * time.Second, what: "(replicas in sync)", do: cluster.WaitInSync},
-		fault{at: 14 * time.Second, what: "SIGKILL all brokers", do: func(ctx context.Context) error { return p.allBrokers(ctx, cluster.Kill) }},
-		fault{at: 24 * time.Second, what: "start all brokers", do: func(ctx context.Context) error { return p.allBrokers(ctx, cluster.Restart) }},
+		fault{at: 8 * time.Second, what: "(wait for replicas)", do: cluster.WaitInSync},
+		fault{at: 22 * time.Second, what: "SIGKILL all brokers", do: func(ctx context.Context) error { return p.allBrokers(ctx, cluster.Kill) }},
+		fault{at: 32 * time.Second, what: "start all brokers", do: func(ctx context.Context) error { return p.allBrokers(ctx, cluster.Restart) }},
 	)
 	away := make([]int, len(crew.members))
 	for i, m := range crew.members {

@@ -236,7 +236,7 @@ func chronicle(began time.Time, faults []fault, r *torture.Report) string {
 			fmt.Fprintf(&b, "no pause of %s or more\n", torture.MinPause)
 			continue
 		}
-		fmt.Fprintf(&b, "paused %d partitions, longest %.2fs (partition %d, from %+.2fs to %+.2fs)\n", len(e.partitions),
+		fmt.Fprintf(&b, "partitions paused: %d; longest %.2fs (partition %d, from %+.2fs to %+.2fs)\n", len(e.partitions),
 			e.longest.Length().Seconds(), e.longest.Partition, e.longest.From.Sub(at).Seconds(), e.longest.To.Sub(at).Seconds())
 	}
 	return b.String()

@@ -49,9 +49,9 @@ func refusals() []refusal {
 	noGroup := []*kadm.ACLBuilder{rule(deny().Groups(group), read)}
 	inGroup := []string{"group house-prices", "operation Read, resource Group house-prices\n"}
 	return []refusal{
-		{name: "unknown source topic", args: []string{"--set", "source.topic=nowhere"}, says: []string{"nowhere", "UNKNOWN_TOPIC_OR_PARTITION", "hint: create it"}},
-		{name: "unknown sink topic", args: []string{"--set", "sink.topic=nowhere"}, says: []string{"nowhere", "UNKNOWN_TOPIC_OR_PARTITION", "hint: create it"}},
-		{name: "unknown dead-letter topic", args: []string{"--set", "dead_letter.topic=nowhere"}, says: []string{"nowhere", "UNKNOWN_TOPIC_OR_PARTITION", "hint: create it"}},
+		{name: "unknown source topic", args: []string{"--set", "source.topic=nowhere"}, says: []string{"describe topic nowhere: ", "hint: create it"}},
+		{name: "unknown sink topic", args: []string{"--set", "sink.topic=nowhere"}, says: []string{"describe topic nowhere: ", "hint: create it"}},
+		{name: "unknown dead-letter topic", args: []string{"--set", "dead_letter.topic=nowhere"}, says: []string{"describe topic nowhere: ", "hint: create it"}},
 		{name: "source without read", rules: without(read, "housing"), says: []string{"read topic housing: ", source}},
 		{name: "source without describe", rules: without(describe, "housing"), says: []string{"topic housing: ", source}},
 		{name: "source without any right", rules: forOthers("housing"), says: []string{"topic housing: ", source}},

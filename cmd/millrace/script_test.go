@@ -38,6 +38,7 @@ func TestScript(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("MILLRACE_USER", "ada")
+			e.Setenv("GORACE", "atexit_sleep_ms=0 "+os.Getenv("GORACE")) // under the race detector each command would sleep a second at its end
 			e.Values[stateKey{}] = &state{}
 			return nil
 		},

@@ -29,7 +29,7 @@ func TestExplain(t *testing.T) {
 	}{
 		"nothing":             {nil, OK, ""},
 		"unknown":             {errors.New("boom"), Failed, ""},
-		"own":                 {wrap(&Error{Code: Nothing, Err: errors.New("x"), Hint: "do"}), Nothing, "do"},
+		"own":                 {wrap(&Error{Code: Refused, Err: errors.New("x"), Hint: "do"}), Refused, "do"},
 		"own around another":  {&Error{Code: Usage, Err: candidate, Hint: "mine"}, Usage, "mine"},
 		"kafka: away":         {wrap(&kafka.Error{Code: kafka.CodeUnavailable, Hint: "look"}), Failed, "look"},
 		"kafka: no topic":     {wrap(&kafka.Error{Code: kafka.CodeUnknownTopic}), Usage, ""},

@@ -119,11 +119,13 @@ func TestConnection(t *testing.T) {
 
 func TestActor(t *testing.T) {
 	t.Parallel()
+	if got := testApp(nil).actor(""); got == "" {
+		t.Error("nobody")
+	}
 	for _, tc := range []struct {
 		env      map[string]string
 		by, want string
 	}{
-		{nil, "", "unknown"},
 		{map[string]string{"LOGNAME": "c"}, "", "c"},
 		{map[string]string{"LOGNAME": "c", "USER": "b"}, "", "b"},
 		{map[string]string{"LOGNAME": "c", "USER": "b", "MILLRACE_USER": "a"}, "", "a"},

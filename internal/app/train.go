@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"os/user"
 	"slices"
 
 	"millrace.dev/gbm"
@@ -92,6 +93,11 @@ func (a *App) actor(by string) string {
 	for _, name := range []string{"MILLRACE_USER", "USER", "LOGNAME"} {
 		if by == "" {
 			by, _ = a.Env(name)
+		}
+	}
+	if by == "" {
+		if u, err := user.Current(); err == nil {
+			by = u.Username
 		}
 	}
 	return cmp.Or(by, "unknown")

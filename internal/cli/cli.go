@@ -213,7 +213,11 @@ func (c *cli) report(err error) app.Code {
 	code, hint := app.Explain(err)
 	c.note("millrace: %s\n", app.Message(err))
 	if hint != "" {
-		c.note("  hint: %s\n", hint)
+		mark := "hint:"
+		if c.color {
+			mark = "\x1b[36mhint:\x1b[0m" // as the problems of a pipeline file have it
+		}
+		c.note("  %s %s\n", mark, hint)
 	}
 	return code
 }

@@ -93,7 +93,7 @@ func TestScreen(t *testing.T) {
 	step(func() { s.show("status") }, eraseLine+"status")
 	step(say("b\n"), eraseLine+"b\nstatus")
 	step(say("half"), eraseLine+"half")
-	step(func() { s.show("é-very-long-status") }, eraseLine+"é-very-lo")
+	step(func() { s.show("é-very-long-status") }, eraseLine+"é-very-") // with room for ^C
 	step(func() { s.show("") }, eraseLine)
 	step(say("c\n"), "c\n")
 
@@ -303,7 +303,7 @@ func TestFlagsHaveHelp(t *testing.T) {
 			t.Errorf("help %s: code %d, %q", name, code, stderr)
 		}
 		for line := range strings.Lines(out) {
-			if len(line) > 130 {
+			if len(line) > 130 && strings.HasPrefix(strings.TrimSpace(line), "-") {
 				t.Errorf("help %s: a line of %d bytes: %s", name, len(line), line)
 			}
 		}

@@ -23,7 +23,8 @@ with some broken records among them, checks every prediction against predicting 
 leaves a folder with the pipeline file to play on. It needs nothing but this program.
 
 With --json the last line of standard output is
-  {"records":n,"predictions":n,"dead_letters":n,"mismatches":0,"records_per_second":x,"latency_ms":{"p50":x,"p99":x},"r2":x,"r2_ceiling":x,"dir":"..."}`,
+  {"records":n,"predictions":n,"dead_letters":n,"mismatches":0,"records_per_second":x,
+   "latency_ms":{"p50":x,"p99":x},"r2":x,"r2_ceiling":x,"dir":"..."}`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if o.Rate < 1 {

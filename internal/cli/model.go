@@ -231,7 +231,7 @@ func (c *cli) modelDecide(models opener, verb, short string, decide decision) *c
 func (c *cli) printDecided(ctx context.Context, m *app.Models, v registry.Version) {
 	c.note("%s is %s, by %s: %s\n", v.Ref(), v.State, v.DecidedBy, v.Reason)
 	if v.State == registry.StateApproved {
-		c.note("it is %s@%s now, which run takes; next:\n  millrace run", v.Model, registry.AliasChampion)
+		c.note("it is %s@%s now: a run that is up keeps its model until it is started again; next:\n  millrace run", v.Model, registry.AliasChampion)
 		if m.Name == v.Model {
 			c.note("%s", fileFlag(c.file))
 		} else {

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -93,13 +94,17 @@ func TestAllocs(t *testing.T) { // not parallel: it counts allocations
 	x := newWriter(e, map[string]kafka.Limits{sink: kafka.DefaultLimits(), letters: kafka.DefaultLimits()})
 	w, b := batchOf(t, 1000)
 	counts := newTally()
-	if n := testing.AllocsPerRun(20, func() {
-		out := s.Outbox()
-		x.batch(w, b, out, &counts)
-		counts.reset()
-		out.Discard()
-	}); n > 20 {
-		t.Errorf("%g allocations for a batch of 1000", n)
+	least := math.Inf(1) // the client and the cluster allocate too, beside us and at times of their own
+	for range 50 {
+		least = min(least, testing.AllocsPerRun(1, func() {
+			out := s.Outbox()
+			x.batch(w, b, out, &counts)
+			counts.reset()
+			out.Discard()
+		}))
+	}
+	if least > 20 {
+		t.Errorf("%g allocations for a batch of 1000", least)
 	}
 }
 
