@@ -192,10 +192,11 @@ func (e *Engine) TransactionalID() string { return e.session.TransactionalID }
 // Stats returns what the engine has done so far. It is safe for concurrent use.
 func (e *Engine) Stats() Stats { return e.stats.snapshot() }
 
-// Pauses between tries to get a working session.
+// Pauses between tries to get a working session, and how often they are worth a line in the log in the long run.
 const (
 	minPause = 200 * time.Millisecond
-	maxPause = 10 * time.Second
+	maxPause = 2 * time.Second
+	sayEvery = time.Minute
 )
 
 // Run processes the source topic until ctx is cancelled, and then returns nil once the batch in hand is
@@ -220,6 +221,7 @@ func (e *Engine) Run(ctx context.Context) (err error) {
 		<-monitor
 	}()
 	backoff := kafka.Backoff{Min: minPause, Max: maxPause}
+	var said time.Time
 	for try := 1; ; try++ {
 		committed := e.stats.commits()
 		err := e.attempt(run)
@@ -239,7 +241,11 @@ func (e *Engine) Run(ctx context.Context) (err error) {
 			return err
 		}
 		pause := backoff.Pause(try)
-		e.lost(ctx, err, try, pause)
+		level := slog.LevelDebug
+		if try&(try-1) == 0 || time.Since(said) >= sayEvery { // the first tries, then fewer and fewer
+			level, said = slog.LevelWarn, time.Now()
+		}
+		e.lost(ctx, level, err, try, pause)
 		select {
 		case <-time.After(pause):
 		case <-run.Done():
@@ -248,7 +254,7 @@ func (e *Engine) Run(ctx context.Context) (err error) {
 }
 
 // lost reports that there is no working session.
-func (e *Engine) lost(ctx context.Context, err error, try int, pause time.Duration) {
+func (e *Engine) lost(ctx context.Context, level slog.Level, err error, try int, pause time.Duration) {
 	attrs := []slog.Attr{
 		slog.Any("error", err), slog.String("group", e.options.Group), slog.String("instance", e.instance),
 		slog.Int("try", try), slog.Duration("next_try_in", pause.Round(time.Millisecond)),
@@ -257,12 +263,12 @@ func (e *Engine) lost(ctx context.Context, err error, try int, pause time.Durati
 		attrs = append(attrs, slog.String("hint", k.Hint))
 		if k.Code == kafka.CodeUnavailable {
 			e.stats.setState(WaitingForBroker)
-			e.options.Log.LogAttrs(ctx, slog.LevelWarn, "kafka does not answer; trying again", attrs...)
+			e.options.Log.LogAttrs(ctx, level, "kafka does not answer; trying again", attrs...)
 			return
 		}
 	}
 	e.stats.setState(Recovering)
-	e.options.Log.LogAttrs(ctx, slog.LevelWarn, "session lost; going on from the committed offsets with a new one", attrs...)
+	e.options.Log.LogAttrs(ctx, level, "session lost; going on from the committed offsets with a new one", attrs...)
 }
 
 // attempt opens a session and works in it until it fails or ctx is cancelled.
