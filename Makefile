@@ -19,6 +19,7 @@ test: ## run every test; those that need Java and Maven, or real data, say so wh
 	  echo "note: the tests on real sales are skipped: set MILLRACE_DATA to a folder with housedata.csv to run them"
 	$(GO) test -timeout 20m $(TESTFLAGS) ./...
 	GOEXPERIMENT=jsonv2 $(GO) test $(TESTFLAGS) ./codec
+	$(GO) test $(TESTFLAGS) -tags synctests ./internal/engine
 
 race: ## run the unit tests under the race detector
 	$(GO) test -race -short -timeout 20m ./...
