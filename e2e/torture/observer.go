@@ -50,6 +50,7 @@ func Observe(bootstrap []string, topics Topics, oracle *Oracle, opts ...kgo.Opt)
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.KeepControlRecords(), // the last record of a partition may be a marker: Drain waits for it
 		kgo.FetchMaxWait(50 * time.Millisecond),
+		kgo.MetadataMinAge(250 * time.Millisecond), // a moved leader is found at once: the gaps are the pipeline's own
 	}, opts...)...)
 	if err != nil {
 		return nil, fmt.Errorf("torture: %w", err)
