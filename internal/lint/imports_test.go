@@ -25,7 +25,7 @@ func layers() [][]string {
 		{"feature", "gbm", "codec"},
 		{"model"},
 		{"internal/pipeline"},
-		{"internal/kafka"},
+		{"internal/kafka", "internal/store"},
 		{"internal/engine", "internal/batch"},
 		{"internal/config", "internal/registry", "internal/house", "internal/devbroker"},
 		{"internal/app"},
