@@ -297,25 +297,29 @@ func (c *Client) offsets(ctx context.Context, op, topic string, list func(contex
 	return offsets, nil
 }
 
-// Committed returns a group's committed offsets of a topic: the next record of each partition to be read. A
-// partition without one is absent.
-func (c *Client) Committed(ctx context.Context, group, topic string) (Offsets, error) {
+// Committed returns what a group has committed of every topic. A partition of which it has committed nothing is
+// absent. What a transaction that is still open commits is not in it yet.
+func (c *Client) Committed(ctx context.Context, group string) (Positions, error) {
 	need := "operation Describe, resource Group " + group
 	rs, err := c.admin.FetchOffsets(ctx, group)
 	if err != nil {
 		if errors.Is(err, kerr.GroupIDNotFound) {
-			return Offsets{}, nil
+			return Positions{}, nil
 		}
 		return nil, c.fault(ctx, "read the offsets of group", group, need, err)
 	}
-	offsets := make(Offsets, len(rs[topic]))
-	for p, o := range rs[topic] {
-		if o.Err != nil {
-			return nil, c.fault(ctx, "read the offsets of group", group, need, o.Err)
+	positions := Positions{}
+	for topic, m := range rs {
+		for p, o := range m {
+			if o.Err != nil {
+				return nil, c.fault(ctx, "read the offsets of group", group, need, o.Err)
+			}
+			if o.At >= 0 {
+				positions.Set(topic, p, Position{o.At, o.Metadata})
+			}
 		}
-		offsets[p] = o.At
 	}
-	return offsets, nil
+	return positions, nil
 }
 
 // Lag returns how many offsets of a topic a group has not committed, by partition. Where the group has
@@ -330,10 +334,11 @@ func (c *Client) Lag(ctx context.Context, group, topic string) (map[int32]int64,
 	if err != nil {
 		return nil, err
 	}
-	at, err := c.Committed(ctx, group, topic)
+	committed, err := c.Committed(ctx, group)
 	if err != nil {
 		return nil, err
 	}
+	at := committed.Offsets(topic)
 	lag := make(map[int32]int64, len(end))
 	for p, e := range end {
 		lag[p] = max(0, e-max(at[p], start[p]))
