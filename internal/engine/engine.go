@@ -162,7 +162,7 @@ func New(o Options) (*Engine, error) {
 		e.instance = randomInstance()
 	}
 	e.session = kafka.SessionConfig{
-		Group: o.Group, Topic: o.Source, Start: o.Start, ExactlyOnce: o.Guarantee == ExactlyOnce,
+		Group: o.Group, Topics: []kafka.SourceTopic{{Name: o.Source, Start: o.Start}}, ExactlyOnce: o.Guarantee == ExactlyOnce,
 		InstanceID: o.InstanceID, SessionTimeout: o.SessionTimeout, TransactionTimeout: o.TransactionTimeout,
 		Compression: o.Compression, Changed: e.changed, Skipped: e.skipped,
 	}
@@ -424,15 +424,16 @@ func needs(operation, topic string) string {
 
 // changed notes partitions that came or went. It runs on a goroutine of the client.
 func (e *Engine) changed(c kafka.Change) {
-	e.stats.rebalanced(c)
+	source := e.options.Source
+	e.stats.rebalanced(c.Assigned[source], c.Revoked[source], c.Lost[source])
 	e.options.Log.LogAttrs(context.Background(), slog.LevelInfo, "partitions changed", slog.String("group", e.options.Group),
-		slog.Any("assigned", c.Assigned), slog.Any("revoked", c.Revoked), slog.Any("lost", c.Lost))
+		slog.Any("assigned", c.Assigned[source]), slog.Any("revoked", c.Revoked[source]), slog.Any("lost", c.Lost[source]))
 }
 
 // skipped notes records that the source topic does not keep any more. It runs on a goroutine of the client.
-func (e *Engine) skipped(partition int32, committed, oldest int64) {
+func (e *Engine) skipped(topic string, partition int32, committed, oldest int64) {
 	e.stats.change(func() { e.stats.stats.Skipped += uint64(oldest - committed) })
-	e.options.Log.LogAttrs(context.Background(), slog.LevelWarn, "records were deleted before they were read", slog.String("topic", e.options.Source),
+	e.options.Log.LogAttrs(context.Background(), slog.LevelWarn, "records were deleted before they were read", slog.String("topic", topic),
 		slog.Int("partition", int(partition)), slog.Int64("committed", committed), slog.Int64("oldest", oldest),
 		slog.String("hint", "give the topic a longer retention than the pipeline's longest stop"))
 }

@@ -234,7 +234,11 @@ func (l *loop) end(ctx context.Context) error {
 	ectx, cancel := l.patience(ctx)
 	defer cancel()
 	l.open = false
-	ok, err := l.session.Commit(ectx)
+	at := kafka.Positions{}
+	for p, to := range l.round.position {
+		at.Set(l.engine.options.Source, p, kafka.Position{Offset: to.next})
+	}
+	ok, err := l.session.Commit(ectx, at)
 	if ok {
 		l.engine.stats.committed(&l.round)
 		l.limit = min(2*l.limit, l.full)

@@ -101,11 +101,11 @@ func (m *watch) measure(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	at, err := e.options.Client.Committed(ctx, e.options.Group, e.options.Source)
+	committed, err := e.options.Client.Committed(ctx, e.options.Group)
 	if err != nil {
 		return err
 	}
-	e.stats.measured(end, start, at)
+	e.stats.measured(end, start, committed.Offsets(e.options.Source))
 	m.progress(ctx)
 	return nil
 }

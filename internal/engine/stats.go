@@ -257,13 +257,13 @@ func (r *recorder) committed(t *tally) {
 func (r *recorder) aborted() { r.change(func() { r.stats.Aborts++ }) }
 
 // rebalanced notes partitions that came or went.
-func (r *recorder) rebalanced(c kafka.Change) {
+func (r *recorder) rebalanced(assigned, revoked, lost []int32) {
 	r.change(func() {
 		r.stats.Rebalances++
-		for _, p := range c.Assigned {
+		for _, p := range assigned {
 			r.assigned[p] = struct{}{}
 		}
-		for _, p := range slices.Concat(c.Revoked, c.Lost) {
+		for _, p := range slices.Concat(revoked, lost) {
 			delete(r.assigned, p)
 			delete(r.positions, p)
 		}

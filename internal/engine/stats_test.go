@@ -52,8 +52,8 @@ func TestRecorder(t *testing.T) {
 	t.Parallel()
 	now := time.UnixMilli(1000)
 	r := newRecorder(func() time.Time { return now })
-	r.rebalanced(kafka.Change{Assigned: []int32{1, 2, 3}})
-	r.rebalanced(kafka.Change{Revoked: []int32{2}, Lost: []int32{3}})
+	r.rebalanced([]int32{1, 2, 3}, nil, nil)
+	r.rebalanced(nil, []int32{2}, []int32{3})
 	round := newTally()
 	round.rows, round.batches, round.predictions, round.timestamps = 3, 1, 2, []int64{400, 990, -1}
 	round.deadLetters[Kind{"decode", "x"}] = 1
@@ -85,7 +85,7 @@ func batchOf(tb testing.TB, n int) (*fake, *record.Batch) {
 func TestAllocs(t *testing.T) { // not parallel: it counts allocations
 	world := newWorld(t, 1)
 	defer world.close()
-	s, err := world.client.Join(t.Context(), kafka.SessionConfig{Group: group, Topic: source})
+	s, err := world.client.Join(t.Context(), kafka.SessionConfig{Group: group, Topics: []kafka.SourceTopic{{Name: source}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +114,7 @@ func BenchmarkWriteBatch(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer cl.Close()
-	s, err := cl.Join(b.Context(), kafka.SessionConfig{Group: group, Topic: source})
+	s, err := cl.Join(b.Context(), kafka.SessionConfig{Group: group, Topics: []kafka.SourceTopic{{Name: source}}})
 	if err != nil {
 		b.Fatal(err)
 	}

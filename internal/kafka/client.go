@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,7 +12,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // Client answers questions about a cluster and opens sessions, producers and taps on it. It is safe for
@@ -104,55 +102,6 @@ func hungUp(err error) bool {
 	return ok
 }
 
-// Topic is what the cluster says about a topic.
-type Topic struct {
-	Name       string
-	ID         [16]byte // changes when the topic is deleted and made anew; zero before Kafka 2.8
-	Partitions []int32  // ascending
-	Replicas   int      // of the partition that has the fewest
-	CanRead    bool     // an ACL allows reading, or the cluster did not say
-	CanWrite   bool     // an ACL allows writing, or the cluster did not say
-}
-
-// Topics returns the named topics in the given order. A topic that does not exist is an error of code
-// [CodeUnknownTopic], one that may not be described of [CodeUnauthorized].
-func (c *Client) Topics(ctx context.Context, names ...string) ([]Topic, error) {
-	// Asking for the operations that the ACLs allow also goes past the library's cache.
-	details, err := c.admin.ListTopicsWithInternal(kadm.WithAuthorizedOps(ctx), names...)
-	if err != nil && len(names) > 1 && codeOf(err) == CodeUnauthorized { // one of them, and the library does not say which
-		for _, name := range names {
-			if _, err := c.Topics(ctx, name); err != nil {
-				return nil, err
-			}
-		}
-	}
-	if err != nil {
-		return nil, c.fault(ctx, "describe topic", strings.Join(names, " "), needTopic("Describe", strings.Join(names, ", ")), err)
-	}
-	topics := make([]Topic, 0, len(names))
-	for _, name := range names {
-		d, ok := details[name]
-		if !ok {
-			d.Err = kerr.UnknownTopicOrPartition
-		}
-		if d.Err != nil {
-			return nil, c.fault(ctx, "describe topic", name, needTopic("Describe", name), d.Err)
-		}
-		t := Topic{Name: name, ID: d.ID, CanRead: true, CanWrite: true, Replicas: d.Partitions.NumReplicas()}
-		for p := range d.Partitions {
-			t.Partitions = append(t.Partitions, p)
-		}
-		slices.Sort(t.Partitions)
-		if ops := d.AuthorizedOperations; len(ops) > 0 {
-			all := slices.Contains(ops, kmsg.ACLOperationAll)
-			t.CanRead = all || slices.Contains(ops, kmsg.ACLOperationRead)
-			t.CanWrite = all || slices.Contains(ops, kmsg.ACLOperationWrite)
-		}
-		topics = append(topics, t)
-	}
-	return topics, nil
-}
-
 func needTopic(op, topic string) string {
 	return "operation " + op + ", resource Topic " + topic
 }
@@ -226,41 +175,6 @@ func millis(v string) (time.Duration, error) {
 	return time.Duration(n) * time.Millisecond, nil
 }
 
-// NewTopic says how to make a topic.
-type NewTopic struct {
-	Name       string
-	Partitions int               // Default: the brokers' num.partitions
-	Replicas   int               // Default: the brokers' default.replication.factor
-	Configs    map[string]string // of the topic. Default: none
-}
-
-// CreateTopics makes topics. Those that exist already are an error of code [CodeTopicExists], given after the
-// others were made.
-func (c *Client) CreateTopics(ctx context.Context, topics ...NewTopic) error {
-	var errs []error
-	for _, t := range topics {
-		n, r := int32(t.Partitions), int16(t.Replicas)
-		if n == 0 {
-			n = -1
-		}
-		if r == 0 {
-			r = -1
-		}
-		configs := make(map[string]*string, len(t.Configs))
-		for _, k := range slices.Sorted(maps.Keys(t.Configs)) {
-			configs[k] = new(t.Configs[k])
-		}
-		resp, err := c.admin.CreateTopic(ctx, n, r, configs, t.Name)
-		if err != nil {
-			if resp.ErrMessage != "" {
-				err = fmt.Errorf("%w: %s", err, resp.ErrMessage)
-			}
-			errs = append(errs, c.fault(ctx, "create topic", t.Name, needTopic("Create", t.Name), err))
-		}
-	}
-	return errors.Join(errs...)
-}
-
 // Offsets are offsets of a topic's partitions.
 type Offsets map[int32]int64
 
@@ -280,42 +194,33 @@ func (c *Client) StartOffsets(ctx context.Context, topic string) (Offsets, error
 }
 
 func (c *Client) offsets(ctx context.Context, op, topic string, list func(context.Context, ...string) (kadm.ListedOffsets, error)) (Offsets, error) {
-	listed, err := list(ctx, topic)
-	if err != nil {
-		return nil, c.fault(ctx, op, topic, needTopic("Describe", topic), err)
-	}
-	offsets := make(Offsets, len(listed[topic]))
-	for p, o := range listed[topic] {
-		if o.Err != nil {
-			return nil, c.fault(ctx, op, topic, needTopic("Describe", topic), o.Err)
-		}
-		offsets[p] = o.Offset
-	}
-	if len(offsets) == 0 {
-		return nil, c.fault(ctx, op, topic, "", kerr.UnknownTopicOrPartition)
-	}
-	return offsets, nil
+	all, err := c.list(ctx, op, []string{topic}, list)
+	return all[topic], err
 }
 
-// Committed returns a group's committed offsets of a topic: the next record of each partition to be read. A
-// partition without one is absent.
-func (c *Client) Committed(ctx context.Context, group, topic string) (Offsets, error) {
+// Committed returns what a group has committed of every topic. A partition of which it has committed nothing is
+// absent. What a transaction that is still open commits is not in it yet.
+func (c *Client) Committed(ctx context.Context, group string) (Positions, error) {
 	need := "operation Describe, resource Group " + group
 	rs, err := c.admin.FetchOffsets(ctx, group)
 	if err != nil {
 		if errors.Is(err, kerr.GroupIDNotFound) {
-			return Offsets{}, nil
+			return Positions{}, nil
 		}
 		return nil, c.fault(ctx, "read the offsets of group", group, need, err)
 	}
-	offsets := make(Offsets, len(rs[topic]))
-	for p, o := range rs[topic] {
-		if o.Err != nil {
-			return nil, c.fault(ctx, "read the offsets of group", group, need, o.Err)
+	positions := Positions{}
+	for topic, m := range rs {
+		for p, o := range m {
+			if o.Err != nil {
+				return nil, c.fault(ctx, "read the offsets of group", group, need, o.Err)
+			}
+			if o.At >= 0 {
+				positions.Set(topic, p, Position{o.At, o.Metadata})
+			}
 		}
-		offsets[p] = o.At
 	}
-	return offsets, nil
+	return positions, nil
 }
 
 // Lag returns how many offsets of a topic a group has not committed, by partition. Where the group has
@@ -330,10 +235,11 @@ func (c *Client) Lag(ctx context.Context, group, topic string) (map[int32]int64,
 	if err != nil {
 		return nil, err
 	}
-	at, err := c.Committed(ctx, group, topic)
+	committed, err := c.Committed(ctx, group)
 	if err != nil {
 		return nil, err
 	}
+	at := committed.Offsets(topic)
 	lag := make(map[int32]int64, len(end))
 	for p, e := range end {
 		lag[p] = max(0, e-max(at[p], start[p]))

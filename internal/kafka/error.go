@@ -23,6 +23,7 @@ const (
 	CodeUnknownTopic    Code = "unknown_topic"   // the topic does not exist
 	CodeTopicExists     Code = "topic_exists"    // the topic to be created is there already
 	CodeTopicChanged    Code = "topic_changed"   // the topic was deleted, or deleted and made anew, while it was in use
+	CodeOutOfRange      Code = "out_of_range"    // the topic does not have the offset to be read, or not any more
 	CodeUnsupported     Code = "unsupported"     // the brokers are too old, or lack a feature
 	CodeFenced          Code = "fenced"          // another process took over the transactional id or the instance id
 	CodeRejected        Code = "rejected"        // the broker refuses a record for what it is
@@ -106,7 +107,7 @@ func Recover(err error) Recovery {
 				return Fatal
 			}
 			return Reopen
-		case CodeUnavailable, CodeInternal:
+		case CodeUnavailable, CodeOutOfRange, CodeInternal:
 		}
 	}
 	if _, ok := errors.AsType[*kgo.ErrDataLoss](err); ok {
@@ -209,7 +210,7 @@ func explain(op, where, need string, err error) error {
 		e.Hint = "another process uses the same instance id, or this one was paused for longer than the transaction timeout; give every instance an id of its own"
 	case CodeConfig:
 		e.Hint = "the cluster refuses a setting; see the cause"
-	case CodeTopicExists, CodeTopicChanged, CodeRejected, CodeInternal:
+	case CodeTopicExists, CodeTopicChanged, CodeOutOfRange, CodeRejected, CodeInternal:
 	}
 	return e
 }

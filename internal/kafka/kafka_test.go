@@ -391,8 +391,8 @@ func TestConfig(t *testing.T) {
 			t.Errorf("a secret is in: %v", err)
 		}
 	}
-	err := (&SessionConfig{ExactlyOnce: true, Compression: "rar", Start: "noon", MaxWait: -1}).Validate()
-	for _, want := range []string{"exactly-once needs", "no such codec", "earliest or latest", "no source topic", "timeout or a bound", "no group"} {
+	err := (&SessionConfig{ExactlyOnce: true, Compression: "rar", Topics: []SourceTopic{{Name: "t", Start: "noon"}}, MaxWait: -1}).Validate()
+	for _, want := range []string{"exactly-once needs", "no such codec", "earliest or latest", "timeout or a bound", "no group"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("want %q in: %v", want, err)
 		}
@@ -421,7 +421,7 @@ func TestBackoff(t *testing.T) {
 func TestSecondOwnerFences(t *testing.T) {
 	t.Parallel()
 	_, c := open(t)
-	sc := SessionConfig{Group: "g", Topic: "t", ExactlyOnce: true, TransactionalID: "g-1"}
+	sc := SessionConfig{Group: "g", Topics: []SourceTopic{{Name: "t"}}, ExactlyOnce: true, TransactionalID: "g-1"}
 	first, err := c.Join(t.Context(), sc)
 	if err != nil {
 		t.Fatal(err)
@@ -441,7 +441,7 @@ func TestSecondOwnerFences(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer second.Close(t.Context())
-	ok, err := first.Commit(t.Context())
+	ok, err := first.Commit(t.Context(), nil)
 	if ok || Recover(err) != Reopen {
 		t.Errorf("the first owner commits: %t, %v", ok, err)
 	}
@@ -454,7 +454,7 @@ func TestSecondOwnerFences(t *testing.T) {
 func TestOutboxSize(t *testing.T) {
 	t.Parallel()
 	_, c := open(t)
-	s, err := c.Join(t.Context(), SessionConfig{Group: "g", Topic: "t", Compression: CompressionNone, MaxBytes: map[string]int{"t": 50_000}})
+	s, err := c.Join(t.Context(), SessionConfig{Group: "g", Topics: []SourceTopic{{Name: "t"}}, Compression: CompressionNone, MaxBytes: map[string]int{"t": 50_000}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -487,7 +487,7 @@ func TestOutboxSize(t *testing.T) {
 		if err := s.Send(t.Context(), o); err != nil {
 			t.Fatal(err)
 		}
-		if ok, err := s.Commit(t.Context()); !ok || err != nil {
+		if ok, err := s.Commit(t.Context(), nil); !ok || err != nil {
 			t.Errorf("a record said to fit does not: %v", err)
 		}
 	}

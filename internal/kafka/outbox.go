@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -51,6 +52,18 @@ func (r Run) Append(b *record.Batch) {
 	}
 }
 
+// Read sets r to record i. It allocates nothing but headers: the key, the value and the headers' values are those of
+// the run and must not change, and r.Headers' memory is used again, so that whoever keeps the headers of a record has
+// to read the next one into another Raw.
+func (r Run) Read(i int, raw *record.Raw) {
+	k := r.records[i]
+	headers := raw.Headers[:0]
+	for _, h := range k.Headers {
+		headers = append(headers, record.Header(h))
+	}
+	*raw = record.Raw{Key: k.Key, Value: k.Value, Topic: k.Topic, Partition: k.Partition, Offset: k.Offset, Timestamp: timestamp(k), Headers: headers}
+}
+
 // timestamp returns a record's timestamp in milliseconds, or -1 where it has none.
 func timestamp(k *kgo.Record) int64 {
 	if k.Attrs.TimestampType() < 0 {
@@ -71,6 +84,8 @@ type Outbox struct {
 	size    int // of the open record
 	left    atomic.Int64
 	promise func(*kgo.Record, error)
+	// promiseTo is the promise of records with a partition of their own.
+	promiseTo func(*kgo.Record, error)
 }
 
 // What a record takes at most besides its key, value and headers, alone in a batch: the batch's header and the
@@ -90,7 +105,7 @@ func (s *Session) Outbox() *Outbox {
 		return o
 	default:
 		o := &Outbox{session: s}
-		o.promise = o.done
+		o.promise, o.promiseTo = o.done, o.doneTo
 		return o
 	}
 }
@@ -99,6 +114,16 @@ func (s *Session) Outbox() *Outbox {
 // the standard producers of Kafka choose, one without to partition modulo the number of the topic's partitions.
 // The key is not copied and must not change. timestamp is in milliseconds.
 func (o *Outbox) Add(topic string, partition int32, key []byte, timestamp int64) {
+	o.add(topic, partition, key, timestamp)
+}
+
+// AddTo is Add for a record that goes to the given partition, whatever its key. Where the topic has no such partition
+// the record fails, and with it the round. [Session.Written] tells where these records ended up.
+func (o *Outbox) AddTo(topic string, partition int32, key []byte, timestamp int64) {
+	o.add(topic, exactly(partition), key, timestamp)
+}
+
+func (o *Outbox) add(topic string, partition int32, key []byte, timestamp int64) {
 	o.records = append(o.records, kgo.Record{Topic: topic, Partition: partition, Key: key, Timestamp: time.UnixMilli(timestamp)})
 	o.start, o.size = len(o.headers), 0
 	o.grow(recordOverhead + len(key))
@@ -170,6 +195,53 @@ func (o *Outbox) done(r *kgo.Record, err error) {
 	if o.left.Add(-1) == 0 {
 		s, n := o.session, o.bytes
 		o.Discard()
-		s.landed(n)
+		s.inFlight.leave(int64(n))
+	}
+}
+
+// doneTo is done for a record with a partition of its own.
+func (o *Outbox) doneTo(r *kgo.Record, err error) {
+	if err == nil {
+		o.session.written.set(r.Topic, r.Partition, r.Offset+1)
+	}
+	o.done(r, err)
+}
+
+// writes are the offsets after the last records that were written to partitions, by topic; 0 is none. They are safe
+// for concurrent use.
+type writes struct {
+	mu   sync.Mutex
+	next map[string][]int64
+}
+
+func (w *writes) set(topic string, partition int32, next int64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	at := w.next[topic]
+	if int(partition) >= len(at) {
+		if w.next == nil {
+			w.next = map[string][]int64{}
+		}
+		at = append(at, make([]int64, int(partition)+1-len(at))...)
+		w.next[topic] = at
+	}
+	at[partition] = next
+}
+
+func (w *writes) get(topic string, partition int32) (int64, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	at := w.next[topic]
+	if partition < 0 || int(partition) >= len(at) {
+		return 0, false
+	}
+	return at[partition], at[partition] > 0
+}
+
+func (w *writes) reset() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, at := range w.next {
+		clear(at)
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"math"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -33,12 +32,23 @@ const (
 	CompressionZstd   = "zstd"
 )
 
+// SourceTopic is a topic that a session reads.
+type SourceTopic struct {
+	Name  string
+	Start Start // Default: Earliest
+}
+
 // SessionConfig says how to take part in a group.
 type SessionConfig struct {
-	Group       string
-	Topic       string // the source topic
-	Start       Start  // Default: Earliest
-	ExactlyOnce bool   // Commit is a transaction. Default: at least once
+	Group  string
+	Topics []SourceTopic // the source topics; at least one
+	// Copartitioned are sets of source topics whose partitions of the same number always are with the same member.
+	// Sets that share a topic count as one. The members may disagree on the sets while they are replaced by ones of
+	// another version: what one of them says holds for all. Default: none, each topic stands alone
+	Copartitioned [][]string
+	// Paused keeps every partition that comes from being read until [Session.Resume]. Default: they are read at once
+	Paused      bool
+	ExactlyOnce bool // Commit is a transaction. Default: at least once
 	// TransactionalID names this process's producer under exactly-once. Opening a session with an id aborts, at
 	// once, the transaction that a dead process with the same id has left open.
 	TransactionalID string
@@ -64,14 +74,15 @@ type SessionConfig struct {
 	Changed func(Change)
 	// Skipped, if not nil, is told when records of a partition cannot be read because the topic does not keep them
 	// any more: the group's committed offset and the oldest one that there is. It must not block.
-	Skipped func(partition int32, committed, oldest int64)
+	Skipped func(topic string, partition int32, committed, oldest int64)
 }
 
-// Change is a change of the partitions of a session.
+// Change is a change of the partitions of a session. A partition that is both in Assigned and in one of the others
+// went first and then came again: nothing that was known of it holds any more.
 type Change struct {
-	Assigned []int32 // came
-	Revoked  []int32 // went to other members, after a word with this one
-	Lost     []int32 // went without a word: the group believed this member dead
+	Assigned Partitions // came
+	Revoked  Partitions // went to other members, after a word with this one
+	Lost     Partitions // went without a word: the group believed this member dead
 }
 
 const (
@@ -87,8 +98,11 @@ const (
 )
 
 func (c *SessionConfig) setDefaults() {
-	if c.Start == "" {
-		c.Start = Earliest
+	c.Topics = slices.Clone(c.Topics)
+	for i := range c.Topics {
+		if c.Topics[i].Start == "" {
+			c.Topics[i].Start = Earliest
+		}
 	}
 	if c.SessionTimeout == 0 {
 		c.SessionTimeout = defaultSessionTimeout
@@ -113,11 +127,28 @@ func (c *SessionConfig) Validate() error {
 	if c.Group == "" {
 		fault("no group")
 	}
-	if c.Topic == "" {
+	if len(c.Topics) == 0 {
 		fault("no source topic")
 	}
-	if c.Start != "" && c.Start != Earliest && c.Start != Latest {
-		fault("start: want " + string(Earliest) + " or " + string(Latest))
+	names := make(map[string]bool, len(c.Topics))
+	for _, t := range c.Topics {
+		switch {
+		case t.Name == "":
+			fault("a source topic has no name")
+		case names[t.Name]:
+			fault("source topic " + t.Name + " is given twice")
+		}
+		names[t.Name] = true
+		if t.Start != "" && t.Start != Earliest && t.Start != Latest {
+			fault("start of topic " + t.Name + ": want " + string(Earliest) + " or " + string(Latest))
+		}
+	}
+	for _, set := range c.Copartitioned {
+		for _, t := range set {
+			if !names[t] {
+				fault("co-partitioned topic " + t + " is not a source topic")
+			}
+		}
 	}
 	if c.ExactlyOnce && c.TransactionalID == "" {
 		fault("exactly-once needs a transactional id")
@@ -153,8 +184,9 @@ func codecs(name string) ([]kgo.CompressionCodec, error) {
 // Under exactly-once a round is a transaction. It is committed only if no partition was taken away meanwhile, as
 // [kgo.GroupTransactSession] ensures: two members never both commit the same records.
 //
-// Outboxes may be filled by several goroutines; every other method is for one goroutine at a time, save
-// [Session.Stale], [Session.Doomed], [Session.Failed], [Session.Assigned] and [Session.Silence].
+// Outboxes may be filled and sent by several goroutines, each outbox by one at a time, between Begin and Commit or
+// Abort. Begin, Poll, Commit, Abort and Close are for one goroutine at a time; every other method is safe for
+// concurrent use.
 type Session struct {
 	config  SessionConfig
 	client  *Client
@@ -165,12 +197,14 @@ type Session struct {
 
 	stale    atomic.Bool // partitions were taken away since Begin
 	failure  atomic.Pointer[WriteError]
-	inFlight atomic.Int64
-	freed    chan struct{}
+	inFlight gate
 	outboxes chan *Outbox
+	written  writes
 
-	mu       sync.Mutex
-	assigned map[int32]struct{}
+	turn     chan struct{} // holds a token when nobody uses what follows
+	assigned map[string]map[int32]struct{}
+	ledger   ledger
+	found    Positions // what the group had committed of partitions that are about to begin
 }
 
 // WriteError is a record that could not be written.
@@ -202,8 +236,10 @@ func (c *Client) Join(ctx context.Context, sc SessionConfig) (*Session, error) {
 	}
 	s := &Session{
 		config: sc, client: c, reach: newReach(),
-		freed: make(chan struct{}, 1), outboxes: make(chan *Outbox, 64), assigned: map[int32]struct{}{},
+		inFlight: gate{most: int64(sc.MaxInFlight)}, outboxes: make(chan *Outbox, 64), turn: make(chan struct{}, 1),
+		assigned: map[string]map[int32]struct{}{}, ledger: ledger{}, found: Positions{},
 	}
+	s.turn <- struct{}{}
 	opts, err := s.options()
 	if err != nil {
 		return nil, err
@@ -234,18 +270,15 @@ func (s *Session) options() ([]kgo.Opt, error) {
 	if err != nil {
 		return nil, err
 	}
-	start := kgo.NewOffset().AtStart()
-	if c.Start == Latest {
-		start = kgo.NewOffset().AtEnd()
-	}
 	opts := []kgo.Opt{
-		kgo.ConsumerGroup(c.Group), kgo.ConsumeTopics(c.Topic),
+		kgo.ConsumerGroup(c.Group), kgo.ConsumeTopics(s.topics()...),
 		kgo.Balancers(kgo.CooperativeStickyBalancer()),
 		kgo.SessionTimeout(c.SessionTimeout), kgo.HeartbeatInterval(c.SessionTimeout / 6), kgo.RebalanceTimeout(rebalanceTimeout),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), // the library always asks for stable offsets
 		// Where a partition is begun is decided by begin alone, and never moved behind its back: an offset that turns
 		// out not to exist ends the session, and the next one begins anew.
-		kgo.ConsumeStartOffset(start), kgo.ConsumeResetOffset(kgo.NoResetOffset()), kgo.AdjustFetchOffsetsFn(s.begin),
+		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()), kgo.ConsumeResetOffset(kgo.NoResetOffset()),
+		kgo.OnOffsetsFetched(s.fetched), kgo.AdjustFetchOffsetsFn(s.begin),
 		kgo.FetchMaxWait(c.MaxWait), kgo.FetchMaxBytes(16 << 20), kgo.FetchMaxPartitionBytes(1 << 20),
 		kgo.DisableAutoCommit(),
 		kgo.RecordPartitioner(newBySource()), kgo.ProducerBatchCompression(codec...), kgo.ProducerLinger(0),
@@ -253,9 +286,9 @@ func (s *Session) options() ([]kgo.Opt, error) {
 		// Send bounds what is in flight by bytes, without the library's lock.
 		kgo.MaxBufferedRecords(math.MaxInt32),
 		kgo.ProducerBatchMaxBytesFn(s.batchBytes),
-		kgo.OnPartitionsAssigned(func(_ context.Context, _ *kgo.Client, m map[string][]int32) { s.change(Change{Assigned: m[c.Topic]}) }),
-		kgo.OnPartitionsRevoked(func(_ context.Context, _ *kgo.Client, m map[string][]int32) { s.change(Change{Revoked: m[c.Topic]}) }),
-		kgo.OnPartitionsLost(func(_ context.Context, _ *kgo.Client, m map[string][]int32) { s.change(Change{Lost: m[c.Topic]}) }),
+		kgo.OnPartitionsAssigned(func(_ context.Context, k *kgo.Client, m map[string][]int32) { s.change(k, Change{Assigned: m}) }),
+		kgo.OnPartitionsRevoked(func(_ context.Context, k *kgo.Client, m map[string][]int32) { s.change(k, Change{Revoked: m}) }),
+		kgo.OnPartitionsLost(func(_ context.Context, k *kgo.Client, m map[string][]int32) { s.change(k, Change{Lost: m}) }),
 	}
 	if c.InstanceID != "" {
 		opts = append(opts, kgo.InstanceID(c.InstanceID))
@@ -293,82 +326,164 @@ func (s *Session) fence(ctx context.Context) error {
 	return explain("open transactional id", s.config.TransactionalID, "operations Write and Describe, resource TransactionalId "+s.config.TransactionalID, err)
 }
 
+// fetched keeps what else the group has committed with the offsets of partitions that are about to begin.
+func (s *Session) fetched(_ context.Context, _ *kgo.Client, resp *kmsg.OffsetFetchResponse) error {
+	<-s.turn
+	defer func() { s.turn <- struct{}{} }()
+	for _, g := range resp.Groups {
+		for _, t := range g.Topics {
+			for _, p := range t.Partitions {
+				if p.Metadata != nil && p.Offset >= 0 {
+					s.found.Set(t.Topic, p.Partition, Position{p.Offset, *p.Metadata})
+				}
+			}
+		}
+	}
+	return nil
+}
+
 // begin decides where partitions that came to this member are begun: where the group has committed, else where the
 // configuration says. It makes every offset an exact one, because the library goes back to it when a first round is
 // aborted.
 func (s *Session) begin(ctx context.Context, offsets map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
-	topic := s.config.Topic
-	start, err := s.client.StartOffsets(ctx, topic)
-	if err != nil {
-		return nil, err
-	}
-	end, err := s.client.EndOffsets(ctx, topic, false)
-	if err != nil {
-		return nil, err
-	}
-	latest := Offsets{}
-	if s.config.Start == Latest {
-		if latest, err = s.client.EndOffsets(ctx, topic, true); err != nil {
+	for _, t := range s.config.Topics {
+		if len(offsets[t.Name]) == 0 {
+			continue
+		}
+		if err := s.beginTopic(ctx, t, offsets[t.Name]); err != nil {
 			return nil, err
 		}
 	}
-	for p, o := range offsets[topic] {
+	<-s.turn
+	defer func() { s.turn <- struct{}{} }()
+	for topic, m := range offsets {
+		for p, o := range m {
+			at := o.EpochOffset()
+			to := Position{Offset: at.Offset}
+			if f := s.found[topic][p]; f.Offset == at.Offset {
+				to.Metadata = f.Metadata
+			}
+			s.ledger.begin(topic, p, to, at.Epoch)
+		}
+	}
+	clear(s.found)
+	return offsets, nil
+}
+
+func (s *Session) beginTopic(ctx context.Context, t SourceTopic, offsets map[int32]kgo.Offset) error {
+	start, err := s.client.StartOffsets(ctx, t.Name)
+	if err != nil {
+		return err
+	}
+	end, err := s.client.EndOffsets(ctx, t.Name, false)
+	if err != nil {
+		return err
+	}
+	latest := Offsets{}
+	if t.Start == Latest {
+		if latest, err = s.client.EndOffsets(ctx, t.Name, true); err != nil {
+			return err
+		}
+	}
+	for p, o := range offsets {
 		oldest, ok := start[p]
 		if !ok {
-			return nil, fmt.Errorf("partition %d was assigned and has no offsets: %w", p, kerr.UnknownTopicOrPartition)
+			return fmt.Errorf("partition %s/%d was assigned and has no offsets: %w", t.Name, p, kerr.UnknownTopicOrPartition)
 		}
 		switch at := o.EpochOffset().Offset; {
-		case at < 0 && s.config.Start == Latest:
-			offsets[topic][p] = kgo.NewOffset().At(latest[p])
+		case at < 0 && t.Start == Latest:
+			offsets[p] = kgo.NewOffset().At(latest[p])
 		case at < 0:
-			offsets[topic][p] = kgo.NewOffset().At(oldest)
+			offsets[p] = kgo.NewOffset().At(oldest)
 		case at < oldest:
-			offsets[topic][p] = kgo.NewOffset().At(oldest)
+			offsets[p] = kgo.NewOffset().At(oldest)
 			if s.config.Skipped != nil {
-				s.config.Skipped(p, at, oldest)
+				s.config.Skipped(t.Name, p, at, oldest)
 			}
 		case at > end[p]:
-			return nil, &Error{
-				Code: CodeTopicChanged, Op: "read topic", Where: fmt.Sprintf("%s/%d", topic, p),
+			return &Error{
+				Code: CodeTopicChanged, Op: "read topic", Where: fmt.Sprintf("%s/%d", t.Name, p),
 				Err:  fmt.Errorf("the group %s has committed offset %d, but the partition ends at %d: the brokers lost records, or the topic was made anew", s.config.Group, at, end[p]),
 				Hint: "find out what happened to the topic; then delete the group's offsets, or choose another group, to begin anew",
 			}
 		}
 	}
-	return offsets, nil
+	return nil
 }
 
 // change notes partitions that came or went.
-func (s *Session) change(c Change) {
-	if len(c.Assigned)+len(c.Revoked)+len(c.Lost) == 0 {
+func (s *Session) change(k *kgo.Client, c Change) {
+	if c.Assigned.Len()+c.Revoked.Len()+c.Lost.Len() == 0 {
 		return
 	}
-	s.mu.Lock()
-	for _, p := range c.Assigned {
-		s.assigned[p] = struct{}{}
+	<-s.turn
+	for _, gone := range []Partitions{c.Revoked, c.Lost} {
+		s.ledger.forget(gone)
+		for topic, ps := range gone {
+			for _, p := range ps {
+				delete(s.assigned[topic], p)
+			}
+		}
 	}
-	for _, p := range append(slices.Clone(c.Revoked), c.Lost...) {
-		delete(s.assigned, p)
+	for topic, ps := range c.Assigned {
+		if s.assigned[topic] == nil {
+			s.assigned[topic] = map[int32]struct{}{}
+		}
+		for _, p := range ps {
+			s.assigned[topic][p] = struct{}{}
+		}
 	}
-	s.mu.Unlock()
-	if len(c.Revoked)+len(c.Lost) > 0 {
+	s.turn <- struct{}{}
+	if c.Revoked.Len()+c.Lost.Len() > 0 {
 		s.stale.Store(true)
+		k.ResumeFetchPartitions(c.Revoked)
+		k.ResumeFetchPartitions(c.Lost)
+	}
+	if s.config.Paused && len(c.Assigned) > 0 {
+		k.PauseFetchPartitions(c.Assigned) // the library begins to read them after this returns
 	}
 	if s.config.Changed != nil {
 		s.config.Changed(c)
 	}
 }
 
-// Assigned returns the partitions that this member has now, ascending.
-func (s *Session) Assigned() []int32 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	ps := make([]int32, 0, len(s.assigned))
-	for p := range s.assigned {
-		ps = append(ps, p)
+// Assigned returns the partitions that this member has now, those of a topic ascending.
+func (s *Session) Assigned() Partitions {
+	<-s.turn
+	defer func() { s.turn <- struct{}{} }()
+	ps := Partitions{}
+	for topic, m := range s.assigned {
+		if len(m) > 0 {
+			ps[topic] = sorted(m)
+		}
 	}
-	slices.Sort(ps)
 	return ps
+}
+
+// Position returns the position of a partition that was last committed, by this member or the one that had it before,
+// or where reading it began if none was. It is false until reading has begun.
+func (s *Session) Position(topic string, partition int32) (Position, bool) {
+	<-s.turn
+	defer func() { s.turn <- struct{}{} }()
+	e := s.ledger.get(topic, partition)
+	if e == nil {
+		return Position{}, false
+	}
+	return e.committed, true
+}
+
+// Pause stops the reading of partitions: the next Poll returns no record of them.
+func (s *Session) Pause(ps Partitions) {
+	if len(ps) > 0 {
+		s.kgo.PauseFetchPartitions(ps)
+	}
+}
+
+// Resume goes on with the reading of partitions where it was paused.
+func (s *Session) Resume(ps Partitions) {
+	if len(ps) > 0 {
+		s.kgo.ResumeFetchPartitions(ps)
+	}
 }
 
 // Silence returns how long no broker has answered this session, which sends a heartbeat each sixth of the
@@ -391,6 +506,7 @@ func (s *Session) Failed() *WriteError { return s.failure.Load() }
 func (s *Session) Begin() error {
 	s.failure.Store(nil)
 	s.stale.Store(false)
+	s.written.reset()
 	if s.transct != nil {
 		if err := s.transct.Begin(); err != nil {
 			return explain("begin a transaction of", s.config.TransactionalID, "", err)
@@ -402,7 +518,7 @@ func (s *Session) Begin() error {
 
 // Poll returns records to process, at most limit of them, by partition and in order. It waits for the first one
 // for at most wait; 0 is not at all, less than 0 is until ctx is done. When there is none it returns none, also
-// when ctx is done. What it returns counts as processed at the next Commit.
+// when ctx is done.
 func (s *Session) Poll(ctx context.Context, wait time.Duration, limit int) ([]Run, error) {
 	var fetches kgo.Fetches
 	switch {
@@ -426,6 +542,7 @@ func (s *Session) Poll(ctx context.Context, wait time.Duration, limit int) ([]Ru
 			}
 		}
 		if len(p.Records) > 0 {
+			s.polled(p.Topic, p.Partition, p.Records)
 			runs = append(runs, Run{Topic: p.Topic, Partition: p.Partition, End: p.HighWatermark, records: p.Records})
 		}
 	})
@@ -435,52 +552,62 @@ func (s *Session) Poll(ctx context.Context, wait time.Duration, limit int) ([]Ru
 	return runs, errors.Join(errs...)
 }
 
+func (s *Session) polled(topic string, partition int32, rs []*kgo.Record) {
+	<-s.turn
+	defer func() { s.turn <- struct{}{} }()
+	s.ledger.polled(topic, partition, rs)
+}
+
 func (s *Session) fetchFault(topic string, partition int32, err error) error {
 	if gerr, ok := errors.AsType[*kgo.ErrGroupSession](err); ok {
 		need := "operation Read, resource Group " + s.config.Group
 		if errors.Is(gerr.Err, kerr.TopicAuthorizationFailed) {
-			need = needTopic("Read", s.config.Topic)
+			need = needTopic("Read", strings.Join(s.topics(), ", "))
 		}
 		return explain("take part in group", s.config.Group, need, err)
 	}
 	if codeOf(err) == CodeUnknownTopic { // it was there: whether it is gone for good is for the next session to see
 		return fmt.Errorf("kafka: read topic %s/%d: %w", topic, partition, err)
 	}
-	return explain("read topic", fmt.Sprintf("%s/%d", topic, partition), needTopic("Read", s.config.Topic), err)
+	return explain("read topic", fmt.Sprintf("%s/%d", topic, partition), needTopic("Read", topic), err)
 }
 
-// Send writes the records of an outbox, in order, and takes the outbox back. It waits while too much is in
-// flight. A failure shows in Failed and fails the round.
-func (s *Session) Send(ctx context.Context, o *Outbox) error {
-	n := int64(o.bytes)
-	for s.inFlight.Load() > 0 && s.inFlight.Load()+n > int64(s.config.MaxInFlight) {
-		select {
-		case <-s.freed:
-		case <-ctx.Done():
-			o.Discard()
-			return ctx.Err()
-		}
+func (s *Session) topics() []string {
+	names := make([]string, len(s.config.Topics))
+	for i, t := range s.config.Topics {
+		names[i] = t.Name
 	}
+	return names
+}
+
+// Send writes the records of an outbox, in order, and takes the outbox back. It waits while too much is in flight;
+// of several goroutines that wait, the first goes on first. A failure shows in Failed and fails the round.
+func (s *Session) Send(ctx context.Context, o *Outbox) error {
 	if len(o.records) == 0 {
 		o.Discard()
 		return nil
 	}
-	s.inFlight.Add(n)
+	if err := s.inFlight.enter(ctx, int64(o.bytes)); err != nil {
+		o.Discard()
+		return err
+	}
 	o.left.Store(int64(len(o.records)))
 	kept := context.WithoutCancel(ctx) // what is sent is ended by Commit, Abort or Close, never half-way
 	for i := range o.records {
-		s.kgo.Produce(kept, &o.records[i], o.promise)
+		r := &o.records[i]
+		promise := o.promise
+		if r.Partition < 0 {
+			promise = o.promiseTo
+		}
+		s.kgo.Produce(kept, r, promise)
 	}
 	return nil
 }
 
-// landed is called when the last record of an outbox was acknowledged, or has failed.
-func (s *Session) landed(bytes int) {
-	s.inFlight.Add(-int64(bytes))
-	select {
-	case s.freed <- struct{}{}:
-	default:
-	}
+// Written returns the offset after the last record that the brokers have acknowledged of those that [Outbox.AddTo]
+// put into a partition in this round or, when none is open, the last one. It is false when there is none.
+func (s *Session) Written(topic string, partition int32) (next int64, ok bool) {
+	return s.written.get(topic, partition)
 }
 
 func (s *Session) fail(topic string, err error) {
@@ -489,11 +616,16 @@ func (s *Session) fail(topic string, err error) {
 	}
 }
 
-// Commit ends the round: what was read counts as processed, and what was sent can be read. It returns false when
-// the round was undone instead, so that the same records come again: because of a rebalance, with a nil error,
-// or because of the error. A [*WriteError] leaves the session usable; [Recover] judges the others. Cancelling
-// ctx leaves the outcome open: the session is then to be closed.
-func (s *Session) Commit(ctx context.Context) (bool, error) {
+// Commit ends the round: what was sent can be read, and the group goes on at the given positions, once the round is
+// done and if this member should fail. Only these count as processed: of a partition that is not among them nothing
+// does, however much of it was polled. Reading goes on where it is in any case, so that records may be held back and
+// be processed in a later round. A position must not be before the last one that was committed, nor beyond what was
+// polled; one of a partition that is with another member by now is passed over.
+//
+// Commit returns false when the round was undone instead, so that all records from the committed positions on come
+// again: because of a rebalance, with a nil error, or because of the error. A [*WriteError] leaves the session
+// usable; [Recover] judges the others. Cancelling ctx leaves the outcome open: the session is then to be closed.
+func (s *Session) Commit(ctx context.Context, at Positions) (bool, error) {
 	if err := s.kgo.Flush(ctx); err != nil {
 		return false, s.endFault(ctx, err)
 	}
@@ -503,42 +635,111 @@ func (s *Session) Commit(ctx context.Context) (bool, error) {
 		}
 		return false, s.writeFault(f)
 	}
+	fresh, offsets, err := s.progress(at)
+	if err != nil {
+		return false, errors.Join(err, s.Abort(ctx))
+	}
 	s.open = false
 	if s.transct == nil {
-		err := s.commitOffsets(ctx)
+		err := s.commitOffsets(ctx, fresh, offsets)
 		s.kgo.AllowRebalance()
 		return err == nil, err
 	}
-	ok, err := s.transct.End(ctx, kgo.TryCommit)
+	ok, err := s.transct.End(kgo.PreTxnCommitFnContext(ctx, func(req *kmsg.TxnOffsetCommitRequest) error {
+		rewrite(req, fresh, offsets)
+		return nil
+	}), kgo.TryCommit)
+	if !ok {
+		s.rewind()
+	}
 	if err != nil {
 		return false, s.endFault(ctx, err)
+	}
+	if ok {
+		s.committed(fresh)
 	}
 	return ok, nil
 }
 
-// Abort ends the round and undoes it: what was read comes again. At-least-once cannot undo what it has sent.
+// progress returns what positions have to be committed, and the same with the epochs of the records before them.
+func (s *Session) progress(at Positions) (Positions, map[string]map[int32]kgo.EpochOffset, error) {
+	<-s.turn
+	defer func() { s.turn <- struct{}{} }()
+	fresh, err := s.ledger.progress(at)
+	return fresh, s.ledger.offsets(fresh), err
+}
+
+func (s *Session) committed(at Positions) {
+	<-s.turn
+	defer func() { s.turn <- struct{}{} }()
+	s.ledger.commit(at)
+}
+
+// rewind lets every partition be read again from where it is committed. The library by itself goes back to where it
+// believes to have committed, which is what it had polled. Nobody else may change the partitions meanwhile: one that
+// goes and comes back must not be moved to where it was before.
+func (s *Session) rewind() {
+	<-s.turn
+	defer func() { s.turn <- struct{}{} }()
+	s.kgo.SetOffsets(s.ledger.rewind())
+}
+
+// rewrite makes of the library's request, which would commit what was polled, one that commits positions.
+func rewrite(req *kmsg.TxnOffsetCommitRequest, at Positions, offsets map[string]map[int32]kgo.EpochOffset) {
+	ids := make(map[string][16]byte, len(req.Topics))
+	for _, t := range req.Topics {
+		ids[t.Topic] = t.TopicID
+	}
+	req.Topics = nil
+	for _, topic := range sorted(at) {
+		t := kmsg.NewTxnOffsetCommitRequestTopic()
+		t.Topic, t.TopicID = topic, ids[topic]
+		for _, partition := range sorted(at[topic]) {
+			p := kmsg.NewTxnOffsetCommitRequestTopicPartition()
+			o := offsets[topic][partition]
+			p.Partition, p.Offset, p.LeaderEpoch = partition, o.Offset, o.Epoch
+			p.Metadata = new(at[topic][partition].Metadata)
+			t.Partitions = append(t.Partitions, p)
+		}
+		req.Topics = append(req.Topics, t)
+	}
+}
+
+// Abort ends the round and undoes it: all records from the committed positions on come again. At-least-once cannot
+// undo what it has sent.
 func (s *Session) Abort(ctx context.Context) error {
 	s.open = false
 	if s.transct == nil {
 		err := s.kgo.AbortBufferedRecords(ctx)
-		s.kgo.SetOffsets(s.kgo.CommittedOffsets())
+		s.rewind()
 		s.kgo.AllowRebalance()
 		if err != nil {
 			return s.endFault(ctx, err)
 		}
 		return nil
 	}
-	if _, err := s.transct.End(ctx, kgo.TryAbort); err != nil {
+	_, err := s.transct.End(ctx, kgo.TryAbort)
+	s.rewind()
+	if err != nil {
 		return s.endFault(ctx, err)
 	}
 	return nil
 }
 
-func (s *Session) commitOffsets(ctx context.Context) error {
-	offsets := s.kgo.UncommittedOffsets()
+func (s *Session) commitOffsets(ctx context.Context, at Positions, offsets map[string]map[int32]kgo.EpochOffset) error {
 	if len(offsets) == 0 {
 		return nil
 	}
+	ctx = kgo.PreCommitFnContext(ctx, func(req *kmsg.OffsetCommitRequest) error {
+		for i := range req.Topics {
+			t := &req.Topics[i]
+			for j := range t.Partitions {
+				p := &t.Partitions[j]
+				p.Metadata = new(at[t.Topic][p.Partition].Metadata)
+			}
+		}
+		return nil
+	})
 	var failed error
 	s.kgo.CommitOffsetsSync(ctx, offsets, func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse, err error) {
 		if err != nil {
@@ -555,6 +756,7 @@ func (s *Session) commitOffsets(ctx context.Context) error {
 	})
 	switch {
 	case failed == nil:
+		s.committed(at)
 		return nil
 	case errors.Is(failed, kerr.IllegalGeneration), errors.Is(failed, kerr.UnknownMemberID), errors.Is(failed, kerr.RebalanceInProgress):
 		return nil // the partitions went; their next owner reads these records again

@@ -3,12 +3,8 @@ package kafka
 import (
 	"context"
 	"errors"
-	"fmt"
-	"maps"
 	"slices"
-	"time"
 
-	"github.com/twmb/franz-go/pkg/kgo"
 	"millrace.dev/record"
 )
 
@@ -42,73 +38,39 @@ func StopTap() error { return errStop }
 // slice and what it refers to are fn's to keep. Tap returns when there is nothing more to read, when fn returns
 // an error, or with nil when ctx is cancelled.
 func (c *Client) Tap(ctx context.Context, tc TapConfig, fn func([]record.Raw) error) error {
-	todo, err := c.tapRange(ctx, &tc)
+	from, err := c.tapFrom(ctx, &tc)
 	if err != nil {
 		return err
 	}
-	if len(todo) == 0 {
-		return nil
-	}
-	offsets := make(map[int32]kgo.Offset, len(todo))
-	for p, r := range todo {
-		offsets[p] = kgo.NewOffset().At(r.at)
-	}
-	level := kgo.ReadCommitted()
-	if tc.Uncommitted {
-		level = kgo.ReadUncommitted()
-	}
-	reach := newReach()
-	k, err := c.open(reach, kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{tc.Topic: offsets}), kgo.FetchIsolationLevel(level),
-		// Markers of transactions are not for fn, but they tell how far a partition was read.
-		kgo.KeepControlRecords(), kgo.FetchMaxWait(tapWait), kgo.FetchMaxBytes(16<<20), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
-	if err != nil {
-		return err
-	}
-	defer k.Close()
+	rc := ReadConfig{From: map[string]Offsets{tc.Topic: from}, Follow: tc.Follow, Uncommitted: tc.Uncommitted, stable: !tc.Uncommitted}
 	for {
-		pctx, cancel := context.WithTimeout(ctx, 4*tapWait)
-		fetches := k.PollFetches(pctx)
-		cancel()
-		if ctx.Err() != nil {
-			return nil // the caller has seen enough
-		}
-		records, err := tapRecords(fetches, todo, tc.Follow)
-		if err != nil {
-			return err
-		}
-		if len(records) > 0 {
-			if err := fn(records); err != nil {
-				if errors.Is(err, errStop) {
-					return nil
-				}
-				return err
+		err := c.Read(ctx, rc, func(s Step) error {
+			from[s.Partition] = s.Next
+			if s.Len() == 0 {
+				return nil
 			}
-		}
-		if !tc.Follow && len(todo) == 0 {
-			return nil
-		}
-		if len(records) > 0 || fetches.NumRecords() > 0 {
-			continue
-		}
-		silent, failure := reach.silence()
-		if silent > pingTimeout {
-			return nobodyAnswers("read topic "+tc.Topic+" on", c.config.Brokers, failure)
-		}
-		// The brokers answer and have nothing more: what is missing to the end are records of aborted transactions,
-		// which a committed read never shows.
-		if !tc.Follow && silent < 2*tapWait {
-			return nil
+			records := make([]record.Raw, s.Len())
+			for i := range records {
+				s.Read(i, &records[i])
+			}
+			return fn(records)
+		})
+		var outside *RangeError
+		switch {
+		case ctx.Err() != nil, errors.Is(err, errStop):
+			return nil // the caller has seen enough
+		case errors.As(err, &outside):
+			for _, p := range outside.Partitions { // the oldest records go while they are read
+				from[p.Partition] = max(min(p.Offset, p.End), p.Start)
+			}
+		default:
+			return err
 		}
 	}
 }
 
-// tapWait is how long a broker holds a fetch back when there is nothing new.
-const tapWait = 250 * time.Millisecond
-
-type span struct{ at, end int64 }
-
-// tapRange returns what there is to read of each partition, leaving out partitions with nothing to read.
-func (c *Client) tapRange(ctx context.Context, tc *TapConfig) (map[int32]span, error) {
+// tapFrom returns where to begin to read each partition.
+func (c *Client) tapFrom(ctx context.Context, tc *TapConfig) (Offsets, error) {
 	ts, err := c.Topics(ctx, tc.Topic)
 	if err != nil {
 		return nil, err
@@ -125,57 +87,15 @@ func (c *Client) tapRange(ctx context.Context, tc *TapConfig) (map[int32]span, e
 	if err != nil {
 		return nil, err
 	}
-	todo := make(map[int32]span, len(partitions))
+	from := make(Offsets, len(partitions))
 	for _, p := range partitions {
 		if !slices.Contains(ts[0].Partitions, p) {
-			return nil, &Error{
-				Code: CodeUnknownTopic, Op: "read topic", Where: fmt.Sprintf("%s/%d", tc.Topic, p), Err: errors.New("no such partition"),
-				Hint: fmt.Sprintf("the topic has partitions 0 to %d", len(ts[0].Partitions)-1),
-			}
+			return nil, noPartition(tc.Topic, p, len(ts[0].Partitions))
 		}
-		at := min(max(tc.From, start[p]), end[p])
+		from[p] = max(min(tc.From, end[p]), start[p])
 		if tc.From == FromEnd {
-			at = end[p]
-		}
-		if tc.Follow || at < end[p] {
-			todo[p] = span{at, end[p]}
+			from[p] = end[p]
 		}
 	}
-	return todo, nil
+	return from, nil
 }
-
-// tapRecords takes the records out of fetches and the partitions that are read to their end out of todo.
-func tapRecords(fetches kgo.Fetches, todo map[int32]span, follow bool) ([]record.Raw, error) {
-	var records []record.Raw
-	var errs []error
-	fetches.EachPartition(func(p kgo.FetchTopicPartition) {
-		if p.Err != nil {
-			if !errors.Is(p.Err, context.DeadlineExceeded) {
-				errs = append(errs, explain("read topic", fmt.Sprintf("%s/%d", p.Topic, p.Partition), needTopic("Read", p.Topic), p.Err))
-			}
-			return
-		}
-		for _, k := range p.Records {
-			r, ok := todo[p.Partition]
-			if !ok || !follow && k.Offset >= r.end {
-				delete(todo, p.Partition)
-				return
-			}
-			if !follow && k.Offset+1 >= r.end {
-				delete(todo, p.Partition)
-			}
-			if k.Attrs.IsControl() {
-				continue
-			}
-			raw := record.Raw{Key: k.Key, Value: k.Value, Topic: k.Topic, Partition: k.Partition, Offset: k.Offset, Timestamp: timestamp(k)}
-			for _, h := range k.Headers {
-				raw.Headers = append(raw.Headers, record.Header(h))
-			}
-			records = append(records, raw)
-		}
-	})
-	return records, errors.Join(errs...)
-}
-
-// Sorted returns the partitions, ascending.
-func (o Offsets) Sorted() []int32 { return slices.Sorted(maps.Keys(o)) }
