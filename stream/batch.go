@@ -94,6 +94,7 @@ type mapBatch[K, V, V2 any] struct {
 type flight[K, V, V2 any] struct {
 	batch   Batch[K, V, V2]
 	sources []record.Raw
+	headers []Header // of the records, whose own are not theirs to keep
 	err     error
 	done    chan struct{} // one token when f has returned
 }
@@ -103,16 +104,29 @@ func (m *mapBatch[K, V, V2]) process(r *Record[K, V]) error {
 		m.open = m.flight()
 		m.since = m.ctx.Now()
 	}
-	m.open.batch.In = append(m.open.batch.In, *r)
+	fl := m.open
+	fl.batch.In = append(fl.batch.In, *r)
 	var source record.Raw
 	if raw := m.ctx.Record(); raw != nil {
 		source = *raw
+		source.Headers = fl.keep(raw.Headers)
 	}
-	m.open.sources = append(m.open.sources, source)
-	if len(m.open.batch.In) < m.o.MaxSize {
+	fl.sources = append(fl.sources, source)
+	fl.batch.In[len(fl.batch.In)-1].Headers = fl.keep(r.Headers)
+	if len(fl.batch.In) < m.o.MaxSize {
 		return nil
 	}
 	return m.submit()
+}
+
+// keep returns a copy of headers.
+func (fl *flight[K, V, V2]) keep(hs []Header) []Header {
+	if len(hs) == 0 {
+		return nil
+	}
+	i := len(fl.headers)
+	fl.headers = append(fl.headers, hs...) // what grew out of the old memory keeps that alive
+	return fl.headers[i:len(fl.headers):len(fl.headers)]
 }
 
 func (m *mapBatch[K, V, V2]) flight() *flight[K, V, V2] {
@@ -187,7 +201,8 @@ func (m *mapBatch[K, V, V2]) land() error {
 	clear(fl.batch.In) // let go of what they refer to
 	clear(fl.batch.Out)
 	clear(fl.sources)
-	fl.batch.In, fl.batch.Out, fl.sources = fl.batch.In[:0], fl.batch.Out[:0], fl.sources[:0]
+	clear(fl.headers)
+	fl.batch.In, fl.batch.Out, fl.sources, fl.headers = fl.batch.In[:0], fl.batch.Out[:0], fl.sources[:0], fl.headers[:0]
 	m.idle = append(m.idle, fl)
 	return nil
 }

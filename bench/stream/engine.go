@@ -6,14 +6,11 @@ import (
 	"context"
 	"io"
 	"os"
-	"runtime"
 	"time"
 
 	"millrace.dev/internal/app"
 	"millrace.dev/internal/engine"
 	"millrace.dev/internal/kafka"
-	"millrace.dev/internal/pipeline"
-	"millrace.dev/record"
 )
 
 // engineMain runs the engine and the data path as `millrace run` does, with a compression that a pipeline file cannot
@@ -32,18 +29,14 @@ func engineMain(ctx context.Context, args []string, messages io.Writer) error {
 	if err != nil {
 		return err
 	}
-	path, err := pipeline.New(m.Bundle, pipeline.Options{
-		Field:   p.Sink.Field,
-		Headers: []record.Header{{Key: engine.HeaderModel, Value: []byte(m.Ref)}, {Key: "millrace.digest", Value: []byte(m.Digest)}},
-	})
+	p.Source.Topic, p.Sink.Topic, p.DeadLetter.Topic = j.source, j.sink, j.letters
+	workers, err := app.NewWorkers(p, m, 0)
 	if err != nil {
 		return err
 	}
-	workers := make([]engine.Worker, runtime.GOMAXPROCS(0))
-	for i := range workers {
-		if workers[i], err = path.NewWorker(); err != nil {
-			return err
-		}
+	program, err := app.Topology(p, workers).Program()
+	if err != nil {
+		return err
 	}
 	client, err := kafka.New(kafka.Config{Brokers: []string{j.broker}})
 	if err != nil {
@@ -51,8 +44,7 @@ func engineMain(ctx context.Context, args []string, messages io.Writer) error {
 	}
 	defer client.Close()
 	e, err := engine.New(engine.Options{
-		Client: client, Workers: workers, Group: j.group, Source: j.source, Sink: j.sink, DeadLetter: j.letters,
-		Guarantee: engine.Guarantee(j.guarantee), BatchRows: pipeline.BatchRows, Compression: j.compression,
+		Client: client, Program: program, Group: j.group, Guarantee: engine.Guarantee(j.guarantee), Compression: j.compression,
 	})
 	if err != nil {
 		return err

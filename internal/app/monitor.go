@@ -77,7 +77,7 @@ func newCollector(r *Running) *collector {
 		commits:     desc("commits_total", "Commits: transactions under exactly-once."),
 		aborts:      desc("aborts_total", "Transactions that were undone and processed again."),
 		rebalances:  desc("rebalances_total", "Changes of this instance's partitions."),
-		lag:         desc("lag_offsets", "Offsets of the source topic that are not committed.", "partition"),
+		lag:         desc("lag_offsets", "Offsets of the topics that are read that are not committed.", "topic", "partition"),
 		latency:     desc("latency_seconds", "Time from a record's timestamp to the commit of its result."),
 		state:       desc("state", "1 for the state that the pipeline is in.", "state"),
 		model:       desc("model_info", "1 for the model in use.", "model", "digest"),
@@ -99,7 +99,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
 	counter(c.records, s.Records)
-	counter(c.predictions, s.Predictions)
+	counter(c.predictions, s.Written)
 	counter(c.commits, s.Commits)
 	counter(c.aborts, s.Aborts)
 	counter(c.rebalances, s.Rebalances)
@@ -107,7 +107,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		counter(c.dead, n, k.Stage, k.Class)
 	}
 	for p, n := range s.Lag {
-		gauge(c.lag, float64(n), strconv.Itoa(int(p)))
+		gauge(c.lag, float64(n), p.Topic, strconv.Itoa(int(p.Partition)))
 	}
 	gauge(c.state, 1, string(s.State))
 	gauge(c.model, 1, c.r.Model, c.r.Digest)

@@ -17,8 +17,11 @@ import (
 	"millrace.dev/record"
 )
 
-// headerDigest is the header of a prediction that holds the digest of the model's bundle, beside its name.
-const headerDigest = "millrace.digest"
+// The headers of a prediction that name the model, and hold the digest of its bundle.
+const (
+	headerModel  = "millrace.model"
+	headerDigest = "millrace.digest"
+)
 
 // RunOptions say what to run.
 type RunOptions struct {
@@ -55,7 +58,7 @@ func (a *App) Run(ctx context.Context, o RunOptions) (engine.Stats, error) {
 	if err != nil {
 		return engine.Stats{}, err
 	}
-	workers, err := newWorkers(p, m, o.Threads)
+	workers, err := NewWorkers(p, m, o.Threads)
 	if err != nil {
 		return engine.Stats{}, err
 	}
@@ -68,10 +71,14 @@ func (a *App) Run(ctx context.Context, o RunOptions) (engine.Stats, error) {
 		return engine.Stats{}, err
 	}
 	defer client.Close()
+	program, err := Topology(p, workers).Program()
+	if err != nil {
+		return engine.Stats{}, err
+	}
 	e, err := engine.New(engine.Options{
-		Client: client, Workers: engineWorkers(workers), Group: p.Group, Source: p.Source.Topic, Sink: p.Sink.Topic, DeadLetter: p.DeadLetter.Topic,
-		Guarantee: engine.Guarantee(p.Guarantee), InstanceID: o.InstanceID, Start: kafka.Start(p.Source.Start),
-		CommitInterval: p.CommitInterval, BatchRows: pipeline.BatchRows, Version: a.Version, Log: a.Log, Now: a.Now,
+		Client: client, Program: program, Group: p.Group, Guarantee: engine.Guarantee(p.Guarantee), InstanceID: o.InstanceID, Threads: o.Threads,
+		CommitInterval: p.CommitInterval, Version: a.Version, Log: a.Log, Now: a.Now,
+		LetterHeaders: []record.Header{{Key: engine.LetterModel, Value: []byte(m.Ref)}},
 	})
 	if err != nil {
 		return engine.Stats{}, err
@@ -198,11 +205,11 @@ func inputNames(b *model.Bundle) []string {
 	return names
 }
 
-// newWorkers makes the path of a model, which reproduces its golden rows first, and a worker for each thread.
-func newWorkers(p *config.Pipeline, m *model.Loaded, threads int) ([]*pipeline.Worker, error) {
+// NewWorkers makes the path of a model, which reproduces its golden rows first, and a worker for each thread.
+func NewWorkers(p *config.Pipeline, m *model.Loaded, threads int) ([]*pipeline.Worker, error) {
 	path, err := pipeline.New(m.Bundle, pipeline.Options{
 		Field: p.Sink.Field, MaxBytes: p.Source.MaxRecordBytes,
-		Headers: []record.Header{{Key: engine.HeaderModel, Value: []byte(m.Ref)}, {Key: headerDigest, Value: []byte(m.Digest)}},
+		Headers: []record.Header{{Key: headerModel, Value: []byte(m.Ref)}, {Key: headerDigest, Value: []byte(m.Digest)}},
 	})
 	if err != nil {
 		return nil, &Error{Code: Refused, Op: "load model", Where: m.Ref, Err: err, Hint: "train the model again with this version of millrace"}
@@ -214,12 +221,4 @@ func newWorkers(p *config.Pipeline, m *model.Loaded, threads int) ([]*pipeline.W
 		}
 	}
 	return workers, nil
-}
-
-func engineWorkers(workers []*pipeline.Worker) []engine.Worker {
-	list := make([]engine.Worker, len(workers))
-	for i, w := range workers {
-		list[i] = w
-	}
-	return list
 }

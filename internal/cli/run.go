@@ -102,7 +102,7 @@ type ranStats struct {
 }
 
 func (c *cli) printStats(s *engine.Stats) error {
-	out := ranStats{Records: s.Records, Predictions: s.Predictions, DeadLetters: map[string]uint64{}, Commits: s.Commits, Aborts: s.Aborts, Rebalances: s.Rebalances}
+	out := ranStats{Records: s.Records, Predictions: s.Written, DeadLetters: map[string]uint64{}, Commits: s.Commits, Aborts: s.Aborts, Rebalances: s.Rebalances}
 	by := map[string]int{}
 	for k, n := range s.DeadLetters {
 		name := k.Stage + "/" + k.Class
@@ -113,7 +113,7 @@ func (c *cli) printStats(s *engine.Stats) error {
 	if len(by) > 0 {
 		letters += " (" + tally(by) + ")"
 	}
-	c.note("%s: %s, %s in %s\n", count(int(s.Records), "record"), count(int(s.Predictions), "prediction"), letters, count(int(s.Commits), "commit"))
+	c.note("%s: %s, %s in %s\n", count(int(s.Records), "record"), count(int(s.Written), "prediction"), letters, count(int(s.Commits), "commit"))
 	if c.json {
 		return c.printJSON(out)
 	}

@@ -8,28 +8,18 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"runtime"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"millrace.dev/internal/kafka"
+	"millrace.dev/internal/store"
+	"millrace.dev/internal/task"
 	"millrace.dev/record"
 )
-
-// Worker is the data path, for one goroutine. It has no other effects: no input, output, clock or chance.
-type Worker interface {
-	// NewBatch returns an empty batch of the worker's schema.
-	NewBatch() *record.Batch
-	// Process runs the path on every row of a batch that NewBatch returned. A row that cannot be predicted gets a
-	// problem.
-	Process(b *record.Batch)
-	// Output returns the value to be written for row i of the batch last processed, valid until the next Process;
-	// nil if the row has a problem.
-	Output(i int) []byte
-	// Headers returns the headers that every prediction of the model in use gets. They must not change; another
-	// model has other ones.
-	Headers() []record.Header
-}
 
 // Guarantee is what a failure can do to the output.
 type Guarantee string
@@ -42,31 +32,37 @@ const (
 
 // Options configure an [Engine].
 type Options struct {
-	Client     *kafka.Client
-	Workers    []Worker // one for each goroutine that processes batches; at least one
-	Group      string   // the consumer group: instances of one pipeline have the same
-	Source     string   // the topic that is read
-	Sink       string   // the topic that gets the predictions
-	DeadLetter string   // the topic that gets the records that cannot be predicted
+	Client  *kafka.Client
+	Program *task.Program // what to run
+	// Group is the consumer group: instances of one application have the same. Default: the program's name
+	Group string
+	// StateDir is the folder for the state of tasks. It is for this process alone, and can be deleted when the process
+	// does not run: state is then restored from the changelogs. Default: none; state is in memory, and each start
+	// restores all of it
+	StateDir string
+	// StateBytes bounds the memory of the state folder's caches. Default: that of store.Options
+	StateBytes int64
+	// Threads is the number of goroutines that run tasks. Default: one for each processor
+	Threads int
 	// Guarantee. Default: ExactlyOnce
 	Guarantee Guarantee
 	// InstanceID names this instance for good: it must differ between the instances of a group and stay the same
 	// when an instance is started again, which then takes over at once from its dead predecessor. Default: none;
 	// the host's name and a random suffix serve as the name, and a predecessor's timeouts have to pass.
 	InstanceID string
-	// Start is where a new group begins. Default: kafka.Earliest
-	Start kafka.Start
 	// CommitInterval is how long results wait for one another in a transaction: a result can be read about that
 	// much later at most. Default: 100 ms
 	CommitInterval time.Duration
-	// BatchRows is the largest number of records in a batch. Default: 1000
-	BatchRows int
+	// MaxQueued bounds the records that were read and wait, in all. Default: 20,000
+	MaxQueued int
 	// SessionTimeout and TransactionTimeout are those of kafka.SessionConfig, with its defaults.
 	SessionTimeout, TransactionTimeout time.Duration
 	// Compression of the output: none, snappy, lz4 or zstd. Default: snappy
 	Compression string
 	// Version of the program, for the dead letters. Default: none
 	Version string
+	// LetterHeaders are added to each dead letter. Default: none
+	LetterHeaders []record.Header
 	// Log. Default: nothing is logged
 	Log *slog.Logger
 	// Now is the clock, for latencies and for records without a usable timestamp. Default: time.Now
@@ -75,7 +71,7 @@ type Options struct {
 
 const (
 	defaultCommitInterval = 100 * time.Millisecond
-	defaultBatchRows      = 1000
+	defaultMaxQueued      = 20_000
 	// minLetterBytes is what a dead letter without the record's own bytes takes at most.
 	minLetterBytes = 4096
 )
@@ -87,8 +83,14 @@ func (o *Options) setDefaults() {
 	if o.CommitInterval == 0 {
 		o.CommitInterval = defaultCommitInterval
 	}
-	if o.BatchRows == 0 {
-		o.BatchRows = defaultBatchRows
+	if o.MaxQueued == 0 {
+		o.MaxQueued = defaultMaxQueued
+	}
+	if o.Threads == 0 {
+		o.Threads = runtime.GOMAXPROCS(0)
+	}
+	if o.Group == "" {
+		o.Group = o.Program.Name
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -107,41 +109,43 @@ func (o *Options) Validate() error {
 	if o.Client == nil {
 		fault("no client")
 	}
-	if len(o.Workers) == 0 {
-		fault("no worker")
+	if o.Program == nil {
+		fault("no program")
+		return errors.Join(errs...)
 	}
-	for name, v := range map[string]string{"group": o.Group, "source topic": o.Source, "sink topic": o.Sink, "dead-letter topic": o.DeadLetter} {
-		if v == "" {
-			fault("no %s", name)
+	for _, w := range writtenTopics(o.Program) {
+		if slices.Contains(globalTopics(o.Program), w) {
+			fault("topic %s is written, and read as a global table: it would be read before it is committed", w)
 		}
 	}
-	if o.Source != "" && (o.Source == o.Sink || o.Source == o.DeadLetter) {
-		fault("topic %s is both read and written: the output would be read again without end", o.Source)
-	}
-	if o.Sink != "" && o.Sink == o.DeadLetter {
-		fault("topic %s is both sink and dead-letter topic", o.Sink)
+	if l := o.Program.DeadLetters; l != "" && slices.Contains(readTopics(o.Program), l) {
+		fault("topic %s is read, and is the dead-letter topic: a record that fails would be read again without end", l)
 	}
 	if o.Guarantee != "" && o.Guarantee != ExactlyOnce && o.Guarantee != AtLeastOnce {
 		fault("guarantee %q: want %s or %s", o.Guarantee, ExactlyOnce, AtLeastOnce)
 	}
-	if o.CommitInterval < 0 || o.BatchRows < 0 || o.SessionTimeout < 0 || o.TransactionTimeout < 0 {
+	if o.CommitInterval < 0 || o.MaxQueued < 0 || o.Threads < 0 || o.SessionTimeout < 0 || o.TransactionTimeout < 0 {
 		fault("an interval or a bound is negative")
 	}
 	return errors.Join(errs...)
 }
 
-// Engine runs one pipeline. Create one with [New].
+// Engine runs one program. Create one with [New].
 type Engine struct {
 	options  Options
+	program  *task.Program
 	instance string
 	session  kafka.SessionConfig
 	turn     chan struct{}          // holds a token when nobody uses topics and missing
 	topics   map[string]kafka.Topic // as they were when the engine first saw them
 	missing  int                    // how often in a row a topic that was there was not
 	stats    *recorder
+	db       *store.DB
 	current  atomic.Pointer[kafka.Session] // for the monitor
-	// condemned are records that the brokers refused to take in one form, by what form is next. The workers read
-	// it; the loop changes it while no worker works.
+	changes  changes
+	closed   map[string]time.Time // when tasks that have state here were closed
+	// condemned are records that the brokers refused to take in one form, by what form is next. Tasks read it; the
+	// loop changes it while no task works.
 	condemned map[coordinates]verdict
 	// shrunk are the largest batches of topics that refused what their configuration was believed to allow.
 	shrunk map[string]int
@@ -154,17 +158,25 @@ func New(o Options) (*Engine, error) {
 	}
 	o.setDefaults()
 	e := &Engine{
-		options: o, instance: o.InstanceID, stats: newRecorder(o.Now), turn: make(chan struct{}, 1),
-		condemned: map[coordinates]verdict{}, shrunk: map[string]int{},
+		options: o, program: o.Program, instance: o.InstanceID, stats: newRecorder(o.Now, o.Program), turn: make(chan struct{}, 1),
+		closed: map[string]time.Time{}, condemned: map[coordinates]verdict{}, shrunk: map[string]int{},
 	}
 	e.turn <- struct{}{}
 	if e.instance == "" {
 		e.instance = randomInstance()
 	}
 	e.session = kafka.SessionConfig{
-		Group: o.Group, Topics: []kafka.SourceTopic{{Name: o.Source, Start: o.Start}}, ExactlyOnce: o.Guarantee == ExactlyOnce,
+		Group: o.Group, ExactlyOnce: o.Guarantee == ExactlyOnce, Paused: true,
 		InstanceID: o.InstanceID, SessionTimeout: o.SessionTimeout, TransactionTimeout: o.TransactionTimeout,
 		Compression: o.Compression, Changed: e.changed, Skipped: e.skipped,
+	}
+	for _, sub := range o.Program.Subs {
+		var set []string
+		for _, s := range sub.Sources {
+			e.session.Topics = append(e.session.Topics, kafka.SourceTopic{Name: s.Topic, Start: kafka.Start(s.Start)})
+			set = append(set, s.Topic)
+		}
+		e.session.Copartitioned = append(e.session.Copartitioned, set)
 	}
 	if e.session.ExactlyOnce {
 		e.session.TransactionalID = o.Group + "-" + e.instance
@@ -210,6 +222,10 @@ func (e *Engine) Run(ctx context.Context) (err error) {
 		}
 		e.stats.setState(Stopped)
 	}()
+	if e.db, err = e.openState(); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, e.closeState()) }()
 	run, cancel := context.WithCancelCause(ctx)
 	monitor := make(chan struct{})
 	go func() {
@@ -237,7 +253,7 @@ func (e *Engine) Run(ctx context.Context) (err error) {
 		if w, ok := errors.AsType[*kafka.WriteError](err); e.stats.commits() != committed || ok && w.TooLarge() {
 			try = 1 // something was committed or learned
 		}
-		if kafka.Recover(err) == kafka.Fatal {
+		if _, ok := errors.AsType[*TaskError](err); ok || kafka.Recover(err) == kafka.Fatal {
 			return err
 		}
 		pause := backoff.Pause(try)
@@ -276,15 +292,23 @@ func (e *Engine) attempt(ctx context.Context) error {
 	if err := e.options.Client.Ping(ctx); err != nil {
 		return err
 	}
-	limits, err := e.inspect(ctx)
+	plan, err := e.inspect(ctx)
 	if err != nil {
 		return err
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	g, err := e.openGlobals(ctx)
+	if err != nil {
+		return err
+	}
+	defer g.close()
 	sc := e.session
 	sc.MaxBytes = map[string]int{}
-	for topic, l := range limits {
+	for topic, l := range plan.limits {
 		sc.MaxBytes[topic] = l.MaxBytes
 	}
+	e.changes.clear()
 	s, err := e.options.Client.Join(ctx, sc)
 	if err != nil {
 		return err
@@ -297,143 +321,45 @@ func (e *Engine) attempt(ctx context.Context) error {
 	}()
 	e.stats.setState(Running)
 	e.options.Log.LogAttrs(ctx, slog.LevelInfo, "running", slog.String("group", e.options.Group), slog.String("instance", e.instance),
-		slog.String("source", e.options.Source), slog.String("sink", e.options.Sink), slog.String("dead_letters", e.options.DeadLetter),
+		slog.Any("reads", readTopics(e.program)), slog.Any("writes", writtenTopics(e.program)), slog.String("dead_letters", e.program.DeadLetters),
 		slog.String("guarantee", string(e.options.Guarantee)))
-	return newLoop(e, s, limits).run(ctx)
-}
-
-// inspect checks that the topics are there, are the same as before, and may be used, and returns the limits of
-// those that are written.
-func (e *Engine) inspect(ctx context.Context) (map[string]kafka.Limits, error) {
-	err := e.checkTopics(ctx)
-	for try := 1; try < unknownTries && unknown(err) && ctx.Err() == nil; try++ {
-		select {
-		case <-time.After(unknownPause):
-		case <-ctx.Done():
-		}
-		err = e.checkTopics(ctx)
-	}
-	if err != nil {
-		return nil, err
-	}
-	limits := map[string]kafka.Limits{}
-	for _, t := range []string{e.options.Sink, e.options.DeadLetter} {
-		l, err := e.options.Client.Limits(ctx, t)
-		if err != nil {
-			return nil, err
-		}
-		if n, ok := e.shrunk[t]; ok {
-			l.MaxBytes = min(l.MaxBytes, n)
-		}
-		limits[t] = l
-	}
-	d := limits[e.options.DeadLetter]
-	fault := func(why, hint string) error {
-		return &kafka.Error{Code: kafka.CodeConfig, Op: "use dead-letter topic", Where: e.options.DeadLetter, Err: errors.New(why), Hint: hint}
-	}
-	if d.Compacted {
-		return nil, fault("it is compacted", "set its cleanup.policy to delete: compaction loses dead letters, and refuses those without a key")
-	}
-	if d.MaxBytes < minLetterBytes {
-		return nil, fault(fmt.Sprintf("its max.message.bytes is %d", d.MaxBytes), fmt.Sprintf("set it to %d or more; best to that of the source topic and a little more", minLetterBytes))
-	}
-	return limits, nil
-}
-
-// A topic that was made a moment ago is not known to every broker yet: how often to ask, and the pause between.
-const (
-	unknownTries = 4
-	unknownPause = 400 * time.Millisecond
-)
-
-func unknown(err error) bool {
-	k, ok := errors.AsType[*kafka.Error](err)
-	return ok && k.Code == kafka.CodeUnknownTopic
-}
-
-// topicGone is how often in a row a topic has to be missing, once it was there, to count as deleted: a broker
-// that has just started may not know it yet.
-const topicGone = 3
-
-// checkTopics compares the topics with what they were at the start.
-func (e *Engine) checkTopics(ctx context.Context) error {
-	o := &e.options
-	topics, err := o.Client.Topics(ctx, o.Source, o.Sink, o.DeadLetter)
-	<-e.turn
-	defer func() { e.turn <- struct{}{} }()
-	if err != nil {
-		k, ok := errors.AsType[*kafka.Error](err)
-		if ok && k.Code == kafka.CodeUnauthorized { // the right to describe comes with the one that is needed anyway
-			operation := "Write"
-			if k.Where == o.Source {
-				operation = "Read"
-			}
-			k.Hint = needs(operation, k.Where)
-		}
-		if !ok || k.Code != kafka.CodeUnknownTopic {
-			return err
-		}
-		if e.topics == nil {
-			k.Hint = "create it before the pipeline runs: the brokers' defaults for partitions, replicas and retention are rarely what a pipeline wants"
-			return err
-		}
-		if e.missing++; e.missing < topicGone {
-			return &kafka.Error{Code: kafka.CodeUnavailable, Op: "describe topic", Where: k.Where, Err: k.Err, Hint: "wait: a broker that has just started learns its topics"}
-		}
-		return changed(k.Where, "it was deleted while the pipeline ran")
-	}
-	e.missing = 0
-	seen := map[string]kafka.Topic{}
-	for _, t := range topics {
-		seen[t.Name] = t
-		if before, ok := e.topics[t.Name]; ok && before.ID != t.ID {
-			return changed(t.Name, "it was deleted and made anew while the pipeline ran")
-		}
-	}
-	if e.topics == nil {
-		e.topics = seen
-	}
-	if !seen[o.Source].CanRead {
-		return forbidden("read", o.Source, "Read")
-	}
-	for _, t := range []string{o.Sink, o.DeadLetter} {
-		if !seen[t].CanWrite {
-			return forbidden("write to", t, "Write")
-		}
-	}
-	return nil
-}
-
-func changed(topic, why string) error {
-	return &kafka.Error{
-		Code: kafka.CodeTopicChanged, Op: "use topic", Where: topic, Err: errors.New(why),
-		Hint: "make sure that this was meant, delete the group's offsets or choose another group, and start the pipeline again",
-	}
-}
-
-func forbidden(verb, topic, operation string) error {
-	return &kafka.Error{
-		Code: kafka.CodeUnauthorized, Op: verb + " topic", Where: topic, Err: errors.New("not authorized"),
-		Hint: needs(operation, topic),
-	}
-}
-
-func needs(operation, topic string) string {
-	return "the principal needs the ACL: operation " + operation + ", resource Topic " + topic
+	return newLoop(e, s, plan, g).run(ctx)
 }
 
 // changed notes partitions that came or went. It runs on a goroutine of the client.
 func (e *Engine) changed(c kafka.Change) {
-	source := e.options.Source
-	e.stats.rebalanced(c.Assigned[source], c.Revoked[source], c.Lost[source])
+	e.stats.rebalanced(c)
+	e.changes.add(c)
 	e.options.Log.LogAttrs(context.Background(), slog.LevelInfo, "partitions changed", slog.String("group", e.options.Group),
-		slog.Any("assigned", c.Assigned[source]), slog.Any("revoked", c.Revoked[source]), slog.Any("lost", c.Lost[source]))
+		slog.Any("assigned", c.Assigned), slog.Any("revoked", c.Revoked), slog.Any("lost", c.Lost))
 }
 
-// skipped notes records that the source topic does not keep any more. It runs on a goroutine of the client.
+// skipped notes records that a source topic does not keep any more. It runs on a goroutine of the client.
 func (e *Engine) skipped(topic string, partition int32, committed, oldest int64) {
 	e.stats.change(func() { e.stats.stats.Skipped += uint64(oldest - committed) })
 	e.options.Log.LogAttrs(context.Background(), slog.LevelWarn, "records were deleted before they were read", slog.String("topic", topic),
 		slog.Int("partition", int(partition)), slog.Int64("committed", committed), slog.Int64("oldest", oldest),
-		slog.String("hint", "give the topic a longer retention than the pipeline's longest stop"))
+		slog.String("hint", "give the topic a longer retention than the application's longest stop"))
 }
+
+// changes are what the group has changed and the loop does not know yet.
+type changes struct {
+	mu   sync.Mutex
+	list []kafka.Change
+}
+
+func (c *changes) add(x kafka.Change) {
+	c.mu.Lock()
+	c.list = append(c.list, x)
+	c.mu.Unlock()
+}
+
+func (c *changes) take() []kafka.Change {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	list := c.list
+	c.list = nil
+	return list
+}
+
+func (c *changes) clear() { c.take() }

@@ -3,24 +3,24 @@ package engine
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
 
 	"millrace.dev/internal/kafka"
+	"millrace.dev/internal/task"
 	"millrace.dev/record"
 )
 
-// Headers of what the engine writes. Every value is UTF-8 text; numbers are decimal.
+// Headers of records that are written with their provenance. Every value is UTF-8 text; numbers are decimal.
 const (
-	// HeaderSource of a prediction is its record's topic/partition/offset.
+	// HeaderSource is the topic/partition/offset of the record that led to the output.
 	HeaderSource = "millrace.source"
-	// HeaderSourceTimestamp of a prediction is its record's timestamp in milliseconds, there only where the
-	// prediction could not have the same one: because the record has none, or because the sink's brokers refuse
-	// timestamps so far in the future or the past. Such predictions have the time at which they were made.
+	// HeaderSourceTimestamp is the timestamp of that record in milliseconds, there only where the output could not have
+	// the same one: because the record has none, or because the brokers refuse timestamps so far in the future or the
+	// past. Such outputs have the time at which they were made.
 	HeaderSourceTimestamp = "millrace.source.timestamp"
-	// HeaderModel is the header of [Worker.Headers] that names the model; dead letters repeat its value.
-	HeaderModel = "millrace.model"
 )
 
 // Headers of a dead letter, after those of the record itself. A dead letter that lacks the record's value, key or
@@ -38,7 +38,8 @@ const (
 	LetterClass     = letterPrefix + "class"      // what kind of failure
 	LetterField     = letterPrefix + "field"      // at which field; absent if none
 	LetterReason    = letterPrefix + "reason"     // a sentence, without any value of the record
-	LetterModel     = letterPrefix + "model"      // the model in use; absent if unknown
+	LetterNode      = letterPrefix + "node"       // the operator that dropped the record
+	LetterModel     = letterPrefix + "model"      // the model in use; absent if there is none
 	LetterAttempt   = letterPrefix + "attempt"    // 1; one more than the record's own header of this name
 	LetterFirstSeen = letterPrefix + "first-seen" // the record's own header of this name, else its timestamp
 	LetterVersion   = letterPrefix + "version"    // of the program; absent if unknown
@@ -50,16 +51,22 @@ const (
 
 // Classes of the problems that the engine itself finds. Their stage is record.StageProduce.
 const (
-	classTooLarge = "too_large" // the prediction is larger than the sink takes
-	classNullKey  = "null_key"  // the sink is compacted and takes no record without a key
-	classRefused  = "refused"   // the sink's brokers refuse the prediction
-	classNoOutput = "no_output" // the worker gave neither an output nor a problem
+	classTooLarge = "too_large" // the output is larger than its topic takes
+	classNullKey  = "null_key"  // the topic is compacted and takes no record without a key
+	classRefused  = "refused"   // the brokers refuse the output
 )
 
-// coordinates are where a record stands in the source topic.
-type coordinates struct {
+// place is a partition of a topic.
+type place struct {
+	topic     string
 	partition int32
-	offset    int64
+}
+
+// coordinates are where a record stands.
+type coordinates struct {
+	place
+
+	offset int64
 }
 
 // verdict says in what form a record goes out that the brokers have refused in another.
@@ -68,76 +75,132 @@ type verdict struct {
 	bare    bool           // without its own bytes
 }
 
-// writer makes the records to be written of processed batches. Each goroutine has its own.
+// writer makes the records to be written of what a task gives out. It is for whoever runs the task.
 type writer struct {
+	loop   *loop
 	engine *Engine
+	of     task.ID
 	limits map[string]kafka.Limits
+	logs   map[string]string // changelog topics by store
+	out    *kafka.Outbox
+	tally  *tally
 	now    int64 // milliseconds
 	text   []byte
 }
 
-func newWriter(e *Engine, limits map[string]kafka.Limits) *writer {
-	return &writer{engine: e, limits: limits}
+func newWriter(l *loop, id task.ID) *writer {
+	x := &writer{loop: l, engine: l.engine, of: id, limits: l.plan.limits, logs: map[string]string{}}
+	for _, s := range l.engine.program.Subs[id.Sub].Stores {
+		x.logs[s.Name] = l.engine.program.Changelog(s.Name)
+	}
+	return x
 }
 
-// batch adds a record to out for each row of a batch that w has processed, and counts them in t.
-func (x *writer) batch(w Worker, b *record.Batch, out *kafka.Outbox, t *tally) {
-	x.now = x.engine.options.Now().UnixMilli()
-	headers := w.Headers()
-	for i := range b.Len() {
-		raw := b.Raw(i)
-		t.timestamps = append(t.timestamps, raw.Timestamp)
-		v := x.engine.condemned[coordinates{raw.Partition, raw.Offset}]
-		p := b.Problem(i)
-		if p == nil && v.problem.Stage != "" {
-			p = &v.problem
-		}
-		if p == nil {
-			p = x.prediction(raw, w.Output(i), headers, out)
-		}
-		if p == nil {
-			t.predictions++
-			continue
-		}
-		x.letter(raw, p, headers, v.bare, out)
-		t.deadLetters[Kind{p.Stage, p.Class}]++
-	}
-	t.rows += b.Len()
+// begin makes ready for what a task gives out next, which t counts.
+func (x *writer) begin(t *tally) {
+	x.now, x.tally = x.engine.options.Now().UnixMilli(), t
 }
 
-// prediction adds a prediction to out, or says why it cannot be written.
-func (x *writer) prediction(raw *record.Raw, value []byte, headers []record.Header, out *kafka.Outbox) *record.Problem {
-	sink := x.engine.options.Sink
-	l := x.limits[sink]
-	if value == nil {
-		return &record.Problem{Stage: record.StageProduce, Class: classNoOutput, Reason: "the data path gave no result for this record"}
+// outbox returns what is being filled.
+func (x *writer) outbox() *kafka.Outbox {
+	if x.out == nil {
+		x.out = x.loop.session.Outbox()
 	}
-	if l.Compacted && raw.Key == nil {
-		return &record.Problem{Stage: record.StageProduce, Class: classNullKey, Reason: "the sink topic is compacted and takes no record without a key"}
+	return x.out
+}
+
+// take returns what was filled, nil if that is nothing.
+func (x *writer) take() *kafka.Outbox {
+	o := x.out
+	x.out = nil
+	return o
+}
+
+func (x *writer) discard() {
+	if o := x.take(); o != nil {
+		o.Discard()
 	}
-	ts := x.timestamp(raw.Timestamp, &l)
-	out.Add(sink, raw.Partition, raw.Key, ts)
-	for _, h := range raw.Headers {
+}
+
+// Send writes a record, or says why its topic cannot take it.
+func (x *writer) Send(m *task.Message) *record.Problem {
+	l, raw := x.limits[m.Topic], m.Source
+	if len(x.engine.condemned) > 0 && raw != nil {
+		if v := x.engine.condemned[at(raw)]; v.problem.Stage != "" {
+			return &v.problem
+		}
+	}
+	if l.Compacted && m.Key == nil {
+		return &record.Problem{Stage: record.StageProduce, Class: classNullKey, Reason: "the topic is compacted and takes no record without a key"}
+	}
+	ts := x.timestamp(m.Timestamp, &l)
+	out := x.outbox()
+	switch {
+	case m.Partition >= 0:
+		out.AddTo(m.Topic, m.Partition, out.Copy(m.Key), ts)
+	default:
+		out.Add(m.Topic, x.of.Partition, out.Copy(m.Key), ts)
+	}
+	for _, h := range m.Headers {
 		out.Header(h.Key, h.Value)
 	}
-	for _, h := range headers {
-		out.Header(h.Key, h.Value)
+	if m.Provenance && raw != nil {
+		x.text = append(append(x.text[:0], raw.Topic...), '/')
+		x.text = append(strconv.AppendInt(x.text, int64(raw.Partition), 10), '/')
+		out.HeaderCopy(HeaderSource, strconv.AppendInt(x.text, raw.Offset, 10))
+		if ts != raw.Timestamp {
+			x.number(out, HeaderSourceTimestamp, raw.Timestamp)
+		}
 	}
-	x.text = append(append(x.text[:0], raw.Topic...), '/')
-	x.text = append(strconv.AppendInt(x.text, int64(raw.Partition), 10), '/')
-	out.HeaderCopy(HeaderSource, strconv.AppendInt(x.text, raw.Offset, 10))
-	if ts != raw.Timestamp {
-		x.number(out, HeaderSourceTimestamp, raw.Timestamp)
+	if m.Value != nil {
+		out.ValueCopy(m.Value)
 	}
-	out.ValueCopy(value)
 	if size := out.Size(); size > l.MaxBytes {
 		out.Drop()
 		return &record.Problem{
 			Stage: record.StageProduce, Class: classTooLarge,
-			Reason: "the prediction takes up to " + strconv.Itoa(size) + " bytes; the sink topic takes records of " + strconv.Itoa(l.MaxBytes),
+			Reason: "the output takes up to " + strconv.Itoa(size) + " bytes; its topic takes records of " + strconv.Itoa(l.MaxBytes),
+		}
+	}
+	x.tally.written++
+	if raw != nil {
+		x.tally.timestamps = append(x.tally.timestamps, raw.Timestamp)
+	}
+	return nil
+}
+
+func at(raw *record.Raw) coordinates {
+	return coordinates{place{raw.Topic, raw.Partition}, raw.Offset}
+}
+
+// Change writes a change of a store to its changelog.
+func (x *writer) Change(store string, key, value []byte) error {
+	topic := x.logs[store]
+	out := x.outbox()
+	out.AddTo(topic, x.of.Partition, out.Copy(key), x.now)
+	if value != nil {
+		out.ValueCopy(value)
+	}
+	if size, most := out.Size(), x.limits[topic].MaxBytes; size > most {
+		return &kafka.Error{
+			Code: kafka.CodeRejected, Op: "write to topic", Where: topic, Err: fmt.Errorf("a row takes up to %d bytes; the topic takes records of %d", size, most),
+			Hint: "raise the topic's max.message.bytes, or keep less in a row",
 		}
 	}
 	return nil
+}
+
+// Drop counts a record that was dropped, and writes a dead letter if it is to have one.
+func (x *writer) Drop(raw *record.Raw, d task.Drop) {
+	p := &d.Problem
+	node := x.engine.program.Nodes[d.Node].Name
+	x.tally.dropped[Drop{node, p.Stage, p.Class}]++
+	if x.engine.program.DeadLetters == "" || raw == nil || raw.Topic == "" {
+		return
+	}
+	x.letter(raw, p, node, x.engine.condemned[at(raw)].bare)
+	x.tally.deadLetters[Kind{p.Stage, p.Class}]++
+	x.tally.timestamps = append(x.tally.timestamps, raw.Timestamp)
 }
 
 // timestamp returns the timestamp to write for a record's own: the same, unless the brokers would refuse it.
@@ -159,31 +222,31 @@ func (x *writer) timestamp(ts int64, l *kafka.Limits) int64 {
 }
 
 // letter adds a dead letter to out: the record as it came, or as much of it as the topic takes.
-func (x *writer) letter(raw *record.Raw, p *record.Problem, headers []record.Header, bare bool, out *kafka.Outbox) {
-	l := x.limits[x.engine.options.DeadLetter]
+func (x *writer) letter(raw *record.Raw, p *record.Problem, node string, bare bool) {
+	l, out := x.limits[x.engine.program.DeadLetters], x.outbox()
 	if bare {
-		x.form(raw, p, headers, &l, form{}, out)
+		x.form(raw, p, node, &l, form{}, out)
 		return
 	}
 	for _, f := range []form{{value: true, headers: true, key: true}, {headers: true, key: true}, {key: true}} {
-		x.form(raw, p, headers, &l, f, out)
+		x.form(raw, p, node, &l, f, out)
 		if out.Size() <= l.MaxBytes {
 			return
 		}
 		out.Drop()
 	}
-	x.form(raw, p, headers, &l, form{}, out)
+	x.form(raw, p, node, &l, form{}, out)
 }
 
 // form says which bytes of a record a dead letter holds.
 type form struct{ value, headers, key bool }
 
-func (x *writer) form(raw *record.Raw, p *record.Problem, headers []record.Header, l *kafka.Limits, f form, out *kafka.Outbox) {
+func (x *writer) form(raw *record.Raw, p *record.Problem, node string, l *kafka.Limits, f form, out *kafka.Outbox) {
 	key := raw.Key
 	if !f.key {
 		key = nil
 	}
-	out.Add(x.engine.options.DeadLetter, raw.Partition, key, x.timestamp(raw.Timestamp, l))
+	out.Add(x.engine.program.DeadLetters, raw.Partition, key, x.timestamp(raw.Timestamp, l))
 	attempt, firstSeen, size := 1, raw.Timestamp, 0
 	for _, h := range raw.Headers {
 		size += len(h.Key) + len(h.Value)
@@ -201,7 +264,7 @@ func (x *writer) form(raw *record.Raw, p *record.Problem, headers []record.Heade
 			out.Header(h.Key, h.Value)
 		}
 	}
-	x.describe(raw, p, headers, out)
+	x.describe(raw, p, node, out)
 	x.number(out, LetterAttempt, int64(attempt))
 	x.number(out, LetterFirstSeen, firstSeen)
 	if f.value {
@@ -218,7 +281,7 @@ func (x *writer) form(raw *record.Raw, p *record.Problem, headers []record.Heade
 }
 
 // describe adds the headers that say what failed where.
-func (x *writer) describe(raw *record.Raw, p *record.Problem, headers []record.Header, out *kafka.Outbox) {
+func (x *writer) describe(raw *record.Raw, p *record.Problem, node string, out *kafka.Outbox) {
 	o := &x.engine.options
 	out.HeaderCopy(LetterID, x.id(raw))
 	x.string(out, LetterTopic, raw.Topic)
@@ -230,10 +293,9 @@ func (x *writer) describe(raw *record.Raw, p *record.Problem, headers []record.H
 	x.string(out, LetterClass, p.Class)
 	x.string(out, LetterField, p.Field)
 	x.string(out, LetterReason, p.Reason)
-	for _, h := range headers {
-		if h.Key == HeaderModel {
-			out.Header(LetterModel, h.Value)
-		}
+	x.string(out, LetterNode, node)
+	for _, h := range o.LetterHeaders {
+		out.Header(h.Key, h.Value)
 	}
 	x.string(out, LetterVersion, o.Version)
 }

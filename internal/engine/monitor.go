@@ -93,19 +93,21 @@ func (m *watch) measure(ctx context.Context) error {
 	if err := e.checkTopics(ctx); err != nil {
 		return err
 	}
-	end, err := e.options.Client.EndOffsets(ctx, e.options.Source, true)
+	at, err := e.options.Client.Committed(ctx, e.options.Group)
 	if err != nil {
 		return err
 	}
-	start, err := e.options.Client.StartOffsets(ctx, e.options.Source)
-	if err != nil {
-		return err
+	for _, t := range e.session.Topics {
+		end, err := e.options.Client.EndOffsets(ctx, t.Name, true)
+		if err != nil {
+			return err
+		}
+		start, err := e.options.Client.StartOffsets(ctx, t.Name)
+		if err != nil {
+			return err
+		}
+		e.stats.measured(t.Name, end, start, at.Offsets(t.Name))
 	}
-	committed, err := e.options.Client.Committed(ctx, e.options.Group)
-	if err != nil {
-		return err
-	}
-	e.stats.measured(end, start, committed.Offsets(e.options.Source))
 	m.progress(ctx)
 	return nil
 }

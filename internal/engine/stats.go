@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"millrace.dev/internal/kafka"
+	"millrace.dev/internal/task"
 )
 
 // State is what an engine is doing.
@@ -28,14 +29,26 @@ const (
 // Kind is the kind of a dead letter.
 type Kind struct{ Stage, Class string }
 
-// Stats is what an engine has done. Records, predictions and dead letters count when they are committed, so that
-// each counts once however often it was processed.
+// Drop is the kind of a dropped record, with the operator that dropped it.
+type Drop struct{ Node, Stage, Class string }
+
+// Partition is a partition of a topic.
+type Partition struct {
+	Topic     string
+	Partition int32
+}
+
+// Stats is what an engine has done. Records and what became of them count when that is committed, so that each counts
+// once however often it was processed.
 type Stats struct {
 	State       State
 	Since       time.Time // of the state
 	Records     uint64
-	Predictions uint64
+	Written     uint64 // to topics other than the application's own
 	DeadLetters map[Kind]uint64
+	Dropped     map[Drop]uint64  // records, with a dead letter or without
+	Nodes       []task.NodeStats // by task.Node.ID; the times are samples
+	Restoring   Restoring
 	Batches     uint64
 	Commits     uint64    // rounds, which are transactions under exactly-once
 	Aborts      uint64    // rounds that were undone, and processed again
@@ -44,8 +57,8 @@ type Stats struct {
 	Progress    time.Time // of the last commit; zero before the first
 	// Lag counts, for each partition that this instance has, the offsets after the last one that is committed;
 	// the partition is absent until that is known. The markers of transactions are offsets too.
-	Lag     map[int32]int64
-	Latency Histogram // from a record's timestamp to its commit
+	Lag     map[Partition]int64
+	Latency Histogram // from a record's timestamp to the commit of what it led to
 }
 
 // TotalLag returns the sum of Lag.
@@ -143,32 +156,46 @@ type position struct{ next, end int64 }
 // tally counts what a batch or a round came to.
 type tally struct {
 	rows, batches int
-	predictions   int
+	written       int
 	deadLetters   map[Kind]uint64
+	dropped       map[Drop]uint64
+	nodes         []task.NodeStats // by task.Node.ID
 	timestamps    []int64
-	position      map[int32]position
+	position      map[place]position
 }
 
 func newTally() tally {
-	return tally{deadLetters: map[Kind]uint64{}, position: map[int32]position{}}
+	return tally{deadLetters: map[Kind]uint64{}, dropped: map[Drop]uint64{}, position: map[place]position{}}
 }
 
 func (t *tally) reset() {
-	t.rows, t.batches, t.predictions, t.timestamps = 0, 0, 0, t.timestamps[:0]
+	t.rows, t.batches, t.written, t.timestamps = 0, 0, 0, t.timestamps[:0]
 	clear(t.deadLetters)
+	clear(t.dropped)
+	clear(t.nodes)
 	clear(t.position)
 }
 
-// add counts a batch in a round.
+// add counts what a task did in a round.
 func (t *tally) add(b *tally) {
 	t.rows += b.rows
-	t.batches++
-	t.predictions += b.predictions
+	t.batches += b.batches
+	t.written += b.written
 	t.timestamps = append(t.timestamps, b.timestamps...)
 	for k, n := range b.deadLetters {
 		t.deadLetters[k] += n
 	}
-	maps.Copy(t.position, b.position)
+	for d, n := range b.dropped {
+		t.dropped[d] += n
+	}
+	if t.nodes == nil {
+		t.nodes = make([]task.NodeStats, len(b.nodes))
+	}
+	for i, n := range b.nodes {
+		t.nodes[i].Records += n.Records
+		t.nodes[i].Sampled += n.Sampled
+		t.nodes[i].Time += n.Time
+	}
 }
 
 // recorder collects the statistics. The loop, the monitor and the client's callbacks change it, one at a time;
@@ -179,14 +206,16 @@ type recorder struct {
 	last atomic.Pointer[Stats]
 
 	stats     Stats
-	assigned  map[int32]struct{}
-	positions map[int32]position
+	assigned  map[place]struct{}
+	positions map[place]position
 }
 
-func newRecorder(now func() time.Time) *recorder {
+func newRecorder(now func() time.Time, p *task.Program) *recorder {
 	r := &recorder{
-		now: now, turn: make(chan struct{}, 1), assigned: map[int32]struct{}{}, positions: map[int32]position{},
-		stats: Stats{State: Starting, Since: now(), DeadLetters: map[Kind]uint64{}},
+		now: now, turn: make(chan struct{}, 1), assigned: map[place]struct{}{}, positions: map[place]position{},
+		stats: Stats{
+			State: Starting, Since: now(), DeadLetters: map[Kind]uint64{}, Dropped: map[Drop]uint64{}, Nodes: make([]task.NodeStats, len(p.Nodes)),
+		},
 	}
 	r.turn <- struct{}{}
 	r.change(func() {})
@@ -197,24 +226,26 @@ func newRecorder(now func() time.Time) *recorder {
 func (r *recorder) change(fn func()) {
 	<-r.turn
 	fn()
-	s := r.stats
-	s.DeadLetters = maps.Clone(r.stats.DeadLetters)
-	s.Lag = make(map[int32]int64, len(r.assigned))
+	s := r.stats.clone()
+	s.Lag = make(map[Partition]int64, len(r.assigned))
 	for p := range r.assigned {
 		if at, ok := r.positions[p]; ok {
-			s.Lag[p] = max(0, at.end-at.next)
+			s.Lag[Partition{p.topic, p.partition}] = max(0, at.end-at.next)
 		}
 	}
 	r.last.Store(&s)
 	r.turn <- struct{}{}
 }
 
-// snapshot returns the last copy, whose maps are the caller's.
-func (r *recorder) snapshot() Stats {
-	s := *r.last.Load()
-	s.DeadLetters, s.Lag = maps.Clone(s.DeadLetters), maps.Clone(s.Lag)
-	return s
+// clone returns a copy that shares nothing.
+func (s *Stats) clone() Stats {
+	c := *s
+	c.DeadLetters, c.Dropped, c.Lag, c.Nodes = maps.Clone(s.DeadLetters), maps.Clone(s.Dropped), maps.Clone(s.Lag), slices.Clone(s.Nodes)
+	return c
 }
+
+// snapshot returns the last copy, which is the caller's.
+func (r *recorder) snapshot() Stats { return r.last.Load().clone() }
 
 func (r *recorder) commits() uint64 { return r.last.Load().Commits }
 
@@ -231,7 +262,7 @@ func (r *recorder) committed(t *tally) {
 		s := &r.stats
 		now := r.now()
 		s.Records += uint64(t.rows)
-		s.Predictions += uint64(t.predictions)
+		s.Written += uint64(t.written)
 		s.Batches += uint64(t.batches)
 		s.Commits++
 		s.Progress = now
@@ -241,6 +272,14 @@ func (r *recorder) committed(t *tally) {
 		for k, n := range t.deadLetters {
 			s.DeadLetters[k] += n
 		}
+		for d, n := range t.dropped {
+			s.Dropped[d] += n
+		}
+		for i, n := range t.nodes {
+			s.Nodes[i].Records += n.Records
+			s.Nodes[i].Sampled += n.Sampled
+			s.Nodes[i].Time += n.Time
+		}
 		ms := now.UnixMilli()
 		for _, ts := range t.timestamps {
 			if ts >= 0 {
@@ -248,49 +287,56 @@ func (r *recorder) committed(t *tally) {
 			}
 		}
 		for p, at := range t.position {
-			at.end = max(at.end, r.positions[p].end)
-			r.positions[p] = at
+			was := r.positions[p]
+			r.positions[p] = position{next: max(at.next, was.next), end: max(at.end, was.end)}
 		}
 	})
 }
 
 func (r *recorder) aborted() { r.change(func() { r.stats.Aborts++ }) }
 
+// each calls fn with every partition.
+func each(ps kafka.Partitions, fn func(place)) {
+	for topic, list := range ps {
+		for _, p := range list {
+			fn(place{topic, p})
+		}
+	}
+}
+
 // rebalanced notes partitions that came or went.
-func (r *recorder) rebalanced(assigned, revoked, lost []int32) {
+func (r *recorder) rebalanced(c kafka.Change) {
 	r.change(func() {
 		r.stats.Rebalances++
-		for _, p := range assigned {
-			r.assigned[p] = struct{}{}
-		}
-		for _, p := range slices.Concat(revoked, lost) {
-			delete(r.assigned, p)
-			delete(r.positions, p)
+		each(c.Assigned, func(p place) { r.assigned[p] = struct{}{} })
+		for _, gone := range []kafka.Partitions{c.Revoked, c.Lost} {
+			each(gone, func(p place) {
+				delete(r.assigned, p)
+				delete(r.positions, p)
+			})
 		}
 	})
 }
 
 // assign sets the partitions of this instance.
-func (r *recorder) assign(ps []int32) {
+func (r *recorder) assign(ps kafka.Partitions) {
 	r.change(func() {
 		clear(r.assigned)
 		clear(r.positions)
-		for _, p := range ps {
-			r.assigned[p] = struct{}{}
-		}
+		each(ps, func(p place) { r.assigned[p] = struct{}{} })
 	})
 }
 
-// measured notes what the brokers say about the partitions: where they end, and what the group has committed.
-func (r *recorder) measured(end, start, committed kafka.Offsets) {
+// measured notes what the brokers say about a topic's partitions: where they end, and what the group has committed.
+func (r *recorder) measured(topic string, end, start, committed kafka.Offsets) {
 	r.change(func() {
 		for p := range r.assigned {
-			e, ok := end[p]
-			if !ok {
+			e, ok := end[p.partition]
+			if p.topic != topic || !ok {
 				continue
 			}
 			at := r.positions[p]
-			r.positions[p] = position{next: max(at.next, committed[p], start[p]), end: max(at.end, e)}
+			r.positions[p] = position{next: max(at.next, committed[p.partition], start[p.partition]), end: max(at.end, e)}
 		}
 	})
 }

@@ -72,6 +72,10 @@ func timestamp(k *kgo.Record) int64 {
 	return k.Timestamp.UnixMilli()
 }
 
+// CaughtUp tells whether the partition had no records after these when they were read, but for the marker that ends a
+// transaction: that one is an offset too.
+func (r Run) CaughtUp() bool { return r.Len() == 0 || r.Last()+2 >= r.End }
+
 // Outbox is a list of records to be written, in memory that is reused once they were. It is for one goroutine at
 // a time. Get one from [Session.Outbox], and give it back by [Session.Send] or [Outbox.Discard].
 type Outbox struct {
@@ -140,7 +144,7 @@ func (o *Outbox) Header(key string, value []byte) {
 }
 
 // HeaderCopy adds a header to the open record and copies the value.
-func (o *Outbox) HeaderCopy(key string, value []byte) { o.Header(key, o.copy(value)) }
+func (o *Outbox) HeaderCopy(key string, value []byte) { o.Header(key, o.Copy(value)) }
 
 // Value sets the value of the open record, once; nil is null. It is not copied and must not change.
 func (o *Outbox) Value(value []byte) {
@@ -149,9 +153,13 @@ func (o *Outbox) Value(value []byte) {
 }
 
 // ValueCopy sets the value of the open record, once, to a copy.
-func (o *Outbox) ValueCopy(value []byte) { o.Value(o.copy(value)) }
+func (o *Outbox) ValueCopy(value []byte) { o.Value(o.Copy(value)) }
 
-func (o *Outbox) copy(b []byte) []byte {
+// Copy returns a copy of b in the outbox's memory, for keys; nil for nil.
+func (o *Outbox) Copy(b []byte) []byte {
+	if b == nil {
+		return nil
+	}
 	i := len(o.arena)
 	o.arena = append(o.arena, b...) // what grew out of the old arena keeps that alive
 	return o.arena[i:len(o.arena):len(o.arena)]

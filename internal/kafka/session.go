@@ -502,6 +502,9 @@ func (s *Session) Doomed() bool {
 // Failed returns the first failure to write of the open round, or nil.
 func (s *Session) Failed() *WriteError { return s.failure.Load() }
 
+// ExactlyOnce tells whether rounds are transactions.
+func (s *Session) ExactlyOnce() bool { return s.config.ExactlyOnce }
+
 // Begin opens a round. It must not be open.
 func (s *Session) Begin() error {
 	s.failure.Store(nil)

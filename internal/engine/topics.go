@@ -1,0 +1,344 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"millrace.dev/internal/kafka"
+	"millrace.dev/internal/task"
+)
+
+// readTopics returns the topics that a program reads and does not make itself.
+func readTopics(p *task.Program) []string {
+	var names []string
+	for _, sub := range p.Subs {
+		for _, s := range sub.Sources {
+			if !s.Internal {
+				names = append(names, s.Topic)
+			}
+		}
+	}
+	return distinct(append(names, globalTopics(p)...))
+}
+
+func globalTopics(p *task.Program) []string {
+	var names []string
+	for _, g := range p.Globals {
+		names = append(names, g.Topic)
+	}
+	return names
+}
+
+// writtenTopics returns the topics that a program writes and does not make itself, without the dead letters.
+func writtenTopics(p *task.Program) []string {
+	var names []string
+	for _, sub := range p.Subs {
+		for _, s := range sub.Sinks {
+			if !s.Internal {
+				names = append(names, s.Topic)
+			}
+		}
+	}
+	return distinct(names)
+}
+
+func distinct(names []string) []string {
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// plan is what an engine knows of its topics.
+type plan struct {
+	limits     map[string]kafka.Limits // of the topics that are written
+	tasks      []int                   // the number of each sub-topology's
+	partitions map[string]int          // of the topics that are read, the number
+	readers    map[string]int          // of topics, the sub-topology
+}
+
+// inspect checks that the topics are there, are the same as before, and may be used, and makes the internal ones.
+func (e *Engine) inspect(ctx context.Context) (*plan, error) {
+	err := e.checkTopics(ctx)
+	for try := 1; try < unknownTries && unknown(err) && ctx.Err() == nil; try++ {
+		select {
+		case <-time.After(unknownPause):
+		case <-ctx.Done():
+		}
+		err = e.checkTopics(ctx)
+	}
+	if err != nil {
+		return nil, err
+	}
+	p := &plan{limits: map[string]kafka.Limits{}, partitions: map[string]int{}, readers: map[string]int{}}
+	if err := e.makeInternal(ctx, p); err != nil {
+		return nil, err
+	}
+	for _, sub := range e.program.Subs {
+		for _, s := range sub.Sources {
+			p.readers[s.Topic] = sub.ID
+		}
+	}
+	names := e.writes()
+	for _, t := range names {
+		l, err := e.options.Client.Limits(ctx, t)
+		if err != nil {
+			return nil, err
+		}
+		if n, ok := e.shrunk[t]; ok {
+			l.MaxBytes = min(l.MaxBytes, n)
+		}
+		p.limits[t] = l
+	}
+	return p, e.checkLetters(p)
+}
+
+// writes returns every topic that is written, changelogs too.
+func (e *Engine) writes() []string {
+	var names []string
+	for _, sub := range e.program.Subs {
+		for _, s := range sub.Sinks {
+			names = append(names, s.Topic)
+		}
+		for _, s := range sub.Stores {
+			if s.Logged {
+				names = append(names, e.program.Changelog(s.Name))
+			}
+		}
+	}
+	if e.program.DeadLetters != "" {
+		names = append(names, e.program.DeadLetters)
+	}
+	return distinct(names)
+}
+
+func (e *Engine) checkLetters(p *plan) error {
+	name := e.program.DeadLetters
+	if name == "" {
+		return nil
+	}
+	fault := func(why, hint string) error {
+		return &kafka.Error{Code: kafka.CodeConfig, Op: "use dead-letter topic", Where: name, Err: errors.New(why), Hint: hint}
+	}
+	d := p.limits[name]
+	if d.Compacted {
+		return fault("it is compacted", "set its cleanup.policy to delete: compaction loses dead letters, and refuses those without a key")
+	}
+	if d.MaxBytes < minLetterBytes {
+		return fault(fmt.Sprintf("its max.message.bytes is %d", d.MaxBytes), fmt.Sprintf("set it to %d or more; best to that of the source topic and a little more", minLetterBytes))
+	}
+	return nil
+}
+
+// makeInternal makes the repartition and changelog topics that are not there, and notes numbers of partitions and tasks.
+func (e *Engine) makeInternal(ctx context.Context, p *plan) error {
+	<-e.turn
+	for name, t := range e.topics {
+		p.partitions[name] = len(t.Partitions)
+	}
+	e.turn <- struct{}{}
+	var err error
+	var repartition []string
+	if p.tasks, repartition, err = partitions(e.program, p.partitions); err != nil {
+		return err
+	}
+	var topics []kafka.NewTopic
+	for _, name := range distinct(repartition) {
+		topics = append(topics, kafka.NewTopic{Name: name, Partitions: p.partitions[name], Configs: map[string]string{
+			"cleanup.policy": "delete", "retention.ms": "-1", // emptied by the application, when it has read it
+		}})
+	}
+	for i, sub := range e.program.Subs {
+		for _, s := range sub.Stores {
+			if s.Logged {
+				topics = append(topics, changelogTopic(e.program, s, p.tasks[i]))
+			}
+		}
+	}
+	if len(topics) == 0 {
+		return nil
+	}
+	return e.options.Client.EnsureTopics(ctx, topics...)
+}
+
+// changelogSlack is how much longer than its store needs a changelog keeps records of windows: clocks differ.
+const changelogSlack = 24 * time.Hour
+
+func changelogTopic(p *task.Program, s task.StoreSpec, n int) kafka.NewTopic {
+	configs := map[string]string{"cleanup.policy": "compact"}
+	if s.Retention > 0 {
+		configs["cleanup.policy"] = "compact,delete"
+		configs["retention.ms"] = strconv.FormatInt((s.Retention + changelogSlack).Milliseconds(), 10)
+	}
+	return kafka.NewTopic{Name: p.Changelog(s.Name), Partitions: n, Configs: configs}
+}
+
+// partitions returns the number of tasks of each sub-topology and the names of the repartition topics, and adds the
+// numbers of their partitions to counts, which has those of all other topics.
+func partitions(p *task.Program, counts map[string]int) (tasks []int, repartition []string, err error) {
+	tasks = make([]int, len(p.Subs))
+	for range len(p.Subs) + 1 { // what one sub-topology needs may follow from another's
+		for i, sub := range p.Subs {
+			for _, s := range sub.Sources {
+				if s.Internal && s.Partitions > 0 {
+					counts[s.Topic] = s.Partitions
+				}
+				tasks[i] = max(tasks[i], counts[s.Topic])
+			}
+		}
+		for i, sub := range p.Subs {
+			for _, s := range sub.Sources {
+				if !s.Internal || s.Partitions > 0 {
+					continue
+				}
+				n := 0
+				if fixed := fixedPartitions(sub, counts); fixed > 0 {
+					n = fixed
+				} else {
+					for j, up := range p.Subs {
+						if slices.ContainsFunc(up.Sinks, func(k task.Sink) bool { return k.Internal && k.Topic == s.Topic }) {
+							n = max(n, tasks[j])
+						}
+					}
+					n = max(n, tasks[i])
+				}
+				counts[s.Topic] = n
+			}
+		}
+	}
+	for _, sub := range p.Subs {
+		for _, s := range sub.Sources {
+			if s.Internal {
+				repartition = append(repartition, s.Topic)
+			}
+		}
+		if err := copartitioned(sub, counts); err != nil {
+			return nil, nil, err
+		}
+	}
+	return tasks, repartition, nil
+}
+
+// fixedPartitions returns the number of partitions that the other sources of a repartition topic's sub-topology have.
+func fixedPartitions(sub *task.Subtopology, counts map[string]int) int {
+	n := 0
+	for _, s := range sub.Sources {
+		if !s.Internal || s.Partitions > 0 {
+			n = max(n, counts[s.Topic])
+		}
+	}
+	return n
+}
+
+// copartitioned checks that the sources of a sub-topology that keeps state have equally many partitions.
+func copartitioned(sub *task.Subtopology, counts map[string]int) error {
+	if len(sub.Stores) == 0 {
+		return nil
+	}
+	for _, s := range sub.Sources[1:] {
+		a, b := sub.Sources[0].Topic, s.Topic
+		if counts[a] != counts[b] {
+			return &kafka.Error{
+				Code: kafka.CodeConfig, Op: "use topics", Where: a + ", " + b,
+				Err:  fmt.Errorf("they are joined, and have %d and %d partitions", counts[a], counts[b]),
+				Hint: "make the partitions as many, or call Repartition on one of the streams",
+			}
+		}
+	}
+	return nil
+}
+
+// A topic that was made a moment ago is not known to every broker yet: how often to ask, and the pause between.
+const (
+	unknownTries = 4
+	unknownPause = 400 * time.Millisecond
+)
+
+func unknown(err error) bool {
+	k, ok := errors.AsType[*kafka.Error](err)
+	return ok && k.Code == kafka.CodeUnknownTopic
+}
+
+// topicGone is how often in a row a topic has to be missing, once it was there, to count as deleted: a broker
+// that has just started may not know it yet.
+const topicGone = 3
+
+// checkTopics compares the topics with what they were at the start.
+func (e *Engine) checkTopics(ctx context.Context) error {
+	o := &e.options
+	topics, err := o.Client.Topics(ctx, e.uses()...)
+	<-e.turn
+	defer func() { e.turn <- struct{}{} }()
+	if err != nil {
+		k, ok := errors.AsType[*kafka.Error](err)
+		if ok && k.Code == kafka.CodeUnauthorized { // the right to describe comes with the one that is needed anyway
+			operation := "Write"
+			if slices.Contains(readTopics(e.program), k.Where) {
+				operation = "Read"
+			}
+			k.Hint = needs(operation, k.Where)
+		}
+		if !ok || k.Code != kafka.CodeUnknownTopic {
+			return err
+		}
+		if e.topics == nil {
+			k.Hint = "create it before the application runs: the brokers' defaults for partitions, replicas and retention are rarely what it needs"
+			return err
+		}
+		if e.missing++; e.missing < topicGone {
+			return &kafka.Error{Code: kafka.CodeUnavailable, Op: "describe topic", Where: k.Where, Err: k.Err, Hint: "wait: a broker that has just started learns its topics"}
+		}
+		return changed(k.Where, "it was deleted while the application ran")
+	}
+	e.missing = 0
+	seen := map[string]kafka.Topic{}
+	for _, t := range topics {
+		seen[t.Name] = t
+		if before, ok := e.topics[t.Name]; ok && before.ID != t.ID {
+			return changed(t.Name, "it was deleted and made anew while the application ran")
+		}
+	}
+	if e.topics == nil {
+		e.topics = seen
+	}
+	for _, t := range readTopics(e.program) {
+		if !seen[t].CanRead {
+			return forbidden("read", t, "Read")
+		}
+	}
+	for _, t := range e.writes() {
+		if s, ok := seen[t]; ok && !s.CanWrite {
+			return forbidden("write to", t, "Write")
+		}
+	}
+	return nil
+}
+
+// uses returns the topics that are read or written and that the application does not make itself.
+func (e *Engine) uses() []string {
+	names := append(readTopics(e.program), writtenTopics(e.program)...)
+	if l := e.program.DeadLetters; l != "" {
+		names = append(names, l)
+	}
+	return distinct(names)
+}
+
+func changed(topic, why string) error {
+	return &kafka.Error{
+		Code: kafka.CodeTopicChanged, Op: "use topic", Where: topic, Err: errors.New(why),
+		Hint: "make sure that this was meant, delete the group's offsets or choose another group, and start the pipeline again",
+	}
+}
+
+func forbidden(verb, topic, operation string) error {
+	return &kafka.Error{
+		Code: kafka.CodeUnauthorized, Op: verb + " topic", Where: topic, Err: errors.New("not authorized"),
+		Hint: needs(operation, topic),
+	}
+}
+
+func needs(operation, topic string) string {
+	return "the principal needs the ACL: operation " + operation + ", resource Topic " + topic
+}
