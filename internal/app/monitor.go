@@ -3,17 +3,13 @@ package app
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
-	"millrace.dev/internal/engine"
+	"millrace.dev/internal/metrics"
 )
 
 // serveMonitoring answers /metrics, /livez and /readyz until stop is called.
@@ -26,13 +22,11 @@ func (a *App) serveMonitoring(ctx context.Context, addr string, r *Running) (sto
 		}
 		return nil, &Error{Code: Failed, Op: "listen", Where: addr, Err: err, Hint: "choose another address with --http, or stop what listens there"}
 	}
-	reg := prometheus.NewRegistry()
-	reg.MustRegister(newCollector(r), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
-	mux.HandleFunc("GET /livez", health(r, func(s engine.State) bool { return s != engine.Failed && s != engine.Stalled }))
-	mux.HandleFunc("GET /readyz", health(r, func(s engine.State) bool { return s == engine.Running }))
-	s := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second}
+	handler, err := metrics.NewHandler(r.engine, r.program, newCollector(r))
+	if err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	s := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -47,22 +41,10 @@ func (a *App) serveMonitoring(ctx context.Context, addr string, r *Running) (sto
 	}, nil
 }
 
-// health answers 200 where ok holds for the engine's state, else 503, and names the state.
-func health(r *Running, ok func(engine.State) bool) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) {
-		s := r.Stats()
-		if !ok(s.State) {
-			w.WriteHeader(http.StatusServiceUnavailable)
-		}
-		_, _ = fmt.Fprintf(w, "%s since %s\n", s.State, s.Since.UTC().Format(time.RFC3339)) // nobody to tell
-	}
-}
-
-// collector makes metrics of what a pipeline has done, when they are asked for.
+// collector makes metrics of a pipeline's model, when they are asked for: the engine has its own.
 type collector struct {
-	r                                                            *Running
-	records, predictions, dead, commits, aborts, rebalances, lag *prometheus.Desc
-	latency, state, model, missing, unseen                       *prometheus.Desc
+	r                                   *Running
+	predictions, model, missing, unseen *prometheus.Desc
 }
 
 func newCollector(r *Running) *collector {
@@ -71,15 +53,7 @@ func newCollector(r *Running) *collector {
 	}
 	return &collector{
 		r:           r,
-		records:     desc("records_total", "Records of the source topic whose result is committed."),
 		predictions: desc("predictions_total", "Committed predictions."),
-		dead:        desc("dead_letters_total", "Committed dead letters.", "stage", "class"),
-		commits:     desc("commits_total", "Commits: transactions under exactly-once."),
-		aborts:      desc("aborts_total", "Transactions that were undone and processed again."),
-		rebalances:  desc("rebalances_total", "Changes of this instance's partitions."),
-		lag:         desc("lag_offsets", "Offsets of the topics that are read that are not committed.", "topic", "partition"),
-		latency:     desc("latency_seconds", "Time from a record's timestamp to the commit of its result."),
-		state:       desc("state", "1 for the state that the pipeline is in.", "state"),
 		model:       desc("model_info", "1 for the model in use.", "model", "digest"),
 		missing:     desc("input_missing_total", "Values that a model input lacked.", "input"),
 		unseen:      desc("input_unseen_total", "Levels of a model input that training has not seen.", "input"),
@@ -91,26 +65,11 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeBy
 
 // Collect implements [prometheus.Collector].
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
-	s := c.r.Stats()
 	counter := func(d *prometheus.Desc, v uint64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
 	}
-	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
-	}
-	counter(c.records, s.Records)
-	counter(c.predictions, s.Written)
-	counter(c.commits, s.Commits)
-	counter(c.aborts, s.Aborts)
-	counter(c.rebalances, s.Rebalances)
-	for k, n := range s.DeadLetters {
-		counter(c.dead, n, k.Stage, k.Class)
-	}
-	for p, n := range s.Lag {
-		gauge(c.lag, float64(n), p.Topic, strconv.Itoa(int(p.Partition)))
-	}
-	gauge(c.state, 1, string(s.State))
-	gauge(c.model, 1, c.r.Model, c.r.Digest)
+	counter(c.predictions, c.r.Stats().Written)
+	ch <- prometheus.MustNewConstMetric(c.model, prometheus.GaugeValue, 1, c.r.Model, c.r.Digest)
 	for i, in := range c.r.inputs {
 		var missing, unseen uint64
 		for _, w := range c.r.workers {
@@ -120,9 +79,4 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		counter(c.missing, missing, in.Name)
 		counter(c.unseen, unseen, in.Name)
 	}
-	buckets := map[float64]uint64{}
-	for d := time.Millisecond; d < time.Minute; d *= 2 {
-		buckets[d.Seconds()] = s.Latency.CountUpTo(d)
-	}
-	ch <- prometheus.MustNewConstHistogram(c.latency, s.Latency.Count, s.Latency.Sum.Seconds(), buckets)
 }

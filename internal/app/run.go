@@ -13,6 +13,7 @@ import (
 	"millrace.dev/internal/engine"
 	"millrace.dev/internal/kafka"
 	"millrace.dev/internal/pipeline"
+	"millrace.dev/internal/task"
 	"millrace.dev/model"
 	"millrace.dev/record"
 )
@@ -41,6 +42,7 @@ type Running struct {
 	Digest string
 
 	engine  *engine.Engine
+	program *task.Program
 	workers []*pipeline.Worker
 	inputs  []model.Input
 }
@@ -83,7 +85,7 @@ func (a *App) Run(ctx context.Context, o RunOptions) (engine.Stats, error) {
 	if err != nil {
 		return engine.Stats{}, err
 	}
-	r := &Running{Model: m.Ref, Digest: m.Digest, engine: e, workers: workers, inputs: m.Bundle.Inputs}
+	r := &Running{Model: m.Ref, Digest: m.Digest, engine: e, program: program, workers: workers, inputs: m.Bundle.Inputs}
 	if o.HTTP != "" {
 		stop, err := a.serveMonitoring(ctx, o.HTTP, r)
 		if err != nil {

@@ -1,0 +1,108 @@
+package metrics
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"millrace.dev/internal/engine"
+	"millrace.dev/internal/task"
+)
+
+// NewHandler answers /metrics for Prometheus, /livez and /readyz, and /topology with the topology as JSON: see [Live].
+// more are collectors beside the engine's own.
+func NewHandler(e *engine.Engine, p *task.Program, more ...prometheus.Collector) (http.Handler, error) {
+	reg := prometheus.NewRegistry()
+	for _, c := range append([]prometheus.Collector{
+		newCollector(e, p), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	}, more...) {
+		if err := reg.Register(c); err != nil {
+			return nil, err
+		}
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /livez", health(e, func(s engine.State) bool { return s != engine.Failed && s != engine.Stalled }))
+	mux.HandleFunc("GET /readyz", health(e, func(s engine.State) bool { return s == engine.Running }))
+	live := &live{engine: e, program: p, now: time.Now}
+	mux.HandleFunc("GET /topology", live.serve)
+	return mux, nil
+}
+
+// health answers 200 where ok holds for the engine's state, else 503, and names the state.
+func health(e *engine.Engine, ok func(engine.State) bool) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		s := e.Stats()
+		if !ok(s.State) {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+		_, _ = fmt.Fprintf(w, "%s since %s\n", s.State, s.Since.UTC().Format(time.RFC3339)) // nobody to tell
+	}
+}
+
+// Live is a topology at work, on this instance.
+type Live struct {
+	Application string           `json:"application"`
+	State       string           `json:"state"`
+	Nodes       []LiveNode       `json:"nodes"`
+	Lag         map[string]int64 `json:"lag"` // offsets, by topic
+	Restoring   engine.Restoring `json:"restoring"`
+}
+
+// LiveNode is a node of a topology at work.
+type LiveNode struct {
+	task.Node
+
+	Records uint64  `json:"records"`            // that came in since the start
+	Rate    float64 `json:"records_per_second"` // since the topology was last asked for, or the start
+	Micros  float64 `json:"micros_a_record"`    // that the node itself takes, estimated from samples
+	Dropped uint64  `json:"dropped"`            // that it dropped since the start
+}
+
+// live remembers what it has told, for the rates.
+type live struct {
+	engine  *engine.Engine
+	program *task.Program
+	now     func() time.Time
+
+	mu     sync.Mutex
+	at     time.Time
+	before []task.NodeStats
+}
+
+func (l *live) serve(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(l.look()) // nobody to tell
+}
+
+func (l *live) look() Live {
+	s := l.engine.Stats()
+	out := Live{Application: l.program.Name, State: string(s.State), Lag: map[string]int64{}, Restoring: s.Restoring}
+	for p, n := range s.Lag {
+		out.Lag[p.Topic] += n
+	}
+	dropped := map[string]uint64{}
+	for d, n := range s.Dropped {
+		dropped[d.Node] += n
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := l.now()
+	for i, n := range s.Nodes {
+		node := LiveNode{Node: l.program.Nodes[i], Records: n.Records, Dropped: dropped[l.program.Nodes[i].Name]}
+		if n.Sampled > 0 {
+			node.Micros = float64(n.Time.Nanoseconds()) / float64(n.Sampled) / 1000
+		}
+		if d := now.Sub(l.at).Seconds(); l.before != nil && d > 0 {
+			node.Rate = float64(n.Records-l.before[i].Records) / d
+		}
+		out.Nodes = append(out.Nodes, node)
+	}
+	l.at, l.before = now, s.Nodes
+	return out
+}

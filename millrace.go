@@ -1,0 +1,158 @@
+// Package millrace runs stream applications, which package stream declares, on Kafka.
+//
+//	t := stream.New("words")
+//	lines := stream.From(t, "lines", stream.String(), stream.String())
+//	words := stream.FlatMapValues(lines, strings.Fields)
+//	byWord := stream.GroupBy(words, stream.String(), func(_, word string) string { return word })
+//	stream.Count(byWord, "counts").ToStream().To("counts")
+//	app, err := millrace.NewApp(t, millrace.Config{Brokers: []string{"localhost:9092"}, StateDir: "state"})
+//	...
+//	err = app.Run(ctx)
+//
+// Any number of instances of one application share its partitions; nothing else coordinates them than Kafka.
+package millrace
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"millrace.dev/internal/engine"
+	"millrace.dev/internal/kafka"
+	"millrace.dev/internal/metrics"
+	"millrace.dev/stream"
+)
+
+// Guarantee is what a failure can do to the output.
+type Guarantee string
+
+// The guarantees.
+const (
+	// ExactlyOnce commits what was read, written and kept in stores in one transaction.
+	ExactlyOnce Guarantee = "exactly_once"
+	// AtLeastOnce may repeat output and updates of state after a failure.
+	AtLeastOnce Guarantee = "at_least_once"
+)
+
+// TLS says how connections are encrypted. The zero value is not at all.
+type TLS struct {
+	Enabled    bool
+	CAFile     string // PEM certificates to trust. Default: those of the system
+	CertFile   string // PEM certificate of this client, with KeyFile. Default: none
+	KeyFile    string
+	ServerName string // the name that the brokers' certificates must have. Default: the host of each address
+}
+
+// SASL says who the application is. The zero value is nobody.
+type SASL struct {
+	Mechanism string // plain, scram-sha-256 or scram-sha-512
+	Username  string
+	Password  string // never logged
+}
+
+// Config says where and how an application runs.
+type Config struct {
+	Brokers []string // addresses, host:port, of one or more brokers
+	TLS     TLS
+	SASL    SASL
+	Rack    string // the availability zone of this instance: it reads from the closest replicas. Default: none
+	// Guarantee. Default: ExactlyOnce
+	Guarantee Guarantee
+	// StateDir is the folder for the state of tasks, of this instance alone. It can be deleted while the instance does not
+	// run: state is then restored from the changelogs. Default: none; state is in memory, and restored at each start
+	StateDir string
+	// StateBytes bounds the memory of the state folder's caches. Default: 64 MiB
+	StateBytes int64
+	// InstanceID names this instance for good: it must differ between the instances of an application and stay the same
+	// when one is started again, which then takes over at once from its dead predecessor. Default: none
+	InstanceID string
+	// Threads is the number of goroutines that run tasks. Default: one for each processor
+	Threads int
+	// CommitInterval is how long results wait for one another: a result can be read about that much later at most.
+	// Default: 100 ms
+	CommitInterval time.Duration
+	// SessionTimeout is how long the others wait for an instance that does not answer. Default: 6 s
+	SessionTimeout time.Duration
+	// TransactionTimeout is how long a transaction may be open. Default: 5 s
+	TransactionTimeout time.Duration
+	// Compression of what is written: none, snappy, lz4 or zstd. Default: snappy
+	Compression string
+	// Log. Default: nothing is logged
+	Log *slog.Logger
+}
+
+// App is a stream application on this instance.
+type App struct {
+	client  *kafka.Client
+	engine  *engine.Engine
+	handler http.Handler
+}
+
+// NewApp makes an application that is ready to [App.Run]. Faults of the topology and of the configuration are returned
+// together, those of the topology as [*stream.BuildError].
+func NewApp(t *stream.Topology, c Config) (*App, error) {
+	p, err := t.Program()
+	if err != nil {
+		return nil, err
+	}
+	client, err := kafka.New(kafka.Config{
+		Brokers: c.Brokers, Rack: c.Rack, Log: c.Log,
+		TLS:  kafka.TLS{Enabled: c.TLS.Enabled, CAFile: c.TLS.CAFile, CertFile: c.TLS.CertFile, KeyFile: c.TLS.KeyFile, ServerName: c.TLS.ServerName},
+		SASL: kafka.SASL{Mechanism: c.SASL.Mechanism, Username: c.SASL.Username, Password: kafka.Secret(c.SASL.Password)},
+	})
+	if err != nil {
+		return nil, err
+	}
+	e, err := engine.New(engine.Options{
+		Client: client, Program: p, Guarantee: engine.Guarantee(c.Guarantee), StateDir: c.StateDir, StateBytes: c.StateBytes,
+		InstanceID: c.InstanceID, Threads: c.Threads, CommitInterval: c.CommitInterval, SessionTimeout: c.SessionTimeout,
+		TransactionTimeout: c.TransactionTimeout, Compression: c.Compression, Log: c.Log,
+	})
+	if err != nil {
+		client.Close()
+		return nil, err
+	}
+	a := &App{client: client, engine: e}
+	if a.handler, err = metrics.NewHandler(e, p); err != nil {
+		client.Close()
+		return nil, err
+	}
+	return a, nil
+}
+
+// Run runs the application until ctx ends, and then returns nil once everything that was processed is committed and the
+// group left. It returns an error when going on needs a person: a topic is missing, a right, or a function has failed
+// that was not to fail. Brokers that do not answer are waited for. Run may be called once.
+func (a *App) Run(ctx context.Context) error {
+	defer a.client.Close()
+	return a.engine.Run(ctx)
+}
+
+// Handler answers /metrics for Prometheus, /livez and /readyz for whoever starts instances, and /topology, the topology
+// with live rates as JSON. It is safe for concurrent use.
+func (a *App) Handler() http.Handler { return a.handler }
+
+// Stats returns what this instance has done so far. It is safe for concurrent use.
+func (a *App) Stats() Stats {
+	s := a.engine.Stats()
+	return Stats{
+		State: string(s.State), Records: s.Records, Written: s.Written, DeadLetters: s.TotalDeadLetters(), Commits: s.Commits,
+		Aborts: s.Aborts, Rebalances: s.Rebalances, Lag: s.TotalLag(),
+		RestoreLeft: s.Restoring.Left, RestoreETA: s.Restoring.ETA,
+	}
+}
+
+// Stats is what an instance has done. Records and what became of them count when that is committed.
+type Stats struct {
+	State       string // starting, running, waiting_for_broker, recovering, stalled, stopping, stopped or failed
+	Records     uint64 // that were read
+	Written     uint64 // to the topics that the application is to write
+	DeadLetters uint64
+	Commits     uint64
+	Aborts      uint64 // rounds that were undone, and processed again
+	Rebalances  uint64
+	Lag         int64         // offsets of this instance's partitions that are not committed
+	RestoreLeft int64         // records of changelogs that are still to be read
+	RestoreETA  time.Duration // 0 if it is not known, or there is nothing to do
+}
