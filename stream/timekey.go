@@ -59,6 +59,12 @@ func newMeta(s *store.Store, id byte, fields ...*int64) (*meta, error) {
 	return m, nil
 }
 
+// The metas of stores.
+const (
+	metaOperator byte = 'o'
+	metaSegments byte = 's'
+)
+
 func (m *meta) key() []byte { return []byte{prefixMeta, m.id} }
 
 // flush writes the numbers if they have changed.
