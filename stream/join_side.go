@@ -8,8 +8,8 @@ import (
 	"millrace.dev/record"
 )
 
-// windowRows is the records of one side of a join.
-type windowRows[T any] struct {
+// joinRows is the records of one side of a join.
+type joinRows[T any] struct {
 	*segments
 	values    Codec[T]
 	meta      *meta
@@ -26,7 +26,7 @@ const (
 	rowWaited                  // the record was put among the unmatched ones
 )
 
-func (w *windowRows[T]) open(s *store.Store, retention int64) (err error) {
+func (w *joinRows[T]) open(s *store.Store, retention int64) (err error) {
 	w.retention = retention
 	if w.meta, err = newMeta(s, metaOperator, &w.observed, &w.seq); err != nil {
 		return err
@@ -42,7 +42,7 @@ func (w *windowRows[T]) open(s *store.Store, retention int64) (err error) {
 }
 
 // expireOld deletes what nobody can ask for any more.
-func (w *windowRows[T]) expireOld() error {
+func (w *joinRows[T]) expireOld() error {
 	if w.observed == task.NoTime {
 		return nil
 	}
@@ -50,13 +50,13 @@ func (w *windowRows[T]) expireOld() error {
 }
 
 // encode makes the row of a value.
-func (w *windowRows[T]) encode(v T) (value []byte, err error) {
+func (w *joinRows[T]) encode(v T) (value []byte, err error) {
 	value, w.memory, err = encode(w.values, w.memory, v, false)
 	return value, err
 }
 
 // keep puts a record among the rows, and tells whether it is one that can still be asked for.
-func (w *windowRows[T]) keep(k *segmentKey, t int64, value []byte, waits bool) (bool, error) {
+func (w *joinRows[T]) keep(k *segmentKey, t int64, value []byte, waits bool) (bool, error) {
 	w.seq++
 	if t > w.observed {
 		w.observed = t
@@ -79,7 +79,7 @@ func (w *windowRows[T]) keep(k *segmentKey, t int64, value []byte, waits bool) (
 }
 
 // decode returns the value of a row, which stays.
-func (w *windowRows[T]) decode(row []byte) (v T, flags byte, err error) {
+func (w *joinRows[T]) decode(row []byte) (v T, flags byte, err error) {
 	if len(row) == 0 {
 		return v, 0, errHeld
 	}
@@ -104,8 +104,8 @@ func decodeKept[T any](c Codec[T], b []byte) (T, error) {
 type joinSide[K, T, O, V any] struct {
 	j          *joinStream[K, V]
 	tag        byte
-	mine       *windowRows[T]
-	other      *windowRows[O]
+	mine       *joinRows[T]
+	other      *joinRows[O]
 	before     int64 // how much older and newer a match may be
 	after      int64
 	outer      bool // sent on without a match

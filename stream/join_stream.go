@@ -114,8 +114,8 @@ func addJoinStream[K, L, R, V any](left Stream[K, L], right Stream[K, R], d stre
 	}
 	n.build = func(b *builder) []any {
 		j := &joinStream[K, V]{ctx: b.ctx, n: n, keys: left.keys, d: d, minTime: math.MaxInt64, streamTime: task.NoTime, next: next[K, V](b, n)}
-		lr := &windowRows[L]{values: left.values, observed: task.NoTime}
-		rr := &windowRows[R]{values: right.values, observed: task.NoTime}
+		lr := &joinRows[L]{values: left.values, observed: task.NoTime}
+		rr := &joinRows[R]{values: right.values, observed: task.NoTime}
 		l := &joinSide[K, L, R, V]{
 			j: j, tag: tagLeft, mine: lr, other: rr, outer: d.left, othersWait: d.right,
 			before: d.window.Before.Milliseconds(), after: d.window.After.Milliseconds(),
