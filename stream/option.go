@@ -8,6 +8,7 @@ import (
 // StoreOption says how a table is kept.
 type StoreOption interface {
 	TableOption
+	WindowOption
 	applyStore(*storeOptions)
 }
 
