@@ -82,6 +82,7 @@ type Drop struct {
 	Node    string // the operator
 	Record  record.Raw
 	Problem record.Problem
+	Count   int // how often it counts: for a late record the number of windows that were closed to it; else 1
 }
 
 // New makes a driver, which ends with the test. A fault of the topology fails the test.

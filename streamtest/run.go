@@ -57,7 +57,7 @@ func (r *running) Change(name string, key, value []byte) error {
 
 // Drop notes a record that was dropped.
 func (r *running) Drop(source *record.Raw, d task.Drop) {
-	drop := Drop{Node: r.driver.program.Nodes[d.Node].Name, Problem: d.Problem}
+	drop := Drop{Node: r.driver.program.Nodes[d.Node].Name, Problem: d.Problem, Count: d.Count}
 	if source != nil {
 		drop.Record = *source
 	}
@@ -126,7 +126,7 @@ func (d *Driver) applyGlobals() {
 		for p, log := range t.partitions {
 			for _, r := range log[read[p]:] {
 				if problem := d.globals[g.Name].Apply(&r); problem != nil {
-					d.drops = append(d.drops, Drop{Node: g.Name, Record: r, Problem: *problem})
+					d.drops = append(d.drops, Drop{Node: g.Name, Record: r, Problem: *problem, Count: 1})
 				}
 			}
 			read[p] = len(log)
