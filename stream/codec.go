@@ -95,7 +95,8 @@ type nullable interface{ decodesNull() }
 
 type nullableCodec[T any] struct{ of Codec[T] }
 
-func (c nullableCodec[T]) decodesNull() {}
+func (c nullableCodec[T]) decodesNull()     {}
+func (c nullableCodec[T]) isNull(v *T) bool { return v == nil }
 
 func (c nullableCodec[T]) Append(dst []byte, v *T) ([]byte, error) {
 	if v == nil {

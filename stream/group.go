@@ -16,17 +16,57 @@ func GroupBy[K, V any, K2 comparable](s Stream[K, V], keys Codec[K2], key func(K
 	return Grouped[K2, V]{SelectKey(s, key, opts...).Keys(keys)}
 }
 
+// folding adds values to aggregates.
+type folding[K, V, A any] struct {
+	initial func() A  // nil: the first value is the aggregate
+	first   func(V) A // where initial is nil
+	add     func(K, V, A) A
+	// isNull tells whether an aggregate is null, which deletes it. nil: none is
+	isNull func(A) bool
+}
+
+// fold returns the aggregate old with a record added.
+func (f *folding[K, V, A]) fold(r *Record[K, V], old *row[A]) row[A] {
+	now := row[A]{timestamp: r.Timestamp, exists: true}
+	switch {
+	case old.exists:
+		now.timestamp = max(now.timestamp, old.timestamp)
+		now.value = f.add(r.Key, r.Value, old.value)
+	case f.initial != nil:
+		now.value = f.add(r.Key, r.Value, f.initial())
+	default:
+		now.value = f.first(r.Value)
+	}
+	if f.isNull != nil && f.isNull(now.value) {
+		now = row[A]{timestamp: now.timestamp}
+	}
+	return now
+}
+
+func counting[K, V any]() folding[K, V, int64] {
+	return folding[K, V, int64]{initial: func() int64 { return 0 }, add: func(_ K, _ V, n int64) int64 { return n + 1 }}
+}
+
+func reducing[K, V any](f func(aggregate, value V) V) folding[K, V, V] {
+	return folding[K, V, V]{first: func(v V) V { return v }, add: func(_ K, v, a V) V { return f(a, v) }}
+}
+
+// nullOf returns how to tell that a value is null, where its codec has that.
+func nullOf[A any](c Codec[A]) func(A) bool {
+	if n, ok := c.(interface{ isNull(A) bool }); ok {
+		return n.isNull
+	}
+	return nil
+}
+
 // aggregate keeps a value for each key.
 type aggregate[K comparable, V, A any] struct {
-	ctx          *task.Context
-	n            *node
-	rows         *kvStore[K, A]
-	initial      func() A  // nil: the first value is the aggregate
-	first        func(V) A // where initial is nil
-	add          func(K, V, A) A
-	emitOnCommit bool
-	next         edge[K, Change[A]]
-	out          Record[K, Change[A]]
+	f    folding[K, V, A]
+	ctx  *task.Context
+	n    *node
+	rows *kvStore[K, A]
+	next edge[K, Change[A]]
+	out  Record[K, Change[A]]
 }
 
 func (a *aggregate[K, V, A]) process(r *Record[K, V]) error {
@@ -35,81 +75,70 @@ func (a *aggregate[K, V, A]) process(r *Record[K, V]) error {
 		return nil
 	}
 	if r.NullValue {
-		a.ctx.Drop(a.n.problem(record.StageProcess, classNullValue, "the record has no value to aggregate"))
+		dropNullValue(a.ctx, a.n)
 		return nil
 	}
 	c, err := a.rows.at(r.Key)
 	if err != nil {
 		return err
 	}
-	old := c.row
-	now := row[A]{timestamp: r.Timestamp, exists: true}
-	switch {
-	case old.exists:
-		now.timestamp = max(now.timestamp, old.timestamp)
-		now.value = a.add(r.Key, r.Value, old.value)
-	case a.initial != nil:
-		now.value = a.add(r.Key, r.Value, a.initial())
-	default:
-		now.value = a.first(r.Value)
-	}
-	c.row = now
 	a.rows.mark(c)
-	if a.emitOnCommit {
+	old := c.row
+	c.row = a.f.fold(r, &old)
+	if a.rows.hold {
 		return nil
 	}
 	a.out.Headers = r.Headers
-	return sendChange(&a.next, &a.out, r.Key, old, now, now.timestamp)
+	return sendChange(&a.next, &a.out, r.Key, old, c.row, c.row.timestamp)
+}
+
+// dropNullValue drops the present record for its lack of a value.
+func dropNullValue(ctx *task.Context, n *node) {
+	ctx.Drop(n.problem(record.StageProcess, classNullValue, "the record has no value to aggregate"))
 }
 
 // Flush writes the updates to the store, and sends them on if that has waited for the commit.
-func (a *aggregate[K, V, A]) Flush() error {
-	if !a.emitOnCommit {
-		return a.rows.flush(nil)
-	}
-	return a.rows.flush(func(c *cached[K, A]) error {
-		a.out.Headers = nil
-		return sendChange(&a.next, &a.out, c.key, c.sent, c.row, c.row.timestamp)
-	})
-}
+func (a *aggregate[K, V, A]) Flush() error { return flushRows(a.rows, &a.next, &a.out) }
 
-func addAggregate[K comparable, V, A any](g Grouped[K, V], kind, name string, values Codec[A], opts []StoreOption, make func() *aggregate[K, V, A]) Table[K, A] {
-	g.s.needCodecs(kind)
-	if values == nil {
-		g.s.n.t.fail(kind, "no codec of the aggregates, which are %T", *new(A))
-	}
+// Uncommitted returns how many rows wait for Flush.
+func (a *aggregate[K, V, A]) Uncommitted() int { return a.rows.uncommitted() }
+
+func addAggregate[K comparable, V, A any](g Grouped[K, V], kind, name string, values Codec[A], opts []StoreOption, f folding[K, V, A]) Table[K, A] {
+	needAggregateCodecs(g, kind, values)
+	f.isNull = nullOf(values)
 	s := g.s.copartitioned(kind, name, false)
 	o := storeOptionsOf(opts)
 	n := s.n.t.addStateful(kind, name, s.n)
 	n.store(o.spec(name))
 	n.build = func(b *builder) []any {
-		a := make()
-		a.ctx, a.n, a.rows, a.emitOnCommit = b.ctx, n, kvOf(b, n, s.keys, values, o), o.emitOnCommit
-		a.next = next[K, Change[A]](b, n)
+		a := &aggregate[K, V, A]{f: f, ctx: b.ctx, n: n, rows: kvOf(b, n, s.keys, values, o), next: next[K, Change[A]](b, n)}
 		b.lives(n, a)
 		return []any{a}
 	}
 	return stored(n, s.keys, values, o)
 }
 
-// Count counts the records of each key.
-func Count[K comparable, V any](g Grouped[K, V], name string, opts ...StoreOption) Table[K, int64] {
-	return addAggregate(g, "count", name, Int64(), opts, func() *aggregate[K, V, int64] {
-		return &aggregate[K, V, int64]{initial: func() int64 { return 0 }, add: func(_ K, _ V, n int64) int64 { return n + 1 }}
-	})
+// needAggregateCodecs notes a fault if a codec that op needs is not known.
+func needAggregateCodecs[K comparable, V, A any](g Grouped[K, V], op string, values Codec[A]) {
+	g.s.needCodecs(op)
+	if values == nil {
+		g.s.n.t.fail(op, "no codec of the aggregates, which are %T", *new(A))
+	}
 }
 
-// Reduce combines the values of each key: the first is the aggregate, and f adds each that follows.
+// Count counts the records of each key. A record without a value is dropped.
+func Count[K comparable, V any](g Grouped[K, V], name string, opts ...StoreOption) Table[K, int64] {
+	return addAggregate(g, "count", name, Int64(), opts, counting[K, V]())
+}
+
+// Reduce combines the values of each key: the first is the aggregate, and f adds each that follows. A record without a
+// value is dropped.
 func Reduce[K comparable, V any](g Grouped[K, V], name string, f func(aggregate, value V) V, opts ...StoreOption) Table[K, V] {
-	return addAggregate(g, "reduce", name, g.s.values, opts, func() *aggregate[K, V, V] {
-		return &aggregate[K, V, V]{first: func(v V) V { return v }, add: func(_ K, v, a V) V { return f(a, v) }}
-	})
+	return addAggregate(g, "reduce", name, g.s.values, opts, reducing[K](f))
 }
 
 // Aggregate adds the values of each key to an aggregate that begins as initial returns it. add may change the aggregate
-// it is given only if what it returns does not share memory with it.
+// it is given only if what it returns does not share memory with it. A record without a value is dropped.
 func Aggregate[K comparable, V, A any](g Grouped[K, V], name string, values Codec[A], initial func() A, add func(key K, value V, aggregate A) A, opts ...StoreOption) Table[K, A] {
-	return addAggregate(g, "aggregate", name, values, opts, func() *aggregate[K, V, A] {
-		return &aggregate[K, V, A]{initial: initial, add: add}
-	})
+	return addAggregate(g, "aggregate", name, values, opts, folding[K, V, A]{initial: initial, add: add})
 }

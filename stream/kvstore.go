@@ -1,7 +1,6 @@
 package stream
 
 import (
-	"container/list"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -11,48 +10,6 @@ import (
 	"millrace.dev/record"
 )
 
-// StoreOption says how a table is kept.
-type StoreOption interface{ applyStore(*storeOptions) }
-
-type storeOptions struct {
-	memory       bool
-	cached       int
-	emitOnCommit bool
-}
-
-type storeOption func(*storeOptions)
-
-func (f storeOption) applyStore(o *storeOptions) { f(o) }
-
-// InMemory keeps a table in memory instead of on disk: for small ones, and where a restart may read the whole
-// changelog.
-func InMemory() StoreOption { return storeOption(func(o *storeOptions) { o.memory = true }) }
-
-// CacheRows is how many rows of a table, in each task, are held decoded. Default: 10,000
-func CacheRows(n int) StoreOption { return storeOption(func(o *storeOptions) { o.cached = n }) }
-
-// EmitOnCommit sends an updated row on once for each commit, with its last value, instead of once for each update:
-// what Kafka Streams does where its record cache is on. Default: each update
-func EmitOnCommit() StoreOption { return storeOption(func(o *storeOptions) { o.emitOnCommit = true }) }
-
-const defaultCacheRows = 10_000
-
-func storeOptionsOf(opts []StoreOption) storeOptions {
-	o := storeOptions{cached: defaultCacheRows}
-	for _, opt := range opts {
-		opt.applyStore(&o)
-	}
-	return o
-}
-
-func (o storeOptions) spec(name string) task.StoreSpec {
-	s := task.StoreSpec{Name: name, Logged: true}
-	if o.memory {
-		s.Backend = store.Memory
-	}
-	return s
-}
-
 // row is what a table holds for a key.
 type row[V any] struct {
 	value     V
@@ -60,26 +17,35 @@ type row[V any] struct {
 	exists    bool
 }
 
-// cached is a row in the cache.
+// cached is a row in the cache. A clean one is in the list of those; a dirty one is in no list.
 type cached[K comparable, V any] struct {
-	key   K
-	row   row[V]
-	dirty bool
-	// sent is what was last sent on, where that waits for the commit.
-	sent row[V]
+	key        K
+	row        row[V]
+	dirty      bool          // it waits for the flush
+	prev, next *cached[K, V] // next also links those that are free
 }
 
 // kvStore is the rows of a table in a task: a cache of decoded rows over a store of bytes. Updates stay in the cache
-// until the commit, so that a row is encoded once for each. Keys in the store begin with a byte that tells rows from
-// what else operators keep there.
+// until the flush before the commit, so that a row is encoded once for each. Keys in the store begin with a byte that
+// tells rows from what else operators keep there.
+//
+// The cache holds at most limit rows, and in a store that holds updates back also those that wait.
 type kvStore[K comparable, V any] struct {
 	store  *store.Store
 	keys   Codec[K]
 	values Codec[V]
 	limit  int
-	rows   map[K]*list.Element
-	order  *list.List // of *cached[K, V], the last used first
-	dirty  []*cached[K, V]
+	// hold says that updates are sent on by the flush: rows wait for it however many there are, and what was sent last
+	// is kept.
+	hold bool
+	// gone tells of rows that nobody will read any more, which need not be written. nil is none.
+	gone   func(K) bool
+	rows   map[K]*cached[K, V]
+	clean  cached[K, V]    // the ring of clean rows: next was used last, prev is the first to go
+	free   *cached[K, V]   // to be used again
+	block  []cached[K, V]  // never used yet
+	dirty  []*cached[K, V] // in the order in which they changed first
+	before []row[V]        // what those were; empty unless hold
 	key    []byte
 	value  []byte
 }
@@ -92,15 +58,34 @@ const (
 
 const timestampBytes = 8
 
+// blockRows is how many rows of the cache are allocated at a time.
+const blockRows = 32
+
 func newKVStore[K comparable, V any](s *store.Store, keys Codec[K], values Codec[V], limit int) *kvStore[K, V] {
-	return &kvStore[K, V]{store: s, keys: keys, values: values, limit: max(1, limit), rows: map[K]*list.Element{}, order: list.New()}
+	kv := &kvStore[K, V]{store: s, keys: keys, values: values, limit: max(1, limit), rows: map[K]*cached[K, V]{}}
+	kv.clean.next, kv.clean.prev = &kv.clean, &kv.clean
+	return kv
 }
 
 // at returns the cached row of a key, reading it if need be. It is valid until the next call.
 func (s *kvStore[K, V]) at(k K) (*cached[K, V], error) {
-	if e, ok := s.rows[k]; ok {
-		s.order.MoveToFront(e)
-		return e.Value.(*cached[K, V]), nil
+	c, ok := s.rows[k]
+	if !ok {
+		return s.load(k)
+	}
+	if !c.dirty && s.clean.next != c {
+		c.unlink()
+		s.link(c)
+	}
+	return c, nil
+}
+
+// load brings a row into the cache.
+func (s *kvStore[K, V]) load(k K) (*cached[K, V], error) {
+	if len(s.dirty) >= s.limit && !s.hold {
+		if err := s.flush(nil); err != nil {
+			return nil, err
+		}
 	}
 	if err := s.encodeKey(k); err != nil {
 		return nil, err
@@ -109,14 +94,16 @@ func (s *kvStore[K, V]) at(k K) (*cached[K, V], error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &cached[K, V]{key: k}
+	var r row[V]
 	if b != nil {
-		if c.row, err = s.decode(b); err != nil {
+		if r, err = s.decode(b); err != nil {
 			return nil, err
 		}
 	}
-	c.sent = c.row
-	s.rows[k] = s.order.PushFront(c)
+	c := s.take()
+	c.key, c.row = k, r
+	s.rows[k] = c
+	s.link(c)
 	s.evict()
 	return c, nil
 }
@@ -137,17 +124,44 @@ func (s *kvStore[K, V]) decode(b []byte) (r row[V], err error) {
 	return r, nil
 }
 
-// evict makes room. Rows that wait for the commit stay.
+// take returns an entry for a row.
+func (s *kvStore[K, V]) take() *cached[K, V] {
+	if c := s.free; c != nil {
+		s.free, c.next = c.next, nil
+		return c
+	}
+	if len(s.block) == 0 {
+		s.block = make([]cached[K, V], blockRows)
+	}
+	c := &s.block[0]
+	s.block = s.block[1:]
+	return c
+}
+
+// link makes c the clean row that was used last.
+func (s *kvStore[K, V]) link(c *cached[K, V]) {
+	c.prev, c.next = &s.clean, s.clean.next
+	c.next.prev, s.clean.next = c, c
+}
+
+func (c *cached[K, V]) unlink() { c.prev.next, c.next.prev = c.next, c.prev }
+
+// forget takes a row that is in no list out of the cache.
+func (s *kvStore[K, V]) forget(c *cached[K, V]) {
+	delete(s.rows, c.key)
+	*c = cached[K, V]{next: s.free}
+	s.free = c
+}
+
+// evict makes room. Rows that wait for the flush stay, and so does the one that was used last.
 func (s *kvStore[K, V]) evict() {
-	for e := s.order.Back(); e != nil && s.order.Len() > s.limit; {
-		c := e.Value.(*cached[K, V])
-		if c.dirty {
-			return // what was used before it is dirty too, mostly
+	for len(s.rows) > s.limit {
+		c := s.clean.prev
+		if c == s.clean.next {
+			return
 		}
-		prev := e.Prev()
-		delete(s.rows, c.key)
-		s.order.Remove(e)
-		e = prev
+		c.unlink()
+		s.forget(c)
 	}
 }
 
@@ -160,30 +174,41 @@ func (s *kvStore[K, V]) get(k K) (row[V], error) {
 	return c.row, nil
 }
 
-// mark notes that a row has changed.
+// mark notes that a row is about to change.
 func (s *kvStore[K, V]) mark(c *cached[K, V]) {
-	if !c.dirty {
-		c.dirty = true
-		s.dirty = append(s.dirty, c)
+	if c.dirty {
+		return
+	}
+	c.unlink()
+	c.prev, c.next, c.dirty = nil, nil, true
+	s.dirty = append(s.dirty, c)
+	if s.hold {
+		s.before = append(s.before, c.row)
 	}
 }
 
-// flush writes changed rows to the store, in the order in which they changed first, and calls fn for each before.
-func (s *kvStore[K, V]) flush(fn func(*cached[K, V]) error) error {
-	for i := 0; i < len(s.dirty); i++ { // fn may lead to changes
-		c := s.dirty[i]
+// flush writes changed rows to the store, in the order in which they changed first. In a store that holds updates back
+// it calls fn for each of them before, with what was sent last.
+func (s *kvStore[K, V]) flush(fn func(c *cached[K, V], sent row[V]) error) error {
+	for i, c := range s.dirty {
 		if fn != nil {
-			if err := fn(c); err != nil {
+			if err := fn(c, s.before[i]); err != nil {
 				return err
 			}
 		}
-		c.dirty, c.sent = false, c.row
+		c.dirty = false
+		if s.gone != nil && s.gone(c.key) {
+			s.forget(c)
+			continue
+		}
 		if err := s.write(c); err != nil {
 			return err
 		}
+		s.link(c)
 	}
 	clear(s.dirty)
-	s.dirty = s.dirty[:0]
+	clear(s.before)
+	s.dirty, s.before = s.dirty[:0], s.before[:0]
 	s.evict()
 	return nil
 }
@@ -201,6 +226,27 @@ func (s *kvStore[K, V]) write(c *cached[K, V]) (err error) {
 	}
 	return s.store.Put(s.key, s.value)
 }
+
+// scan calls fn with the rows whose keys lie, as bytes, from from to before to.
+func (s *kvStore[K, V]) scan(from, to []byte, fn func(K, row[V]) (bool, error)) error {
+	if err := s.flush(nil); err != nil {
+		return err
+	}
+	return s.store.Scan(from, to, func(key, value []byte) (bool, error) {
+		k, err := s.keys.Decode(append([]byte(nil), key[1:]...))
+		if err != nil {
+			return false, fmt.Errorf("the key of a row in the store cannot be decoded: has its codec changed? %w", err)
+		}
+		r, err := s.decode(value)
+		if err != nil {
+			return false, err
+		}
+		return fn(k, r)
+	})
+}
+
+// uncommitted returns how many rows wait for the flush.
+func (s *kvStore[K, V]) uncommitted() int { return len(s.dirty) }
 
 // dropNullKey drops the present record for its lack of a key.
 func dropNullKey(ctx *task.Context, n *node) {

@@ -77,7 +77,7 @@ func NewStore[K comparable, V any](name string, keys Codec[K], values Codec[V], 
 // StoreRef is a store of any type.
 type StoreRef interface {
 	declare(n *node)
-	flusher(b *builder) task.Flusher
+	flusher(b *builder) rowHolder
 }
 
 func (s *Store[K, V]) declare(n *node) {
@@ -107,11 +107,18 @@ func (s *Store[K, V]) in(b *builder) *kvStore[K, V] {
 	return kv
 }
 
+// rowHolder is a store of any type in a task.
+type rowHolder interface {
+	task.Flusher
+	task.Holder
+}
+
 type storeFlusher[K comparable, V any] struct{ kv *kvStore[K, V] }
 
-func (f storeFlusher[K, V]) Flush() error { return f.kv.flush(nil) }
+func (f storeFlusher[K, V]) Flush() error     { return f.kv.flush(nil) }
+func (f storeFlusher[K, V]) Uncommitted() int { return f.kv.uncommitted() }
 
-func (s *Store[K, V]) flusher(b *builder) task.Flusher { return storeFlusher[K, V]{s.in(b)} }
+func (s *Store[K, V]) flusher(b *builder) rowHolder { return storeFlusher[K, V]{s.in(b)} }
 
 // State is a [Store] in a task.
 type State[K comparable, V any] struct{ kv *kvStore[K, V] }
@@ -138,14 +145,16 @@ func (s *State[K, V]) set(k K, r row[V]) error {
 	if err != nil {
 		return err
 	}
-	c.row = r
 	s.kv.mark(c)
+	c.row = r
 	return nil
 }
 
 // All calls f with every key and value, in the order of the keys' bytes, until it returns false. f may change the
 // store; it sees what was there when All was called.
-func (s *State[K, V]) All(f func(K, V) (bool, error)) error { return s.kv.scan(f) }
+func (s *State[K, V]) All(f func(K, V) (bool, error)) error {
+	return s.kv.scan([]byte{prefixRow}, []byte{prefixRow + 1}, func(k K, r row[V]) (bool, error) { return f(k, r.value) })
+}
 
 // Process hands a stream to processors of one's own: make is called for each task. The stores are for them alone.
 func Process[K, V, K2, V2 any](s Stream[K, V], name string, make func() Processor[K, V, K2, V2], stores ...StoreRef) Stream[K2, V2] {
@@ -172,7 +181,7 @@ func Process[K, V, K2, V2 any](s Stream[K, V], name string, make func() Processo
 type process[K, V, K2, V2 any] struct {
 	p      Processor[K, V, K2, V2]
 	ctx    *ProcessorContext[K2, V2]
-	stores []task.Flusher
+	stores []rowHolder
 	next   edge[K2, V2]
 }
 
@@ -190,20 +199,11 @@ func (p *process[K, V, K2, V2]) Flush() error {
 	return nil
 }
 
-// scan calls f with every row.
-func (s *kvStore[K, V]) scan(f func(K, V) (bool, error)) error {
-	if err := s.flush(nil); err != nil {
-		return err
+// Uncommitted returns how many rows of the stores wait for Flush.
+func (p *process[K, V, K2, V2]) Uncommitted() int {
+	n := 0
+	for _, s := range p.stores {
+		n += s.Uncommitted()
 	}
-	return s.store.Scan([]byte{prefixRow}, []byte{prefixRow + 1}, func(key, value []byte) (bool, error) {
-		k, err := s.keys.Decode(append([]byte(nil), key[1:]...))
-		if err != nil {
-			return false, err
-		}
-		r, err := s.decode(value)
-		if err != nil {
-			return false, err
-		}
-		return f(k, r.value)
-	})
+	return n
 }

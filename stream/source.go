@@ -9,7 +9,10 @@ import (
 )
 
 // SourceOption says how a topic is read.
-type SourceOption interface{ applySource(*sourceOptions) }
+type SourceOption interface {
+	TableOption
+	applySource(*sourceOptions)
+}
 
 type sourceOptions struct {
 	start     task.Start

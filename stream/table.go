@@ -38,12 +38,6 @@ func TableFrom[K comparable, V any](t *Topology, name, topic string, keys Codec[
 	return toTable(Stream[K, V]{n: src, keys: keys, values: values}, "table", name, stores)
 }
 
-// TableOption is an option of a table that is read from a topic: a [SourceOption] or a [StoreOption].
-type TableOption interface{ tableOption() }
-
-func (sourceOption) tableOption() {}
-func (storeOption) tableOption()  {}
-
 // ToTable takes a stream for the updates of a table: a record sets the row of its key, one without a value deletes it.
 func ToTable[K comparable, V any](s Stream[K, V], name string, opts ...StoreOption) Table[K, V] {
 	s.needCodecs("to-table")
@@ -55,7 +49,7 @@ func toTable[K comparable, V any](s Stream[K, V], kind, name string, opts []Stor
 	n := s.n.t.addStateful(kind, name, s.n)
 	n.store(o.spec(name))
 	n.build = func(b *builder) []any {
-		p := &tableNode[K, V]{ctx: b.ctx, n: n, rows: kvOf(b, n, s.keys, s.values, o), emitOnCommit: o.emitOnCommit, next: next[K, Change[V]](b, n)}
+		p := &tableNode[K, V]{ctx: b.ctx, n: n, rows: kvOf(b, n, s.keys, s.values, o), next: next[K, Change[V]](b, n)}
 		b.lives(n, p)
 		return []any{p}
 	}
@@ -75,20 +69,20 @@ func kvOf[K comparable, V any](b *builder, n *node, keys Codec[K], values Codec[
 	key := storeKey{n, n.stores[0].Name}
 	s, ok := b.stores[key]
 	if !ok {
-		s = newKVStore(b.ctx.Store(key.name), keys, values, o.cached)
-		b.stores[key] = s
+		kv := newKVStore(b.ctx.Store(key.name), keys, values, o.cached)
+		kv.hold = o.emitOnCommit
+		s, b.stores[key] = kv, kv
 	}
 	return s.(*kvStore[K, V])
 }
 
 // tableNode keeps the rows of a table that is made of a stream.
 type tableNode[K comparable, V any] struct {
-	ctx          *task.Context
-	n            *node
-	rows         *kvStore[K, V]
-	emitOnCommit bool
-	next         edge[K, Change[V]]
-	out          Record[K, Change[V]]
+	ctx  *task.Context
+	n    *node
+	rows *kvStore[K, V]
+	next edge[K, Change[V]]
+	out  Record[K, Change[V]]
 }
 
 func (t *tableNode[K, V]) process(r *Record[K, V]) error {
@@ -100,10 +94,10 @@ func (t *tableNode[K, V]) process(r *Record[K, V]) error {
 	if err != nil {
 		return err
 	}
+	t.rows.mark(c)
 	old := c.row
 	c.row = row[V]{value: r.Value, timestamp: r.Timestamp, exists: !r.NullValue}
-	t.rows.mark(c)
-	if t.emitOnCommit {
+	if t.rows.hold {
 		return nil
 	}
 	t.out.Headers = r.Headers
@@ -124,13 +118,19 @@ func sendChange[K, V any](next *edge[K, Change[V]], out *Record[K, Change[V]], k
 }
 
 // Flush writes the updates to the store, and sends them on if that has waited for the commit.
-func (t *tableNode[K, V]) Flush() error {
-	if !t.emitOnCommit {
-		return t.rows.flush(nil)
+func (t *tableNode[K, V]) Flush() error { return flushRows(t.rows, &t.next, &t.out) }
+
+// Uncommitted returns how many rows wait for Flush.
+func (t *tableNode[K, V]) Uncommitted() int { return t.rows.uncommitted() }
+
+// flushRows writes updates to the store, and sends on those that it has held back.
+func flushRows[K comparable, V any](rows *kvStore[K, V], next *edge[K, Change[V]], out *Record[K, Change[V]]) error {
+	if !rows.hold {
+		return rows.flush(nil)
 	}
-	return t.rows.flush(func(c *cached[K, V]) error {
-		t.out.Headers = nil
-		return sendChange(&t.next, &t.out, c.key, c.sent, c.row, c.row.timestamp)
+	out.Headers = nil
+	return rows.flush(func(c *cached[K, V], sent row[V]) error {
+		return sendChange(next, out, c.key, sent, c.row, c.row.timestamp)
 	})
 }
 

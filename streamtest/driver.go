@@ -100,6 +100,7 @@ type Drop struct {
 	Node    string     // the operator
 	Record  record.Raw // the record of the source that was being processed; its Topic is "" if none was
 	Problem record.Problem
+	Count   int // how often it counts: for a late record the number of windows that were closed to it; else 1
 }
 
 // New makes a driver, which ends with the test.
@@ -315,11 +316,11 @@ func (d *Driver) Now() time.Time { return d.now }
 // Drops returns the records that were dropped by what is committed.
 func (d *Driver) Drops() []Drop { return slices.Clone(d.drops) }
 
-// Dropped returns how many records were dropped by what is committed, by operator and class: "counts/late".
+// Dropped returns the sums of [Drop.Count] for what is committed, by operator and class: "counts/late".
 func (d *Driver) Dropped() map[string]int {
 	n := map[string]int{}
 	for _, x := range d.drops {
-		n[x.Node+"/"+x.Problem.Class]++
+		n[x.Node+"/"+x.Problem.Class] += x.Count
 	}
 	return n
 }

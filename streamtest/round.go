@@ -41,7 +41,7 @@ func (r *running) Change(name string, key, value []byte) error {
 // Drop notes a record that was dropped, and writes its dead letter.
 func (r *running) Drop(source *record.Raw, x task.Drop) {
 	p := r.driver.program
-	drop := Drop{Node: p.Nodes[x.Node].Name, Problem: x.Problem}
+	drop := Drop{Node: p.Nodes[x.Node].Name, Problem: x.Problem, Count: x.Count}
 	if source != nil {
 		drop.Record = *source
 	}
@@ -119,7 +119,7 @@ func (d *Driver) applyGlobals(first bool) error {
 				if problem == nil || !first {
 					continue
 				}
-				d.drops = append(d.drops, Drop{Node: g.Name, Record: r, Problem: *problem})
+				d.drops = append(d.drops, Drop{Node: g.Name, Record: r, Problem: *problem, Count: 1})
 				if d.program.DeadLetters != "" {
 					l := d.letter(&r, task.Drop{Node: g.Node, Problem: *problem}, r.Partition)
 					d.topic(l.Topic).append(l)

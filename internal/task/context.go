@@ -36,7 +36,7 @@ type Output interface {
 	Send(*Message) *record.Problem
 	// Change writes a change of a store to its changelog; a nil value deletes. Both slices are copied.
 	Change(store string, key, value []byte) error
-	// Drop counts a record that was dropped, and writes a dead letter where the program wants them.
+	// Drop counts a record that was dropped, [Drop.Count] times, and writes a dead letter where the program wants them.
 	Drop(source *record.Raw, d Drop)
 }
 
@@ -44,6 +44,9 @@ type Output interface {
 type Drop struct {
 	Node    int
 	Problem record.Problem
+	// Count is how often the drop counts: a record can be missing from several windows. It is one dead letter still.
+	// Default: 1
+	Count int
 	// Letter asks for a dead letter even where the program does not want one for each dropped record.
 	Letter bool
 }
@@ -72,6 +75,7 @@ type Context struct {
 	record     *record.Raw
 	now        time.Time
 	streamTime int64
+	resumed    int64 // what Resume was called with, or NoTime
 	sampling   bool
 	inner      time.Duration // time of nodes that the sampled one has called
 	stats      []NodeStats
@@ -101,6 +105,14 @@ func (c *Context) SetRecord(r *record.Raw) *record.Raw {
 
 // StreamTime returns the highest event time that the task has seen, or [NoTime].
 func (c *Context) StreamTime() int64 { return c.streamTime }
+
+// Resume says that the state of the task was made by records up to a stream time. [Context.StreamTime] begins without a
+// record all the same, as punctuation does, but where the program has an IdleTimeout the task does not have to see a
+// record again before time goes on.
+func (c *Context) Resume(streamTime int64) { c.resumed = max(c.resumed, streamTime) }
+
+// seen returns the stream time that the task and its state have seen, or NoTime.
+func (c *Context) seen() int64 { return max(c.streamTime, c.resumed) }
 
 // Now returns the time of the clock, as it was when the present run of records began.
 func (c *Context) Now() time.Time { return c.now }
@@ -147,12 +159,15 @@ func (c *Context) Leave(s *NodeStats, start time.Time, outer time.Duration) {
 func (c *Context) Send(node int, m *Message) {
 	m.Source = c.record
 	if p := c.env.Output.Send(m); p != nil {
-		c.env.Output.Drop(c.record, Drop{Node: node, Problem: *p, Letter: true})
+		c.Drop(Drop{Node: node, Problem: *p, Letter: true})
 	}
 }
 
 // Drop drops the present record.
-func (c *Context) Drop(d Drop) { c.env.Output.Drop(c.record, d) }
+func (c *Context) Drop(d Drop) {
+	d.Count = max(1, d.Count)
+	c.env.Output.Drop(c.record, d)
+}
 
 // Schedule calls a function again and again.
 type Schedule struct {

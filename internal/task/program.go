@@ -117,7 +117,7 @@ func (p *Program) Changelog(store string) string { return p.Name + "-" + store +
 type Processors struct {
 	Sources []Loader // one for each source of the sub-topology
 	// Nodes that take part in the life of the task, those that get records first first. They implement any of
-	// [Flusher], [Poller], [Drainer], [Timer], [Advancer] and [Closer].
+	// [Flusher], [Holder], [Poller], [Drainer], [Timer], [Advancer] and [Closer].
 	Nodes []any
 }
 
@@ -131,6 +131,9 @@ type Loader interface {
 
 // Flusher has something to finish before a commit: batches, caches.
 type Flusher interface{ Flush() error }
+
+// Holder holds rows in memory until Flush.
+type Holder interface{ Uncommitted() int }
 
 // Poller has results that come by themselves. Poll sends on those that are there; it does not wait.
 type Poller interface{ Poll() error }

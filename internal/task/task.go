@@ -77,7 +77,7 @@ func (t *Task) Start() error { return t.build() }
 // build makes processors that know nothing but what is in the stores.
 func (t *Task) build() error {
 	c := t.ctx
-	c.record, c.streamTime, c.nextTime = nil, NoTime, math.MaxInt64
+	c.record, c.streamTime, c.resumed, c.nextTime = nil, NoTime, NoTime, math.MaxInt64
 	c.schedules, c.stats = nil, make([]NodeStats, len(t.program.Nodes))
 	c.now = t.env.Now()
 	t.active, t.blocked = c.now, time.Time{}
@@ -228,7 +228,7 @@ func (t *Task) tick() error {
 // idle moves stream time on where no records come.
 func (t *Task) idle() error {
 	if d := t.program.IdleTimeout; d > 0 && !t.waiting() && t.ctx.now.Sub(t.active) >= d {
-		if at := t.ctx.now.Add(-d).UnixMilli(); t.ctx.streamTime != NoTime && at > t.ctx.streamTime {
+		if at := t.ctx.now.Add(-d).UnixMilli(); t.ctx.seen() != NoTime && at > t.ctx.seen() {
 			return t.advance(at)
 		}
 	}
@@ -276,7 +276,7 @@ func (t *Task) Next() time.Time {
 	if !t.blocked.IsZero() {
 		earlier(t.blocked.Add(t.patience()))
 	}
-	if d := t.program.IdleTimeout; d > 0 && t.ctx.streamTime != NoTime && !t.waiting() {
+	if d := t.program.IdleTimeout; d > 0 && t.ctx.seen() != NoTime && !t.waiting() {
 		if x := t.active.Add(d); x.After(t.ctx.now) {
 			earlier(x)
 		} else {
@@ -451,6 +451,17 @@ func (t *Task) Flush() (err error) {
 		return t.fault(fmt.Errorf("write changelog: %w", err))
 	}
 	return nil
+}
+
+// Uncommitted returns how many rows wait in memory for the next Flush. A driver that wants to bound them commits early.
+func (t *Task) Uncommitted() int64 {
+	var n int64
+	for _, p := range t.procs.Nodes {
+		if h, ok := p.(Holder); ok {
+			n += int64(h.Uncommitted())
+		}
+	}
+	return n
 }
 
 // Positions calls fn with the offset after the last record of each source that was processed since it was last called.

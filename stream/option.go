@@ -1,0 +1,57 @@
+package stream
+
+import (
+	"millrace.dev/internal/store"
+	"millrace.dev/internal/task"
+)
+
+// StoreOption says how a table is kept.
+type StoreOption interface {
+	TableOption
+	WindowOption
+	applyStore(*storeOptions)
+}
+
+// TableOption is an option of a table that is read from a topic: a [SourceOption] or a [StoreOption].
+type TableOption interface{ tableOption() }
+
+type storeOptions struct {
+	memory       bool
+	cached       int
+	emitOnCommit bool
+}
+
+type storeOption func(*storeOptions)
+
+func (f storeOption) applyStore(o *storeOptions) { f(o) }
+func (storeOption) tableOption()                 {}
+func (sourceOption) tableOption()                {}
+
+// InMemory keeps a table in memory instead of on disk: for small ones, and where a restart may read the whole
+// changelog.
+func InMemory() StoreOption { return storeOption(func(o *storeOptions) { o.memory = true }) }
+
+// CacheRows is how many rows of a table, in each task, are held decoded. Default: 10,000.
+func CacheRows(n int) StoreOption { return storeOption(func(o *storeOptions) { o.cached = n }) }
+
+// EmitOnCommit sends an updated row on once for each commit, with its last value, instead of once for each update:
+// what Kafka Streams does where its record cache is on. Default: each update.
+func EmitOnCommit() StoreOption { return storeOption(func(o *storeOptions) { o.emitOnCommit = true }) }
+
+const defaultCacheRows = 10_000
+
+func storeOptionsOf(opts []StoreOption) storeOptions {
+	o := storeOptions{cached: defaultCacheRows}
+	for _, opt := range opts {
+		opt.applyStore(&o)
+	}
+	return o
+}
+
+func (o storeOptions) spec(name string) task.StoreSpec {
+	s := task.StoreSpec{Name: name, Logged: true}
+	if o.memory {
+		s.Backend = store.Memory
+	}
+	return s
+}

@@ -1,0 +1,46 @@
+package stream
+
+import "time"
+
+// WindowOption is an option of an aggregation in windows: a [StoreOption], [EmitOnClose] or [Retention].
+type WindowOption interface{ applyWindow(*windowOptions) }
+
+func (f storeOption) applyWindow(o *windowOptions) { f(&o.storeOptions) }
+
+type windowOptions struct {
+	storeOptions
+	emitOnClose bool
+	retention   time.Duration // 0: not given
+}
+
+type windowOption func(*windowOptions)
+
+func (f windowOption) applyWindow(o *windowOptions) { f(o) }
+
+// EmitOnClose sends the result of a window on once, when the window closes: as soon as stream time has reached its end
+// and the grace after it. Windows that close at the same time are sent in the order of their starts, those of one start in
+// the order of their keys' bytes. The timestamp is that of the newest record in the window; the headers are those of the
+// record that closed it, and none where [IdleTimeout] did.
+//
+// Kafka Streams forgets a window, and never emits it, if the next record is so much newer that the window falls out
+// of its store before it is emitted: by default if it begins more than size and grace after the window. Here a window
+// waits in the store until it was emitted, unless there is a [Retention].
+//
+// Default: each update is sent on.
+func EmitOnClose() WindowOption { return windowOption(func(o *windowOptions) { o.emitOnClose = true }) }
+
+// Retention is how long the rows of windows are kept, for joins that look them up, measured from the start of a window to
+// the start of the newest one; at least size and grace. Given together with [EmitOnClose] it also holds for windows that
+// were not emitted yet, as in Kafka Streams: those that the newest leaves so far behind are never emitted.
+// Default: size and grace, and with [EmitOnClose] until the window was emitted.
+func Retention(d time.Duration) WindowOption {
+	return windowOption(func(o *windowOptions) { o.retention = d })
+}
+
+func windowOptionsOf(opts []WindowOption) windowOptions {
+	o := windowOptions{storeOptions: storeOptions{cached: defaultCacheRows}}
+	for _, opt := range opts {
+		opt.applyWindow(&o)
+	}
+	return o
+}
