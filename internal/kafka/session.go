@@ -203,6 +203,7 @@ type Session struct {
 
 	turn     chan struct{} // holds a token when nobody uses what follows
 	assigned map[string]map[int32]struct{}
+	latest   Partitions // the last assignment
 	ledger   ledger
 	found    Positions // what the group had committed of partitions that are about to begin
 }
@@ -272,7 +273,7 @@ func (s *Session) options() ([]kgo.Opt, error) {
 	}
 	opts := []kgo.Opt{
 		kgo.ConsumerGroup(c.Group), kgo.ConsumeTopics(s.topics()...),
-		kgo.Balancers(kgo.CooperativeStickyBalancer()),
+		kgo.Balancers(balancers(c.Copartitioned, s.heard)...),
 		kgo.SessionTimeout(c.SessionTimeout), kgo.HeartbeatInterval(c.SessionTimeout / 6), kgo.RebalanceTimeout(rebalanceTimeout),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), // the library always asks for stable offsets
 		// Where a partition is begun is decided by begin alone, and never moved behind its back: an offset that turns
@@ -286,7 +287,7 @@ func (s *Session) options() ([]kgo.Opt, error) {
 		// Send bounds what is in flight by bytes, without the library's lock.
 		kgo.MaxBufferedRecords(math.MaxInt32),
 		kgo.ProducerBatchMaxBytesFn(s.batchBytes),
-		kgo.OnPartitionsAssigned(func(_ context.Context, k *kgo.Client, m map[string][]int32) { s.change(k, Change{Assigned: m}) }),
+		kgo.OnPartitionsAssigned(func(_ context.Context, k *kgo.Client, m map[string][]int32) { s.assign(k, m) }),
 		kgo.OnPartitionsRevoked(func(_ context.Context, k *kgo.Client, m map[string][]int32) { s.change(k, Change{Revoked: m}) }),
 		kgo.OnPartitionsLost(func(_ context.Context, k *kgo.Client, m map[string][]int32) { s.change(k, Change{Lost: m}) }),
 	}
@@ -409,6 +410,34 @@ func (s *Session) beginTopic(ctx context.Context, t SourceTopic, offsets map[int
 		}
 	}
 	return nil
+}
+
+// heard notes what this member has by the last assignment. The partitions are told again, as changes.
+func (s *Session) heard(all Partitions) {
+	<-s.turn
+	defer func() { s.turn <- struct{}{} }()
+	s.latest = all
+}
+
+// assign notes partitions that came. It also finds those that went unnoticed: after one revocation in a transaction
+// the library keeps further ones to itself until that has ended.
+func (s *Session) assign(k *kgo.Client, came Partitions) {
+	c := Change{Assigned: came, Revoked: Partitions{}, Lost: Partitions{}}
+	<-s.turn
+	for topic, m := range s.assigned {
+		for _, p := range sorted(m) {
+			if !slices.Contains(s.latest[topic], p) {
+				c.Revoked[topic] = append(c.Revoked[topic], p)
+			}
+		}
+		for _, p := range came[topic] {
+			if _, had := m[p]; had {
+				c.Lost[topic] = append(c.Lost[topic], p)
+			}
+		}
+	}
+	s.turn <- struct{}{}
+	s.change(k, c)
 }
 
 // change notes partitions that came or went.
