@@ -5,6 +5,7 @@ type arena struct {
 	chunk  []byte   // what is left of the current chunk
 	chunks [][]byte // all chunks, whole; the current one is chunks[next-1]
 	next   int
+	keep   int // how many chunks the generations before have needed
 	size   int // of all chunks
 	used   int // what has been given out, also of memory that is not in a chunk
 }
@@ -56,12 +57,12 @@ func (a *arena) grow(n int) {
 	a.next = len(a.chunks)
 }
 
-// reset takes all memory back. It keeps what was of use this time for the next time.
+// reset takes all memory back. It keeps what was of use for the next time.
 func (a *arena) reset() {
-	keep := max(a.next, 1)
-	if keep < len(a.chunks) {
-		clear(a.chunks[keep:])
-		a.chunks = a.chunks[:keep]
+	a.keep = max(a.next, a.keep/2)
+	if a.keep < len(a.chunks) {
+		clear(a.chunks[a.keep:])
+		a.chunks = a.chunks[:a.keep]
 	}
 	a.size = 0
 	for _, c := range a.chunks {

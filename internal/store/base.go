@@ -41,7 +41,7 @@ func (m *memory) close() error { return nil }
 
 func (m *memory) cursor(from, to []byte, reverse bool) (cursor, error) {
 	c := &tableCursor{table: m.table.Load(), reverse: reverse}
-	c.last = spot{len(c.table.blocks), 0}
+	c.last = c.table.end()
 	if to != nil {
 		c.last = c.table.seek(to)
 	}

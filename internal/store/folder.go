@@ -37,7 +37,7 @@ func lockFolder(fsys vfs.FS, dir string) (*folder, error) {
 		}
 		dir = abs
 	}
-	if err := fsys.MkdirAll(dir, 0o755); err != nil {
+	if err := makeFolder(fsys, dir); err != nil {
 		return nil, openError(dir, err)
 	}
 	if fsys == vfs.Default { // one folder, one name: the lock within a process goes by it
@@ -53,6 +53,26 @@ func lockFolder(fsys vfs.FS, dir string) (*folder, error) {
 		return nil, &Error{op, dir, fmt.Errorf("%w: %w", ErrLocked, err), "another process has it: stop that process, or give this one a state folder of its own"}
 	}
 	return &folder{fsys, dir, lock}, nil
+}
+
+// makeFolder creates the folder dir with the parents that it lacks, and makes their names reach the disk. It syncs the
+// parent of a folder that is there, too, since the one who made it may not have come that far.
+func makeFolder(fsys vfs.FS, dir string) error {
+	parent := fsys.PathDir(dir)
+	if _, err := fsys.Stat(parent); parent != dir && errors.Is(err, fs.ErrNotExist) {
+		if err := makeFolder(fsys, parent); err != nil {
+			return err
+		}
+	}
+	_, err := fsys.Stat(dir)
+	found := err == nil
+	if err := fsys.MkdirAll(dir, 0o755); err != nil || parent == dir {
+		return err
+	}
+	if err := syncFolder(fsys, parent); err != nil && (!found || !errors.Is(err, fs.ErrPermission)) {
+		return err
+	}
+	return nil
 }
 
 func (f *folder) path(name string) string { return f.fs.PathJoin(f.dir, name) }
@@ -137,8 +157,10 @@ func (f *folder) write(name, text string) error {
 	return f.sync()
 }
 
-func (f *folder) sync() error {
-	d, err := f.fs.OpenDir(f.dir)
+func (f *folder) sync() error { return syncFolder(f.fs, f.dir) }
+
+func syncFolder(fsys vfs.FS, dir string) error {
+	d, err := fsys.OpenDir(dir)
 	if err != nil {
 		return err
 	}

@@ -37,17 +37,7 @@ func apply(m map[string]string, ops []modelOp) map[string]string {
 	if m = maps.Clone(m); m == nil {
 		m = map[string]string{}
 	}
-	for i := range ops {
-		switch op := &ops[i]; {
-		case op.ranged:
-			maps.DeleteFunc(m, func(k, _ string) bool { return op.covers(k) })
-		case op.value == nil:
-			delete(m, op.key)
-		default:
-			m[op.key] = *op.value
-		}
-	}
-	return m
+	return applyTo(m, ops)
 }
 
 func (m *modelStore) view() map[string]string { return apply(apply(m.base, m.sealed), m.open) }

@@ -154,21 +154,23 @@ func commonPrefix(entries []entry) int {
 		return 0
 	}
 	first := entries[0].key
-	n := len(first)
 	for i := range entries {
-		k := entries[i].key
-		if len(k) >= n && bytes.Equal(k[:n], first[:n]) {
-			continue
-		}
-		n = min(n, len(k))
-		for j := range n {
-			if k[j] != first[j] {
-				n = j
-				break
-			}
-		}
+		first = first[:alike(first, entries[i].key)]
 	}
-	return n
+	return len(first)
+}
+
+// alike returns how many bytes a and b begin with alike.
+func alike(a, b []byte) int {
+	n := min(len(a), len(b))
+	if bytes.Equal(a[:n], b[:n]) {
+		return n
+	}
+	i := 0
+	for a[i] == b[i] {
+		i++
+	}
+	return i
 }
 
 // head returns the first eight bytes of key as a number that orders as they do; missing ones count as zero, so that

@@ -22,6 +22,7 @@ type overlay struct {
 	seq     uint64 // the number of the last write
 	pinned  uint64 // values of writes up to this number must stay as they are, since someone looks at them
 	scans   int    // how many scans are under way
+	usual   int    // how many entries the generations before have had
 }
 
 // entry is a key with its last write.
@@ -186,8 +187,9 @@ func (o *overlay) pin() { o.pinned = o.seq }
 
 // reset forgets all writes. Memory that they needed is kept for the next ones.
 func (o *overlay) reset() {
-	if len(o.entries) == 0 && len(o.table) > firstTable || len(o.table) > 8*max(firstTable, len(o.entries)) {
-		o.table, o.entries, o.order = nil, nil, order{} // a generation of a size that does not come again
+	o.usual = max(len(o.entries), o.usual/2)
+	if len(o.table) > 8*max(firstTable, o.usual) {
+		o.table, o.entries, o.order = nil, nil, order{}
 	}
 	clear(o.table)
 	clear(o.entries)
