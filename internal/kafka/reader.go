@@ -86,6 +86,7 @@ func rangeError(ps ...OutOfRange) error {
 //
 // At most two fetches of 8 MiB a broker are in memory, compressed; more is read only when fn is done with them.
 func (c *Client) Read(ctx context.Context, rc ReadConfig, fn func(Step) error) error {
+	rc.stable = rc.stable || mutantRestore
 	r := &reader{
 		client: c, config: rc, fn: fn, reach: newReach(), busy: map[int32]bool{}, results: make(chan fetched),
 		pauses: Backoff{Min: 20 * time.Millisecond, Max: time.Second},

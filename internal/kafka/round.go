@@ -56,6 +56,9 @@ func (s *Session) Poll(ctx context.Context, wait time.Duration, limit int) ([]Ru
 			runs = append(runs, Run{Topic: p.Topic, Partition: p.Partition, End: p.HighWatermark, records: p.Records})
 		}
 	})
+	if mutantOffsets {
+		s.commitTooEarly(ctx, runs)
+	}
 	if len(runs) == 0 && s.transct == nil && !s.open {
 		s.allow()
 	}
