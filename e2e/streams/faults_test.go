@@ -43,7 +43,7 @@ func TestFaults(t *testing.T) {
 	runs, err := strconv.Atoi(os.Getenv(tortureEnv))
 	if err != nil || runs <= 0 {
 		app := build(t, "")
-		if list := torture(t, app, seed, 12*time.Second, anyFault); len(list) > 0 {
+		if list := endure(t, app, seed, 12*time.Second, anyFault); len(list) > 0 {
 			t.Errorf("%s=%d:\n%s", seedEnv, seed, strings.Join(list, "\n"))
 		}
 		return
@@ -51,7 +51,7 @@ func TestFaults(t *testing.T) {
 	app := build(t, "")
 	for i := range uint64(runs) {
 		t.Run(fmt.Sprintf("seed=%d", seed+i), func(t *testing.T) {
-			if list := torture(t, app, seed+i, 40*time.Second, anyFault); len(list) > 0 {
+			if list := endure(t, app, seed+i, 40*time.Second, anyFault); len(list) > 0 {
 				t.Errorf("%s=%d:\n%s", seedEnv, seed+i, strings.Join(list, "\n"))
 			}
 		})
@@ -96,8 +96,8 @@ type stage struct {
 	journal []string
 }
 
-// torture makes a run and returns what was wrong with it.
-func torture(t *testing.T, app string, seed uint64, length time.Duration, faults func(context.Context, *stage, time.Duration) error) []string {
+// endure makes a run and returns what was wrong with it.
+func endure(t *testing.T, app string, seed uint64, length time.Duration, faults func(context.Context, *stage, time.Duration) error) []string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), length+5*time.Minute)
 	defer cancel()
@@ -408,7 +408,7 @@ func TestOracle(t *testing.T) {
 		{"mutant_restore", "a wrong count", hangs},
 	} {
 		t.Run(m.tags, func(t *testing.T) {
-			list := torture(t, build(t, m.tags), newSeed(t), 12*time.Second, m.faults)
+			list := endure(t, build(t, m.tags), newSeed(t), 12*time.Second, m.faults)
 			if !slices.ContainsFunc(list, func(v string) bool { return strings.HasPrefix(v, m.finds) }) {
 				t.Errorf("the oracle does not find %q: %q", m.finds, list)
 			}
