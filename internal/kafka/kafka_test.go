@@ -312,6 +312,7 @@ func TestProducerGivesUp(t *testing.T) {
 	if err := p.Send(t.Context(), &record.Raw{Value: []byte("v")}); err != nil {
 		t.Fatal(err)
 	}
+	p.since = p.since.Add(-giveUp)
 	wantCode(t, p.Flush(t.Context()), CodeUnavailable, "localhost:1")
 	wantCode(t, p.Send(t.Context(), &record.Raw{Value: []byte("v")}), CodeUnavailable, "localhost:1")
 }

@@ -29,6 +29,7 @@ type Producer struct {
 	acked   atomic.Int64
 	failure atomic.Pointer[error]
 	slots   chan struct{}
+	since   time.Time // when the oldest of the records in flight was sent, or before
 }
 
 // NewProducer opens a producer. It opens no connection.
@@ -60,6 +61,9 @@ const giveUp = 10 * time.Second
 func (p *Producer) Send(ctx context.Context, r *record.Raw) error {
 	if err := p.trouble(); err != nil {
 		return err
+	}
+	if len(p.slots) == 0 {
+		p.since = time.Now()
 	}
 	select {
 	case p.slots <- struct{}{}:
@@ -129,7 +133,8 @@ func (p *Producer) trouble() error {
 	if len(p.slots) == 0 {
 		return nil
 	}
-	if d, failure := p.reach.silence(); failure != nil && d > giveUp {
+	// A producer that had nothing to send was not answered for as long as that.
+	if d, failure := p.reach.silence(); failure != nil && min(d, time.Since(p.since)) > giveUp {
 		return nobodyAnswers("write to topic "+p.topic+" on", p.client.config.Brokers, failure)
 	}
 	return nil

@@ -203,6 +203,7 @@ type Session struct {
 
 	turn     chan struct{} // holds a token when nobody uses what follows
 	assigned map[string]map[int32]struct{}
+	latest   Partitions // the last assignment
 	ledger   ledger
 	found    Positions // what the group had committed of partitions that are about to begin
 }
@@ -272,7 +273,7 @@ func (s *Session) options() ([]kgo.Opt, error) {
 	}
 	opts := []kgo.Opt{
 		kgo.ConsumerGroup(c.Group), kgo.ConsumeTopics(s.topics()...),
-		kgo.Balancers(kgo.CooperativeStickyBalancer()),
+		kgo.Balancers(balancers(c.Copartitioned, s.heard)...),
 		kgo.SessionTimeout(c.SessionTimeout), kgo.HeartbeatInterval(c.SessionTimeout / 6), kgo.RebalanceTimeout(rebalanceTimeout),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), // the library always asks for stable offsets
 		// Where a partition is begun is decided by begin alone, and never moved behind its back: an offset that turns
@@ -286,7 +287,7 @@ func (s *Session) options() ([]kgo.Opt, error) {
 		// Send bounds what is in flight by bytes, without the library's lock.
 		kgo.MaxBufferedRecords(math.MaxInt32),
 		kgo.ProducerBatchMaxBytesFn(s.batchBytes),
-		kgo.OnPartitionsAssigned(func(_ context.Context, k *kgo.Client, m map[string][]int32) { s.change(k, Change{Assigned: m}) }),
+		kgo.OnPartitionsAssigned(func(_ context.Context, k *kgo.Client, m map[string][]int32) { s.assign(k, m) }),
 		kgo.OnPartitionsRevoked(func(_ context.Context, k *kgo.Client, m map[string][]int32) { s.change(k, Change{Revoked: m}) }),
 		kgo.OnPartitionsLost(func(_ context.Context, k *kgo.Client, m map[string][]int32) { s.change(k, Change{Lost: m}) }),
 	}
@@ -411,6 +412,34 @@ func (s *Session) beginTopic(ctx context.Context, t SourceTopic, offsets map[int
 	return nil
 }
 
+// heard notes what this member has by the last assignment. The partitions are told again, as changes.
+func (s *Session) heard(all Partitions) {
+	<-s.turn
+	defer func() { s.turn <- struct{}{} }()
+	s.latest = all
+}
+
+// assign notes partitions that came. It also finds those that went unnoticed: after one revocation in a transaction
+// the library keeps further ones to itself until that has ended.
+func (s *Session) assign(k *kgo.Client, came Partitions) {
+	c := Change{Assigned: came, Revoked: Partitions{}, Lost: Partitions{}}
+	<-s.turn
+	for topic, m := range s.assigned {
+		for _, p := range sorted(m) {
+			if !slices.Contains(s.latest[topic], p) {
+				c.Revoked[topic] = append(c.Revoked[topic], p)
+			}
+		}
+		for _, p := range came[topic] {
+			if _, had := m[p]; had {
+				c.Lost[topic] = append(c.Lost[topic], p)
+			}
+		}
+	}
+	s.turn <- struct{}{}
+	s.change(k, c)
+}
+
 // change notes partitions that came or went.
 func (s *Session) change(k *kgo.Client, c Change) {
 	if c.Assigned.Len()+c.Revoked.Len()+c.Lost.Len() == 0 {
@@ -505,293 +534,6 @@ func (s *Session) Failed() *WriteError { return s.failure.Load() }
 // ExactlyOnce tells whether rounds are transactions.
 func (s *Session) ExactlyOnce() bool { return s.config.ExactlyOnce }
 
-// Begin opens a round. It must not be open.
-func (s *Session) Begin() error {
-	s.failure.Store(nil)
-	s.stale.Store(false)
-	s.written.reset()
-	if s.transct != nil {
-		if err := s.transct.Begin(); err != nil {
-			return explain("begin a transaction of", s.config.TransactionalID, "", err)
-		}
-	}
-	s.open = true
-	return nil
-}
-
-// Poll returns records to process, at most limit of them, by partition and in order. It waits for the first one
-// for at most wait; 0 is not at all, less than 0 is until ctx is done. When there is none it returns none, also
-// when ctx is done.
-func (s *Session) Poll(ctx context.Context, wait time.Duration, limit int) ([]Run, error) {
-	var fetches kgo.Fetches
-	switch {
-	case wait == 0:
-		var instant context.Context // the library's way to say: what is buffered, at once
-		fetches = s.kgo.PollRecords(instant, limit)
-	case wait < 0:
-		fetches = s.kgo.PollRecords(ctx, limit)
-	default:
-		wctx, cancel := context.WithTimeout(ctx, wait)
-		fetches = s.kgo.PollRecords(wctx, limit)
-		cancel()
-	}
-	var runs []Run
-	var errs []error
-	fetches.EachPartition(func(p kgo.FetchTopicPartition) {
-		if p.Err != nil && !errors.Is(p.Err, context.DeadlineExceeded) && !errors.Is(p.Err, context.Canceled) {
-			fault := s.fetchFault(p.Topic, p.Partition, p.Err)
-			if n := len(errs); n == 0 || errs[n-1].Error() != fault.Error() { // the library may report a thing twice
-				errs = append(errs, fault)
-			}
-		}
-		if len(p.Records) > 0 {
-			s.polled(p.Topic, p.Partition, p.Records)
-			runs = append(runs, Run{Topic: p.Topic, Partition: p.Partition, End: p.HighWatermark, records: p.Records})
-		}
-	})
-	if len(runs) == 0 && s.transct == nil && !s.open {
-		s.kgo.AllowRebalance()
-	}
-	return runs, errors.Join(errs...)
-}
-
-func (s *Session) polled(topic string, partition int32, rs []*kgo.Record) {
-	<-s.turn
-	defer func() { s.turn <- struct{}{} }()
-	s.ledger.polled(topic, partition, rs)
-}
-
-func (s *Session) fetchFault(topic string, partition int32, err error) error {
-	if gerr, ok := errors.AsType[*kgo.ErrGroupSession](err); ok {
-		need := "operation Read, resource Group " + s.config.Group
-		if errors.Is(gerr.Err, kerr.TopicAuthorizationFailed) {
-			need = needTopic("Read", strings.Join(s.topics(), ", "))
-		}
-		return explain("take part in group", s.config.Group, need, err)
-	}
-	if codeOf(err) == CodeUnknownTopic { // it was there: whether it is gone for good is for the next session to see
-		return fmt.Errorf("kafka: read topic %s/%d: %w", topic, partition, err)
-	}
-	return explain("read topic", fmt.Sprintf("%s/%d", topic, partition), needTopic("Read", topic), err)
-}
-
-func (s *Session) topics() []string {
-	names := make([]string, len(s.config.Topics))
-	for i, t := range s.config.Topics {
-		names[i] = t.Name
-	}
-	return names
-}
-
-// Send writes the records of an outbox, in order, and takes the outbox back. It waits while too much is in flight;
-// of several goroutines that wait, the first goes on first. A failure shows in Failed and fails the round.
-func (s *Session) Send(ctx context.Context, o *Outbox) error {
-	if len(o.records) == 0 {
-		o.Discard()
-		return nil
-	}
-	if err := s.inFlight.enter(ctx, int64(o.bytes)); err != nil {
-		o.Discard()
-		return err
-	}
-	o.left.Store(int64(len(o.records)))
-	kept := context.WithoutCancel(ctx) // what is sent is ended by Commit, Abort or Close, never half-way
-	for i := range o.records {
-		r := &o.records[i]
-		promise := o.promise
-		if r.Partition < 0 {
-			promise = o.promiseTo
-		}
-		s.kgo.Produce(kept, r, promise)
-	}
-	return nil
-}
-
-// Written returns the offset after the last record that the brokers have acknowledged of those that [Outbox.AddTo]
-// put into a partition in this round or, when none is open, the last one. It is false when there is none.
-func (s *Session) Written(topic string, partition int32) (next int64, ok bool) {
-	return s.written.get(topic, partition)
-}
-
-func (s *Session) fail(topic string, err error) {
-	if !errors.Is(err, kgo.ErrAborting) {
-		s.failure.CompareAndSwap(nil, &WriteError{Topic: topic, Err: err})
-	}
-}
-
-// Commit ends the round: what was sent can be read, and the group goes on at the given positions, once the round is
-// done and if this member should fail. Only these count as processed: of a partition that is not among them nothing
-// does, however much of it was polled. Reading goes on where it is in any case, so that records may be held back and
-// be processed in a later round. A position must not be before the last one that was committed, nor beyond what was
-// polled; one of a partition that is with another member by now is passed over.
-//
-// Commit returns false when the round was undone instead, so that all records from the committed positions on come
-// again: because of a rebalance, with a nil error, or because of the error. A [*WriteError] leaves the session
-// usable; [Recover] judges the others. Cancelling ctx leaves the outcome open: the session is then to be closed.
-func (s *Session) Commit(ctx context.Context, at Positions) (bool, error) {
-	if err := s.kgo.Flush(ctx); err != nil {
-		return false, s.endFault(ctx, err)
-	}
-	if f := s.failure.Load(); f != nil {
-		if err := s.Abort(ctx); err != nil {
-			return false, err
-		}
-		return false, s.writeFault(f)
-	}
-	fresh, offsets, err := s.progress(at)
-	if err != nil {
-		return false, errors.Join(err, s.Abort(ctx))
-	}
-	s.open = false
-	if s.transct == nil {
-		err := s.commitOffsets(ctx, fresh, offsets)
-		s.kgo.AllowRebalance()
-		return err == nil, err
-	}
-	ok, err := s.transct.End(kgo.PreTxnCommitFnContext(ctx, func(req *kmsg.TxnOffsetCommitRequest) error {
-		rewrite(req, fresh, offsets)
-		return nil
-	}), kgo.TryCommit)
-	if !ok {
-		s.rewind()
-	}
-	if err != nil {
-		return false, s.endFault(ctx, err)
-	}
-	if ok {
-		s.committed(fresh)
-	}
-	return ok, nil
-}
-
-// progress returns what positions have to be committed, and the same with the epochs of the records before them.
-func (s *Session) progress(at Positions) (Positions, map[string]map[int32]kgo.EpochOffset, error) {
-	<-s.turn
-	defer func() { s.turn <- struct{}{} }()
-	fresh, err := s.ledger.progress(at)
-	return fresh, s.ledger.offsets(fresh), err
-}
-
-func (s *Session) committed(at Positions) {
-	<-s.turn
-	defer func() { s.turn <- struct{}{} }()
-	s.ledger.commit(at)
-}
-
-// rewind lets every partition be read again from where it is committed. The library by itself goes back to where it
-// believes to have committed, which is what it had polled. Nobody else may change the partitions meanwhile: one that
-// goes and comes back must not be moved to where it was before.
-func (s *Session) rewind() {
-	<-s.turn
-	defer func() { s.turn <- struct{}{} }()
-	s.kgo.SetOffsets(s.ledger.rewind())
-}
-
-// rewrite makes of the library's request, which would commit what was polled, one that commits positions.
-func rewrite(req *kmsg.TxnOffsetCommitRequest, at Positions, offsets map[string]map[int32]kgo.EpochOffset) {
-	ids := make(map[string][16]byte, len(req.Topics))
-	for _, t := range req.Topics {
-		ids[t.Topic] = t.TopicID
-	}
-	req.Topics = nil
-	for _, topic := range sorted(at) {
-		t := kmsg.NewTxnOffsetCommitRequestTopic()
-		t.Topic, t.TopicID = topic, ids[topic]
-		for _, partition := range sorted(at[topic]) {
-			p := kmsg.NewTxnOffsetCommitRequestTopicPartition()
-			o := offsets[topic][partition]
-			p.Partition, p.Offset, p.LeaderEpoch = partition, o.Offset, o.Epoch
-			p.Metadata = new(at[topic][partition].Metadata)
-			t.Partitions = append(t.Partitions, p)
-		}
-		req.Topics = append(req.Topics, t)
-	}
-}
-
-// Abort ends the round and undoes it: all records from the committed positions on come again. At-least-once cannot
-// undo what it has sent.
-func (s *Session) Abort(ctx context.Context) error {
-	s.open = false
-	if s.transct == nil {
-		err := s.kgo.AbortBufferedRecords(ctx)
-		s.rewind()
-		s.kgo.AllowRebalance()
-		if err != nil {
-			return s.endFault(ctx, err)
-		}
-		return nil
-	}
-	_, err := s.transct.End(ctx, kgo.TryAbort)
-	s.rewind()
-	if err != nil {
-		return s.endFault(ctx, err)
-	}
-	return nil
-}
-
-func (s *Session) commitOffsets(ctx context.Context, at Positions, offsets map[string]map[int32]kgo.EpochOffset) error {
-	if len(offsets) == 0 {
-		return nil
-	}
-	ctx = kgo.PreCommitFnContext(ctx, func(req *kmsg.OffsetCommitRequest) error {
-		for i := range req.Topics {
-			t := &req.Topics[i]
-			for j := range t.Partitions {
-				p := &t.Partitions[j]
-				p.Metadata = new(at[t.Topic][p.Partition].Metadata)
-			}
-		}
-		return nil
-	})
-	var failed error
-	s.kgo.CommitOffsetsSync(ctx, offsets, func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse, err error) {
-		if err != nil {
-			failed = err
-			return
-		}
-		for _, t := range resp.Topics {
-			for _, p := range t.Partitions {
-				if err := kerr.ErrorForCode(p.ErrorCode); err != nil && failed == nil {
-					failed = err
-				}
-			}
-		}
-	})
-	switch {
-	case failed == nil:
-		s.committed(at)
-		return nil
-	case errors.Is(failed, kerr.IllegalGeneration), errors.Is(failed, kerr.UnknownMemberID), errors.Is(failed, kerr.RebalanceInProgress):
-		return nil // the partitions went; their next owner reads these records again
-	default:
-		return s.endFault(ctx, failed)
-	}
-}
-
-func (s *Session) endFault(ctx context.Context, err error) error {
-	if errors.Is(ctx.Err(), context.Canceled) {
-		return ctx.Err()
-	}
-	if codeOf(err) == CodeUnavailable {
-		if d, failure := s.reach.silence(); d > time.Second || failure != nil {
-			return nobodyAnswers("commit to", s.client.config.Brokers, failure)
-		}
-	}
-	return explain("commit offsets and output of group", s.config.Group, "operation Read, resource Group "+s.config.Group, err)
-}
-
-// writeFault makes of a failure to write what a person can act on; what a new session may mend stays as it is.
-func (s *Session) writeFault(f *WriteError) error {
-	switch codeOf(f.Err) {
-	case CodeUnauthorized:
-		return explain("write to topic", f.Topic, needTopic("Write", f.Topic), f.Err)
-	case CodeFenced, CodeUnsupported:
-		return explain("write to topic", f.Topic, "", f.Err)
-	default:
-		return f
-	}
-}
-
 // Close undoes the round that is open, leaves the group, so that others take the partitions over at once, and closes
 // the connections. It takes two or three seconds where no broker answers; the brokers then undo the round when the
 // transactional id is used again, or at the latest when the transaction timeout is over. Outboxes that were not sent
@@ -805,7 +547,7 @@ func (s *Session) Close(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTimeout)
 	defer cancel()
 	if s.transct == nil {
-		s.kgo.AllowRebalance()
+		s.allow()
 	}
 	_ = s.kgo.LeaveGroupContext(ctx)
 	if s.config.InstanceID != "" {
