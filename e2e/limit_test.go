@@ -18,21 +18,8 @@ import (
 	"millrace.dev/internal/engine"
 	"millrace.dev/internal/kafka"
 	"millrace.dev/record"
+	"millrace.dev/stream"
 )
-
-// echo is a data path whose predictions are the values themselves.
-type echo struct{ batch *record.Batch }
-
-func (*echo) NewBatch() *record.Batch {
-	s, err := record.NewSchema(record.Field{Name: "x", Type: record.Numeric})
-	if err != nil {
-		panic(err)
-	}
-	return record.NewBatch(s, nil)
-}
-func (e *echo) Process(b *record.Batch) { e.batch = b }
-func (e *echo) Output(i int) []byte     { return e.batch.Raw(i).Value }
-func (*echo) Headers() []record.Header  { return nil }
 
 // limited runs an engine on topics whose limits change.
 type limited struct {
@@ -122,8 +109,14 @@ func TestSinkLimits(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer input.Close()
+	echo := stream.New("limits", stream.DeadLetters("letters"))
+	stream.From(echo, "source", stream.Bytes(), stream.Bytes(), stream.UseClock()).To("sink", stream.Provenance())
+	program, err := echo.Program()
+	if err != nil {
+		t.Fatal(err)
+	}
 	e, err := engine.New(engine.Options{
-		Client: client, Workers: []engine.Worker{&echo{}}, Group: "limits", Source: "source", Sink: "sink", DeadLetter: "letters",
+		Client: client, Program: program,
 		Compression: kafka.CompressionNone, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	})
 	if err != nil {

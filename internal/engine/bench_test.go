@@ -99,7 +99,7 @@ func bareCopy(b *testing.B, addrs []string, id string) {
 	}
 }
 
-// BenchmarkEngine copies with the engine and a worker that does next to nothing.
+// BenchmarkEngine copies with the engine and a function over batches that does next to nothing.
 func BenchmarkEngine(b *testing.B) {
 	addrs := benchCluster(b)
 	cl, err := kafka.New(kafka.Config{Brokers: addrs})
@@ -108,9 +108,9 @@ func BenchmarkEngine(b *testing.B) {
 	}
 	defer cl.Close()
 	for i := 0; b.Loop(); i++ {
-		e, err := New(Options{
-			Client: cl, Workers: []Worker{newFake(b)}, Group: fmt.Sprintf("engine-%d", i), Source: source, Sink: sink, DeadLetter: letters,
-		})
+		e, err := New(options(b, cl, func(s *setup) {
+			s.Options = Options{Client: cl, Group: fmt.Sprintf("engine-%d", i)}
+		}))
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -121,6 +121,9 @@ func (o *Options) Validate() error {
 	if l := o.Program.DeadLetters; l != "" && slices.Contains(readTopics(o.Program), l) {
 		fault("topic %s is read, and is the dead-letter topic: a record that fails would be read again without end", l)
 	}
+	if l := o.Program.DeadLetters; l != "" && slices.Contains(writtenTopics(o.Program), l) {
+		fault("topic %s is written, and is the dead-letter topic: its records could not be told apart", l)
+	}
 	if o.Guarantee != "" && o.Guarantee != ExactlyOnce && o.Guarantee != AtLeastOnce {
 		fault("guarantee %q: want %s or %s", o.Guarantee, ExactlyOnce, AtLeastOnce)
 	}

@@ -23,7 +23,7 @@ func TestCopy(t *testing.T) {
 			t.Errorf("stopping took %s", d)
 		}
 		w.verify()
-		if s.Records != 20000 || s.Predictions+s.TotalDeadLetters() != s.Records || s.State != Running || s.TotalLag() != 0 {
+		if s.Records != 20000 || s.Written+s.TotalDeadLetters() != s.Records || s.State != Running || s.TotalLag() != 0 {
 			t.Errorf("stats: %+v", s)
 		}
 	})
@@ -83,9 +83,9 @@ func TestMembersComeAndGo(t *testing.T) {
 
 func TestKill(t *testing.T) {
 	t.Parallel()
-	for name, change := range map[string]func(*Options){
-		"another instance": func(*Options) {},
-		"the same instance": func(o *Options) {
+	for name, change := range map[string]func(*setup){
+		"another instance": func(*setup) {},
+		"the same instance": func(o *setup) {
 			o.InstanceID = "one"
 		},
 	} {
@@ -143,7 +143,7 @@ func TestZombie(t *testing.T) {
 func TestAtLeastOnce(t *testing.T) {
 	t.Parallel()
 	bubble(t, 6, func(t *testing.T, w *world) {
-		alo := func(o *Options) { o.Guarantee = AtLeastOnce }
+		alo := func(o *setup) { o.Guarantee = AtLeastOnce }
 		stop := w.feed(1)
 		a := w.run(alo)
 		w.until("the first results", func() bool { return a.Stats().Records > 100 })
@@ -163,7 +163,7 @@ func TestAtLeastOnce(t *testing.T) {
 func TestAtLeastOnceHandsOverCleanly(t *testing.T) {
 	t.Parallel()
 	bubble(t, 6, func(t *testing.T, w *world) {
-		alo := func(o *Options) { o.Guarantee = AtLeastOnce }
+		alo := func(o *setup) { o.Guarantee = AtLeastOnce }
 		stop := w.feed(1)
 		a := w.run(alo)
 		w.until("the first results", func() bool { return a.Stats().Records > 100 })

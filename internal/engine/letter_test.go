@@ -54,14 +54,14 @@ func TestHeaders(t *testing.T) {
 			1: {
 				"trace: 2", "millrace.dlq.id: 1e9fa7b8a40928787f2d93deda0b0bde", "millrace.dlq.topic: houses", "millrace.dlq.partition: 0",
 				"millrace.dlq.offset: 1", "millrace.dlq.timestamp: " + stamp, "millrace.dlq.group: house-prices", "millrace.dlq.stage: decode",
-				"millrace.dlq.class: invalid_json", "millrace.dlq.field: x", "millrace.dlq.reason: not a JSON object", "millrace.dlq.model: m@1",
-				"millrace.dlq.version: v1", "millrace.dlq.attempt: 1", "millrace.dlq.first-seen: " + stamp,
+				"millrace.dlq.class: invalid_json", "millrace.dlq.field: x", "millrace.dlq.reason: not a JSON object", "millrace.dlq.node: predict",
+				"millrace.dlq.model: m@1", "millrace.dlq.version: v1", "millrace.dlq.attempt: 1", "millrace.dlq.first-seen: " + stamp,
 			},
 			2: {
 				"trace: 3", "millrace.dlq.id: 20e4bb3fdaa0fa9fb35d788715e5c428", "millrace.dlq.topic: houses", "millrace.dlq.partition: 0",
 				"millrace.dlq.offset: 2", "millrace.dlq.timestamp: " + stamp, "millrace.dlq.group: house-prices", "millrace.dlq.stage: decode",
-				"millrace.dlq.class: invalid_json", "millrace.dlq.field: x", "millrace.dlq.reason: not a JSON object", "millrace.dlq.model: m@1",
-				"millrace.dlq.version: v1", "millrace.dlq.attempt: 3", "millrace.dlq.first-seen: 17",
+				"millrace.dlq.class: invalid_json", "millrace.dlq.field: x", "millrace.dlq.reason: not a JSON object", "millrace.dlq.node: predict",
+				"millrace.dlq.model: m@1", "millrace.dlq.version: v1", "millrace.dlq.attempt: 3", "millrace.dlq.first-seen: 17",
 			},
 		}
 		dead := w.read(letters)
@@ -121,7 +121,7 @@ func TestTooLarge(t *testing.T) {
 			t.Fatal(err)
 		}
 		p.Close()
-		in := w.run(func(o *Options) { o.Source, o.DeadLetter = "big", "small.dlq" })
+		in := w.run(func(o *setup) { o.source, o.letters = "big", "small.dlq" })
 		w.until("all results", func() bool { return in.Stats().Records == uint64(len(rs)) })
 		in.stop(t)
 		got := map[string]string{}
@@ -180,7 +180,7 @@ func contains(req kmsg.Request, topicBytes string) bool {
 // TestRefused has the brokers refuse certain predictions, for reasons that the engine cannot foresee.
 func TestRefused(t *testing.T) {
 	t.Parallel()
-	plain := func(o *Options) { o.Compression = kafka.CompressionNone }
+	plain := func(o *setup) { o.Compression = kafka.CompressionNone }
 	for name, err := range map[string]*kerr.Error{"invalid": kerr.InvalidRecord, "timestamp": kerr.InvalidTimestamp} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -219,7 +219,7 @@ func TestRefusedLetter(t *testing.T) {
 		}
 		fault("bad poison")
 		w.put(record.Raw{Key: []byte("a"), Value: []byte("bad poison")}, record.Raw{Key: []byte("b"), Value: []byte("good")})
-		in := w.run(func(o *Options) { o.Compression = kafka.CompressionNone })
+		in := w.run(func(o *setup) { o.Compression = kafka.CompressionNone })
 		w.drained()
 		dead := w.read(letters)
 		if len(dead) != 1 || dead[0].Value != nil || header(&dead[0], LetterValueBytes) != "10" || header(&dead[0], LetterClass) != "invalid_json" {
@@ -255,7 +255,7 @@ func TestBatchTooLarge(t *testing.T) {
 		})
 		w.write(2000, seeded(t, 1))
 		w.put(record.Raw{Key: []byte("a"), Value: []byte("huge 20000")})
-		in := w.run(func(o *Options) { o.Compression = kafka.CompressionNone })
+		in := w.run(func(o *setup) { o.Compression = kafka.CompressionNone })
 		w.drained()
 		in.stop(t)
 		s := in.Stats()

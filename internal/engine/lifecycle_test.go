@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kversion"
 	"millrace.dev/internal/kafka"
 	"millrace.dev/record"
+	"millrace.dev/stream"
 )
 
 func wantError(t *testing.T, err error, code kafka.Code, where string) {
@@ -30,14 +31,14 @@ func TestUnknownTopic(t *testing.T) {
 		t.Run(topic, func(t *testing.T) {
 			t.Parallel()
 			bubble(t, 1, func(t *testing.T, w *world) {
-				in := w.run(func(o *Options) {
+				in := w.run(func(o *setup) {
 					switch topic {
 					case "source":
-						o.Source = "nowhere"
+						o.source = "nowhere"
 					case "sink":
-						o.Sink = "nowhere"
+						o.sink = "nowhere"
 					default:
-						o.DeadLetter = "nowhere"
+						o.letters = "nowhere"
 					}
 				})
 				<-in.done
@@ -80,14 +81,14 @@ func TestCompactedTopics(t *testing.T) {
 	t.Parallel()
 	bubble(t, 1, func(t *testing.T, w *world) {
 		w.topic("compacted", map[string]string{"cleanup.policy": "compact"})
-		bad := w.run(func(o *Options) { o.DeadLetter = "compacted" })
+		bad := w.run(func(o *setup) { o.letters = "compacted" })
 		<-bad.done
 		wantError(t, bad.err, kafka.CodeConfig, "compacted")
 		w.put(record.Raw{Value: []byte("no key")}, record.Raw{Key: []byte("a"), Value: []byte("key")})
-		in := w.run(func(o *Options) { o.Sink = "compacted" })
+		in := w.run(func(o *setup) { o.sink = "compacted" })
 		w.drained()
 		in.stop(t)
-		if s := in.Stats(); s.Predictions != 1 || s.DeadLetters[Kind{"produce", "null_key"}] != 1 {
+		if s := in.Stats(); s.Written != 1 || s.DeadLetters[Kind{"produce", "null_key"}] != 1 {
 			t.Errorf("%+v", s)
 		}
 	})
@@ -101,11 +102,11 @@ func TestBrokersAway(t *testing.T) {
 			bubble(t, 6, func(t *testing.T, w *world) {
 				rng := seeded(t, 1)
 				w.write(500, rng)
-				first := w.run(func(o *Options) { o.Guarantee = guarantee })
+				first := w.run(func(o *setup) { o.Guarantee = guarantee })
 				w.drained()
 				for _, away := range []time.Duration{sessionTimeout / 3, 3 * sessionTimeout} {
 					w.cluster.Close()
-					late := w.run(func(o *Options) { o.Guarantee = guarantee })
+					late := w.run(func(o *setup) { o.Guarantee = guarantee })
 					w.until("a line about the brokers", func() bool { return late.Stats().State == WaitingForBroker })
 					time.Sleep(away)
 					w.start()
@@ -177,7 +178,7 @@ func TestStart(t *testing.T) {
 			bubble(t, 3, func(t *testing.T, w *world) {
 				rng := seeded(t, 1)
 				w.write(300, rng)
-				in := w.run(func(o *Options) { o.Start = start })
+				in := w.run(func(o *setup) { o.start = start })
 				w.until("partitions", func() bool { return len(in.Stats().Lag) == 3 })
 				w.write(200, rng)
 				want := uint64(500)
@@ -200,7 +201,7 @@ func TestLatestAborted(t *testing.T) {
 	bubble(t, 1, func(t *testing.T, w *world) {
 		rng := seeded(t, 1)
 		w.write(300, rng)
-		in := w.run(func(o *Options) { o.Start = kafka.Latest })
+		in := w.run(func(o *setup) { o.start = kafka.Latest })
 		w.until("partitions", func() bool { return len(in.Stats().Lag) == 1 })
 		w.cluster.Fault(mendable()["offsets: generation"])
 		w.write(100, rng)
@@ -336,10 +337,7 @@ func TestAccess(t *testing.T) {
 				w.write(100, seeded(t, 1))
 				c := client("millrace", "m")
 				defer c.Close()
-				e, err := New(Options{
-					Client: c, Workers: []Worker{newFake(t)}, Group: group, Source: source, Sink: sink, DeadLetter: letters,
-					SessionTimeout: sessionTimeout, TransactionTimeout: transactionTimeout,
-				})
+				e, err := New(options(t, c))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -388,7 +386,7 @@ func TestWrongPassword(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer cl.Close()
-		e, err := New(Options{Client: cl, Workers: []Worker{newFake(t)}, Group: group, Source: source, Sink: sink, DeadLetter: letters})
+		e, err := New(options(t, cl))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -415,7 +413,7 @@ func TestNoCredentials(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer cl.Close()
-		e, err := New(Options{Client: cl, Workers: []Worker{newFake(t)}, Group: group, Source: source, Sink: sink, DeadLetter: letters})
+		e, err := New(options(t, cl))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -425,13 +423,28 @@ func TestNoCredentials(t *testing.T) {
 
 func TestOptions(t *testing.T) {
 	t.Parallel()
-	_, err := New(Options{Source: "a", Sink: "a", DeadLetter: "a", Guarantee: "perhaps", BatchRows: -1})
-	if err == nil {
-		t.Fatal("no error")
-	}
-	for _, want := range []string{"no client", "no worker", "no group", "both read and written", "both sink and dead-letter", "guarantee", "negative"} {
-		if !strings.Contains(err.Error(), want) {
-			t.Errorf("%q is not in:\n%v", want, err)
+	check := func(o Options, wants ...string) {
+		t.Helper()
+		err := o.Validate()
+		if err == nil {
+			t.Fatal("no error")
+		}
+		for _, want := range wants {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("%q is not in:\n%v", want, err)
+			}
 		}
 	}
+	check(Options{}, "no client", "no program")
+	top := stream.New("a", stream.DeadLetters("read"))
+	in := stream.From(top, "read", stream.String(), stream.String())
+	g := stream.GlobalTableFrom(top, "g", "table", stream.String(), stream.String())
+	stream.JoinGlobal(in, g, func(k, _ string) (string, bool) { return k, true }, func(a, _ string) string { return a }).To("table")
+	in.To("read")
+	p, err := top.Program()
+	if err != nil {
+		t.Fatal(err)
+	}
+	check(Options{Program: p, Guarantee: "perhaps", Threads: -1},
+		"no client", "read as a global table", "read, and is the dead-letter topic", "written, and is the dead-letter topic", "guarantee", "negative")
 }

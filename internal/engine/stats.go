@@ -188,7 +188,7 @@ func (t *tally) add(b *tally) {
 	for d, n := range b.dropped {
 		t.dropped[d] += n
 	}
-	if t.nodes == nil {
+	if len(t.nodes) < len(b.nodes) {
 		t.nodes = make([]task.NodeStats, len(b.nodes))
 	}
 	for i, n := range b.nodes {

@@ -160,6 +160,9 @@ func (o *Outbox) Copy(b []byte) []byte {
 	if b == nil {
 		return nil
 	}
+	if len(b) == 0 {
+		return []byte{} // a slice of an arena that is nil would be nil too
+	}
 	i := len(o.arena)
 	o.arena = append(o.arena, b...) // what grew out of the old arena keeps that alive
 	return o.arena[i:len(o.arena):len(o.arena)]
