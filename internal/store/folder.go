@@ -41,8 +41,8 @@ func lockFolder(fsys vfs.FS, dir string) (*folder, error) {
 		return nil, openError(dir, err)
 	}
 	if fsys == vfs.Default { // one folder, one name: the lock within a process goes by it
-		if real, err := filepath.EvalSymlinks(dir); err == nil {
-			dir = real
+		if target, err := filepath.EvalSymlinks(dir); err == nil {
+			dir = target
 		}
 	}
 	lock, err := fsys.Lock(fsys.PathJoin(dir, lockFile))

@@ -229,11 +229,12 @@ func damage(t *testing.T, fsys *vfs.MemFS, rng *rand.Rand) string {
 		}
 		data = bytes.Clone(data)
 		how := "cut"
-		if len(data) == 0 {
+		switch {
+		case len(data) == 0:
 			data, how = []byte{byte(rng.IntN(256))}, "filled"
-		} else if rng.IntN(4) == 0 {
+		case rng.IntN(4) == 0:
 			data = data[:rng.IntN(len(data))]
-		} else {
+		default:
 			at := rng.IntN(len(data))
 			data[at] ^= byte(1 + rng.IntN(255))
 			how = fmt.Sprintf("changed at %d of %d", at, len(data))
