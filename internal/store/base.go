@@ -5,8 +5,6 @@ import "sync/atomic"
 // base is what a store holds of commits. It is read by the task's goroutine while another one commits: a read
 // sees the base as before or as after the commit.
 type base interface {
-	// get returns the value of key, nil where there is none; valid until the next get.
-	get(key []byte) ([]byte, error)
 	// cursor returns a cursor over [from, to), which stands before the first key, in ascending order or in descending
 	// order; nil is an open end.
 	cursor(from, to []byte, reverse bool) (cursor, error)
@@ -34,8 +32,6 @@ func newMemory() *memory {
 	m.table.Store(&table{})
 	return m
 }
-
-func (m *memory) get(key []byte) ([]byte, error) { return m.table.Load().get(key), nil }
 
 func (m *memory) close() error { return nil }
 

@@ -31,6 +31,7 @@ func newDisk(db *DB, task uint32, store uint16) *disk {
 // keepValue is the largest buffer that a base keeps for the results of get.
 const keepValue = 1 << 20
 
+// get returns the value of key, nil where there is none; valid until the next get.
 func (d *disk) get(key []byte) ([]byte, error) {
 	d.key = append(d.key[:len(d.prefix)], key...)
 	v, closer, err := d.db.pebble.Get(d.key)
