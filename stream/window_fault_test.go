@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -36,7 +37,7 @@ func drawWindowCase(t *rapid.T) windowCase {
 	c.emit = rapid.SampledFrom([]string{"update", "commit", "close", "close with retention"}).Draw(t, "emit")
 	var now [windowPartitions]int64
 	for i := range rapid.IntRange(1, 40).Draw(t, "records") {
-		r := windowRecord{partition: rapid.Int32Range(0, windowPartitions-1).Draw(t, "partition"), value: fmt.Sprint(i)}
+		r := windowRecord{partition: rapid.Int32Range(0, windowPartitions-1).Draw(t, "partition"), value: strconv.Itoa(i)}
 		r.key = fmt.Sprintf("%d%s", r.partition, rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "key"))
 		step := rapid.OneOf(rapid.Int64Range(0, 4), rapid.Just(int64(60))).Draw(t, "step")
 		now[r.partition] += step

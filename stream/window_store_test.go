@@ -8,9 +8,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"pgregory.net/rapid"
-
 	"millrace.dev/internal/store"
+	"pgregory.net/rapid"
 )
 
 func TestWindowsOrderByTime(t *testing.T) {
