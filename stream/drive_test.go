@@ -39,7 +39,13 @@ func (o *discard) Change(name string, key, value []byte) error {
 func (o *discard) Drop(_ *record.Raw, d task.Drop) { o.drops += d.Count }
 
 // first returns the edge from the source, to send typed records.
-func first[K, V any](d *driven) *edge[K, V] { return &d.source.(*sourceNode[K, V]).next }
+func first[K, V any](d *driven) *edge[K, V] {
+	s, ok := d.source.(*sourceNode[K, V])
+	if !ok {
+		d.tb.Fatalf("the source is %T", d.source)
+	}
+	return &s.next
+}
 
 func noError(tb testing.TB, err error) {
 	tb.Helper()

@@ -60,8 +60,8 @@ func startKey(start int64) []byte { return appendTime([]byte{prefixRow}, start) 
 // windowRowsOf returns the windows of a node in a task.
 func windowRowsOf[K comparable, A any](b *builder, n *node, keys Codec[K], values Codec[A], w TimeWindows, o windowOptions) *windowRows[K, A] {
 	key := storeKey{n, n.stores[0].Name}
-	if s, ok := b.stores[key]; ok {
-		return s.(*windowRows[K, A])
+	if s, ok := b.stores[key].(*windowRows[K, A]); ok {
+		return s
 	}
 	s := &windowRows[K, A]{
 		size: w.size.Milliseconds(), every: w.advance.Milliseconds(), grace: w.grace.Milliseconds(),

@@ -68,7 +68,12 @@ func rowsOf(d *driven) (starts []int64) {
 
 // windows returns the rows of the operator after the source.
 func (d *driven) windows() *windowRows[string, int64] {
-	return first[string, int64](d).to.(*aggregateWindows[string, int64, int64]).windowRows
+	d.tb.Helper()
+	a, ok := first[string, int64](d).to.(*aggregateWindows[string, int64, int64])
+	if !ok {
+		d.tb.Fatal("the operator is not the aggregation")
+	}
+	return a.windowRows
 }
 
 func compare[T any](t *testing.T, what string, want, got T) {
