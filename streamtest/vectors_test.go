@@ -147,8 +147,12 @@ func judge(t *testing.T, c *testCase) outcome {
 			o.err, o.differs = nil, x.reason
 		}
 	}
-	if c.Dropped != nil && int(*c.Dropped) != len(d.Drops()) {
-		o.drops = fmt.Sprintf("dropped %d records, Kafka Streams %d", len(d.Drops()), int(*c.Dropped))
+	n := 0
+	for _, count := range d.Dropped() {
+		n += count
+	}
+	if c.Dropped != nil && int(*c.Dropped) != n {
+		o.drops = fmt.Sprintf("dropped %d records, Kafka Streams %d: %v", n, int(*c.Dropped), d.Dropped())
 	}
 	return o
 }
