@@ -135,13 +135,11 @@ func (s *joinSide[K, T, O, V]) process(r *Record[K, T]) error {
 	j.streamTime = max(j.streamTime, r.Timestamp)
 	switch {
 	case r.NullValue:
-		j.ctx.Drop(j.n.problem(record.StageProcess, classNullValue, "the record has no value to join"))
-		return nil
+		return s.drop(j.n.problem(record.StageProcess, classNullValue, "the record has no value to join"))
 	case r.NullKey && s.outer:
 		return s.alone(r)
 	case r.NullKey:
-		dropNullKey(j.ctx, j.n)
-		return nil
+		return s.drop(j.n.problem(record.StageProcess, classNullKey, "the record has no key"))
 	}
 	if j.unmatched != nil && r.Timestamp == j.streamTime && j.mayClose(s.after) {
 		if err := j.closeWindows(); err != nil {
@@ -150,16 +148,25 @@ func (s *joinSide[K, T, O, V]) process(r *Record[K, T]) error {
 	}
 	var err error
 	if j.keyBytes, j.keyMemory, err = encode(j.keys, j.keyMemory, r.Key, false); err != nil {
-		unencodable(j.ctx, j.n)
-		return nil
+		return s.drop(j.n.unencodable())
 	}
 	value, err := s.mine.encode(r.Value)
 	if err != nil {
-		unencodable(j.ctx, j.n)
-		return nil
+		return s.drop(j.n.unencodable())
 	}
 	return s.join(r, value)
 }
+
+// drop drops the present record. One that is joined with itself comes twice, and is dropped the first time.
+func (s *joinSide[K, T, O, V]) drop(d task.Drop) error {
+	if !s.second() {
+		s.j.ctx.Drop(d)
+	}
+	return nil
+}
+
+// second tells whether this side gets the records that the left one has just had.
+func (s *joinSide[K, T, O, V]) second() bool { return s.j.self && s.tag == tagRight }
 
 // join joins a record with those that are there, and keeps it for those that come.
 func (s *joinSide[K, T, O, V]) join(r *Record[K, T], value []byte) error {
@@ -167,7 +174,8 @@ func (s *joinSide[K, T, O, V]) join(r *Record[K, T], value []byte) error {
 	j.key.set(j.keyBytes)
 	lo, hi := max(0, r.Timestamp-s.before), max(0, r.Timestamp+s.after)
 	s.present, s.matched = r, false
-	if err := s.find(lo, hi); err != nil {
+	err := s.find(lo, hi)
+	if s.present = nil; err != nil {
 		return err
 	}
 	waits := s.outer && !s.matched && !s.closed(hi)
@@ -180,15 +188,26 @@ func (s *joinSide[K, T, O, V]) join(r *Record[K, T], value []byte) error {
 	if err != nil {
 		return err
 	}
+	s.dropLate(!kept && !s.matched && !s.outer)
 	if waits {
 		j.minTime = min(j.minTime, r.Timestamp)
 		j.held = appendHeld(j.held[:0], j.keyBytes, value, r.Headers, j.ctx.Record())
 		return j.unmatched.put(r.Timestamp, s.tag, j.keyBytes, s.mine.seq, j.held)
 	}
-	if !kept && !s.matched && !s.outer {
+	return nil
+}
+
+// dropLate drops the present record if it was late and nothing came of it. Of a stream that is joined with itself, the
+// second side decides for both.
+func (s *joinSide[K, T, O, V]) dropLate(late bool) {
+	j := s.j
+	if j.self && !s.second() {
+		j.late = late
+		return
+	}
+	if late && (!j.self || j.late) {
 		j.ctx.Drop(j.n.problem(record.StageProcess, classLate, "the record came after its window and the grace"))
 	}
-	return nil
 }
 
 // closed tells whether no match can come any more for a record whose window ends at hi.

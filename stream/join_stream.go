@@ -113,7 +113,10 @@ func addJoinStream[K, L, R, V any](left Stream[K, L], right Stream[K, R], d stre
 		n.store(o.spec(d.name + "-unmatched"))
 	}
 	n.build = func(b *builder) []any {
-		j := &joinStream[K, V]{ctx: b.ctx, n: n, keys: left.keys, d: d, minTime: math.MaxInt64, streamTime: task.NoTime, next: next[K, V](b, n)}
+		j := &joinStream[K, V]{
+			ctx: b.ctx, n: n, keys: left.keys, d: d, self: left.n == right.n, minTime: math.MaxInt64, streamTime: task.NoTime,
+			next: next[K, V](b, n),
+		}
 		lr := &joinRows[L]{values: left.values, observed: task.NoTime}
 		rr := &joinRows[R]{values: right.values, observed: task.NoTime}
 		l := &joinSide[K, L, R, V]{
@@ -151,6 +154,8 @@ type joinStream[K, V any] struct {
 	n          *node
 	keys       Codec[K]
 	d          streamJoin
+	self       bool           // both sides are the same stream
+	late       bool           // the left side of a stream joined with itself found the present record late
 	sides      [2]joinHalf[K] // by tag
 	unmatched  *timeline      // nil in an inner join
 	meta       *meta          // of unmatched
@@ -271,9 +276,9 @@ func (j *joinStream[K, V]) emitHeld(e *timelineRow) error {
 	return err
 }
 
-// unencodable drops a record that cannot be kept.
-func unencodable(ctx *task.Context, n *node) {
+// unencodable is why a record cannot be kept.
+func (n *node) unencodable() task.Drop {
 	d := n.problem(record.StageEncode, classUnencodable, "the record cannot be encoded")
 	d.Letter = true
-	ctx.Drop(d)
+	return d
 }
