@@ -225,7 +225,7 @@ func (m *mapBatch[K, V, V2]) forward(fl *flight[K, V, V2]) error {
 
 // Poll sends the results on that are there.
 func (m *mapBatch[K, V, V2]) Poll() error {
-	for len(m.going) > 0 && len(m.going[0].done) > 0 {
+	for len(m.going) > 0 && (len(m.going[0].done) > 0 || m.ctx.Steady()) {
 		if err := m.land(); err != nil {
 			return err
 		}

@@ -101,7 +101,7 @@ func (m *merge[K, V]) process(r *Record[K, V]) error { return m.next.send(r) }
 
 // Merge returns the records of both streams. Order is kept within each.
 func (s Stream[K, V]) Merge(other Stream[K, V], opts ...Option) Stream[K, V] {
-	n := s.n.t.add("merge", options(opts).name, s.n, other.n)
+	n := s.n.t.add(task.KindMerge, options(opts).name, s.n, other.n)
 	n.build = func(b *builder) []any {
 		m := &merge[K, V]{next[K, V](b, n)}
 		return []any{m, m}

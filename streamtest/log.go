@@ -1,8 +1,9 @@
 package streamtest
 
 import (
-	"hash/fnv"
+	"fmt"
 
+	"millrace.dev/internal/task"
 	"millrace.dev/record"
 )
 
@@ -14,21 +15,20 @@ type topic struct {
 	written    []record.Raw   // in order of writing
 }
 
-// place returns the partition of a record.
+// place returns the partition of a record, as Kafka's producers choose it.
 func (t *topic) place(key []byte, source int32) int32 {
-	n := int32(len(t.partitions))
-	if key == nil {
-		return max(0, source) % n
-	}
-	h := fnv.New32a()
-	_, _ = h.Write(key)
-	return int32(h.Sum32() % uint32(n))
+	return task.Place(key, source, len(t.partitions))
 }
 
 func (t *topic) append(r record.Raw) {
 	r.Offset = int64(len(t.partitions[r.Partition]))
 	t.partitions[r.Partition] = append(t.partitions[r.Partition], r)
 	t.written = append(t.written, r)
+}
+
+// source is the header that names the record which led to another.
+func source(r *record.Raw) record.Header {
+	return record.Header{Key: "millrace.source", Value: fmt.Appendf(nil, "%s/%d/%d", r.Topic, r.Partition, r.Offset)}
 }
 
 // run is records of one partition.

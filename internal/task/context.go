@@ -61,6 +61,9 @@ type Env struct {
 	Log     *slog.Logger
 	// Wake is called, by any goroutine, when [Task.Process] has something to do that it had not before.
 	Wake func()
+	// Steady makes what runs beside the task come back at fixed points: it is waited for whenever the task is processed.
+	// For tests, which are to give the same each time. Default: results are taken when they are there
+	Steady bool
 }
 
 // Context is what processors know of their task. It is for the task's goroutine.
@@ -122,6 +125,9 @@ func (c *Context) Done() context.Context { return c.env.Context }
 
 // Wake asks for the task to be processed. It is safe for concurrent use.
 func (c *Context) Wake() { c.env.Wake() }
+
+// Steady tells whether what runs beside the task is to come back at fixed points: see [Env].
+func (c *Context) Steady() bool { return c.env.Steady }
 
 // Store returns a store of the sub-topology.
 func (c *Context) Store(name string) *store.Store { return c.stores[name] }

@@ -28,6 +28,10 @@ type Program struct {
 	IdleTimeout time.Duration // after how long without records stream time follows the clock; 0 is never
 }
 
+// KindMerge is the kind of a node that brings streams together as they are. Other nodes with several inputs join them,
+// and need all records of a key in one task.
+const KindMerge = "merge"
+
 // Node is an operator, a source or a sink, as data.
 type Node struct {
 	ID     int      `json:"id"`

@@ -1,8 +1,8 @@
 // Package testenv tells tests what the machine that runs them has.
 //
 // MILLRACE_REQUIRE lists, separated by commas, what a run must not do without: a test that lacks such a thing
-// fails instead of being skipped. The names are kafka (Java and Maven, for real brokers) and data (the folder
-// that MILLRACE_DATA names).
+// fails instead of being skipped. The names are kafka (Java and Maven, for real brokers), data (the folder
+// that MILLRACE_DATA names) and vectors (the folder that MILLRACE_VECTORS names).
 package testenv
 
 import (
@@ -31,15 +31,29 @@ func required(list, what string) bool {
 // the repository where it is relative. Default: ../shared/data. Where there is no such folder it calls [Missing].
 func Data(t testing.TB) string {
 	t.Helper()
-	dir := os.Getenv("MILLRACE_DATA")
+	return folder(t, "data", "MILLRACE_DATA", "housedata.csv")
+}
+
+// Vectors returns the folder of the conformance vectors, which are not part of the repository: MILLRACE_VECTORS, which
+// counts from the repository where it is relative. Default: ../shared/vectors. Where there is no such folder it calls
+// [Missing].
+func Vectors(t testing.TB) string {
+	t.Helper()
+	return folder(t, "vectors", "MILLRACE_VECTORS", "kstreams/*.json")
+}
+
+// folder returns the folder that a variable names.
+func folder(t testing.TB, what, variable, holds string) string {
+	t.Helper()
+	dir := os.Getenv(variable)
 	if dir == "" {
-		dir = filepath.Join("..", "shared", "data")
+		dir = filepath.Join("..", "shared", what)
 	}
 	if !filepath.IsAbs(dir) {
 		dir = filepath.Join(root(t), dir)
 	}
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
-		Missing(t, "data", "there is no folder "+dir+": set MILLRACE_DATA to the folder that holds housedata.csv")
+		Missing(t, what, "there is no folder "+dir+": set "+variable+" to the folder that holds "+holds)
 	}
 	return dir
 }
