@@ -10,7 +10,7 @@ import (
 )
 
 // JoinWindow says which records of two streams belong together: those of the same key where the right one is at most
-// Before older and at most After newer than the left one, in event time, both ends included. Times are in whole
+// Before older and at most After newer than the left one, in event time, both ends included. They are whole
 // milliseconds. One of Before and After may be negative, as long as Before is not later than After: {Before: -time.Second,
 // After: time.Minute} takes what comes between a second and a minute later.
 type JoinWindow struct {
@@ -36,12 +36,14 @@ func (w JoinWindow) retention() int64 {
 func (w JoinWindow) check(t *Topology, kind string) {
 	const longest = 100 * 365 * 24 * time.Hour // far enough from where milliseconds overflow
 	switch {
+	case w.Before%time.Millisecond != 0 || w.After%time.Millisecond != 0 || w.Grace%time.Millisecond != 0:
+		t.fail(kind, "the window is not in whole milliseconds")
 	case w.Grace < 0:
 		t.fail(kind, "the grace is negative")
-	case w.Before+w.After < 0:
-		t.fail(kind, "the window ends before it begins: Before+After is negative")
 	case max(w.Before, w.After, w.Grace) > longest || min(w.Before, w.After) < -longest:
 		t.fail(kind, "the window is longer than 100 years")
+	case w.Before+w.After < 0:
+		t.fail(kind, "the window ends before it begins: Before+After is negative")
 	}
 }
 
@@ -105,6 +107,9 @@ func addJoinStream[K, L, R, V any](left Stream[K, L], right Stream[K, R], d stre
 	left, right = copartitionedBoth(left, right, d)
 	n := t.addStateful(d.kind, d.name, left.n, right.n)
 	o := storeOptionsOf(opts)
+	if o.emitOnCommit {
+		t.fail(d.kind, "EmitOnCommit is for tables: a join sends each result on")
+	}
 	for _, side := range []string{"-left", "-right"} {
 		s := o.spec(d.name + side)
 		s.Retention = time.Duration(d.window.retention())*time.Millisecond + sideSlack
