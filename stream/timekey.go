@@ -76,6 +76,11 @@ func (m *meta) flush(changed bool) error {
 	if !changed {
 		return nil
 	}
+	return m.write()
+}
+
+// write writes the numbers.
+func (m *meta) write() error {
 	b := make([]byte, 0, len(m.fields)*timeBytes)
 	for i, f := range m.fields {
 		b = appendTime(b, *f)
