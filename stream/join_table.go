@@ -170,7 +170,7 @@ func (g *graceJoin[K, V]) open() (err error) {
 }
 
 // Flush writes stream time and sequence number.
-func (g *graceJoin[K, V]) Flush() error { return g.meta.flush() }
+func (g *graceJoin[K, V]) Flush() error { return g.meta.flush(false) }
 
 func (g *graceJoin[K, V]) process(r *Record[K, V]) (err error) {
 	if r.NullKey || r.NullValue {
@@ -184,7 +184,7 @@ func (g *graceJoin[K, V]) process(r *Record[K, V]) (err error) {
 		value, g.value, err = encode(g.values, g.value, r.Value, false)
 	}
 	if err != nil {
-		unencodable(g.ctx, g.n)
+		g.ctx.Drop(g.n.unencodable())
 		return nil
 	}
 	g.held = appendHeld(g.held[:0], key, value, r.Headers, g.ctx.Record())
