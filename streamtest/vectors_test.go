@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"millrace.dev/internal/testenv"
@@ -119,7 +118,12 @@ func judge(t *testing.T, c *testCase) outcome {
 		return o
 	}
 	if s.Op == "words" {
-		o.lacks, o.err = words(t, c)
+		w := wordsOf(c)
+		if w == nil {
+			o.lacks = []string{"a topology for the words: " + s.Text}
+		} else {
+			o.err = w.run(t, c)
+		}
 		return o
 	}
 	out := "out"
@@ -182,7 +186,7 @@ func feed(d *streamtest.Driver, outputs map[string]bool, inputs []input) (got []
 	}
 	for i, in := range inputs {
 		if in.AdvanceWall != nil {
-			d.Advance(time.Duration(*in.AdvanceWall) * time.Millisecond)
+			d.Jump(milliseconds(*in.AdvanceWall))
 		} else {
 			r := stream.Record[value, value]{
 				Key: in.Key, Value: in.Value.value, Timestamp: in.Timestamp,
