@@ -9,6 +9,7 @@ import (
 type StoreOption interface {
 	TableOption
 	WindowOption
+	JoinOption
 	applyStore(*storeOptions)
 }
 

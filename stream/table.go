@@ -1,6 +1,8 @@
 package stream
 
 import (
+	"time"
+
 	"millrace.dev/internal/task"
 	"millrace.dev/record"
 )
@@ -14,6 +16,8 @@ type Table[K comparable, V any] struct {
 	// getter returns how an operator of the same task looks a row up.
 	getter func(b *builder) getter[K, V]
 	from   *node // the node whose store the getter reads
+	// history is how long look-ups go back; 0 is not at all. The getter then is a [historian] too.
+	history time.Duration
 }
 
 // getter looks rows up.
@@ -24,24 +28,29 @@ type getter[K comparable, V any] interface {
 // TableFrom reads a topic as a table: a record sets the row of its key, one without a value deletes it. The rows are
 // kept in a store of that name, and its changelog.
 func TableFrom[K comparable, V any](t *Topology, name, topic string, keys Codec[K], values Codec[V], opts ...TableOption) Table[K, V] {
-	var sources []SourceOption
-	var stores []StoreOption
-	for _, o := range opts {
-		if s, ok := o.(SourceOption); ok {
-			sources = append(sources, s)
-		}
-		if s, ok := o.(StoreOption); ok {
-			stores = append(stores, s)
-		}
-	}
+	sources, stores, history, versioned := tableOptions(opts)
 	src := addSource(t, "table", topic, keys, values, sources)
-	return toTable(Stream[K, V]{n: src, keys: keys, values: values}, "table", name, stores)
+	rows := Stream[K, V]{n: src, keys: keys, values: values}
+	if versioned {
+		return versionedTable(rows, "table", name, stores, history)
+	}
+	return toTable(rows, "table", name, stores)
 }
 
 // ToTable takes a stream for the updates of a table: a record sets the row of its key, one without a value deletes it.
-func ToTable[K comparable, V any](s Stream[K, V], name string, opts ...StoreOption) Table[K, V] {
-	s.needCodecs("to-table")
-	return toTable(s.copartitioned("to-table", name, false), "to-table", name, opts)
+// A [SourceOption] has no meaning here, and is a fault.
+func ToTable[K comparable, V any](s Stream[K, V], name string, opts ...TableOption) Table[K, V] {
+	const kind = "to-table"
+	s.needCodecs(kind)
+	sources, stores, history, versioned := tableOptions(opts)
+	if len(sources) > 0 {
+		s.n.t.fail(kind, "an option of a source: give it to the source of the stream")
+	}
+	s = s.copartitioned(kind, name, false)
+	if versioned {
+		return versionedTable(s, kind, name, stores, history)
+	}
+	return toTable(s, kind, name, stores)
 }
 
 func toTable[K comparable, V any](s Stream[K, V], kind, name string, opts []StoreOption) Table[K, V] {
@@ -157,10 +166,15 @@ func (f *filterTable[K, V]) process(r *Record[K, Change[V]]) error {
 
 func (f *filterTable[K, V]) get(k K) (row[V], error) {
 	r, err := f.of.get(k)
-	if err == nil && r.exists && f.keep(k, r.value) != f.want {
+	return f.kept(k, r), err
+}
+
+// kept returns a row, or none if the filter does not keep it.
+func (f *filterTable[K, V]) kept(k K, r row[V]) row[V] {
+	if r.exists && f.keep(k, r.value) != f.want {
 		r = row[V]{timestamp: r.timestamp}
 	}
-	return r, err
+	return r
 }
 
 // Filter keeps the rows for which keep is true. A row that was updated and is not kept is a deletion for what follows.
@@ -203,11 +217,15 @@ func (m *mapTable[K, V, V2]) process(r *Record[K, Change[V]]) error {
 
 func (m *mapTable[K, V, V2]) get(k K) (row[V2], error) {
 	r, err := m.of.get(k)
+	return m.mapped(k, r), err
+}
+
+func (m *mapTable[K, V, V2]) mapped(k K, r row[V]) row[V2] {
 	out := row[V2]{timestamp: r.timestamp, exists: r.exists}
-	if err == nil && r.exists {
+	if r.exists {
 		out.value = m.f(k, r.value)
 	}
-	return out, err
+	return out
 }
 
 // MapTable changes the value of each row. f is called whenever the row is looked at, and has to give the same for the
@@ -238,7 +256,7 @@ func derivedTable[K comparable, V, V2 any, P interface {
 		wire(p, next[K, Change[V2]](b, n))
 		return []any{p}
 	}
-	return Table[K, V2]{n: n, keys: t.keys, values: values, from: t.from, getter: func(b *builder) getter[K, V2] { return make(b) }}
+	return Table[K, V2]{n: n, keys: t.keys, values: values, from: t.from, history: t.history, getter: func(b *builder) getter[K, V2] { return make(b) }}
 }
 
 type toStream[K comparable, V any] struct {

@@ -1,9 +1,21 @@
 package store
 
 import (
+	"errors"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
+	"math"
+	"runtime"
+	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
 // Backend is where the base of a store lives.
@@ -20,69 +32,325 @@ const (
 
 // Options say how a [DB] works. The zero value is good.
 type Options struct {
-	// MemoryBytes bounds the memory of the DB: its block cache and the committed writes that are not on disk yet.
-	// Neither the uncommitted writes ([Task.UncommittedBytes]) nor the stores in memory count. Default: 64 MiB;
-	// at least 4 MiB.
+	// MemoryBytes bounds the memory of the DB: its cache of blocks of files, and the committed writes that are not in
+	// files yet. Neither the uncommitted writes ([Task.UncommittedBytes]) nor the stores in memory count. Default:
+	// 64 MiB; at least 4 MiB.
 	MemoryBytes int64
-	// Logger is told when the disk fails and when it works again. Default: nothing is logged.
+	// Logger is told when the disk fails, and when it works again. Default: nothing is logged.
 	Logger *slog.Logger
+}
+
+const (
+	defaultMemory = 64 << 20
+	leastMemory   = 4 << 20
+)
+
+// Validate tells what is wrong with the options.
+func (o Options) Validate() error {
+	if o.MemoryBytes != 0 && o.MemoryBytes < leastMemory {
+		return fmt.Errorf("store: MemoryBytes is %d: it must be at least %d, or 0 for the default", o.MemoryBytes, leastMemory)
+	}
+	return nil
 }
 
 // DB is the state folder of a process. It is safe for concurrent use.
 type DB struct {
-	mu    sync.Mutex
-	tasks map[string]*Task // those that are open
-	done  bool
+	seed   maphash.Seed
+	folder *folder    // nil: there is none
+	pebble *pebble.DB // nil: there is none
+	health *health
+
+	memTable  int64        // the size of a memtable of Pebble
+	memTables int64        // the size of all memtables from which on writes wait
+	unseen    atomic.Int64 // bytes written since Pebble was last asked for that
+
+	sweep   chan struct{} // tells the sweeper that files have changed
+	stop    chan struct{} // closed to end it
+	sweeper sync.WaitGroup
+
+	life sync.RWMutex // held for reading by whoever uses pebble without an open task
+	done bool         // guarded by life
+
+	mu       sync.Mutex // guards what follows
+	tasks    map[string]*Task
+	lastTask uint32 // the highest number of a task
 }
 
 // Open opens the state folder dir, and creates it where there is none. With dir "" the DB has no folder: every
 // store lives in memory, whatever its [Spec] says, and there are no checkpoints.
 //
 // Errors match [ErrLocked], [ErrNewer], [ErrCorrupt] or [ErrUnwritable], or are those of the file system.
-func Open(dir string, o Options) (*DB, error) {
-	return &DB{tasks: map[string]*Task{}}, nil
+func Open(dir string, o Options) (*DB, error) { return open(vfs.Default, time.After, dir, o) }
+
+// open is Open on another file system and with another clock.
+func open(fsys vfs.FS, after func(time.Duration) <-chan time.Time, dir string, o Options) (_ *DB, err error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	db := &DB{seed: maphash.MakeSeed(), tasks: map[string]*Task{}}
+	if dir == "" {
+		return db, nil
+	}
+	if db.folder, err = lockFolder(fsys, dir); err != nil {
+		return nil, err
+	}
+	if err := db.openFolder(o, after); err != nil {
+		return nil, errors.Join(err, db.folder.unlock())
+	}
+	return db, nil
 }
 
-// Wipe deletes the state in the folder dir, also when it is corrupt. It fails with [ErrLocked] where a DB has it
-// open, and does nothing where there is no such folder.
-func Wipe(dir string) error { return nil }
-
-// Close closes the DB. Every task must be closed before. Committed state that is not on disk yet is
-// forgotten, as in a crash; call [DB.Flush] before Close to keep it.
-func (db *DB) Close() error {
-	db.mu.Lock()
-	defer db.mu.Unlock()
-	db.done = true
+// openFolder opens the database in the folder, which is locked.
+func (db *DB) openFolder(o Options, after func(time.Duration) <-chan time.Time) error {
+	if err := db.folder.check(); err != nil {
+		return err
+	}
+	db.health = newHealth(db.folder.dir, o.Logger)
+	db.health.after = after
+	db.health.onDamage = func(cause error) {
+		if err := db.folder.write(damagedFile, cause.Error()+"\n"); err != nil {
+			db.health.logger.Error("cannot note that the state folder is damaged", slog.String("folder", db.folder.dir), slog.String("error", err.Error()))
+		}
+	}
+	db.sweep, db.stop = make(chan struct{}, 1), make(chan struct{})
+	db.health.onFile = func() {
+		select {
+		case db.sweep <- struct{}{}:
+		default:
+		}
+	}
+	if err := db.openPebble(o); err != nil {
+		return err
+	}
+	if err := db.readTasks(); err != nil {
+		close(db.health.closing)
+		return errors.Join(err, db.pebble.Close())
+	}
+	db.health.begin()
+	db.sweeper.Go(db.sweepIterators)
 	return nil
 }
 
-// Flush brings everything that is committed to the disk, so that a restart restores nothing.
-func (db *DB) Flush() error { return nil }
+// pebbleOptions are the options of Pebble, of which no more than memory bytes are for its cache and its memtables.
+func (db *DB) pebbleOptions(memory int64) *pebble.Options {
+	db.memTable = min(memory/8, 64<<20)
+	db.memTables = memory / 2
+	o := &pebble.Options{
+		FS:                          guard{db.folder.fs, db.health},
+		FormatMajorVersion:          pebble.FormatTableFormatV6, // see format
+		DisableWAL:                  true,
+		MemTableSize:                uint64(db.memTable),
+		MemTableStopWritesThreshold: math.MaxInt32, // admit waits instead
+		L0StopWritesThreshold:       math.MaxInt32,
+		CompactionConcurrencyRange:  func() (int, int) { return 1, max(1, runtime.GOMAXPROCS(0)/2) },
+		MaxOpenFiles:                500,
+		EventListener:               db.health.listener(),
+		Logger:                      pebbleLogger{db.health},
+	}
+	for i := range o.Levels {
+		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+	}
+	return o
+}
 
-// Task opens the state of the task id, such as "0_3". It is an error that matches [ErrOpen] if it is open already.
-func (db *DB) Task(id string) (*Task, error) {
+// openPebble opens the database.
+func (db *DB) openPebble(o Options) (err error) {
+	memory := o.MemoryBytes
+	if memory == 0 {
+		memory = defaultMemory
+	}
+	cache := pebble.NewCache(memory) // of which Pebble takes the memtables
+	defer cache.Unref()
+	opts := db.pebbleOptions(memory)
+	opts.Cache = cache
+	defer func() {
+		if r := recover(); r != nil { // it does with some files that are not what it has written
+			err = corruptError("open the state folder", db.folder.dir, fmt.Errorf("panic: %v", r))
+		}
+	}()
+	p, err := pebble.Open(db.folder.path(database), opts)
+	if err == nil {
+		db.pebble = p
+		return nil
+	}
+	if r := db.health.report(); r.fatal != nil && !errors.Is(r.fatal, ErrCorrupt) {
+		return r.fatal
+	}
+	return openError(db.folder.dir, err)
+}
+
+// readTasks finds the highest number of a task.
+func (db *DB) readTasks() error {
+	return db.list([]byte{kindTask}, func(id, value []byte) error {
+		n, err := fixed[uint32](id, value)
+		db.lastTask = max(db.lastTask, n)
+		return db.damaged(err)
+	})
+}
+
+// Wipe deletes the state in the folder dir, also when it is corrupt or of a newer version. It fails with [ErrLocked]
+// where a DB has it open.
+func Wipe(dir string) error { return wipe(vfs.Default, dir) }
+
+func wipe(fsys vfs.FS, dir string) error {
+	f, err := lockFolder(fsys, dir)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(f.wipe(), f.unlock()); err != nil {
+		return &Error{"delete the state in", f.dir, err, "delete the folder"}
+	}
+	return nil
+}
+
+// enter keeps the DB from being closed until leave is called.
+func (db *DB) enter(op string) (leave func(), err error) {
+	db.life.RLock()
+	if db.done {
+		db.life.RUnlock()
+		return nil, fmt.Errorf("store: %s: %w", op, ErrClosed)
+	}
+	return db.life.RUnlock, nil
+}
+
+// Close closes the DB. It fails with [ErrOpen], and closes nothing, where a task is still open. Committed state that
+// is not in files yet is forgotten, as in a crash; call [DB.Flush] before Close to keep it.
+func (db *DB) Close() error {
+	db.life.Lock()
+	defer db.life.Unlock()
+	if db.done {
+		return fmt.Errorf("store: close: %w", ErrClosed)
+	}
+	if open := db.openTasks(); len(open) > 0 {
+		return fmt.Errorf("store: close: task %s: %w", strings.Join(open, ", "), ErrOpen)
+	}
+	db.done = true
+	if db.pebble == nil {
+		return nil
+	}
+	close(db.stop)
+	db.sweeper.Wait()
+	close(db.health.closing)
+	err := db.pebble.Close()
+	if err != nil {
+		err = fmt.Errorf("store: close the state folder %s: %w", db.folder.dir, err)
+	}
+	db.health.running.Wait()
+	return errors.Join(err, db.folder.unlock())
+}
+
+func (db *DB) openTasks() []string {
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	if db.done {
-		return nil, fmt.Errorf("store: open task %s: %w", id, ErrClosed)
+	var ids []string
+	for id := range db.tasks {
+		ids = append(ids, id)
 	}
-	if db.tasks[id] != nil {
-		return nil, fmt.Errorf("store: open task %s: %w", id, ErrOpen)
+	slices.Sort(ids)
+	return ids
+}
+
+// Task opens the state of the task id, such as "0_3": from 1 to 255 bytes. It is an error that matches [ErrOpen] if it
+// is open already.
+func (db *DB) Task(id string) (*Task, error) {
+	leave, err := db.enter("open task " + id)
+	if err != nil {
+		return nil, err
 	}
-	t := &Task{db: db, id: id, stores: map[string]*Store{}}
-	db.tasks[id] = t
+	defer leave()
+	if err := checkName("id of a task", id, maxTaskID); err != nil {
+		return nil, err
+	}
+	t := &Task{db: db, id: id, maxOpen: maxOpen, byName: map[string]*Store{}}
+	if err := db.claim(t); err != nil {
+		return nil, err
+	}
+	if db.pebble != nil {
+		if t.number, err = db.findTask(id); err != nil {
+			db.forget(t)
+			return nil, err
+		}
+	}
 	return t, nil
 }
 
-// Tasks returns the ids of the tasks that have state on disk, in order.
-func (db *DB) Tasks() ([]string, error) { return nil, nil }
-
-// Remove deletes the state of the task id, which must not be open.
-func (db *DB) Remove(id string) error {
+// claim makes t the one task with its id, until it is forgotten.
+func (db *DB) claim(t *Task) error {
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	if db.tasks[id] != nil {
-		return fmt.Errorf("store: remove task %s: %w", id, ErrOpen)
+	if db.tasks[t.id] != nil {
+		return fmt.Errorf("store: task %s: %w", t.id, ErrOpen)
 	}
+	db.tasks[t.id] = t
 	return nil
+}
+
+func (db *DB) forget(t *Task) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	delete(db.tasks, t.id)
+}
+
+// Tasks returns the ids of the tasks that have state on disk, in order.
+func (db *DB) Tasks() ([]string, error) {
+	leave, err := db.enter("list the tasks")
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	if db.pebble == nil {
+		return nil, nil
+	}
+	var ids []string
+	err = db.list([]byte{kindTask}, func(id, _ []byte) error {
+		ids = append(ids, string(id))
+		return nil
+	})
+	return ids, err
+}
+
+// Remove deletes the state of the task id, if there is any. It fails with [ErrOpen] where the task is open. Like a
+// commit, it is sure to last after [DB.Flush] only.
+func (db *DB) Remove(id string) error {
+	leave, err := db.enter("remove task " + id)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	t := &Task{db: db, id: id} // so that nobody opens it meanwhile
+	if err := db.claim(t); err != nil {
+		return err
+	}
+	defer db.forget(t)
+	if db.pebble == nil {
+		return nil
+	}
+	n, err := db.findTask(id)
+	if n == 0 || err != nil {
+		return err
+	}
+	return db.removeTask(id, n)
+}
+
+// sweepIterators closes the idle iterators whenever files have changed, since they keep the old ones, and the
+// memtables that have become files.
+func (db *DB) sweepIterators() {
+	for {
+		select {
+		case <-db.sweep:
+		case <-db.stop:
+			return
+		}
+		db.mu.Lock()
+		tasks := make([]*Task, 0, len(db.tasks))
+		for _, t := range db.tasks {
+			tasks = append(tasks, t)
+		}
+		db.mu.Unlock()
+		for _, t := range tasks {
+			if err := t.release(); err != nil {
+				db.health.logger.Warn("cannot read the state folder", slog.String("folder", db.folder.dir), slog.String("error", err.Error()))
+			}
+		}
+	}
 }

@@ -1,16 +1,17 @@
 package store
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
+	"sync/atomic"
 )
 
 // Spec describes a store.
 type Spec struct {
-	Name    string
+	Name    string // from 1 to 255 bytes
 	Backend Backend
 	Logged  bool // whether [Task.Changes] tells of it
 }
@@ -20,59 +21,155 @@ type Entry struct{ Key, Value []byte }
 
 // Task is the state of one task.
 type Task struct {
-	db     *DB
-	id     string
-	mu     sync.Mutex
-	stores map[string]*Store
-	order  []*Store
+	db      *DB
+	id      string
+	maxOpen int64
+
+	// Of the task's goroutine.
+	closed    bool
+	openBytes int64
+
+	sealedBytes atomic.Int64
+	commit      sync.Mutex // held during Commit, and by whoever must not meet one
+
+	mu     sync.Mutex // guards what follows
+	number uint32     // on disk; 0: none yet
+	stores []*Store   // only ever appended to
+	byName map[string]*Store
 	sealed bool
 }
 
-// Store opens the store that s describes. The same name twice is an error that matches [ErrOpen].
+// Store opens the store that s describes. The same name twice is an error that matches [ErrOpen]. What a store on
+// disk had when it last was in memory is gone.
 func (t *Task) Store(s Spec) (*Store, error) {
+	if t.closed {
+		return nil, fmt.Errorf("store: open store %s of task %s: %w", s.Name, t.id, ErrClosed)
+	}
+	if err := checkName("name of a store", s.Name, maxStoreName); err != nil {
+		return nil, err
+	}
+	t.commit.Lock() // a commit sees all stores of the generation
+	defer t.commit.Unlock()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.stores[s.Name] != nil {
+	if t.byName[s.Name] != nil {
 		return nil, fmt.Errorf("store: open store %s of task %s: %w", s.Name, t.id, ErrOpen)
 	}
-	st := &Store{task: t, spec: s, base: overlay{}, open: overlay{}}
-	t.stores[s.Name] = st
-	t.order = append(t.order, st)
+	st := &Store{task: t, spec: s, open: newOverlay(t.db.seed)}
+	if t.db.pebble != nil {
+		if err := t.openOnDisk(st); err != nil {
+			return nil, err
+		}
+	}
+	if st.disk == nil {
+		st.memory = newMemory()
+		st.base = st.memory
+	}
+	t.byName[s.Name] = st
+	t.stores = append(t.stores, st)
 	return st, nil
+}
+
+// openOnDisk finds the store on disk. It must not be there if it is one in memory.
+func (t *Task) openOnDisk(s *Store) error {
+	n, found, err := t.db.findStore(t.number, s.spec.Name)
+	if err != nil {
+		return err
+	}
+	if s.spec.Backend != Disk {
+		if found {
+			return t.db.removeStore(t.number, n, s.spec.Name)
+		}
+		return nil
+	}
+	if t.number == 0 {
+		if t.number, err = t.db.newTask(t.id); err != nil {
+			return err
+		}
+	}
+	if !found {
+		if n, err = t.db.newStore(t.number, s.spec.Name); err != nil {
+			return err
+		}
+	} else if s.checkpoint, err = t.db.checkpoint(t.number, n); err != nil {
+		return err
+	}
+	s.number = n
+	s.disk = newDisk(t.db, t.number, n)
+	s.base = s.disk
+	return nil
 }
 
 // Checkpoint returns the offset of the changelog that comes after what the base of the store holds: where
 // restoring begins. It is not ok where nothing is known: restoring begins at the beginning of the changelog. That
 // is always so for a store in memory.
-func (t *Task) Checkpoint(name string) (offset int64, ok bool) { return 0, false }
-
-// Restore writes entries into the base of the store, past the generations, and makes next its checkpoint in the
-// same atomic step.
-func (t *Task) Restore(name string, entries []Entry, next int64) error {
+func (t *Task) Checkpoint(name string) (offset int64, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	s := t.stores[name]
+	s := t.byName[name]
 	if s == nil {
-		return fmt.Errorf("store: restore %s of task %s: there is no such store", name, t.id)
+		return 0, false
 	}
-	for _, e := range entries {
-		s.base[string(e.Key)] = bytes.Clone(e.Value)
+	return s.checkpoint.offset, s.checkpoint.known
+}
+
+// Restore writes entries into the base of the store, past the generations, and makes next its checkpoint in the
+// same atomic step. Of several entries with one key the last one counts. It waits for a Commit that is under way.
+func (t *Task) Restore(name string, entries []Entry, next int64) error {
+	if t.closed {
+		return fmt.Errorf("store: restore store %s of task %s: %w", name, t.id, ErrClosed)
 	}
+	t.commit.Lock()
+	defer t.commit.Unlock()
+	t.mu.Lock()
+	s := t.byName[name]
+	t.mu.Unlock()
+	if s == nil {
+		return fmt.Errorf("store: restore store %s of task %s: it is not open", name, t.id)
+	}
+	if s.memory != nil {
+		s.memory.restore(entries)
+		return nil
+	}
+	b := t.db.pebble.NewBatch()
+	defer func() { _ = b.Close() }() // it holds nothing but memory
+	if err := errors.Join(s.disk.restore(b, entries), b.Set(ofStore(kindCheckpoint, t.number, s.number), encodeOffset(next), nil)); err != nil {
+		return err
+	}
+	if err := t.db.apply(b); err != nil {
+		return err
+	}
+	s.disk.changed()
+	t.mu.Lock()
+	s.checkpoint = checkpoint{next, true}
+	t.mu.Unlock()
 	return nil
 }
 
 // Changes tells of every key of a logged store that was written in the open generation: the last value, or nil where
-// the key is deleted. Store after store in the order in which they were opened, and the keys in order. A
+// the key is deleted. It goes store by store in the order in which they were opened, and through the keys in order. A
 // key that was written and then fell to [Store.DeleteRange] is told as deleted; other keys that DeleteRange deletes
 // are not told. The slices are valid, and do not change, until the generation is committed or rolled back.
 // An error of yield ends it, and is returned.
 func (t *Task) Changes(yield func(store string, key, value []byte) error) error {
-	for _, s := range t.order {
+	for _, s := range t.stores {
 		if !s.spec.Logged {
 			continue
 		}
-		for _, k := range s.open.keys(nil, nil) {
-			if err := yield(s.spec.Name, []byte(k), s.open[k]); err != nil {
+		if err := s.changes(yield); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Store) changes(yield func(store string, key, value []byte) error) error {
+	s.open.arrange()
+	s.open.pin()
+	for _, b := range s.open.order.blocks {
+		for _, id := range b {
+			e := &s.open.entries[id]
+			if err := yield(s.spec.Name, e.key, s.open.current(e)); err != nil {
 				return err
 			}
 		}
@@ -80,83 +177,166 @@ func (t *Task) Changes(yield func(store string, key, value []byte) error) error 
 	return nil
 }
 
-// Seal makes the open generation the sealed one; what is written from now on goes to a new open generation. There
-// must be no sealed generation, no commit under way and no scan: Seal panics otherwise.
+// Seal makes the open generation the sealed one; what is written from now on goes to a new open generation. It panics
+// where there is a sealed generation already, or a scan is under way.
 func (t *Task) Seal() {
+	t.noScan("Seal")
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.sealed {
-		panic("store: seal: there is a sealed generation")
+		panic("store: Seal: there is a sealed generation already")
 	}
 	t.sealed = true
-	for _, s := range t.order {
-		s.sealed, s.open = s.open, overlay{}
+	for _, s := range t.stores {
+		s.seal()
+	}
+	t.sealedBytes.Store(t.openBytes)
+	t.openBytes = 0
+}
+
+func (t *Task) noScan(who string) {
+	for _, s := range t.stores {
+		if s.scans > 0 {
+			panic("store: " + who + " during a scan of store " + s.spec.Name)
+		}
 	}
 }
 
 // Commit brings the sealed generation to the base in one atomic step, with the checkpoints next, from the names of
-// stores to the offsets of their changelogs. It may run on another goroutine while the task goes on.
+// stores to the offsets of their changelogs; those of stores in memory are ignored. It may run on another goroutine
+// while the task goes on. It waits while Pebble has more to write to its files than memory is there for.
 //
-// When Commit fails nothing has happened: the generation is still sealed, and Commit may be called again.
+// When Commit fails nothing has happened: the generation is still sealed, and Commit may be called again. Errors match
+// [ErrUnwritable] or [ErrCorrupt].
 func (t *Task) Commit(next map[string]int64) error {
+	t.commit.Lock()
+	defer t.commit.Unlock()
+	t.mu.Lock()
+	sealed, stores := t.sealed, t.stores
+	for name := range next {
+		if t.byName[name] == nil {
+			t.mu.Unlock()
+			return fmt.Errorf("store: commit task %s: store %s is not open", t.id, name)
+		}
+	}
+	t.mu.Unlock()
+	if !sealed {
+		return fmt.Errorf("store: commit task %s: there is no sealed generation", t.id)
+	}
+	if t.db.pebble != nil {
+		if err := t.commitDisk(stores, next); err != nil {
+			return err
+		}
+	}
+	for _, s := range stores {
+		if o := s.sealed.Load(); s.memory != nil && o != nil && !o.empty() {
+			s.memory.apply(o)
+		}
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !t.sealed {
-		return errors.New("store: commit: there is no sealed generation")
-	}
-	for _, s := range t.order {
-		for k, v := range s.sealed {
-			s.base[k] = v
+	for name, offset := range next {
+		if s := t.byName[name]; s.disk != nil {
+			s.checkpoint = checkpoint{offset, true}
 		}
-		s.sealed = nil
+	}
+	for _, s := range stores {
+		s.committed()
 	}
 	t.sealed = false
+	t.sealedBytes.Store(0)
 	return nil
 }
 
-// Rollback forgets the sealed and the open generation. It waits for a Commit that is under way.
-func (t *Task) Rollback() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.sealed = false
-	for _, s := range t.order {
-		s.sealed, s.open = nil, overlay{}
-	}
-}
-
-// UncommittedBytes returns about how much memory the keys and values of the uncommitted writes take.
-func (t *Task) UncommittedBytes() int64 {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	var n int64
-	for _, s := range t.order {
-		for _, o := range []overlay{s.open, s.sealed} {
-			for k, v := range o {
-				n += int64(len(k) + len(v))
+// commitDisk writes the sealed generation of the stores on disk in one batch.
+func (t *Task) commitDisk(stores []*Store, next map[string]int64) error {
+	size := t.sealedBytes.Load()
+	b := t.db.pebble.NewBatchWithSize(int(min(size, math.MaxInt32)))
+	defer func() { _ = b.Close() }() // it holds nothing but memory
+	var written []*disk
+	for _, s := range stores {
+		if s.disk == nil {
+			continue
+		}
+		if offset, ok := next[s.spec.Name]; ok && s.checkpoint != (checkpoint{offset, true}) {
+			if err := b.Set(ofStore(kindCheckpoint, t.number, s.number), encodeOffset(offset), nil); err != nil {
+				return t.db.readError(err)
 			}
 		}
+		o := s.sealed.Load()
+		if o == nil || o.empty() {
+			continue
+		}
+		if err := s.disk.write(b, o); err != nil {
+			return err
+		}
+		written = append(written, s.disk)
 	}
-	return n
-}
-
-// Close closes the task and its stores. Uncommitted writes are forgotten. It waits for a Commit that is under way.
-func (t *Task) Close() error {
-	t.db.mu.Lock()
-	defer t.db.mu.Unlock()
-	delete(t.db.tasks, t.id)
+	if b.Empty() {
+		return nil
+	}
+	if err := t.db.apply(b); err != nil {
+		return err
+	}
+	for _, d := range written {
+		d.changed()
+	}
 	return nil
 }
 
-// overlay is a provisional map of writes; nil means deleted.
-type overlay map[string][]byte
+// Rollback forgets the sealed and the open generation. It waits for a Commit that is under way. It panics where a scan
+// is under way.
+func (t *Task) Rollback() {
+	t.noScan("Rollback")
+	t.commit.Lock()
+	defer t.commit.Unlock()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.sealed = false
+	for _, s := range t.stores {
+		if o := s.sealed.Swap(nil); o != nil {
+			s.spare.Store(o)
+		}
+		s.open.reset()
+	}
+	t.openBytes = 0
+	t.sealedBytes.Store(0)
+}
 
-func (o overlay) keys(from, to []byte) []string {
-	var keys []string
-	for k := range o {
-		if (from == nil || k >= string(from)) && (to == nil || k < string(to)) {
-			keys = append(keys, k)
+// UncommittedBytes returns about how much memory the uncommitted writes take.
+func (t *Task) UncommittedBytes() int64 { return t.openBytes + t.sealedBytes.Load() }
+
+// Close closes the task and its stores. Uncommitted writes are forgotten. It waits for a Commit that is under way. It
+// panics where a scan is under way.
+func (t *Task) Close() error {
+	t.noScan("Close")
+	if t.closed {
+		return fmt.Errorf("store: close task %s: %w", t.id, ErrClosed)
+	}
+	t.commit.Lock()
+	defer t.commit.Unlock()
+	t.closed = true
+	t.db.forget(t)
+	t.mu.Lock()
+	stores := slices.Clone(t.stores)
+	t.sealed = false
+	t.mu.Unlock()
+	var errs []error
+	for _, s := range stores {
+		errs = append(errs, s.base.close())
+	}
+	return errors.Join(errs...)
+}
+
+// release closes the idle iterators of the task's stores. It is called on another goroutine than the task's.
+func (t *Task) release() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var errs []error
+	for _, s := range t.stores {
+		if s.disk != nil {
+			errs = append(errs, s.disk.release())
 		}
 	}
-	slices.Sort(keys)
-	return keys
+	return errors.Join(errs...)
 }

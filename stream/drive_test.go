@@ -1,0 +1,85 @@
+package stream
+
+import (
+	"log/slog"
+	"testing"
+	"time"
+
+	"millrace.dev/internal/store"
+	"millrace.dev/internal/task"
+	"millrace.dev/record"
+)
+
+// driven is the task of a topology with one sub-topology and one source, driven without a copy of anything.
+type driven struct {
+	tb     testing.TB
+	task   *task.Task
+	state  *store.Task
+	source task.Loader
+	output discard
+}
+
+// discard is an output that counts.
+type discard struct{ sent, changes, drops int }
+
+func (o *discard) Send(*task.Message) *record.Problem  { o.sent++; return nil }
+func (o *discard) Change(string, []byte, []byte) error { o.changes++; return nil }
+func (o *discard) Drop(_ *record.Raw, d task.Drop)     { o.drops += d.Count }
+
+// first returns the edge from the source, to send typed records.
+func first[K, V any](d *driven) *edge[K, V] { return &d.source.(*sourceNode[K, V]).next }
+
+func noError(tb testing.TB, err error) {
+	tb.Helper()
+	if err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// drive starts the task of a topology.
+func drive(tb testing.TB, top *Topology) *driven {
+	tb.Helper()
+	d := &driven{tb: tb}
+	p, err := top.Program()
+	noError(tb, err)
+	build := p.Subs[0].Build
+	p.Subs[0].Build = func(ctx *task.Context) (*task.Processors, error) {
+		procs, err := build(ctx)
+		if err == nil {
+			d.source = procs.Sources[0]
+		}
+		return procs, err
+	}
+	db, err := store.Open("", store.Options{})
+	noError(tb, err)
+	d.state, err = db.Task("0_0")
+	noError(tb, err)
+	now := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+	d.task, err = task.New(p, task.ID{}, task.Env{
+		Context: tb.Context(), Output: &d.output, State: d.state, Now: func() time.Time { return now },
+		Log: slog.New(slog.DiscardHandler), Wake: func() {},
+	})
+	noError(tb, err)
+	noError(tb, d.task.Start())
+	tb.Cleanup(func() {
+		d.task.Close()
+		noError(tb, d.state.Close())
+		noError(tb, db.Close())
+	})
+	return d
+}
+
+// commit ends a round.
+func (d *driven) commit() {
+	d.tb.Helper()
+	noError(d.tb, d.task.Flush())
+	d.state.Seal()
+	noError(d.tb, d.state.Commit(nil))
+}
+
+// raws is a run of records.
+type raws struct{ list []record.Raw }
+
+func (r *raws) Len() int                    { return len(r.list) }
+func (r *raws) Read(i int, raw *record.Raw) { *raw = r.list[i] }
+func (*raws) CaughtUp() bool                { return true }
