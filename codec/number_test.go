@@ -116,6 +116,31 @@ func TestCanonicalLevel(t *testing.T) {
 	}
 }
 
+// FuzzFastNumber holds the ways that read a word at a time against those that read bytes.
+func FuzzFastNumber(f *testing.F) {
+	for _, text := range []string{
+		"0", "7", "-7", "10", "00", "01", "007", "1234567", "12345678", "123456789012345", "1234567890123456", "0.5", "2.0", "2.", ".5", "12.25", "123.4567", "1.234567",
+		"1e5", "1E5", "1.5e3", "12.5E", "-", "-0.5", "1.2.3", "1..2", "0.", "00.5", "0.0000001", "99999.9", "1\xff2", "1.\xff", "\xb05", "1.5\xb0", "1:2", "/0", "",
+	} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		for _, rest := range []string{"", ",", "}     ", "          "} {
+			data := append(append([]byte("x"), text...), rest...)
+			v, end := fastNumber(data, 1)
+			want, wantEnd := longNumber(data, 1)
+			if math.Float64bits(v) != math.Float64bits(want) || end != wantEnd {
+				t.Fatalf("%q: %v up to %d, want %v up to %d", data, v, end, want, wantEnd)
+			}
+			n, wantEnd, ok := scanDecimal(data, 1)
+			short := ok && n.integer && !n.neg && wantEnd <= 8 && len(data) > 8
+			if end := shortInteger(data, 1); (end > 0) != short || short && end != wantEnd {
+				t.Fatalf("%q: an integer up to %d, want %v and %d", data, end, short, wantEnd)
+			}
+		}
+	})
+}
+
 func TestAppendFloat(t *testing.T) {
 	t.Parallel()
 	for v, want := range map[float64]string{
