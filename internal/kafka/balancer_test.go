@@ -1,12 +1,12 @@
 package kafka
 
 import (
-	"bytes"
 	"fmt"
 	"maps"
 	"math/rand/v2"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -132,7 +132,7 @@ func (g *cooperative) assign(t failer) map[string]map[string][]int32 {
 		topics := slices.Sorted(slices.Values(m.topics))
 		members[i] = kmsg.JoinGroupResponseMember{MemberID: m.id, ProtocolMetadata: newBalancer(m.sets).JoinGroupMetadata(topics, m.owned, m.joined)}
 	}
-	slices.SortFunc(members, func(a, b kmsg.JoinGroupResponseMember) int { return bytes.Compare([]byte(a.MemberID), []byte(b.MemberID)) })
+	slices.SortFunc(members, func(a, b kmsg.JoinGroupResponseMember) int { return strings.Compare(a.MemberID, b.MemberID) })
 	var first []kmsg.SyncGroupRequestGroupAssignment
 	for range 2 { // with the same result
 		b, topics, err := newBalancer(nil).MemberBalancer(slices.Clone(members))
@@ -145,7 +145,7 @@ func (g *cooperative) assign(t failer) map[string]map[string][]int32 {
 				counts[topic] = n
 			}
 		}
-		into, err := b.(kgo.GroupMemberBalancerOrError).BalanceOrError(counts)
+		into, err := balance(b, counts)
 		if err != nil {
 			t.Fatalf("%v", err)
 		}
@@ -166,6 +166,15 @@ func (g *cooperative) assign(t failer) map[string]map[string][]int32 {
 		plan[a.MemberID] = m
 	}
 	return plan
+}
+
+// balance does as the library does.
+func balance(b kgo.GroupMemberBalancer, counts map[string]int32) (kgo.IntoSyncAssignment, error) {
+	orError, ok := b.(kgo.GroupMemberBalancerOrError)
+	if !ok {
+		return nil, fmt.Errorf("%T cannot fail", b)
+	}
+	return orError.BalanceOrError(counts)
 }
 
 // settle lets the group balance until nobody has to give anything away, and checks each assignment.
@@ -493,7 +502,7 @@ func TestBalancerRefusesNonsense(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.(kgo.GroupMemberBalancerOrError).BalanceOrError(map[string]int32{"a": 1}); err == nil {
+	if _, err := balance(b, map[string]int32{"a": 1}); err == nil {
 		t.Error("user data that says nothing is taken")
 	}
 }

@@ -142,6 +142,16 @@ func (l ledger) progress(at Positions) (Positions, error) {
 	return fresh, nil
 }
 
+// anchor returns the position of some partition as it is committed, or nothing if there is no partition.
+func (l ledger) anchor() Positions {
+	for _, topic := range sorted(l) {
+		for _, p := range sorted(l[topic]) {
+			return Positions{topic: {p: l[topic][p].committed}}
+		}
+	}
+	return nil
+}
+
 // commit notes that positions are committed.
 func (l ledger) commit(at Positions) {
 	for topic, m := range at {

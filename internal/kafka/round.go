@@ -184,11 +184,16 @@ func (s *Session) Commit(ctx context.Context, at Positions) (bool, error) {
 	return ok, nil
 }
 
-// progress returns what positions have to be committed, and the same with the epochs of the records before them.
+// progress returns the positions that have to be committed, and the same with the epochs of the records before them.
 func (s *Session) progress(at Positions) (Positions, map[string]map[int32]kgo.EpochOffset, error) {
 	<-s.turn
 	defer func() { s.turn <- struct{}{} }()
 	fresh, err := s.ledger.progress(at)
+	if len(fresh) == 0 && s.transct != nil {
+		// Only a transaction with offsets is refused when this member is believed dead. The library also waits for half
+		// a second after one without, since it cannot tell how new the brokers are.
+		fresh = s.ledger.anchor()
+	}
 	return fresh, s.ledger.offsets(fresh), err
 }
 

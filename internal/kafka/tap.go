@@ -55,16 +55,15 @@ func (c *Client) Tap(ctx context.Context, tc TapConfig, fn func([]record.Raw) er
 			}
 			return fn(records)
 		})
-		var outside *RangeError
-		switch {
-		case ctx.Err() != nil, errors.Is(err, errStop):
-			return nil // the caller has seen enough
-		case errors.As(err, &outside):
-			for _, p := range outside.Partitions { // the oldest records go while they are read
-				from[p.Partition] = max(min(p.Offset, p.End), p.Start)
-			}
-		default:
+		if ctx.Err() != nil || errors.Is(err, errStop) {
+			err = nil // the caller has seen enough
+		}
+		outside, ok := errors.AsType[*RangeError](err)
+		if !ok {
 			return err
+		}
+		for _, p := range outside.Partitions { // the oldest records go while they are read
+			from[p.Partition] = max(min(p.Offset, p.End), p.Start)
 		}
 	}
 }
