@@ -142,7 +142,7 @@ func (s *Session) fail(topic string, err error) {
 // polled; one of a partition that is with another member by now is passed over.
 //
 // Commit returns false when the round was undone instead, so that all records from the committed positions on come
-// again: because of a rebalance, with a nil error, or because of the error. A [*WriteError] leaves the session
+// again: with a nil error because of a rebalance or a passing fault, or because of the error. A [*WriteError] leaves the session
 // usable; [Recover] judges the others. Cancelling ctx leaves the outcome open: the session is then to be closed.
 func (s *Session) Commit(ctx context.Context, at Positions) (bool, error) {
 	if err := s.kgo.Flush(ctx); err != nil {
@@ -151,6 +151,12 @@ func (s *Session) Commit(ctx context.Context, at Positions) (bool, error) {
 	if f := s.failure.Load(); f != nil {
 		if err := s.Abort(ctx); err != nil {
 			return false, err
+		}
+		// After the first round that writes to a topic the library sometimes goes on with a sequence number of before,
+		// which the brokers refuse. Ending the round has mended that.
+		if uneven := s.transct != nil && errors.Is(f.Err, kerr.OutOfOrderSequenceNumber); uneven && !s.uneven {
+			s.uneven = true
+			return false, nil
 		}
 		return false, s.writeFault(f)
 	}
@@ -179,6 +185,7 @@ func (s *Session) Commit(ctx context.Context, at Positions) (bool, error) {
 		return false, s.endFault(ctx, err)
 	}
 	if ok {
+		s.uneven = false
 		s.committed(fresh)
 	}
 	return ok, nil

@@ -194,6 +194,7 @@ type Session struct {
 	kgo     *kgo.Client
 	transct *kgo.GroupTransactSession // nil under at-least-once
 	open    bool
+	uneven  bool // the last round failed because of sequence numbers
 
 	stale    atomic.Bool // partitions were taken away since Begin
 	failure  atomic.Pointer[WriteError]
