@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"millrace.dev/internal/kafka"
@@ -31,6 +32,8 @@ type loop struct {
 
 	measured time.Time // restoring
 	said     time.Time
+
+	progress atomic.Bool     // tasks have processed something since the last flush
 
 	ctx      context.Context // of the tasks
 	restored chan *running
@@ -93,7 +96,7 @@ func (l *loop) step(ctx context.Context) error {
 		if err := l.adopt(ctx); err != nil {
 			return err
 		}
-		if l.hasHeld() || l.globals.waiting() {
+		if l.progress.Load() || l.hasHeld() || l.globals.waiting() {
 			return l.begin(ctx)
 		}
 	}
@@ -321,7 +324,7 @@ func (l *loop) end(ctx context.Context, last bool) error {
 	ectx, cancel := l.patience(ctx)
 	defer cancel()
 	if last && !l.opened() {
-		if !l.hasHeld() {
+		if !l.progress.Load() && !l.hasHeld() {
 			return nil
 		}
 		if err := l.begin(ectx); err != nil {
@@ -357,6 +360,7 @@ func (l *loop) end(ctx context.Context, last bool) error {
 
 // flush has all tasks that did something finish it, and returns how far they are.
 func (l *loop) flush(ctx context.Context) (kafka.Positions, error) {
+	l.progress.Store(false)
 	var touched []*running
 	for _, r := range l.order {
 		if r.touched {

@@ -85,6 +85,9 @@ func (r *running) process(ctx context.Context) (again bool, err error) {
 	if err != nil {
 		return false, &TaskError{err}
 	}
+	if n > 0 && r.loop.progress.CompareAndSwap(false, true) {
+		r.loop.poke()
+	}
 	return n == batchRows, r.send(ctx)
 }
 

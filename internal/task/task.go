@@ -349,7 +349,9 @@ func (t *Task) merge(limit int) (int, error) {
 			t.blocked = time.Time{}
 			break
 		}
-		if empty && t.mustWait() {
+		if !empty {
+			t.blocked = time.Time{}
+		} else if t.mustWait() {
 			break
 		}
 		q := t.queues[first]
@@ -358,9 +360,6 @@ func (t *Task) merge(limit int) (int, error) {
 			return n, err
 		}
 		n++
-		if len(q.runs) > 0 { // else another record of it may come that is older than those of the others
-			t.blocked = time.Time{}
-		}
 	}
 	t.ctx.record = nil
 	return n, nil
@@ -408,7 +407,15 @@ func (t *Task) mustWait() bool {
 	if t.blocked.IsZero() {
 		t.blocked = t.ctx.now
 	}
-	return t.ctx.now.Sub(t.blocked) < t.patience()
+	if t.ctx.now.Sub(t.blocked) < t.patience() {
+		return true
+	}
+	for _, q := range t.queues {
+		if !q.loaded && len(q.runs) == 0 {
+			q.caughtUp = true // what there is would have come
+		}
+	}
+	return false
 }
 
 // peek makes the next record the head.
