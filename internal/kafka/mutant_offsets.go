@@ -20,7 +20,7 @@ func (s *Session) commitTooEarly(ctx context.Context, runs []Run) {
 		if offsets[r.Topic] == nil {
 			offsets[r.Topic] = map[int32]kgo.EpochOffset{}
 		}
-		offsets[r.Topic][r.Partition] = kgo.EpochOffset{Epoch: -1, Offset: r.Last() + 1}
+		offsets[r.Topic][r.Partition] = kgo.EpochOffset{Epoch: -1, Offset: r.next}
 	}
 	if len(offsets) > 0 {
 		s.kgo.CommitOffsetsSync(ctx, offsets, nil)

@@ -15,10 +15,45 @@ type Run struct {
 	Partition int32
 	End       int64 // the partition's high watermark when the records were read
 	records   []*kgo.Record
+	next      int64 // the offset after everything that was read
+	stable    int64 // up to which the partition could be read
+	bytes     int64
+}
+
+// newRun makes a run of what was fetched, without the markers of transactions.
+func newRun(p *kgo.FetchTopicPartition) Run {
+	r := Run{Topic: p.Topic, Partition: p.Partition, End: p.HighWatermark, stable: p.LastStableOffset, records: p.Records}
+	if r.stable < 0 { // brokers without transactions
+		r.stable = r.End
+	}
+	r.next = p.Records[len(p.Records)-1].Offset + 1
+	markers := 0
+	for _, k := range p.Records {
+		if k.Attrs.IsControl() {
+			markers++
+			continue
+		}
+		r.bytes += int64(len(k.Key) + len(k.Value))
+		for _, h := range k.Headers {
+			r.bytes += int64(len(h.Key) + len(h.Value))
+		}
+	}
+	if markers > 0 {
+		r.records = make([]*kgo.Record, 0, len(p.Records)-markers)
+		for _, k := range p.Records {
+			if !k.Attrs.IsControl() {
+				r.records = append(r.records, k)
+			}
+		}
+	}
+	return r
 }
 
 // Len returns the number of records.
 func (r Run) Len() int { return len(r.records) }
+
+// Bytes returns the bytes of keys, values and headers, before any [Run.Slice].
+func (r Run) Bytes() int64 { return r.bytes }
 
 // Slice returns records i to j, without j.
 func (r Run) Slice(i, j int) Run {
@@ -72,9 +107,8 @@ func timestamp(k *kgo.Record) int64 {
 	return k.Timestamp.UnixMilli()
 }
 
-// CaughtUp tells whether the partition had no records after these when they were read, but for the marker that ends a
-// transaction: that one is an offset too.
-func (r Run) CaughtUp() bool { return r.Len() == 0 || r.Last()+2 >= r.End }
+// CaughtUp tells whether the partition had nothing to read after these records when they were read.
+func (r Run) CaughtUp() bool { return r.next >= r.stable }
 
 // Outbox is a list of records to be written, in memory that is reused once they were. It is for one goroutine at
 // a time. Get one from [Session.Outbox], and give it back by [Session.Send] or [Outbox.Discard].
@@ -182,6 +216,9 @@ func (o *Outbox) Drop() {
 
 // Len returns the number of records.
 func (o *Outbox) Len() int { return len(o.records) }
+
+// Bytes returns at least the bytes that the records take, uncompressed.
+func (o *Outbox) Bytes() int { return o.bytes }
 
 // Discard gives the outbox back without writing anything.
 func (o *Outbox) Discard() {

@@ -57,6 +57,7 @@ type entry struct {
 	committed Position
 	epoch     int32   // leader epoch of the record before committed, or -1
 	read      int64   // the offset after the last record that was polled
+	end       int64   // where the partition ended when it was last asked
 	epochs    []epoch // of the records from committed to read, ascending
 }
 
@@ -69,14 +70,14 @@ type epoch struct {
 
 func (l ledger) get(topic string, partition int32) *entry { return l[topic][partition] }
 
-// begin notes that a partition is read from an offset on.
-func (l ledger) begin(topic string, partition int32, at Position, epoch int32) {
+// begin notes that a partition, which ends at end, is read from an offset on.
+func (l ledger) begin(topic string, partition int32, at Position, epoch int32, end int64) {
 	m, ok := l[topic]
 	if !ok {
 		m = map[int32]*entry{}
 		l[topic] = m
 	}
-	m[partition] = &entry{committed: at, epoch: epoch, read: at.Offset}
+	m[partition] = &entry{committed: at, epoch: epoch, read: at.Offset, end: end}
 }
 
 // forget removes partitions.
@@ -88,14 +89,14 @@ func (l ledger) forget(ps Partitions) {
 	}
 }
 
-// polled notes that records were read.
-func (l ledger) polled(topic string, partition int32, rs []*kgo.Record) {
+// polled notes that records were read of a partition that can be read up to end.
+func (l ledger) polled(topic string, partition int32, rs []*kgo.Record, end int64) {
 	e := l.get(topic, partition)
 	if e == nil {
 		return
 	}
 	first, last := rs[0], rs[len(rs)-1]
-	e.read = last.Offset + 1
+	e.read, e.end = last.Offset+1, end
 	if first.LeaderEpoch == last.LeaderEpoch { // epochs never go back
 		e.note(first)
 		return
@@ -123,14 +124,14 @@ func (e *entry) epochBefore(offset int64) int32 {
 	return number
 }
 
-// progress returns what is new in positions: those that differ from what is committed, of partitions that this
-// session has.
+// progress returns the positions of partitions that this session has. One that is committed already is committed
+// again: the group then refuses a round of a member that it does not count on any more.
 func (l ledger) progress(at Positions) (Positions, error) {
 	fresh := Positions{}
 	for topic, m := range at {
 		for p, to := range m {
 			e := l.get(topic, p)
-			if e == nil || to == e.committed {
+			if e == nil {
 				continue
 			}
 			if to.Offset < e.committed.Offset || to.Offset > e.read {

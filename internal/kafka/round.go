@@ -28,7 +28,7 @@ func (s *Session) Begin() error {
 
 // Poll returns records to process, at most limit of them, by partition and in order. It waits for the first one
 // for at most wait; 0 is not at all, less than 0 is until ctx is done. When there is none it returns none, also
-// when ctx is done.
+// when ctx is done. A run without records says that the end of its partition was reached: see [Run.CaughtUp].
 func (s *Session) Poll(ctx context.Context, wait time.Duration, limit int) ([]Run, error) {
 	var fetches kgo.Fetches
 	switch {
@@ -44,6 +44,7 @@ func (s *Session) Poll(ctx context.Context, wait time.Duration, limit int) ([]Ru
 	}
 	var runs []Run
 	var errs []error
+	n := 0
 	fetches.EachPartition(func(p kgo.FetchTopicPartition) {
 		if p.Err != nil && !errors.Is(p.Err, context.DeadlineExceeded) && !errors.Is(p.Err, context.Canceled) {
 			fault := s.fetchFault(p.Topic, p.Partition, p.Err)
@@ -52,14 +53,16 @@ func (s *Session) Poll(ctx context.Context, wait time.Duration, limit int) ([]Ru
 			}
 		}
 		if len(p.Records) > 0 {
-			s.polled(p.Topic, p.Partition, p.Records)
-			runs = append(runs, Run{Topic: p.Topic, Partition: p.Partition, End: p.HighWatermark, records: p.Records})
+			run := newRun(&p)
+			n += run.Len()
+			s.polled(p.Topic, p.Partition, p.Records, run.stable)
+			runs = append(runs, run)
 		}
 	})
 	if mutantOffsets {
 		s.commitTooEarly(ctx, runs)
 	}
-	if len(runs) == 0 && s.transct == nil && !s.open {
+	if n == 0 && s.transct == nil && !s.open {
 		s.allow()
 	}
 	return runs, errors.Join(errs...)
@@ -71,10 +74,10 @@ func (s *Session) allow() {
 	s.kgo.AllowRebalance()
 }
 
-func (s *Session) polled(topic string, partition int32, rs []*kgo.Record) {
+func (s *Session) polled(topic string, partition int32, rs []*kgo.Record, stable int64) {
 	<-s.turn
 	defer func() { s.turn <- struct{}{} }()
-	s.ledger.polled(topic, partition, rs)
+	s.ledger.polled(topic, partition, rs, stable)
 }
 
 func (s *Session) fetchFault(topic string, partition int32, err error) error {
@@ -131,7 +134,9 @@ func (s *Session) Written(topic string, partition int32) (next int64, ok bool) {
 
 func (s *Session) fail(topic string, err error) {
 	if !errors.Is(err, kgo.ErrAborting) {
-		s.failure.CompareAndSwap(nil, &WriteError{Topic: topic, Err: err})
+		if s.failure.CompareAndSwap(nil, &WriteError{Topic: topic, Err: err}) {
+			s.wake()
+		}
 	}
 }
 

@@ -72,6 +72,8 @@ type SessionConfig struct {
 	MaxWait time.Duration
 	// Changed, if not nil, is told when partitions come or go. It must not block.
 	Changed func(Change)
+	// Wake, if not nil, is called when Stale, Doomed or Position may say something new. It must not block.
+	Wake func()
 	// Skipped, if not nil, is told when records of a partition cannot be read because the topic does not keep them
 	// any more: the group's committed offset and the oldest one that there is. It must not block.
 	Skipped func(topic string, partition int32, committed, oldest int64)
@@ -281,6 +283,7 @@ func (s *Session) options() ([]kgo.Opt, error) {
 		// out not to exist ends the session, and the next one begins anew.
 		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()), kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 		kgo.OnOffsetsFetched(s.fetched), kgo.AdjustFetchOffsetsFn(s.begin),
+		kgo.KeepControlRecords(), // they tell that the end was reached
 		kgo.FetchMaxWait(c.MaxWait), kgo.FetchMaxBytes(16 << 20), kgo.FetchMaxPartitionBytes(1 << 20),
 		kgo.DisableAutoCommit(),
 		kgo.RecordPartitioner(newBySource()), kgo.ProducerBatchCompression(codec...), kgo.ProducerLinger(0),
@@ -301,7 +304,10 @@ func (s *Session) options() ([]kgo.Opt, error) {
 	}
 	// Without transactions a partition must not go before what was read of it is written and committed.
 	return append(opts, kgo.BlockRebalanceOnPoll(),
-		kgo.OnPartitionsCallbackBlocked(func(context.Context, *kgo.Client) { s.stale.Store(true) })), nil
+		kgo.OnPartitionsCallbackBlocked(func(context.Context, *kgo.Client) {
+			s.stale.Store(true)
+			s.wake()
+		})), nil
 }
 
 func (s *Session) batchBytes(topic string) int32 {
@@ -348,14 +354,18 @@ func (s *Session) fetched(_ context.Context, _ *kgo.Client, resp *kmsg.OffsetFet
 // configuration says. It makes every offset an exact one, because the library goes back to it when a first round is
 // aborted.
 func (s *Session) begin(ctx context.Context, offsets map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
+	ends := map[string]Offsets{}
 	for _, t := range s.config.Topics {
 		if len(offsets[t.Name]) == 0 {
 			continue
 		}
-		if err := s.beginTopic(ctx, t, offsets[t.Name]); err != nil {
+		end, err := s.beginTopic(ctx, t, offsets[t.Name])
+		if err != nil {
 			return nil, err
 		}
+		ends[t.Name] = end
 	}
+	defer s.wake()
 	<-s.turn
 	defer func() { s.turn <- struct{}{} }()
 	for topic, m := range offsets {
@@ -365,32 +375,33 @@ func (s *Session) begin(ctx context.Context, offsets map[string]map[int32]kgo.Of
 			if f := s.found[topic][p]; f.Offset == at.Offset {
 				to.Metadata = f.Metadata
 			}
-			s.ledger.begin(topic, p, to, at.Epoch)
+			s.ledger.begin(topic, p, to, at.Epoch, ends[topic][p])
 		}
 	}
 	clear(s.found)
 	return offsets, nil
 }
 
-func (s *Session) beginTopic(ctx context.Context, t SourceTopic, offsets map[int32]kgo.Offset) error {
+// beginTopic is begin for one topic. It returns where its partitions end.
+func (s *Session) beginTopic(ctx context.Context, t SourceTopic, offsets map[int32]kgo.Offset) (end Offsets, err error) {
 	start, err := s.client.StartOffsets(ctx, t.Name)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	end, err := s.client.EndOffsets(ctx, t.Name, false)
+	end, err = s.client.EndOffsets(ctx, t.Name, false)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	latest := Offsets{}
 	if t.Start == Latest {
 		if latest, err = s.client.EndOffsets(ctx, t.Name, true); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	for p, o := range offsets {
 		oldest, ok := start[p]
 		if !ok {
-			return fmt.Errorf("partition %s/%d was assigned and has no offsets: %w", t.Name, p, kerr.UnknownTopicOrPartition)
+			return nil, fmt.Errorf("partition %s/%d was assigned and has no offsets: %w", t.Name, p, kerr.UnknownTopicOrPartition)
 		}
 		switch at := o.EpochOffset().Offset; {
 		case at < 0 && t.Start == Latest:
@@ -403,14 +414,14 @@ func (s *Session) beginTopic(ctx context.Context, t SourceTopic, offsets map[int
 				s.config.Skipped(t.Name, p, at, oldest)
 			}
 		case at > end[p]:
-			return &Error{
+			return nil, &Error{
 				Code: CodeTopicChanged, Op: "read topic", Where: fmt.Sprintf("%s/%d", t.Name, p),
 				Err:  fmt.Errorf("the group %s has committed offset %d, but the partition ends at %d: the brokers lost records, or the topic was made anew", s.config.Group, at, end[p]),
 				Hint: "find out what happened to the topic; then delete the group's offsets, or choose another group, to begin anew",
 			}
 		}
 	}
-	return nil
+	return end, nil
 }
 
 // heard notes what this member has by the last assignment. The partitions are told again, as changes.
@@ -466,6 +477,7 @@ func (s *Session) change(k *kgo.Client, c Change) {
 	s.turn <- struct{}{}
 	if c.Revoked.Len()+c.Lost.Len() > 0 {
 		s.stale.Store(true)
+		s.wake()
 		k.ResumeFetchPartitions(c.Revoked)
 		k.ResumeFetchPartitions(c.Lost)
 	}
@@ -474,6 +486,12 @@ func (s *Session) change(k *kgo.Client, c Change) {
 	}
 	if s.config.Changed != nil {
 		s.config.Changed(c)
+	}
+}
+
+func (s *Session) wake() {
+	if s.config.Wake != nil {
+		s.config.Wake()
 	}
 }
 
@@ -500,6 +518,15 @@ func (s *Session) Position(topic string, partition int32) (Position, bool) {
 		return Position{}, false
 	}
 	return e.committed, true
+}
+
+// AtEnd tells whether nothing came after the position of a partition when that was last asked for: when reading it began,
+// or when records of it were last polled.
+func (s *Session) AtEnd(topic string, partition int32) bool {
+	<-s.turn
+	defer func() { s.turn <- struct{}{} }()
+	e := s.ledger.get(topic, partition)
+	return e != nil && e.committed.Offset >= e.end
 }
 
 // Pause stops the reading of partitions: the next Poll returns no record of them.

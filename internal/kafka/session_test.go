@@ -299,17 +299,17 @@ func TestCommitMetadata(t *testing.T) {
 func TestLedgerEpochs(t *testing.T) {
 	t.Parallel()
 	l := ledger{}
-	l.begin("t", 0, Position{Offset: 10}, 2)
+	l.begin("t", 0, Position{Offset: 10}, 2, 40)
 	run := func(epochs ...int32) (rs []*kgo.Record) {
 		for _, e := range epochs {
 			rs = append(rs, &kgo.Record{Offset: l.get("t", 0).read + int64(len(rs)), LeaderEpoch: e})
 		}
 		return rs
 	}
-	l.polled("t", 0, run(2, 2))       // 10 11
-	l.polled("t", 0, run(3, 3, 5, 5)) // 12 13, 14 15
-	l.polled("t", 0, run(5))          // 16
-	l.polled("u", 0, run(5))
+	l.polled("t", 0, run(2, 2), 40)       // 10 11
+	l.polled("t", 0, run(3, 3, 5, 5), 40) // 12 13, 14 15
+	l.polled("t", 0, run(5), 40)          // 16
+	l.polled("u", 0, run(5), 40)
 	check := func(offset int64, want int32) {
 		t.Helper()
 		if got := l.offsets(at("t", offset))["t"][0]; got != (kgo.EpochOffset{Epoch: want, Offset: offset}) {
@@ -330,7 +330,7 @@ func TestLedgerEpochs(t *testing.T) {
 	if diff := gocmp.Diff(map[string]map[int32]kgo.EpochOffset{"t": {0: {Epoch: 5, Offset: 16}}}, l.rewind()); diff != "" {
 		t.Error(diff)
 	}
-	l.polled("t", 0, run(5, 6))
+	l.polled("t", 0, run(5, 6), 40)
 	check(17, 5)
 	check(18, 6)
 	l.forget(Partitions{"t": {0}})
