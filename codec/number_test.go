@@ -177,3 +177,39 @@ func digits(text string) int {
 	mantissa = strings.TrimLeft(strings.NewReplacer("-", "", ".", "").Replace(mantissa), "0")
 	return len(strings.TrimRight(mantissa, "0"))
 }
+
+// FuzzAppendFloat holds the text of a number against that of strconv.
+func FuzzAppendFloat(f *testing.F) {
+	for _, v := range []float64{
+		0.1, 0.3, 1.5, 3, 100, 313000, 313000.25, 1e15, 1<<52 - 0.5, 1<<52 + 1, 1<<53 - 1, 1 << 53, 0.00390625, 0.0039, 0.004, 9.5, 9.999999999999998, 0.1 + 0.2,
+		2.5, 1125899906842623.75, 562949953421311.8, 99999999999.99998, 5e-324, math.MaxFloat64, 123456789.125, 4503599627370497.5, 2251799813685248.75,
+	} {
+		f.Add(math.Float64bits(v))
+	}
+	f.Fuzz(func(t *testing.T, b uint64) {
+		check := func(v float64) {
+			if math.IsNaN(v) || math.IsInf(v, 0) {
+				return
+			}
+			format := byte('f')
+			if a := math.Abs(v); a != 0 && (a < 1e-6 || a > 1<<53) {
+				format = 'e'
+			}
+			if got, want := string(AppendFloat(nil, v)), strconv.FormatFloat(v, format, -1, 64); got != want {
+				t.Fatalf("%b: %s, want %s", v, got, want)
+			}
+		}
+		v := math.Float64frombits(b)
+		check(v)
+		const fraction = 1<<52 - 1
+		for exp := uint64(1023 - 12); exp < 1023+55; exp++ { // the same digits where texts are made here
+			check(math.Float64frombits(b&fraction | exp<<52))
+			check(math.Float64frombits(b>>40&(1<<12-1)<<40 | exp<<52)) // few digits
+		}
+		rounded, err := strconv.ParseFloat(strconv.FormatFloat(v, 'e', int(b%17), 64), 64)
+		if err == nil {
+			check(rounded)
+		}
+		check(float64(b%1e12) / []float64{1, 10, 100, 1000, 1e5, 1e8}[b%6])
+	})
+}
