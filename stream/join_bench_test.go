@@ -75,14 +75,10 @@ func benchmarkJoinStream(b *testing.B, kind string, matched, filter bool) {
 	} else {
 		LeftJoinStream(left, right, "pairs", w, func(l, r int64, _ bool) int64 { return l + r }).Foreach(count)
 	}
-	d := driveOn(b, top, b.TempDir())
+	d := driveIn(b, top, b.TempDir(), nil)
 	in := first[string, int64](d)
 	if !filter {
-		for _, x := range d.task.Processors().Nodes {
-			if j, ok := x.(*joinStream[string, int64]); ok {
-				j.sides[tagLeft].(*joinSide[string, int64, int64, int64]).other.blind()
-			}
-		}
+		blind(b, d)
 	}
 	r := Record[string, int64]{Timestamp: 1_000_000}
 	i := 0
@@ -101,4 +97,20 @@ func benchmarkJoinStream(b *testing.B, kind string, matched, filter bool) {
 		}
 	}
 	b.ReportMetric(float64(results)/float64(i), "results/op")
+}
+
+// blind has the left side of a join know nothing of what the right one has.
+func blind(b *testing.B, d *driven) {
+	b.Helper()
+	j, ok := d.nodes[0].(*joinStream[string, int64])
+	if !ok {
+		b.Fatalf("the first node is %T", d.nodes[0])
+	}
+	side, ok := j.sides[tagLeft].(*joinSide[string, int64, int64, int64])
+	if !ok {
+		b.Fatalf("the side is %T", j.sides[tagLeft])
+	}
+	for n := range int64(100_000) {
+		side.other.live[n] = &segment{unknown: true}
+	}
 }
