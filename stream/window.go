@@ -92,6 +92,7 @@ func addWindows[K comparable, V, A any](g WindowedGroup[K, V], kind, name string
 	n := t.addStateful(kind, name, s.n)
 	spec := o.spec(name)
 	spec.Retention = max(o.retention, g.w.size+g.w.grace)
+	spec.Row = windowRow(g.w.size.Milliseconds())
 	n.store(spec)
 	rows := func(b *builder) *windowRows[K, A] { return windowRowsOf(b, n, s.keys, values, g.w, o) }
 	n.build = func(b *builder) []any {

@@ -68,6 +68,23 @@ func (c timeFirst[K]) Decode(b []byte) (k Windowed[K], err error) {
 	return k, err
 }
 
+// windowRow reads a row of windows from outside.
+func windowRow(size int64) func(key, value []byte) (task.Row, bool, error) {
+	return func(key, value []byte) (r task.Row, ok bool, err error) {
+		if r, ok, err = tableRow(key, value); !ok {
+			return r, ok, err
+		}
+		if len(r.Key) < startBytes {
+			return r, false, errShortRow
+		}
+		start := int64(binary.BigEndian.Uint64(r.Key) ^ 1<<63)
+		key = binary.BigEndian.AppendUint64(make([]byte, 0, windowBytes+len(r.Key)), uint64(start))
+		key = binary.BigEndian.AppendUint64(key, uint64(start+size))
+		r.Key = append(key, r.Key[startBytes:]...)
+		return r, true, nil
+	}
+}
+
 // startKey returns the first key in the store of the windows that start at a time.
 func startKey(start int64) []byte { return appendStart([]byte{prefixRow}, start) }
 
