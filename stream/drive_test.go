@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"bytes"
 	"log/slog"
 	"testing"
 	"time"
@@ -19,15 +20,32 @@ type driven struct {
 	output discard
 }
 
-// discard is an output that counts.
-type discard struct{ sent, changes, drops int }
+// discard is an output that keeps nothing but changelogs.
+type discard struct {
+	drops int
+	logs  map[string][]store.Entry // by store
+}
 
-func (o *discard) Send(*task.Message) *record.Problem  { o.sent++; return nil }
-func (o *discard) Change(string, []byte, []byte) error { o.changes++; return nil }
-func (o *discard) Drop(_ *record.Raw, d task.Drop)     { o.drops += d.Count }
+// Send does nothing.
+func (*discard) Send(*task.Message) *record.Problem { return nil }
+
+// Change appends to a changelog.
+func (o *discard) Change(name string, key, value []byte) error {
+	o.logs[name] = append(o.logs[name], store.Entry{Key: bytes.Clone(key), Value: bytes.Clone(value)})
+	return nil
+}
+
+// Drop counts.
+func (o *discard) Drop(_ *record.Raw, d task.Drop) { o.drops += d.Count }
 
 // first returns the edge from the source, to send typed records.
-func first[K, V any](d *driven) *edge[K, V] { return &d.source.(*sourceNode[K, V]).next }
+func first[K, V any](d *driven) *edge[K, V] {
+	s, ok := d.source.(*sourceNode[K, V])
+	if !ok {
+		d.tb.Fatalf("the source is %T", d.source)
+	}
+	return &s.next
+}
 
 func noError(tb testing.TB, err error) {
 	tb.Helper()
@@ -39,7 +57,13 @@ func noError(tb testing.TB, err error) {
 // drive starts the task of a topology.
 func drive(tb testing.TB, top *Topology) *driven {
 	tb.Helper()
-	d := &driven{tb: tb}
+	return resume(tb, top, nil)
+}
+
+// resume starts the task of a topology with the state that changelogs hold.
+func resume(tb testing.TB, top *Topology, logs map[string][]store.Entry) *driven {
+	tb.Helper()
+	d := &driven{tb: tb, output: discard{logs: map[string][]store.Entry{}}}
 	p, err := top.Program()
 	noError(tb, err)
 	build := p.Subs[0].Build
@@ -60,6 +84,9 @@ func drive(tb testing.TB, top *Topology) *driven {
 		Log: slog.New(slog.DiscardHandler), Wake: func() {},
 	})
 	noError(tb, err)
+	for name, log := range logs {
+		noError(tb, d.state.Restore(name, log, int64(len(log))))
+	}
 	noError(tb, d.task.Start())
 	tb.Cleanup(func() {
 		d.task.Close()

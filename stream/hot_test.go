@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"millrace.dev/internal/store"
 	"millrace.dev/record"
 )
 
@@ -171,6 +172,28 @@ func BenchmarkMisses(b *testing.B) {
 		}
 		if i++; i == len(rs) {
 			i = 0
+		}
+	}
+}
+
+// BenchmarkClose takes the time of a window that is made, emitted when it closes, and deleted, one record in each.
+func BenchmarkClose(b *testing.B) {
+	top := New("close")
+	in := From(top, "in", String(), Int64())
+	CountWindows(WindowedBy(GroupByKey(in), Tumbling(time.Minute)), "counts", EmitOnClose()).ToStream().Foreach(func(*Record[Windowed[string], int64]) {})
+	d := drive(b, top)
+	next, rs := first[string, int64](d), hotRecords(1_000)
+	b.ReportAllocs()
+	i := 0
+	for b.Loop() {
+		if err := next.send(&rs[i]); err != nil {
+			b.Fatal(err)
+		}
+		rs[i].Timestamp += time.Minute.Milliseconds()
+		if i++; i == len(rs) {
+			i = 0
+			d.output.logs = map[string][]store.Entry{}
+			d.commit()
 		}
 	}
 }

@@ -2,6 +2,7 @@ package stream
 
 import (
 	"fmt"
+	"time"
 
 	"millrace.dev/internal/store"
 	"millrace.dev/internal/task"
@@ -10,11 +11,12 @@ import (
 
 // joinRows is the records of one side of a join.
 type joinRows[T any] struct {
-	*segments
+	segments
 	values    Codec[T]
 	meta      *meta
 	retention int64
-	observed  int64 // the highest time of its records
+	observed  int64  // the highest time of its records
+	both      *int64 // that of both sides
 	seq       int64
 	row       []byte
 	memory    []byte
@@ -26,12 +28,17 @@ const (
 	rowWaited                  // the record was put among the unmatched ones
 )
 
+// sideSlack is how far one side may be behind the other before the records that it has are forgotten: as in Kafka
+// Streams they are kept by the time of their own side, but a changelog cannot keep them for ever.
+const sideSlack = 24 * time.Hour
+
 func (w *joinRows[T]) open(s *store.Store, retention int64) (err error) {
 	w.retention = retention
-	if w.meta, err = newMeta(s, metaOperator, &w.observed, &w.seq); err != nil {
+	w.segments = segments{store: s, prefix: prefixRow}
+	if w.meta, err = newMeta(s, metaOperator, &w.observed, w.both, &w.seq); err != nil {
 		return err
 	}
-	w.segments, err = openSegments(s, retention, func(key, _ []byte) (int64, error) {
+	err = w.segments.open(retention, func(key, _ []byte) (int64, error) {
 		t, _, err := rowTimes(key)
 		return t, err
 	})
@@ -41,12 +48,20 @@ func (w *joinRows[T]) open(s *store.Store, retention int64) (err error) {
 	return w.expireOld()
 }
 
+// floor returns the time of the oldest records that can be asked for.
+func (w *joinRows[T]) floor() int64 {
+	if w.observed == task.NoTime {
+		return task.NoTime
+	}
+	return max(w.observed, *w.both-sideSlack.Milliseconds()) - w.retention + 1
+}
+
 // expireOld deletes what nobody can ask for any more.
 func (w *joinRows[T]) expireOld() error {
 	if w.observed == task.NoTime {
 		return nil
 	}
-	return w.expire(w.observed - w.retention + 1)
+	return w.expire(w.floor())
 }
 
 // encode makes the row of a value.
@@ -64,7 +79,7 @@ func (w *joinRows[T]) keep(k *segmentKey, t int64, value []byte, waits bool) (bo
 			return false, err
 		}
 	}
-	if t+w.retention <= w.observed {
+	if t < w.floor() {
 		return false, nil
 	}
 	var flags byte
@@ -124,15 +139,14 @@ func (s *joinSide[K, T, O, V]) open() error {
 	return s.mine.open(s.j.ctx.Store(name), s.j.d.window.retention())
 }
 
-func (s *joinSide[K, T, O, V]) flush() error { return s.mine.meta.flush() }
-func (s *joinSide[K, T, O, V]) seen() int64  { return s.mine.observed }
+func (s *joinSide[K, T, O, V]) flush() error { return s.mine.meta.flush(s.j.touched) }
 
 // look returns how long after a record of this side its window ends.
 func (s *joinSide[K, T, O, V]) look() int64 { return s.after }
 
 func (s *joinSide[K, T, O, V]) process(r *Record[K, T]) error {
 	j := s.j
-	j.streamTime = max(j.streamTime, r.Timestamp)
+	j.streamTime, j.touched = max(j.streamTime, r.Timestamp), true
 	switch {
 	case r.NullValue:
 		return s.drop(j.n.problem(record.StageProcess, classNullValue, "the record has no value to join"))
@@ -224,7 +238,7 @@ func (s *joinSide[K, T, O, V]) find(lo, hi int64) error {
 	if o.observed == task.NoTime {
 		return nil
 	}
-	lo, hi = max(lo, o.observed-o.retention+1), min(hi, o.observed)
+	lo, hi = max(lo, o.floor()), min(hi, o.observed)
 	if lo > hi {
 		return nil
 	}

@@ -1,14 +1,13 @@
 package stream
 
 import (
-	"fmt"
 	"maps"
+	"strconv"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"pgregory.net/rapid"
-
 	"millrace.dev/internal/store"
+	"pgregory.net/rapid"
 )
 
 // openKV returns an empty store of rows.
@@ -178,7 +177,7 @@ func TestUncommitted(t *testing.T) {
 	CountWindows(WindowedBy(GroupByKey(s), Tumbling(1e6)), "windows", EmitOnCommit())
 	d := drive(t, top)
 	for i := range 5 {
-		noError(t, first[string, int64](d).send(&Record[string, int64]{Key: fmt.Sprint(i)}))
+		noError(t, first[string, int64](d).send(&Record[string, int64]{Key: strconv.Itoa(i)}))
 	}
 	if n := d.task.Uncommitted(); n != 5+1+5 {
 		t.Errorf("%d rows", n)

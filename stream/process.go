@@ -99,8 +99,8 @@ type storeKey struct {
 
 func (s *Store[K, V]) in(b *builder) *kvStore[K, V] {
 	key := storeKey{s.n, s.name}
-	if kv, ok := b.stores[key]; ok {
-		return kv.(*kvStore[K, V])
+	if kv, ok := b.stores[key].(*kvStore[K, V]); ok {
+		return kv
 	}
 	kv := newKVStore(b.ctx.Store(s.name), s.keys, s.values, s.o.cached)
 	b.stores[key] = kv

@@ -76,13 +76,13 @@ func stored[K comparable, V any](n *node, keys Codec[K], values Codec[V], o stor
 // kvOf returns the store of a node in a task.
 func kvOf[K comparable, V any](b *builder, n *node, keys Codec[K], values Codec[V], o storeOptions) *kvStore[K, V] {
 	key := storeKey{n, n.stores[0].Name}
-	s, ok := b.stores[key]
-	if !ok {
-		kv := newKVStore(b.ctx.Store(key.name), keys, values, o.cached)
-		kv.hold = o.emitOnCommit
-		s, b.stores[key] = kv, kv
+	if kv, ok := b.stores[key].(*kvStore[K, V]); ok {
+		return kv
 	}
-	return s.(*kvStore[K, V])
+	kv := newKVStore(b.ctx.Store(key.name), keys, values, o.cached)
+	kv.hold = o.emitOnCommit
+	b.stores[key] = kv
+	return kv
 }
 
 // tableNode keeps the rows of a table that is made of a stream.

@@ -4,6 +4,7 @@ import (
 	"math"
 	"time"
 
+	"millrace.dev/internal/store"
 	"millrace.dev/internal/task"
 	"millrace.dev/record"
 )
@@ -17,8 +18,7 @@ func (versionedOption) tableOption() {}
 // older than history, as stream time goes, is dropped. [JoinTable] with such a table finds for each record the value
 // that was valid at its time.
 //
-// A value can be found for history after it was replaced; the latest one always. The values of the past are kept in a
-// store <name>-history. It is for [TableFrom] and [ToTable], and cannot be combined with [EmitOnCommit]. Default: only
+// A value can be found for history after it was replaced; the latest one always. It is for [TableFrom] and [ToTable], and cannot be combined with [EmitOnCommit]. Default: only
 // the latest value is kept, and an update that comes out of order replaces it
 func Versioned(history time.Duration) TableOption { return versionedOption(history) }
 
@@ -49,11 +49,8 @@ func versionedTable[K comparable, V any](s Stream[K, V], kind, name string, opts
 	}
 	n := t.addStateful(kind, name, s.n)
 	n.store(o.table(name))
-	past := o.spec(name + "-history")
-	past.Retention = history
-	n.store(past)
 	rows := func(b *builder) *versionedRows[K, V] {
-		key := storeKey{n, past.Name}
+		key := storeKey{n, name + " in the past"} // which is not the name of a store
 		v, ok := b.stores[key]
 		if !ok {
 			v = &versionedRows[K, V]{
@@ -75,6 +72,9 @@ func versionedTable[K comparable, V any](s Stream[K, V], kind, name string, opts
 	}
 }
 
+// prefixPast begins the keys of values of the past, beside the latest ones.
+const prefixPast byte = 2
+
 // versionedNode keeps the rows of a versioned table.
 type versionedNode[K comparable, V any] struct {
 	ctx  *task.Context
@@ -85,7 +85,7 @@ type versionedNode[K comparable, V any] struct {
 }
 
 func (t *versionedNode[K, V]) open() error {
-	if err := t.rows.open(t.ctx, t.n.stores[1].Name); err != nil {
+	if err := t.rows.open(t.ctx.Store(t.n.stores[0].Name)); err != nil {
 		return err
 	}
 	t.ctx.Resume(t.rows.observed)
@@ -94,7 +94,7 @@ func (t *versionedNode[K, V]) open() error {
 
 // Flush writes the latest values to their store.
 func (t *versionedNode[K, V]) Flush() error {
-	if err := t.rows.meta.flush(); err != nil {
+	if err := t.rows.meta.flush(false); err != nil {
 		return err
 	}
 	return t.rows.latest.flush(nil)
@@ -133,12 +133,13 @@ type historian[K comparable, V any] interface {
 
 // versionedRows is the latest row of each key, and those before.
 //
-// A row of the past has the time from when it was valid, and lies in the segment of the time until when it was. A
+// A row of the past has the time from when it was valid, and lies in the segment of the time until when it was. Both are
+// in one store, whose changelog cannot forget by time: it has the latest rows. A
 // deletion is a row of the past too, in the segment of its own time: nobody looks for it to be found, but an older
 // update must not become the latest row, nor be valid for longer than up to it.
 type versionedRows[K comparable, V any] struct {
 	latest   *kvStore[K, V]
-	past     *segments
+	past     segments
 	keys     Codec[K]
 	values   Codec[V]
 	history  int64
@@ -150,12 +151,12 @@ type versionedRows[K comparable, V any] struct {
 	row      []byte
 }
 
-func (s *versionedRows[K, V]) open(ctx *task.Context, name string) (err error) {
-	st := ctx.Store(name)
+func (s *versionedRows[K, V]) open(st *store.Store) (err error) {
 	if s.meta, err = newMeta(st, metaOperator, &s.observed); err != nil {
 		return err
 	}
-	s.past, err = openSegments(st, s.history, func(_, value []byte) (int64, error) {
+	s.past = segments{store: st, prefix: prefixPast, told: true}
+	err = s.past.open(s.history, func(_, value []byte) (int64, error) {
 		v, err := versionOf(0, value)
 		return v.until, err
 	})

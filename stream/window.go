@@ -91,7 +91,9 @@ func addWindows[K comparable, V, A any](g WindowedGroup[K, V], kind, name string
 	s := g.g.s.copartitioned(kind, name, false)
 	n := t.addStateful(kind, name, s.n)
 	spec := o.spec(name)
-	spec.Retention = max(o.retention, g.w.size+g.w.grace)
+	if !o.forever() {
+		spec.Retention = o.retentionOf(g.w)
+	}
 	spec.Row = windowRow(g.w.size.Milliseconds())
 	n.store(spec)
 	rows := func(b *builder) *windowRows[K, A] { return windowRowsOf(b, n, s.keys, values, g.w, o) }
@@ -191,7 +193,7 @@ func (a *aggregateWindows[K, V, A]) close(newest int64, headers []Header) error 
 	if !a.onClose {
 		return nil
 	}
-	if a.strict {
+	if !a.forever {
 		from = max(from, a.floor(newest))
 	}
 	a.out.Headers = headers

@@ -2,6 +2,7 @@ package stream_test
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -193,7 +194,7 @@ func TestCountAndReduceWindows(t *testing.T) {
 	t.Parallel()
 	top := stream.New("counts")
 	g := stream.WindowedBy(stream.GroupByKey(stream.From(top, "in", stream.String(), stream.String())), stream.Tumbling(ms(10)))
-	stream.MapTable(stream.CountWindows(g, "counts"), func(_ stream.Windowed[string], n int64) string { return fmt.Sprint(n) }).ToStream().To("out")
+	stream.MapTable(stream.CountWindows(g, "counts"), func(_ stream.Windowed[string], n int64) string { return strconv.FormatInt(n, 10) }).ToStream().To("out")
 	stream.ReduceWindows(g, "longest", func(a, v string) string {
 		if len(v) > len(a) {
 			return v

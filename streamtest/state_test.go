@@ -52,7 +52,7 @@ func TestStateOf(t *testing.T) {
 			t.Errorf("%+v in a partition of %d records", r, n)
 		}
 	}
-	if diff := cmp.Diff([]string{"counts", "rows", "rows-history", "seen", "windows"}, d.Stores()); diff != "" {
+	if diff := cmp.Diff([]string{"counts", "rows", "seen", "windows"}, d.Stores()); diff != "" {
 		t.Error(diff)
 	}
 }

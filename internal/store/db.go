@@ -147,6 +147,7 @@ func (db *DB) pebbleOptions(memory int64) *pebble.Options {
 		EventListener:               db.health.listener(),
 		Logger:                      pebbleLogger{db.health},
 	}
+	o.Experimental.CompactionScheduler = scheduler{pebble.NewConcurrencyLimitSchedulerWithNoPeriodicGrantingForTest(), db.health}
 	for i := range o.Levels {
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 	}
@@ -159,13 +160,21 @@ func (db *DB) openPebble(o Options) (err error) {
 	if memory == 0 {
 		memory = defaultMemory
 	}
+	if err := db.folder.removeLogs(); err != nil {
+		return openError(db.folder.dir, err)
+	}
 	cache := pebble.NewCache(memory) // of which Pebble takes the memtables
 	defer cache.Unref()
 	opts := db.pebbleOptions(memory)
 	opts.Cache = cache
 	defer func() {
-		if r := recover(); r != nil { // it does with some files that are not what it has written
-			err = corruptError("open the state folder", db.folder.dir, fmt.Errorf("panic: %v", r))
+		// Pebble panics with some errors of the file system, and with some files that are not what it has written.
+		if r := recover(); r != nil {
+			cause, ok := r.(error)
+			if !ok {
+				cause = fmt.Errorf("panic: %v", r)
+			}
+			err = openError(db.folder.dir, cause)
 		}
 	}()
 	p, err := pebble.Open(db.folder.path(database), opts)
@@ -232,7 +241,9 @@ func (db *DB) Close() error {
 	db.sweeper.Wait()
 	close(db.health.closing)
 	err := db.pebble.Close()
-	if err != nil {
+	if db.health.alive() != nil {
+		err = nil // it is what has been said before
+	} else if err != nil {
 		err = fmt.Errorf("store: close the state folder %s: %w", db.folder.dir, err)
 	}
 	db.health.running.Wait()

@@ -128,6 +128,23 @@ func (f *folder) wipe() error {
 	return f.sync()
 }
 
+// removeLogs deletes the write-ahead logs. Pebble makes one each time and writes nothing to it, but would read and
+// flush those of the last time; a flush that fails at that moment is tried for ever.
+func (f *folder) removeLogs() error {
+	names, err := f.fs.List(f.path(database))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for _, name := range names {
+		if strings.HasSuffix(name, ".log") {
+			if err := f.fs.Remove(f.fs.PathJoin(f.dir, database, name)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 func (f *folder) read(name string) (string, error) {
 	file, err := f.fs.Open(f.path(name))
 	if err != nil {

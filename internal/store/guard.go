@@ -3,8 +3,23 @@ package store
 import (
 	"os"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
+
+// scheduler begins no compaction once the state folder has failed. It is made of the one of Pebble's schedulers that
+// has no goroutine, since Pebble does not stop the other's when it cannot open a database.
+type scheduler struct {
+	pebble.CompactionScheduler
+	health *health
+}
+
+func (s scheduler) TrySchedule() (bool, pebble.CompactionGrantHandle) {
+	if s.health.alive() != nil {
+		return false, nil
+	}
+	return s.CompactionScheduler.TrySchedule()
+}
 
 // guard is the file system that Pebble gets. Once the state folder has failed it changes nothing any more, so that
 // what is on disk is what a crash at that moment would have left; and it slows down who tries in vain.
