@@ -17,6 +17,7 @@ type driven struct {
 	task   *task.Task
 	state  *store.Task
 	source task.Loader
+	nodes  []any
 	output discard
 }
 
@@ -54,14 +55,20 @@ func noError(tb testing.TB, err error) {
 	}
 }
 
-// drive starts the task of a topology.
+// drive starts the task of a topology, with state in memory.
 func drive(tb testing.TB, top *Topology) *driven {
 	tb.Helper()
-	return resume(tb, top, nil)
+	return driveIn(tb, top, "", nil)
 }
 
 // resume starts the task of a topology with the state that changelogs hold.
 func resume(tb testing.TB, top *Topology, logs map[string][]store.Entry) *driven {
+	tb.Helper()
+	return driveIn(tb, top, "", logs)
+}
+
+// driveIn starts the task of a topology with the state that changelogs hold, in a folder or in memory.
+func driveIn(tb testing.TB, top *Topology, folder string, logs map[string][]store.Entry) *driven {
 	tb.Helper()
 	d := &driven{tb: tb, output: discard{logs: map[string][]store.Entry{}}}
 	p, err := top.Program()
@@ -70,11 +77,11 @@ func resume(tb testing.TB, top *Topology, logs map[string][]store.Entry) *driven
 	p.Subs[0].Build = func(ctx *task.Context) (*task.Processors, error) {
 		procs, err := build(ctx)
 		if err == nil {
-			d.source = procs.Sources[0]
+			d.source, d.nodes = procs.Sources[0], procs.Nodes
 		}
 		return procs, err
 	}
-	db, err := store.Open("", store.Options{})
+	db, err := store.Open(folder, store.Options{})
 	noError(tb, err)
 	d.state, err = db.Task("0_0")
 	noError(tb, err)

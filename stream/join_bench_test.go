@@ -75,13 +75,12 @@ func benchmarkJoinStream(b *testing.B, kind string, matched, filter bool) {
 	} else {
 		LeftJoinStream(left, right, "pairs", w, func(l, r int64, _ bool) int64 { return l + r }).Foreach(count)
 	}
-	d := driveOn(b, top, b.TempDir())
+	d := driveIn(b, top, b.TempDir(), nil)
 	in := first[string, int64](d)
 	if !filter {
-		for _, x := range d.task.Processors().Nodes {
-			if j, ok := x.(*joinStream[string, int64]); ok {
-				j.sides[tagLeft].(*joinSide[string, int64, int64, int64]).other.blind()
-			}
+		rows := d.nodes[0].(*joinStream[string, int64]).sides[tagLeft].(*joinSide[string, int64, int64, int64]).other
+		for n := range int64(100_000) { // nothing is known of any segment
+			rows.live[n] = &segment{unknown: true}
 		}
 	}
 	r := Record[string, int64]{Timestamp: 1_000_000}

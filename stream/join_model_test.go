@@ -202,7 +202,7 @@ func (m *joinModel) close() {
 }
 
 // joinTopology joins two streams, and writes pairs of values, with - for none, to the topic out.
-func joinTopology(top *stream.Topology, left, right stream.Stream[string, string], kind string, w stream.JoinWindow) {
+func joinTopology(left, right stream.Stream[string, string], kind string, w stream.JoinWindow) {
 	value := func(v string, ok bool) string {
 		if !ok {
 			return "-"

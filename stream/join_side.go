@@ -149,34 +149,42 @@ func (s *joinSide[K, T, O, V]) process(r *Record[K, T]) error {
 	j.streamTime, j.touched = max(j.streamTime, r.Timestamp), true
 	switch {
 	case r.NullValue:
-		return s.drop(j.n.problem(record.StageProcess, classNullValue, "the record has no value to join"))
+		s.drop(j.n.problem(record.StageProcess, classNullValue, "the record has no value to join"))
+		return nil
 	case r.NullKey && s.outer:
 		return s.alone(r)
 	case r.NullKey:
-		return s.drop(j.n.problem(record.StageProcess, classNullKey, "the record has no key"))
+		s.drop(j.n.problem(record.StageProcess, classNullKey, "the record has no key"))
+		return nil
 	}
 	if j.unmatched != nil && r.Timestamp == j.streamTime && j.mayClose(s.after) {
 		if err := j.closeWindows(); err != nil {
 			return err
 		}
 	}
-	var err error
-	if j.keyBytes, j.keyMemory, err = encode(j.keys, j.keyMemory, r.Key, false); err != nil {
-		return s.drop(j.n.unencodable())
-	}
-	value, err := s.mine.encode(r.Value)
-	if err != nil {
-		return s.drop(j.n.unencodable())
+	value, ok := s.encode(r)
+	if !ok {
+		s.drop(j.n.unencodable())
+		return nil
 	}
 	return s.join(r, value)
 }
 
+// encode encodes the key of a record for both sides, and its value. It returns false if that is not possible.
+func (s *joinSide[K, T, O, V]) encode(r *Record[K, T]) (value []byte, ok bool) {
+	j := s.j
+	var err error
+	if j.keyBytes, j.keyMemory, err = encode(j.keys, j.keyMemory, r.Key, false); err == nil {
+		value, err = s.mine.encode(r.Value)
+	}
+	return value, err == nil
+}
+
 // drop drops the present record. One that is joined with itself comes twice, and is dropped the first time.
-func (s *joinSide[K, T, O, V]) drop(d task.Drop) error {
+func (s *joinSide[K, T, O, V]) drop(d task.Drop) {
 	if !s.second() {
 		s.j.ctx.Drop(d)
 	}
-	return nil
 }
 
 // second tells whether this side gets the records that the left one has just had.

@@ -16,12 +16,12 @@ import (
 type JoinWindow struct {
 	Before, After time.Duration
 	// Grace is how long after the end of its window a record may still come and be joined, as stream time goes. Results
-	// without a match wait for it. Default: 0
+	// without a match wait for it. Default: 0.
 	Grace time.Duration
 	// EarlyUnmatched has a record that comes out of order, and finds no match, sent on at once when stream time has
 	// passed the end of its window, and not only when it has passed the grace too: so did Kafka Streams before
 	// KAFKA-19536. A record can then be sent on without a match and later with one. Default: a result without a match
-	// is sent on when there can be none any more
+	// is sent on when there can be none any more.
 	EarlyUnmatched bool
 }
 

@@ -29,7 +29,7 @@ func TestJoinStreamAsRecomputed(t *testing.T) {
 		events := eventsOf(rt, rapid.IntRange(1, 80).Draw(rt, "events"), unit, partitions)
 		top := stream.New("joins")
 		in := stream.From(top, "in", stream.String(), stream.String())
-		joinTopology(top, in.Filter(side("l")), in.Filter(side("r")), kind, w)
+		joinTopology(in.Filter(side("l")), in.Filter(side("r")), kind, w)
 		got, d := runWithFaults(rt, t, top, events, partitions)
 		late := 0
 		want := make([][]string, len(byPartition(nil, events)))
@@ -62,7 +62,7 @@ func TestJoinTopics(t *testing.T) {
 		for i, topic := range []string{"right", "left"} {
 			sides[i] = stream.From(top, topic, stream.String(), stream.String())
 		}
-		joinTopology(top, sides[1], sides[0], kind, w)
+		joinTopology(sides[1], sides[0], kind, w)
 		d := streamtest.New(t, top)
 		m := newJoinModel(w, kind)
 		for _, e := range events {
@@ -118,7 +118,7 @@ func TestJoinStreamRepartitions(t *testing.T) {
 			if test.rekeyRight {
 				right = rekey(right)
 			}
-			joinTopology(top, left, right, "inner", stream.Symmetric(time.Second))
+			joinTopology(left, right, "inner", stream.Symmetric(time.Second))
 			d := streamtest.New(t, top, streamtest.Partitions(test.leftTopics, "left"), streamtest.Partitions(test.rightTopics, "right"))
 			l := streamtest.NewInput(d, "left", stream.String(), stream.String())
 			r := streamtest.NewInput(d, "right", stream.String(), stream.String())
@@ -165,7 +165,7 @@ func TestOuterJoinKeepsNullKeysOverRepartition(t *testing.T) {
 					func() stream.Processor[string, string, string, string] { return new(forward) })
 				return s.Keys(stream.String()).Values(stream.String())
 			}
-			joinTopology(top, keyless("left"), keyless("right"), kind, stream.Symmetric(time.Minute))
+			joinTopology(keyless("left"), keyless("right"), kind, stream.Symmetric(time.Minute))
 			d := streamtest.New(t, top, streamtest.Partitions(2))
 			for i, topic := range []string{"left", "right"} {
 				streamtest.NewInput(d, topic, stream.String(), stream.String()).PipeRecord(
@@ -205,7 +205,7 @@ func TestSelfJoin(t *testing.T) {
 			if rekeyed {
 				in, topics = rekey(in), 1
 			}
-			joinTopology(top, in, in, "inner", stream.JoinWindow{Before: 5 * time.Millisecond, After: 10 * time.Millisecond})
+			joinTopology(in, in, "inner", stream.JoinWindow{Before: 5 * time.Millisecond, After: 10 * time.Millisecond})
 			d := streamtest.New(t, top)
 			src := streamtest.NewInput(d, "in", stream.String(), stream.String())
 			src.Pipe("k", "k:a", 100)
@@ -240,7 +240,7 @@ func TestSelfJoinDropsOnce(t *testing.T) {
 	t.Parallel()
 	top := stream.New("joins", stream.DeadLetters("dead"))
 	in := stream.From(top, "in", stream.String(), stream.String())
-	joinTopology(top, in, in, "inner", stream.JoinWindow{Before: -time.Millisecond, After: 10 * time.Millisecond})
+	joinTopology(in, in, "inner", stream.JoinWindow{Before: -time.Millisecond, After: 10 * time.Millisecond})
 	d := streamtest.New(t, top)
 	src := streamtest.NewInput(d, "in", stream.String(), stream.String())
 	src.PipeRecord(stream.Record[string, string]{NullKey: true, Value: "x", Timestamp: 100})
@@ -303,5 +303,36 @@ func TestUnmatchedKeepsWhatItWasMadeOf(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, drops[0].Record); diff != "" {
 		t.Errorf("the record of the drop: %s", diff)
+	}
+}
+
+// TestUnmatchedFollowTheClock has windows close because no record comes.
+func TestUnmatchedFollowTheClock(t *testing.T) {
+	t.Parallel()
+	top := stream.New("joins", stream.IdleTimeout(time.Second))
+	left := stream.From(top, "left", stream.String(), stream.String())
+	right := stream.From(top, "right", stream.String(), stream.String())
+	joinTopology(left, right, "outer", stream.JoinWindow{Before: 10 * time.Millisecond, After: 20 * time.Millisecond, Grace: 5 * time.Millisecond})
+	d := streamtest.New(t, top)
+	out := streamtest.NewOutput(d, "out", stream.String(), stream.String())
+	start := d.Now().UnixMilli()
+	streamtest.NewInput(d, "left", stream.String(), stream.String()).Pipe("k", "l", start)
+	streamtest.NewInput(d, "right", stream.String(), stream.String()).Pipe("z", "r", start)
+	d.Crash()
+	d.LoseState()
+	for _, step := range []struct {
+		by   time.Duration
+		want []string
+	}{
+		{1015 * time.Millisecond, nil},
+		{time.Millisecond, []string{"-+r"}}, // the window of a right record ends after Before, and the grace
+		{9 * time.Millisecond, nil},
+		{time.Millisecond, []string{"l+-"}},
+		{time.Hour, nil},
+	} {
+		d.Advance(step.by)
+		if diff := cmp.Diff(step.want, out.ReadValues()); diff != "" {
+			t.Errorf("after %v: %s", step.by, diff)
+		}
 	}
 }

@@ -67,7 +67,7 @@ func (f storeOption) applyJoin(o *joinOptions) { o.store, o.wanted = append(o.st
 // each with the row that was valid at its time: the table has to be [Versioned], with a history of d at least. A
 // record that comes later than that is joined at once.
 //
-// Records wait in a store <name>-buffer, with their headers. Default: records are joined as they come
+// Records wait in a store <name>-buffer, with their headers. Default: records are joined as they come.
 func Grace(d time.Duration) JoinOption { return graceOption(d) }
 
 // JoinTable joins each record with the row of its key, and drops the records that have none. With a [Versioned] table
@@ -172,18 +172,15 @@ func (g *graceJoin[K, V]) open() (err error) {
 // Flush writes stream time and sequence number.
 func (g *graceJoin[K, V]) Flush() error { return g.meta.flush(false) }
 
-func (g *graceJoin[K, V]) process(r *Record[K, V]) (err error) {
+func (g *graceJoin[K, V]) process(r *Record[K, V]) error {
 	if r.NullKey || r.NullValue {
 		return g.join.process(r) // there is nothing to wait for
 	}
 	if g.observed != task.NoTime && r.Timestamp < g.observed-g.grace {
 		return g.join.process(r)
 	}
-	var key, value []byte
-	if key, g.key, err = encode(g.keys, g.key, r.Key, false); err == nil {
-		value, g.value, err = encode(g.values, g.value, r.Value, false)
-	}
-	if err != nil {
+	key, value, ok := g.encode(r)
+	if !ok {
 		g.ctx.Drop(g.n.unencodable())
 		return nil
 	}
@@ -194,6 +191,15 @@ func (g *graceJoin[K, V]) process(r *Record[K, V]) (err error) {
 	}
 	g.observed = max(g.observed, r.Timestamp)
 	return g.waiting.take(g.observed-g.grace, g.emit)
+}
+
+// encode encodes a record that is to wait. It returns false if that is not possible.
+func (g *graceJoin[K, V]) encode(r *Record[K, V]) (key, value []byte, ok bool) {
+	var err error
+	if key, g.key, err = encode(g.keys, g.key, r.Key, false); err == nil {
+		value, g.value, err = encode(g.values, g.value, r.Value, false)
+	}
+	return key, value, err == nil
 }
 
 // Advance joins the records that have waited long enough without a record that says so.

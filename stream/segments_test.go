@@ -51,8 +51,8 @@ func TestKeyFilterGivesUp(t *testing.T) {
 	}
 }
 
-// rowsOf returns the rows of a segmented store, with what belongs to their segments.
-func rowsOf(t testing.TB, s *store.Store, prefix byte) (list []string) {
+// segmentRows returns the rows of a segmented store, with what belongs to their segments.
+func segmentRows(t testing.TB, s *store.Store, prefix byte) (list []string) {
 	t.Helper()
 	noError(t, s.Scan([]byte{prefix}, []byte{prefix + 1}, func(key, _ []byte) (bool, error) {
 		k, rest, err := cutKeyRef(key[1+timeBytes:])
@@ -90,7 +90,7 @@ func TestSegments(t *testing.T) {
 			add("a", 60_000, 4)
 			add("a", 120_000, 5)
 			want := []string{"-1:a@-1#0", "0:a@0#1", "0:a@0#2", "0:ab@59999#3", "1:a@60000#4", "2:a@120000#5"}
-			if diff := cmp.Diff(want, rowsOf(t, s, prefixPast)); diff != "" {
+			if diff := cmp.Diff(want, segmentRows(t, s, prefixPast)); diff != "" {
 				t.Error(diff)
 			}
 			k.set([]byte("a"))
@@ -106,11 +106,11 @@ func TestSegments(t *testing.T) {
 				t.Error(diff)
 			}
 			noError(t, g.expire(60_001))
-			if diff := cmp.Diff(want[4:], rowsOf(t, s, prefixPast)); diff != "" {
+			if diff := cmp.Diff(want[4:], segmentRows(t, s, prefixPast)); diff != "" {
 				t.Error(diff)
 			}
 			add("a", 59_000, 6) // has expired
-			if diff := cmp.Diff(want[4:], rowsOf(t, s, prefixPast)); diff != "" {
+			if diff := cmp.Diff(want[4:], segmentRows(t, s, prefixPast)); diff != "" {
 				t.Error(diff)
 			}
 		})
@@ -131,7 +131,7 @@ func TestSegmentsForgetSlowly(t *testing.T) {
 	}
 	for _, want := range []int{n - expireAtOnce, n - 2*expireAtOnce, 0, 0} {
 		noError(t, g.expire(120_000))
-		if got := len(rowsOf(t, s, prefixRow)); got != want {
+		if got := len(segmentRows(t, s, prefixRow)); got != want {
 			t.Errorf("%d rows are left, want %d", got, want)
 		}
 	}
@@ -153,7 +153,7 @@ func TestSegmentsOfAnotherLength(t *testing.T) {
 	}
 	wider := segments{store: s, prefix: prefixRow}
 	noError(t, wider.open(600_000, ownTime))
-	if diff := cmp.Diff([]string{"0:k@10#0", "0:k@70000#0", "0:k@130000#0", "1:k@310000#0"}, rowsOf(t, s, prefixRow)); diff != "" {
+	if diff := cmp.Diff([]string{"0:k@10#0", "0:k@70000#0", "0:k@130000#0", "1:k@310000#0"}, segmentRows(t, s, prefixRow)); diff != "" {
 		t.Error(diff)
 	}
 	if !wider.mayHave(0, &k, 0, 1) || !wider.mayHave(1, &k, 0, 1) || wider.mayHave(5, &k, 0, 1) {
