@@ -78,10 +78,7 @@ func benchmarkJoinStream(b *testing.B, kind string, matched, filter bool) {
 	d := driveIn(b, top, b.TempDir(), nil)
 	in := first[string, int64](d)
 	if !filter {
-		rows := d.nodes[0].(*joinStream[string, int64]).sides[tagLeft].(*joinSide[string, int64, int64, int64]).other
-		for n := range int64(100_000) { // nothing is known of any segment
-			rows.live[n] = &segment{unknown: true}
-		}
+		blind(b, d)
 	}
 	r := Record[string, int64]{Timestamp: 1_000_000}
 	i := 0
@@ -100,4 +97,20 @@ func benchmarkJoinStream(b *testing.B, kind string, matched, filter bool) {
 		}
 	}
 	b.ReportMetric(float64(results)/float64(i), "results/op")
+}
+
+// blind has the left side of a join know nothing of what the right one has.
+func blind(b *testing.B, d *driven) {
+	b.Helper()
+	j, ok := d.nodes[0].(*joinStream[string, int64])
+	if !ok {
+		b.Fatalf("the first node is %T", d.nodes[0])
+	}
+	side, ok := j.sides[tagLeft].(*joinSide[string, int64, int64, int64])
+	if !ok {
+		b.Fatalf("the side is %T", j.sides[tagLeft])
+	}
+	for n := range int64(100_000) {
+		side.other.live[n] = &segment{unknown: true}
+	}
 }

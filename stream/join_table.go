@@ -100,10 +100,7 @@ func addJoinTable[K comparable, V, T, V2 any](s Stream[K, V], t Table[K, T], nam
 		o.declare(s, n, name)
 	}
 	n.build = func(b *builder) []any {
-		j := &joinTable[K, V, T, V2]{ctx: b.ctx, n: n, rows: t.getter(b), joiner: joiner, left: left, next: next[K, V2](b, n)}
-		if t.history > 0 {
-			j.past = j.rows.(historian[K, T])
-		}
+		j := &joinTable[K, V, T, V2]{ctx: b.ctx, n: n, rows: t.getter(b), past: t.pastOf(b), joiner: joiner, left: left, next: next[K, V2](b, n)}
 		if !buffered {
 			return []any{j}
 		}

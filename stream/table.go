@@ -16,13 +16,19 @@ type Table[K comparable, V any] struct {
 	// getter returns how an operator of the same task looks a row up.
 	getter func(b *builder) getter[K, V]
 	from   *node // the node whose store the getter reads
-	// history is how long look-ups go back; 0 is not at all. The getter then is a [historian] too.
-	history time.Duration
+	// past does so as of a time, in a versioned table. In others it is nil.
+	past    func(b *builder) historian[K, V]
+	history time.Duration // how long look-ups go back
 }
 
 // getter looks rows up.
 type getter[K comparable, V any] interface {
 	get(k K) (row[V], error)
+}
+
+// historian looks up the rows that were valid at a time.
+type historian[K comparable, V any] interface {
+	getAsOf(k K, t int64) (row[V], error)
 }
 
 // TableFrom reads a topic as a table: a record sets the row of its key, one without a value deletes it. The rows are
@@ -148,6 +154,7 @@ type filterTable[K comparable, V any] struct {
 	keep func(K, V) bool
 	want bool
 	of   getter[K, V]
+	past historian[K, V] // nil if the table is not versioned
 	next edge[K, Change[V]]
 	out  Record[K, Change[V]]
 }
@@ -188,9 +195,8 @@ func (t Table[K, V]) FilterNot(drop func(K, V) bool, opts ...Option) Table[K, V]
 }
 
 func (t Table[K, V]) filter(kind string, keep func(K, V) bool, want bool, opts []Option) Table[K, V] {
-	of := t.getter
 	return derivedTable(t, kind, opts, t.values, func(b *builder) *filterTable[K, V] {
-		return &filterTable[K, V]{keep: keep, want: want, of: of(b)}
+		return &filterTable[K, V]{keep: keep, want: want, of: t.getter(b), past: t.pastOf(b)}
 	}, func(f *filterTable[K, V], next edge[K, Change[V]]) { f.next = next })
 }
 
@@ -198,6 +204,7 @@ func (t Table[K, V]) filter(kind string, keep func(K, V) bool, want bool, opts [
 type mapTable[K comparable, V, V2 any] struct {
 	f    func(K, V) V2
 	of   getter[K, V]
+	past historian[K, V] // nil if the table is not versioned
 	next edge[K, Change[V2]]
 	out  Record[K, Change[V2]]
 }
@@ -231,9 +238,8 @@ func (m *mapTable[K, V, V2]) mapped(k K, r row[V]) row[V2] {
 // MapTable changes the value of each row. f is called whenever the row is looked at, and has to give the same for the
 // same.
 func MapTable[K comparable, V, V2 any](t Table[K, V], f func(K, V) V2, opts ...Option) Table[K, V2] {
-	of := t.getter
 	return derivedTable(t, "map-values", opts, standard[V2](), func(b *builder) *mapTable[K, V, V2] {
-		return &mapTable[K, V, V2]{f: f, of: of(b)}
+		return &mapTable[K, V, V2]{f: f, of: t.getter(b), past: t.pastOf(b)}
 	}, func(m *mapTable[K, V, V2], next edge[K, Change[V2]]) { m.next = next })
 }
 
@@ -248,6 +254,7 @@ func (t Table[K, V]) Values(c Codec[V]) Table[K, V] {
 func derivedTable[K comparable, V, V2 any, P interface {
 	processor[K, Change[V]]
 	getter[K, V2]
+	historian[K, V2]
 }](t Table[K, V], kind string, opts []Option, values Codec[V2], make func(*builder) P, wire func(P, edge[K, Change[V2]]),
 ) Table[K, V2] {
 	n := t.n.t.add(kind, options(opts).name, t.n)
@@ -256,7 +263,22 @@ func derivedTable[K comparable, V, V2 any, P interface {
 		wire(p, next[K, Change[V2]](b, n))
 		return []any{p}
 	}
-	return Table[K, V2]{n: n, keys: t.keys, values: values, from: t.from, history: t.history, getter: func(b *builder) getter[K, V2] { return make(b) }}
+	out := Table[K, V2]{
+		n: n, keys: t.keys, values: values, from: t.from, history: t.history,
+		getter: func(b *builder) getter[K, V2] { return make(b) },
+	}
+	if t.past != nil {
+		out.past = func(b *builder) historian[K, V2] { return make(b) }
+	}
+	return out
+}
+
+// pastOf returns how rows of the past are looked up in a task, nil if they are not.
+func (t Table[K, V]) pastOf(b *builder) historian[K, V] {
+	if t.past == nil {
+		return nil
+	}
+	return t.past(b)
 }
 
 type toStream[K comparable, V any] struct {

@@ -51,15 +51,15 @@ func versionedTable[K comparable, V any](s Stream[K, V], kind, name string, opts
 	n.store(o.table(name))
 	rows := func(b *builder) *versionedRows[K, V] {
 		key := storeKey{n, name + " in the past"} // which is not the name of a store
-		v, ok := b.stores[key]
-		if !ok {
-			v = &versionedRows[K, V]{
-				latest: kvOf(b, n, s.keys, s.values, o), keys: s.keys, values: s.values,
-				history: history.Milliseconds(), observed: task.NoTime,
-			}
-			b.stores[key] = v
+		if v, ok := b.stores[key].(*versionedRows[K, V]); ok {
+			return v
 		}
-		return v.(*versionedRows[K, V])
+		v := &versionedRows[K, V]{
+			latest: kvOf(b, n, s.keys, s.values, o), keys: s.keys, values: s.values,
+			history: history.Milliseconds(), observed: task.NoTime,
+		}
+		b.stores[key] = v
+		return v
 	}
 	n.build = func(b *builder) []any {
 		p := &versionedNode[K, V]{ctx: b.ctx, n: n, rows: rows(b), next: next[K, Change[V]](b, n)}
@@ -69,6 +69,7 @@ func versionedTable[K comparable, V any](s Stream[K, V], kind, name string, opts
 	return Table[K, V]{
 		n: n, keys: s.keys, values: s.values, from: n, history: history,
 		getter: func(b *builder) getter[K, V] { return rows(b) },
+		past:   func(b *builder) historian[K, V] { return rows(b) },
 	}
 }
 
@@ -124,11 +125,6 @@ func (t *versionedNode[K, V]) process(r *Record[K, V]) error {
 	t.out.Key, t.out.Timestamp = r.Key, r.Timestamp
 	t.out.Value = Change[V]{New: r.Value, HasNew: now.exists, Stale: true}
 	return t.next.send(&t.out)
-}
-
-// historian looks up the rows that were valid at a time.
-type historian[K comparable, V any] interface {
-	getAsOf(k K, t int64) (row[V], error)
 }
 
 // versionedRows is the latest row of each key, and those before.
@@ -369,11 +365,11 @@ func (s *versionedRows[K, V]) after(n, t int64) (from int64, ok bool, err error)
 }
 
 func (f *filterTable[K, V]) getAsOf(k K, t int64) (row[V], error) {
-	r, err := f.of.(historian[K, V]).getAsOf(k, t)
+	r, err := f.past.getAsOf(k, t)
 	return f.kept(k, r), err
 }
 
 func (m *mapTable[K, V, V2]) getAsOf(k K, t int64) (row[V2], error) {
-	r, err := m.of.(historian[K, V]).getAsOf(k, t)
+	r, err := m.past.getAsOf(k, t)
 	return m.mapped(k, r), err
 }
