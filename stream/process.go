@@ -88,7 +88,7 @@ func (s *Store[K, V]) declare(n *node) {
 		n.t.fail("store", "the store %q belongs to the operator at %s", s.name, s.n.at)
 	}
 	s.n = n
-	n.store(s.o.spec(s.name))
+	n.store(s.o.table(s.name))
 }
 
 // storeKey tells the stores of one node apart.

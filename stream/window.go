@@ -95,6 +95,7 @@ func addWindows[K comparable, V, A any](g WindowedGroup[K, V], kind, name string
 	if !o.forever() {
 		spec.Retention = o.retentionOf(g.w)
 	}
+	spec.Row = windowRow(g.w.size.Milliseconds())
 	n.store(spec)
 	rows := func(b *builder) *windowRows[K, A] { return windowRowsOf(b, n, s.keys, values, g.w, o) }
 	n.build = func(b *builder) []any {

@@ -53,7 +53,7 @@ type Drop struct {
 
 // Env is what a driver gives a task.
 type Env struct {
-	Context context.Context // ends when the driver gives up on the task
+	Context context.Context //nolint:containedctx // ends when the driver gives up on the task
 	Output  Output
 	State   *store.Task
 	Globals map[string]GlobalTable
