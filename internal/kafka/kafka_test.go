@@ -18,6 +18,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/goleak"
+	"millrace.dev/internal/secret"
 	"millrace.dev/record"
 )
 
@@ -378,7 +379,7 @@ func TestConfig(t *testing.T) {
 		"want host:port":    {Brokers: []string{"a"}},
 		"no such mechanism": {Brokers: []string{"a:1"}, SASL: SASL{Mechanism: "magic"}},
 		"needs a username":  {Brokers: []string{"a:1"}, SASL: SASL{Mechanism: "plain"}},
-		"no mechanism":      {Brokers: []string{"a:1"}, SASL: SASL{Password: "geheim"}},
+		"no mechanism":      {Brokers: []string{"a:1"}, SASL: SASL{Password: secret.New("geheim")}},
 		"file of its key":   {Brokers: []string{"a:1"}, TLS: TLS{Enabled: true, CertFile: "c"}},
 		"no such file":      {Brokers: []string{"a:1"}, TLS: TLS{Enabled: true, CAFile: "/nowhere"}},
 		"holds no PEM":      {Brokers: []string{"a:1"}, TLS: TLS{Enabled: true, CAFile: "kafka_test.go"}},
@@ -398,7 +399,7 @@ func TestConfig(t *testing.T) {
 			t.Errorf("want %q in: %v", want, err)
 		}
 	}
-	s := SASL{Password: "geheim"}
+	s := SASL{Password: secret.New("geheim")}
 	text, err := s.Password.MarshalText()
 	if out := fmt.Sprintf("%v %+v %#v %s %s %v", s, s, s, s.Password, text, s.Password.LogValue()); err != nil || strings.Contains(out, "geheim") {
 		t.Errorf("a secret is in: %s", out)
