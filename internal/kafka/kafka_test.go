@@ -360,6 +360,7 @@ func TestRecover(t *testing.T) {
 		{explain("x", "", "", dial), Reopen},
 		{explain("x", "", "", kerr.ProducerFenced), Reopen},
 		{&Error{Code: CodeTopicChanged}, Fatal},
+		{rangeError(OutOfRange{Topic: "t"}), Reopen},
 		{&WriteError{Err: kerr.MessageTooLarge}, Reopen},
 		{errors.Join(io.EOF, explain("x", "", "", kerr.TopicAuthorizationFailed)), Fatal},
 	} {
@@ -393,8 +394,13 @@ func TestConfig(t *testing.T) {
 			t.Errorf("a secret is in: %v", err)
 		}
 	}
-	err := (&SessionConfig{ExactlyOnce: true, Compression: "rar", Topics: []SourceTopic{{Name: "t", Start: "noon"}}, MaxWait: -1}).Validate()
-	for _, want := range []string{"exactly-once needs", "no such codec", "earliest or latest", "timeout or a bound", "no group"} {
+	err := (&SessionConfig{
+		ExactlyOnce: true, Compression: "rar", Topics: []SourceTopic{{Name: "t", Start: "noon"}, {Name: "t"}, {}}, Copartitioned: [][]string{{"t", "u"}}, MaxWait: -1,
+	}).Validate()
+	if none := (&SessionConfig{}).Validate(); none == nil || !strings.Contains(none.Error(), "no source topic") {
+		t.Errorf("without a topic: %v", none)
+	}
+	for _, want := range []string{"exactly-once needs", "t is given twice", "has no name", "co-partitioned topic u is not", "no such codec", "earliest or latest", "timeout or a bound", "no group"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("want %q in: %v", want, err)
 		}
