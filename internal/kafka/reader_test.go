@@ -17,7 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// transactions writes to partitions in transactions.
+// transactions writes to the topic log in transactions.
 type transactions struct {
 	*kgo.Client
 	t *testing.T
@@ -33,14 +33,14 @@ func newTransactions(t *testing.T, cluster *kfake.Cluster, id string) *transacti
 	return &transactions{k, t}
 }
 
-// write opens a transaction and writes values to a partition.
-func (x *transactions) write(topic string, partition int32, values ...string) {
+// write opens a transaction and writes values to a partition of it.
+func (x *transactions) write(partition int32, values ...string) {
 	x.t.Helper()
 	if err := x.BeginTransaction(); err != nil {
 		x.t.Fatal(err)
 	}
 	for _, v := range values {
-		if err := x.ProduceSync(x.t.Context(), &kgo.Record{Topic: topic, Partition: partition, Value: []byte(v)}).FirstErr(); err != nil {
+		if err := x.ProduceSync(x.t.Context(), &kgo.Record{Topic: "log", Partition: partition, Value: []byte(v)}).FirstErr(); err != nil {
 			x.t.Fatal(err)
 		}
 	}
@@ -103,11 +103,11 @@ func TestRead(t *testing.T) {
 	t.Parallel()
 	cluster, c := open(t, kfake.SeedTopics(4, "log", "other"))
 	x := newTransactions(t, cluster, "x")
-	x.write("log", 0, "a", "b") // 0 1, marker 2
+	x.write(0, "a", "b") // 0 1, marker 2
 	x.end(kgo.TryCommit)
-	x.write("log", 0, "no", "no") // 3 4, marker 5
+	x.write(0, "no", "no") // 3 4, marker 5
 	x.end(kgo.TryAbort)
-	x.write("log", 1, "no") // 0, marker 1
+	x.write(1, "no") // 0, marker 1
 	x.end(kgo.TryAbort)
 	write(t, cluster, "log", 2, "a", "b", "c", "d")
 	write(t, cluster, "other", 3, numbers(50)...)
@@ -148,7 +148,7 @@ func TestReadWaits(t *testing.T) {
 			cluster, c := open(t, kfake.SeedTopics(1, "log"))
 			write(t, cluster, "log", 0, "0", "1")
 			x := newTransactions(t, cluster, "x")
-			x.write("log", 0, "2", "3")
+			x.write(0, "2", "3")
 			write(t, cluster, "log", 0, "4")
 			r, told, done := newReading(), make(chan Step, 100), make(chan error)
 			go func() {
@@ -270,7 +270,7 @@ func TestReadLosesItsPlace(t *testing.T) {
 	cluster, c := open(t, kfake.SeedTopics(1, "log"))
 	write(t, cluster, "log", 0, numbers(4)...)
 	x := newTransactions(t, cluster, "x")
-	x.write("log", 0, "open")
+	x.write(0, "open")
 	write(t, cluster, "log", 0, "5")
 	first := true
 	err := c.Read(t.Context(), ReadConfig{From: map[string]Offsets{"log": {0: 0}}}, func(Step) error {
