@@ -25,7 +25,10 @@ type cursor interface {
 }
 
 // memory is a base in memory.
-type memory struct{ table atomic.Pointer[table] }
+type memory struct {
+	table atomic.Pointer[table]
+	idle  *tableCursor // for the next scan
+}
 
 func newMemory() *memory {
 	m := &memory{}
@@ -36,7 +39,12 @@ func newMemory() *memory {
 func (m *memory) close() error { return nil }
 
 func (m *memory) cursor(from, to []byte, reverse bool) (cursor, error) {
-	c := &tableCursor{table: m.table.Load(), reverse: reverse}
+	c := m.idle
+	if c == nil {
+		c = &tableCursor{memory: m}
+	}
+	m.idle = nil
+	*c = tableCursor{memory: m, table: m.table.Load(), reverse: reverse}
 	c.last = c.table.end()
 	if to != nil {
 		c.last = c.table.seek(to)
@@ -49,6 +57,7 @@ func (m *memory) cursor(from, to []byte, reverse bool) (cursor, error) {
 
 // tableCursor walks over the items from at to before last.
 type tableCursor struct {
+	memory   *memory
 	table    *table
 	at, last spot
 	item     *item
@@ -90,7 +99,12 @@ func (c *tableCursor) skip(s *span) bool {
 
 func (c *tableCursor) key() []byte            { return c.item.key() }
 func (c *tableCursor) value() ([]byte, error) { return c.item.value(), nil }
-func (c *tableCursor) close() error           { return nil }
+
+func (c *tableCursor) close() error {
+	c.table, c.item = nil, nil // an old table is garbage
+	c.memory.idle = c
+	return nil
+}
 
 // apply writes a sealed generation to the base.
 func (m *memory) apply(o *overlay) {

@@ -425,7 +425,7 @@ func TestAllocations(t *testing.T) { // not parallel: it counts what all gorouti
 			if err := f(); err != nil {
 				t.Fatal(err)
 			}
-		}); n > 0 && what != "scan" || n > 1 {
+		}); n > 0 {
 			t.Errorf("%s: %v allocations", what, n)
 		}
 	}
