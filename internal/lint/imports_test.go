@@ -34,6 +34,7 @@ func layers() [][]string {
 		{"cmd/millrace"},
 		{"e2e/leash"},
 		{"e2e/..."},
+		{"bench/internal/..."},
 		{"bench/..."},
 	}
 }
