@@ -27,6 +27,7 @@ const (
 	StageCheck   = "check"
 	StageScore   = "score"
 	StageEncode  = "encode"
+	StageProcess = "process" // an operator of a stream application
 	StageProduce = "produce"
 )
 

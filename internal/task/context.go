@@ -1,0 +1,231 @@
+package task
+
+import (
+	"context"
+	"log/slog"
+	"math"
+	"time"
+
+	"millrace.dev/internal/store"
+	"millrace.dev/record"
+)
+
+// NoTime is stream time before the first record.
+const NoTime int64 = math.MinInt64
+
+// AnyPartition leaves the partition of a [Message] to its key, or for a null key to the partition of its source.
+const AnyPartition int32 = -1
+
+// Message is a record to be written.
+type Message struct {
+	Topic     string
+	Partition int32
+	Key       []byte // nil is null; copied by Send
+	Value     []byte // nil is null; copied by Send
+	Headers   []record.Header
+	Timestamp int64
+	// Source is the record whose processing led to the message; nil if none did.
+	Source *record.Raw
+	// Provenance adds the header that names the source.
+	Provenance bool
+}
+
+// Output takes what a task writes. It is used by the task's goroutine alone.
+type Output interface {
+	// Send writes a record, or says why its topic cannot take it.
+	Send(*Message) *record.Problem
+	// Change writes a change of a store to its changelog; a nil value deletes. Both slices are copied.
+	Change(store string, key, value []byte) error
+	// Drop counts a record that was dropped, and writes a dead letter where the program wants them.
+	Drop(source *record.Raw, d Drop)
+}
+
+// Drop says which node dropped a record, and why.
+type Drop struct {
+	Node    int
+	Problem record.Problem
+	// Letter asks for a dead letter even where the program does not want one for each dropped record.
+	Letter bool
+}
+
+// Env is what a driver gives a task.
+type Env struct {
+	Context context.Context // ends when the driver gives up on the task
+	Output  Output
+	State   *store.Task
+	Globals map[string]GlobalTable
+	Now     func() time.Time
+	Log     *slog.Logger
+	// Wake is called, by any goroutine, when [Task.Process] has something to do that it had not before.
+	Wake func()
+}
+
+// Context is what processors know of their task. It is for the task's goroutine.
+type Context struct {
+	env        Env
+	id         ID
+	program    *Program
+	stores     map[string]*store.Store
+	record     *record.Raw
+	now        time.Time
+	streamTime int64
+	sampling   bool
+	inner      time.Duration // time of nodes that the sampled one has called
+	stats      []NodeStats
+	schedules  []*Schedule
+	nextTime   int64 // the earliest stream time at which a schedule is due
+}
+
+// NodeStats is what a node of a task has done since the task began.
+type NodeStats struct {
+	Records uint64        // that came in
+	Sampled uint64        // of them, whose time was taken
+	Time    time.Duration // that the sampled ones took in this node
+}
+
+// ID returns the id of the task.
+func (c *Context) ID() ID { return c.id }
+
+// Record returns the record of the source that is being processed, nil outside of that.
+func (c *Context) Record() *record.Raw { return c.record }
+
+// SetRecord sets what Record returns, for an operator that goes on with a record later, and returns what it was.
+func (c *Context) SetRecord(r *record.Raw) *record.Raw {
+	was := c.record
+	c.record = r
+	return was
+}
+
+// StreamTime returns the highest event time that the task has seen, or [NoTime].
+func (c *Context) StreamTime() int64 { return c.streamTime }
+
+// Now returns the time of the clock, as it was when the present run of records began.
+func (c *Context) Now() time.Time { return c.now }
+
+// Log returns the logger.
+func (c *Context) Log() *slog.Logger { return c.env.Log }
+
+// Done returns a context that ends when the driver gives up on the task.
+func (c *Context) Done() context.Context { return c.env.Context }
+
+// Wake asks for the task to be processed. It is safe for concurrent use.
+func (c *Context) Wake() { c.env.Wake() }
+
+// Store returns a store of the sub-topology.
+func (c *Context) Store(name string) *store.Store { return c.stores[name] }
+
+// Global returns a global table.
+func (c *Context) Global(name string) GlobalTable { return c.env.Globals[name] }
+
+// Stats returns the counters of a node.
+func (c *Context) Stats(node int) *NodeStats { return &c.stats[node] }
+
+// Sampling tells whether the time of the present record is taken.
+func (c *Context) Sampling() bool { return c.sampling }
+
+// Enter begins to take the time of a node. Leave ends it.
+func (c *Context) Enter() (start time.Time, outer time.Duration) {
+	outer, c.inner = c.inner, 0
+	return time.Now(), outer
+}
+
+// Leave ends what Enter began.
+func (c *Context) Leave(s *NodeStats, start time.Time, outer time.Duration) {
+	d := time.Since(start)
+	s.Sampled++
+	s.Time += d - c.inner
+	c.inner = outer + d
+}
+
+// Send writes a record. One that its topic cannot take is dropped.
+func (c *Context) Send(node int, m *Message) {
+	m.Source = c.record
+	if p := c.env.Output.Send(m); p != nil {
+		c.env.Output.Drop(c.record, Drop{Node: node, Problem: *p, Letter: true})
+	}
+}
+
+// Drop drops the present record.
+func (c *Context) Drop(d Drop) { c.env.Output.Drop(c.record, d) }
+
+// Schedule calls a function again and again.
+type Schedule struct {
+	interval int64
+	wall     bool
+	due      int64 // milliseconds; NoTime before the first record
+	fn       func(timestamp int64) error
+	stopped  bool
+}
+
+// Stop ends the calls.
+func (s *Schedule) Stop() { s.stopped = true }
+
+// OnStreamTime calls fn with the stream time each time that has gone past another interval, at most once for a record.
+func (c *Context) OnStreamTime(interval time.Duration, fn func(timestamp int64) error) *Schedule {
+	s := &Schedule{interval: max(1, interval.Milliseconds()), due: NoTime, fn: fn}
+	if c.streamTime != NoTime {
+		s.due = c.streamTime + s.interval
+	}
+	c.schedules = append(c.schedules, s)
+	c.nextTime = min(c.nextTime, s.due)
+	return s
+}
+
+// OnWallClock calls fn with the time of the clock once for each interval, or less often if the task is busy.
+func (c *Context) OnWallClock(interval time.Duration, fn func(timestamp int64) error) *Schedule {
+	s := &Schedule{interval: max(1, interval.Milliseconds()), wall: true, fn: fn}
+	s.due = c.env.Now().UnixMilli() + s.interval
+	c.schedules = append(c.schedules, s)
+	return s
+}
+
+// punctuate calls what is due at a stream time.
+func (c *Context) punctuate(at int64) error {
+	c.nextTime = math.MaxInt64
+	for _, s := range c.schedules {
+		if s.wall || s.stopped {
+			continue
+		}
+		if at >= s.due { // also before the first record: as in Kafka Streams the first call comes with it
+			s.due = next(s.due, s.interval, at)
+			if err := s.fn(at); err != nil {
+				return err
+			}
+		}
+		c.nextTime = min(c.nextTime, s.due)
+	}
+	return nil
+}
+
+// next returns the first multiple of interval after due that lies after at.
+func next(due, interval, at int64) int64 {
+	if due == NoTime {
+		return at + interval
+	}
+	return due + ((at-due)/interval+1)*interval
+}
+
+// tick calls what is due by the clock.
+func (c *Context) tick(now int64) error {
+	for _, s := range c.schedules {
+		if !s.wall || s.stopped || now < s.due {
+			continue
+		}
+		s.due = next(s.due, s.interval, now)
+		if err := s.fn(now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// wake returns when tick is due next, in milliseconds; MaxInt64 is never.
+func (c *Context) wake() int64 {
+	at := int64(math.MaxInt64)
+	for _, s := range c.schedules {
+		if s.wall && !s.stopped {
+			at = min(at, s.due)
+		}
+	}
+	return at
+}

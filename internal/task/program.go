@@ -1,0 +1,148 @@
+package task
+
+import (
+	"fmt"
+	"time"
+
+	"millrace.dev/internal/store"
+	"millrace.dev/record"
+)
+
+// Start says where an application that has committed nothing begins to read a topic.
+type Start string
+
+// The starts.
+const (
+	Earliest Start = "earliest"
+	Latest   Start = "latest"
+)
+
+// Program is a compiled topology. It does not change, and is safe for concurrent use.
+type Program struct {
+	Name        string // of the application: the consumer group, and the prefix of internal topics
+	Nodes       []Node // in the order in which they were declared; Node.ID is the index
+	Subs        []*Subtopology
+	Globals     []*Global
+	DeadLetters string        // the topic for dropped records, or ""
+	MaxIdle     time.Duration // how long a task waits for records of a partition that has none, to merge by time
+	IdleTimeout time.Duration // after how long without records stream time follows the clock; 0 is never
+}
+
+// Node is an operator, a source or a sink, as data.
+type Node struct {
+	ID     int      `json:"id"`
+	Name   string   `json:"name"`
+	Kind   string   `json:"kind"`
+	Sub    int      `json:"subtopology"` // -1 for a global table
+	Topic  string   `json:"topic,omitempty"`
+	Stores []string `json:"stores,omitempty"`
+	To     []int    `json:"to,omitempty"`    // nodes that get its records
+	Reads  []int    `json:"reads,omitempty"` // nodes whose stores it reads
+	At     string   `json:"at,omitempty"`    // where it was declared, file:line
+}
+
+// Subtopology is a connected part of a topology. It has a task for each partition of its sources, which are
+// co-partitioned.
+type Subtopology struct {
+	ID      int
+	Sources []Source
+	Stores  []StoreSpec
+	Sinks   []Sink
+	// Build makes the processors of a task.
+	Build func(*Context) (*Processors, error)
+}
+
+// Source is a topic that a sub-topology reads.
+type Source struct {
+	Node  int
+	Topic string
+	Start Start // Default: Earliest
+	// Internal marks a repartition topic, which the application makes and empties itself.
+	Internal bool
+	// Partitions of a repartition topic. Default: as many as the largest topic that flows into it
+	Partitions int
+}
+
+// Sink is a topic that a sub-topology writes.
+type Sink struct {
+	Node     int
+	Topic    string
+	Internal bool // a repartition topic
+}
+
+// StoreSpec is a state store of a sub-topology.
+type StoreSpec struct {
+	Node    int
+	Name    string
+	Backend store.Backend
+	Logged  bool // has a changelog topic
+	// Retention is how long a record of the store can matter, in event time; 0 is for ever.
+	Retention time.Duration
+}
+
+// Global is a table of which every instance has all partitions.
+type Global struct {
+	Node  int
+	Name  string
+	Topic string
+	// New makes an empty table. [Context.Global] gives it to processors.
+	New func() GlobalTable
+}
+
+// GlobalTable is the content of a [Global]. Apply is for one goroutine at a time, and runs while tasks read.
+type GlobalTable interface {
+	// Apply takes over a record of the table's topic, or says why it cannot.
+	Apply(*record.Raw) *record.Problem
+	// Len returns the number of rows.
+	Len() int
+}
+
+// ID names a task: the number of its sub-topology and its partition.
+type ID struct {
+	Sub       int
+	Partition int32
+}
+
+// String returns the id as in Kafka Streams: 0_3.
+func (id ID) String() string { return fmt.Sprintf("%d_%d", id.Sub, id.Partition) }
+
+// Changelog returns the name of a store's changelog topic.
+func (p *Program) Changelog(store string) string { return p.Name + "-" + store + "-changelog" }
+
+// Processors are the typed half of a task.
+type Processors struct {
+	Sources []Loader // one for each source of the sub-topology
+	// Nodes that take part in the life of the task, those that get records first first. They implement any of
+	// [Flusher], [Poller], [Drainer], [Timer], [Advancer] and [Closer].
+	Nodes []any
+}
+
+// Loader is a source in a task.
+type Loader interface {
+	// Load decodes a record and returns its event time in milliseconds. It returns false if the record was dropped.
+	Load(*record.Raw) (timestamp int64, ok bool, err error)
+	// Push sends the record that was last loaded through the sub-topology.
+	Push() error
+}
+
+// Flusher has something to finish before a commit: batches, caches.
+type Flusher interface{ Flush() error }
+
+// Poller has results that come by themselves. Poll sends on those that are there; it does not wait.
+type Poller interface{ Poll() error }
+
+// Drainer is told when there are no more records at the moment.
+type Drainer interface{ Drained() error }
+
+// Timer is called by the clock.
+type Timer interface {
+	// Next returns when Tick is due; the zero time is never.
+	Next() time.Time
+	Tick(now time.Time) error
+}
+
+// Advancer is told that stream time has moved without a record.
+type Advancer interface{ Advance(streamTime int64) error }
+
+// Closer has goroutines or memory to give back. Close waits for them.
+type Closer interface{ Close() }

@@ -1,0 +1,276 @@
+package stream
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"millrace.dev/internal/task"
+	"millrace.dev/record"
+)
+
+// Batch is a run of records of one task, in order, and what a function makes of them.
+type Batch[K, V, V2 any] struct {
+	In  []Record[K, V]
+	Out []Result[V2] // one for each of In, empty when the function is called
+	// Memory is for results that need some. It is the function's until the results were sent on, and is given to a
+	// later batch then, so that a function that appends to Memory[:0] and keeps the result here allocates little.
+	Memory []byte
+}
+
+// Result is what a function over batches makes of a record.
+type Result[V2 any] struct {
+	Value   V2
+	Null    bool     // the result has no value
+	Headers []Header // those of the result; must not change. Default: those of the record
+	// Err says that the record cannot be taken: it is treated as the operator's [ErrorPolicy] says, without retries.
+	// A [Rejection] says how it is counted.
+	Err error
+}
+
+// BatchOptions say how a function over batches is called.
+type BatchOptions struct {
+	// MaxSize is the largest number of records in a batch. Default: 1000
+	MaxSize int
+	// MaxWait is how long a batch waits for more records when there are none at the moment. A commit does not wait.
+	// Default: 0, what is there goes at once
+	MaxWait time.Duration
+	// Concurrency is the number of batches that the function is called with at a time, over all tasks of an instance.
+	// Default: 1
+	Concurrency int
+	// OnError is what becomes of the records of a batch for which the function returns an error. Default: Fail
+	OnError ErrorPolicy
+}
+
+const defaultBatchSize = 1000
+
+// MapBatch calls f with batches of records, several at a time, and sends on what it makes of them in the order of the
+// records. Commits wait for it, so that exactly-once holds for its results too. When Concurrency is used up and another
+// batch is full, the task waits.
+//
+// f is called by several goroutines at a time. Its context ends when the results are not wanted any more.
+func MapBatch[K, V, V2 any](s Stream[K, V], name string, f func(context.Context, *Batch[K, V, V2]) error, o BatchOptions) Stream[K, V2] {
+	const op = "map-batch"
+	t := s.n.t
+	t.checkPolicy(op, o.OnError)
+	if o.MaxSize < 0 || o.MaxWait < 0 || o.Concurrency < 0 {
+		t.fail(op, "a bound is negative")
+		o = BatchOptions{}
+	}
+	if o.MaxSize == 0 {
+		o.MaxSize = defaultBatchSize
+	}
+	if o.Concurrency == 0 {
+		o.Concurrency = 1
+	}
+	slots := make(chan struct{}, o.Concurrency)
+	out := derive(s, op, name, func(b *builder, n *node, next edge[K, V2]) processor[K, V] {
+		m := &mapBatch[K, V, V2]{ctx: b.ctx, n: n, f: f, o: o, slots: slots, next: next}
+		b.lives(n, m)
+		return m
+	})
+	out.keys = s.keys
+	return out
+}
+
+// mapBatch collects records and has a function called with them.
+type mapBatch[K, V, V2 any] struct {
+	ctx   *task.Context
+	n     *node
+	f     func(context.Context, *Batch[K, V, V2]) error
+	o     BatchOptions
+	slots chan struct{}
+	next  edge[K, V2]
+	open  *flight[K, V, V2]
+	since time.Time           // of the open batch's first record
+	going []*flight[K, V, V2] // in order
+	idle  []*flight[K, V, V2] // to be used again
+	left  sync.WaitGroup
+	out   Record[K, V2]
+}
+
+// flight is a batch on its way.
+type flight[K, V, V2 any] struct {
+	batch   Batch[K, V, V2]
+	sources []record.Raw
+	err     error
+	done    chan struct{} // one token when f has returned
+}
+
+func (m *mapBatch[K, V, V2]) process(r *Record[K, V]) error {
+	if m.open == nil {
+		m.open = m.flight()
+		m.since = m.ctx.Now()
+	}
+	m.open.batch.In = append(m.open.batch.In, *r)
+	var source record.Raw
+	if raw := m.ctx.Record(); raw != nil {
+		source = *raw
+	}
+	m.open.sources = append(m.open.sources, source)
+	if len(m.open.batch.In) < m.o.MaxSize {
+		return nil
+	}
+	return m.submit()
+}
+
+func (m *mapBatch[K, V, V2]) flight() *flight[K, V, V2] {
+	if n := len(m.idle); n > 0 {
+		fl := m.idle[n-1]
+		m.idle = m.idle[:n-1]
+		return fl
+	}
+	return &flight[K, V, V2]{done: make(chan struct{}, 1)}
+}
+
+// submit sends the open batch on its way, after it has waited for room.
+func (m *mapBatch[K, V, V2]) submit() error {
+	for len(m.going) > m.o.Concurrency {
+		if err := m.land(); err != nil {
+			return err
+		}
+	}
+	fl := m.open
+	m.open = nil
+	m.going = append(m.going, fl)
+	fl.batch.Out = append(fl.batch.Out[:0], make([]Result[V2], len(fl.batch.In))...)
+	ctx := m.ctx.Done()
+	m.left.Go(func() {
+		fl.err = m.call(ctx, fl)
+		fl.done <- struct{}{}
+		m.ctx.Wake()
+	})
+	return nil
+}
+
+// call calls the function when there is a slot, again as often as the policy says.
+func (m *mapBatch[K, V, V2]) call(ctx context.Context, fl *flight[K, V, V2]) error {
+	for try := 0; ; try++ {
+		select {
+		case m.slots <- struct{}{}:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		err := m.guarded(ctx, &fl.batch)
+		<-m.slots
+		if err == nil || try >= m.o.OnError.Retries || ctx.Err() != nil {
+			return err
+		}
+		clear(fl.batch.Out)
+	}
+}
+
+// guarded makes an error of a panic, which would end the process here.
+func (m *mapBatch[K, V, V2]) guarded(ctx context.Context, b *Batch[K, V, V2]) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v", p)
+		}
+	}()
+	return m.f(ctx, b)
+}
+
+// land waits for the oldest batch and sends its results on.
+func (m *mapBatch[K, V, V2]) land() error {
+	fl := m.going[0]
+	select {
+	case <-fl.done:
+	case <-m.ctx.Done().Done():
+		return m.ctx.Done().Err()
+	}
+	m.going[0] = nil
+	m.going = m.going[1:]
+	if err := m.forward(fl); err != nil {
+		return err
+	}
+	clear(fl.batch.In) // let go of what they refer to
+	clear(fl.batch.Out)
+	clear(fl.sources)
+	fl.batch.In, fl.batch.Out, fl.sources = fl.batch.In[:0], fl.batch.Out[:0], fl.sources[:0]
+	m.idle = append(m.idle, fl)
+	return nil
+}
+
+func (m *mapBatch[K, V, V2]) forward(fl *flight[K, V, V2]) error {
+	was := m.ctx.SetRecord(nil)
+	defer m.ctx.SetRecord(was)
+	for i := range fl.batch.In {
+		if fl.sources[i].Topic != "" {
+			m.ctx.SetRecord(&fl.sources[i])
+		}
+		in, res := &fl.batch.In[i], &fl.batch.Out[i]
+		err := fl.err
+		if err == nil {
+			err = res.Err
+		}
+		if err != nil {
+			if err := m.n.failed(m.ctx, m.o.OnError, err); err != nil {
+				return err
+			}
+			continue
+		}
+		m.out = Record[K, V2]{
+			Key: in.Key, Value: res.Value, Timestamp: in.Timestamp, Headers: in.Headers, NullKey: in.NullKey, NullValue: res.Null,
+		}
+		if res.Headers != nil {
+			m.out.Headers = res.Headers
+		}
+		if err := m.next.send(&m.out); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Poll sends the results on that are there.
+func (m *mapBatch[K, V, V2]) Poll() error {
+	for len(m.going) > 0 && len(m.going[0].done) > 0 {
+		if err := m.land(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Drained is called when there are no more records at the moment.
+func (m *mapBatch[K, V, V2]) Drained() error {
+	if m.open != nil && m.o.MaxWait == 0 {
+		return m.submit()
+	}
+	return nil
+}
+
+// Next returns when the open batch has waited long enough.
+func (m *mapBatch[K, V, V2]) Next() time.Time {
+	if m.open == nil || m.o.MaxWait == 0 {
+		return time.Time{}
+	}
+	return m.since.Add(m.o.MaxWait)
+}
+
+// Tick sends the open batch on its way.
+func (m *mapBatch[K, V, V2]) Tick(time.Time) error {
+	if m.open == nil {
+		return nil
+	}
+	return m.submit()
+}
+
+// Flush waits for all batches.
+func (m *mapBatch[K, V, V2]) Flush() error {
+	if m.open != nil {
+		if err := m.submit(); err != nil {
+			return err
+		}
+	}
+	for len(m.going) > 0 {
+		if err := m.land(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Close waits for the function to return.
+func (m *mapBatch[K, V, V2]) Close() { m.left.Wait() }

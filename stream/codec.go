@@ -1,0 +1,157 @@
+package stream
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+)
+
+// Codec turns values of a type into bytes and back. It is used by several goroutines at a time.
+type Codec[T any] interface {
+	// Append appends the bytes of v to dst.
+	Append(dst []byte, v T) ([]byte, error)
+	// Decode returns the value of b, which is never nil. The value may refer to b, which does not change.
+	Decode(b []byte) (T, error)
+}
+
+type stringCodec struct{}
+
+func (stringCodec) Append(dst []byte, v string) ([]byte, error) { return append(dst, v...), nil }
+func (stringCodec) Decode(b []byte) (string, error)             { return string(b), nil }
+
+// String is the codec of text: its bytes, as Kafka's StringSerializer has them.
+func String() Codec[string] { return stringCodec{} }
+
+type bytesCodec struct{}
+
+func (bytesCodec) Append(dst, v []byte) ([]byte, error) { return append(dst, v...), nil }
+func (bytesCodec) Decode(b []byte) ([]byte, error)      { return b, nil }
+
+// Bytes is the codec of bytes as they are.
+func Bytes() Codec[[]byte] { return bytesCodec{} }
+
+type int64Codec struct{}
+
+func (int64Codec) Append(dst []byte, v int64) ([]byte, error) {
+	return binary.BigEndian.AppendUint64(dst, uint64(v)), nil
+}
+
+func (int64Codec) Decode(b []byte) (int64, error) {
+	if len(b) != 8 {
+		return 0, fmt.Errorf("%d bytes: want 8", len(b))
+	}
+	return int64(binary.BigEndian.Uint64(b)), nil
+}
+
+// Int64 is the codec of eight bytes, big-endian, as Kafka's LongSerializer has them.
+func Int64() Codec[int64] { return int64Codec{} }
+
+type float64Codec struct{}
+
+func (float64Codec) Append(dst []byte, v float64) ([]byte, error) {
+	return binary.BigEndian.AppendUint64(dst, math.Float64bits(v)), nil
+}
+
+func (float64Codec) Decode(b []byte) (float64, error) {
+	if len(b) != 8 {
+		return 0, fmt.Errorf("%d bytes: want 8", len(b))
+	}
+	return math.Float64frombits(binary.BigEndian.Uint64(b)), nil
+}
+
+// Float64 is the codec of eight bytes, big-endian, as Kafka's DoubleSerializer has them.
+func Float64() Codec[float64] { return float64Codec{} }
+
+type decimalCodec struct{}
+
+func (decimalCodec) Append(dst []byte, v int64) ([]byte, error) {
+	return strconv.AppendInt(dst, v, 10), nil
+}
+func (decimalCodec) Decode(b []byte) (int64, error) { return strconv.ParseInt(string(b), 10, 64) }
+
+// Decimal is the codec of integers as decimal text.
+func Decimal() Codec[int64] { return decimalCodec{} }
+
+type jsonCodec[T any] struct{}
+
+func (jsonCodec[T]) Append(dst []byte, v T) ([]byte, error) {
+	b, err := json.Marshal(v)
+	return append(dst, b...), err
+}
+
+func (jsonCodec[T]) Decode(b []byte) (v T, err error) {
+	err = json.Unmarshal(b, &v)
+	return v, err
+}
+
+// JSON is the codec of encoding/json.
+func JSON[T any]() Codec[T] { return jsonCodec[T]{} }
+
+// nullable marks codecs that decode null.
+type nullable interface{ decodesNull() }
+
+type nullableCodec[T any] struct{ of Codec[T] }
+
+func (c nullableCodec[T]) decodesNull() {}
+
+func (c nullableCodec[T]) Append(dst []byte, v *T) ([]byte, error) {
+	if v == nil {
+		return nil, nil // the only codec whose result may be nil: null
+	}
+	return c.of.Append(dst, *v)
+}
+
+func (c nullableCodec[T]) Decode(b []byte) (*T, error) {
+	if b == nil {
+		return nil, nil
+	}
+	v, err := c.of.Decode(b)
+	return &v, err
+}
+
+// Nullable is the codec of values that may be null, which is the nil pointer. With it functions see nulls: a record
+// is never without its value.
+func Nullable[T any](of Codec[T]) Codec[*T] { return nullableCodec[T]{of} }
+
+type windowedCodec[K any] struct{ of Codec[K] }
+
+const windowBytes = 16
+
+func (c windowedCodec[K]) Append(dst []byte, v Windowed[K]) ([]byte, error) {
+	dst = binary.BigEndian.AppendUint64(dst, uint64(v.Start))
+	dst = binary.BigEndian.AppendUint64(dst, uint64(v.End))
+	return c.of.Append(dst, v.Key)
+}
+
+func (c windowedCodec[K]) Decode(b []byte) (w Windowed[K], err error) {
+	if len(b) < windowBytes {
+		return w, errors.New("too short for the key of a window")
+	}
+	w.Start, w.End = int64(binary.BigEndian.Uint64(b)), int64(binary.BigEndian.Uint64(b[8:]))
+	w.Key, err = c.of.Decode(b[windowBytes:])
+	return w, err
+}
+
+// WindowedKey is the codec of the keys of windows: start and end in eight bytes each, big-endian, and the key.
+func WindowedKey[K any](of Codec[K]) Codec[Windowed[K]] { return windowedCodec[K]{of} }
+
+// standard returns the codec that a type has by itself, or nil.
+func standard[T any]() Codec[T] {
+	var c any
+	switch any(*new(T)).(type) {
+	case string:
+		c = String()
+	case []byte:
+		c = Bytes()
+	case int64:
+		c = Int64()
+	case float64:
+		c = Float64()
+	default:
+		return nil
+	}
+	return c.(Codec[T])
+}

@@ -1,0 +1,20 @@
+// Package stream declares stream applications in the words of Kafka Streams: streams, tables and global tables, joins,
+// aggregations and windows, and beyond them functions over batches of records that run concurrently and keep order.
+//
+// A [Topology] is declared with functions and methods, typed by generics: verbs that keep the types of key and value
+// are methods ([Stream.Filter]), the others functions ([MapValues]). Faults of the declaration are collected, each
+// with the file and line of the call, and returned by [Topology.Err] and by whatever runs the topology. Package
+// millrace runs one on Kafka, package streamtest in a test without a broker.
+//
+// # Null
+//
+// A Kafka record may lack its key or its value. Functions never see a null: what narrows or changes a value
+// ([Stream.Filter], [MapValues]) lets a record without a value pass as it is, and what needs the value to decide where
+// the record goes ([SelectKey], [Map], [Stream.Split]) drops it. The key of a record without one is the zero K for
+// functions; joins and groups drop it. To see nulls, read the topic with [Nullable] as codec.
+//
+// # Dropped records
+//
+// A record is dropped because it cannot be decoded, because it is late, or because an operator needs what it lacks.
+// Each is counted under its operator and a class, and goes to the dead letters if the topology has them.
+package stream

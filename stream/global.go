@@ -1,0 +1,129 @@
+package stream
+
+import (
+	"sync"
+
+	"millrace.dev/internal/task"
+	"millrace.dev/record"
+)
+
+// GlobalTable is a table of which every instance has all rows, so that it can be looked up by any key. It is read
+// before anything else is processed, and follows its topic from then on, outside of the rounds of the application.
+type GlobalTable[K comparable, V any] struct {
+	n    *node
+	name string
+}
+
+// GlobalTableFrom reads a topic as a global table, which is kept in memory.
+func GlobalTableFrom[K comparable, V any](t *Topology, name, topic string, keys Codec[K], values Codec[V]) GlobalTable[K, V] {
+	const op = "global-table"
+	if topic == "" || keys == nil || values == nil {
+		t.fail(op, "no topic, or no codec of its keys or values")
+	}
+	n := t.addStateful(op, name)
+	n.topic = topic
+	n.global = &task.Global{Name: name, Topic: topic, New: func() task.GlobalTable {
+		return &globalRows[K, V]{keys: keys, values: values, rows: map[K]V{}}
+	}}
+	return GlobalTable[K, V]{n: n, name: name}
+}
+
+// globalRows is the content of a global table.
+type globalRows[K comparable, V any] struct {
+	keys   Codec[K]
+	values Codec[V]
+	mu     sync.RWMutex
+	rows   map[K]V
+}
+
+// Apply takes over a record of the topic.
+func (g *globalRows[K, V]) Apply(r *record.Raw) *record.Problem {
+	if r.Key == nil && !isNullable(g.keys) {
+		return &record.Problem{Stage: record.StageProcess, Class: classNullKey, Reason: "the record has no key"}
+	}
+	k, err := g.keys.Decode(r.Key)
+	if err != nil {
+		return undecodable("the key")
+	}
+	if r.Value == nil {
+		g.mu.Lock()
+		delete(g.rows, k)
+		g.mu.Unlock()
+		return nil
+	}
+	v, err := g.values.Decode(r.Value)
+	if err != nil {
+		return undecodable("the value")
+	}
+	g.mu.Lock()
+	g.rows[k] = v
+	g.mu.Unlock()
+	return nil
+}
+
+// Len returns the number of rows.
+func (g *globalRows[K, V]) Len() int {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	return len(g.rows)
+}
+
+func (g *globalRows[K, V]) get(k K) (V, bool) {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	v, ok := g.rows[k]
+	return v, ok
+}
+
+type joinGlobal[K any, V any, G comparable, T, V2 any] struct {
+	ctx    *task.Context
+	n      *node
+	rows   *globalRows[G, T]
+	key    func(K, V) (G, bool)
+	joiner func(V, T, bool) V2
+	left   bool
+	next   edge[K, V2]
+	out    Record[K, V2]
+}
+
+func (j *joinGlobal[K, V, G, T, V2]) process(r *Record[K, V]) error {
+	if r.NullValue {
+		j.ctx.Drop(j.n.problem(record.StageProcess, classNullValue, "the record has no value to join"))
+		return nil
+	}
+	var t T
+	k, ok := j.key(r.Key, r.Value)
+	if ok {
+		t, ok = j.rows.get(k)
+	} else if !j.left {
+		j.ctx.Drop(j.n.problem(record.StageProcess, classNullKey, "the record gives no key to look up"))
+		return nil
+	}
+	if !ok && !j.left {
+		return nil
+	}
+	j.out = Record[K, V2]{Key: r.Key, Value: j.joiner(r.Value, t, ok), Timestamp: r.Timestamp, Headers: r.Headers, NullKey: r.NullKey}
+	return j.next.send(&j.out)
+}
+
+// JoinGlobal looks a row up for each record, by a key that is computed from it, and drops the records that have none.
+// key returns false where a record gives no key.
+func JoinGlobal[K, V any, G comparable, T, V2 any](s Stream[K, V], g GlobalTable[G, T], key func(K, V) (G, bool), joiner func(V, T) V2, opts ...Option) Stream[K, V2] {
+	return addJoinGlobal(s, g, key, func(v V, t T, _ bool) V2 { return joiner(v, t) }, false, opts)
+}
+
+// LeftJoinGlobal looks a row up for each record. The joiner is told whether there is one.
+func LeftJoinGlobal[K, V any, G comparable, T, V2 any](s Stream[K, V], g GlobalTable[G, T], key func(K, V) (G, bool), joiner func(v V, t T, ok bool) V2, opts ...Option) Stream[K, V2] {
+	return addJoinGlobal(s, g, key, joiner, true, opts)
+}
+
+func addJoinGlobal[K, V any, G comparable, T, V2 any](s Stream[K, V], g GlobalTable[G, T], key func(K, V) (G, bool), joiner func(V, T, bool) V2, left bool, opts []Option) Stream[K, V2] {
+	out := derive(s, "join-global", options(opts).name, func(b *builder, n *node, next edge[K, V2]) processor[K, V] {
+		return &joinGlobal[K, V, G, T, V2]{
+			ctx: b.ctx, n: n, rows: b.ctx.Global(g.name).(*globalRows[G, T]), key: key, joiner: joiner, left: left, next: next,
+		}
+	})
+	out.n.reads = []*node{g.n}
+	out.keys = s.keys
+	return out
+}

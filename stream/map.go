@@ -1,0 +1,239 @@
+package stream
+
+import (
+	"context"
+	"fmt"
+
+	"millrace.dev/internal/task"
+	"millrace.dev/record"
+)
+
+// KeyValue is a key with its value.
+type KeyValue[K, V any] struct {
+	Key   K
+	Value V
+}
+
+// KV makes a [KeyValue].
+func KV[K, V any](k K, v V) KeyValue[K, V] { return KeyValue[K, V]{k, v} }
+
+// derive declares a node that changes types.
+func derive[K, V, K2, V2 any](s Stream[K, V], kind, name string, make func(b *builder, n *node, next edge[K2, V2]) processor[K, V]) Stream[K2, V2] {
+	n := s.n.t.add(kind, name, s.n)
+	n.build = func(b *builder) []any { return []any{make(b, n, next[K2, V2](b, n))} }
+	return Stream[K2, V2]{n: n, keys: standard[K2](), values: standard[V2](), rekeyed: s.rekeyed}
+}
+
+type mapValues[K, V, V2 any] struct {
+	f    func(V) V2
+	next edge[K, V2]
+	out  Record[K, V2]
+}
+
+func (m *mapValues[K, V, V2]) process(r *Record[K, V]) error {
+	m.out.Key, m.out.Timestamp, m.out.Headers, m.out.NullKey = r.Key, r.Timestamp, r.Headers, r.NullKey
+	if m.out.NullValue = r.NullValue; r.NullValue {
+		m.out.Value = *new(V2)
+	} else {
+		m.out.Value = m.f(r.Value)
+	}
+	return m.next.send(&m.out)
+}
+
+// MapValues changes the value of each record. A record without one stays without.
+func MapValues[K, V, V2 any](s Stream[K, V], f func(V) V2, opts ...Option) Stream[K, V2] {
+	out := derive(s, "map-values", options(opts).name, func(_ *builder, _ *node, next edge[K, V2]) processor[K, V] {
+		return &mapValues[K, V, V2]{f: f, next: next}
+	})
+	out.keys = s.keys
+	return out
+}
+
+type mapRecords[K, V, K2, V2 any] struct {
+	ctx  *task.Context
+	n    *node
+	f    func(K, V) (K2, V2)
+	next edge[K2, V2]
+	out  Record[K2, V2]
+}
+
+func (m *mapRecords[K, V, K2, V2]) process(r *Record[K, V]) error {
+	if r.NullValue {
+		m.ctx.Drop(m.n.problem(record.StageProcess, classNullValue, "the record has no value to map"))
+		return nil
+	}
+	m.out.Timestamp, m.out.Headers = r.Timestamp, r.Headers
+	m.out.Key, m.out.Value = m.f(r.Key, r.Value)
+	return m.next.send(&m.out)
+}
+
+// Map changes key and value of each record. What then needs all records of a key in one partition repartitions first.
+// A record without a value is dropped.
+func Map[K, V, K2, V2 any](s Stream[K, V], f func(K, V) (K2, V2), opts ...Option) Stream[K2, V2] {
+	out := derive(s, "map", options(opts).name, func(b *builder, n *node, next edge[K2, V2]) processor[K, V] {
+		return &mapRecords[K, V, K2, V2]{ctx: b.ctx, n: n, f: f, next: next}
+	})
+	out.rekeyed = true
+	return out
+}
+
+// SelectKey changes the key of each record, as [Map] does.
+func SelectKey[K, V, K2 any](s Stream[K, V], f func(K, V) K2, opts ...Option) Stream[K2, V] {
+	out := derive(s, "select-key", options(opts).name, func(b *builder, n *node, next edge[K2, V]) processor[K, V] {
+		return &mapRecords[K, V, K2, V]{ctx: b.ctx, n: n, f: func(k K, v V) (K2, V) { return f(k, v), v }, next: next}
+	})
+	out.values, out.rekeyed = s.values, true
+	return out
+}
+
+type flatMap[K, V, K2, V2 any] struct {
+	ctx  *task.Context
+	n    *node
+	f    func(K, V) []KeyValue[K2, V2]
+	next edge[K2, V2]
+	out  Record[K2, V2]
+}
+
+func (m *flatMap[K, V, K2, V2]) process(r *Record[K, V]) error {
+	if r.NullValue {
+		m.ctx.Drop(m.n.problem(record.StageProcess, classNullValue, "the record has no value to map"))
+		return nil
+	}
+	for _, kv := range m.f(r.Key, r.Value) {
+		m.out.Key, m.out.Value, m.out.Timestamp, m.out.Headers = kv.Key, kv.Value, r.Timestamp, r.Headers
+		if err := m.next.send(&m.out); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// FlatMap makes any number of records of each, as [Map] makes one. The slice that f returns is f's again after its next
+// call.
+func FlatMap[K, V, K2, V2 any](s Stream[K, V], f func(K, V) []KeyValue[K2, V2], opts ...Option) Stream[K2, V2] {
+	out := derive(s, "flat-map", options(opts).name, func(b *builder, n *node, next edge[K2, V2]) processor[K, V] {
+		return &flatMap[K, V, K2, V2]{ctx: b.ctx, n: n, f: f, next: next}
+	})
+	out.rekeyed = true
+	return out
+}
+
+type flatMapValues[K, V, V2 any] struct {
+	f    func(V) []V2
+	next edge[K, V2]
+	out  Record[K, V2]
+}
+
+func (m *flatMapValues[K, V, V2]) process(r *Record[K, V]) error {
+	m.out.Key, m.out.Timestamp, m.out.Headers, m.out.NullKey, m.out.NullValue = r.Key, r.Timestamp, r.Headers, r.NullKey, r.NullValue
+	if r.NullValue {
+		m.out.Value = *new(V2)
+		return m.next.send(&m.out)
+	}
+	for _, v := range m.f(r.Value) {
+		m.out.Value = v
+		if err := m.next.send(&m.out); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// FlatMapValues makes any number of records of each, with the same key. A record without a value passes as it is. The
+// slice that f returns is f's again after its next call.
+func FlatMapValues[K, V, V2 any](s Stream[K, V], f func(V) []V2, opts ...Option) Stream[K, V2] {
+	out := derive(s, "flat-map-values", options(opts).name, func(_ *builder, _ *node, next edge[K, V2]) processor[K, V] {
+		return &flatMapValues[K, V, V2]{f: f, next: next}
+	})
+	out.keys = s.keys
+	return out
+}
+
+// ErrorPolicy says what becomes of a record for which a function returns an error.
+type ErrorPolicy struct {
+	// Retries is how often the function is called again first.
+	Retries int
+	Then    Action
+}
+
+// Action is what is done when a function has failed for good.
+type Action int
+
+// The actions.
+const (
+	Fail       Action = iota // the application stops with the error
+	Skip                     // the record is dropped
+	DeadLetter               // the record is dropped, and written to the dead letters
+)
+
+func (p ErrorPolicy) applyNode(o *nodeOptions) { o.policy = p }
+
+// OnError is the policy without retries. Default: Fail
+func OnError(a Action) ErrorPolicy { return ErrorPolicy{Then: a} }
+
+// checkPolicy notes a fault if a policy cannot be followed.
+func (t *Topology) checkPolicy(op string, p ErrorPolicy) {
+	if p.Then == DeadLetter && t.deadLetters == "" {
+		t.fail(op, "dead letters need a topic: give the topology DeadLetters")
+	}
+	if p.Retries < 0 || p.Then < Fail || p.Then > DeadLetter {
+		t.fail(op, "no such error policy")
+	}
+}
+
+// failed applies a policy after the last retry: it drops the present record, or returns the error.
+func (n *node) failed(ctx *task.Context, p ErrorPolicy, err error) error {
+	if p.Then == Fail {
+		return fmt.Errorf("%s: %w", n.name, err)
+	}
+	d := n.problem(record.StageProcess, classFunction, "the function failed")
+	d.Letter = p.Then == DeadLetter
+	if r, ok := err.(*Rejection); ok {
+		d.Problem = record.Problem{Stage: r.Stage, Class: r.Class, Field: r.Field, Reason: r.Reason}
+	}
+	ctx.Drop(d)
+	return nil
+}
+
+// Rejection is an error that says how a record that a function cannot take appears in the counts and in the dead
+// letters. Reason must not hold a value of the record.
+type Rejection record.Problem
+
+// Error returns the reason.
+func (r *Rejection) Error() string { return r.Stage + ": " + r.Class + ": " + r.Reason }
+
+type tryMapValues[K, V, V2 any] struct {
+	ctx    *task.Context
+	n      *node
+	policy ErrorPolicy
+	f      func(context.Context, V) (V2, error)
+	next   edge[K, V2]
+	out    Record[K, V2]
+}
+
+func (m *tryMapValues[K, V, V2]) process(r *Record[K, V]) (err error) {
+	m.out.Key, m.out.Timestamp, m.out.Headers, m.out.NullKey = r.Key, r.Timestamp, r.Headers, r.NullKey
+	m.out.Value, m.out.NullValue = *new(V2), r.NullValue
+	if !r.NullValue {
+		for try := 0; ; try++ {
+			if m.out.Value, err = m.f(m.ctx.Done(), r.Value); err == nil {
+				break
+			}
+			if try >= m.policy.Retries || m.ctx.Done().Err() != nil {
+				return m.n.failed(m.ctx, m.policy, err)
+			}
+		}
+	}
+	return m.next.send(&m.out)
+}
+
+// TryMapValues is [MapValues] with a function that can fail: see [OnError] and [ErrorPolicy].
+func TryMapValues[K, V, V2 any](s Stream[K, V], f func(context.Context, V) (V2, error), opts ...Option) Stream[K, V2] {
+	o := options(opts)
+	s.n.t.checkPolicy("try-map-values", o.policy)
+	out := derive(s, "try-map-values", o.name, func(b *builder, n *node, next edge[K, V2]) processor[K, V] {
+		return &tryMapValues[K, V, V2]{ctx: b.ctx, n: n, policy: o.policy, f: f, next: next}
+	})
+	out.keys = s.keys
+	return out
+}

@@ -1,0 +1,209 @@
+package stream
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"millrace.dev/internal/task"
+)
+
+// Processor is an operator of one's own, in a task. Its methods are called by one goroutine at a time.
+type Processor[K, V, K2, V2 any] interface {
+	// Init is called before the first record, and again with another Processor after a round was undone: what is not in
+	// a store is gone then.
+	Init(*ProcessorContext[K2, V2]) error
+	// Process takes a record. It must not change it, nor keep the pointer.
+	Process(*Record[K, V]) error
+}
+
+// ProcessorContext is what a [Processor] can do. It is for the goroutine that calls the processor.
+type ProcessorContext[K2, V2 any] struct {
+	ctx  *task.Context
+	next *edge[K2, V2]
+	b    *builder
+}
+
+// Forward sends a record on.
+func (c *ProcessorContext[K2, V2]) Forward(r *Record[K2, V2]) error { return c.next.send(r) }
+
+// StreamTime returns the highest event time that the task has seen, in milliseconds; before the first record it is the
+// lowest int64.
+func (c *ProcessorContext[K2, V2]) StreamTime() int64 { return c.ctx.StreamTime() }
+
+// Now returns the time of the clock.
+func (c *ProcessorContext[K2, V2]) Now() time.Time { return c.ctx.Now() }
+
+// Log returns the logger of the application.
+func (c *ProcessorContext[K2, V2]) Log() *slog.Logger { return c.ctx.Log() }
+
+// Context returns a context that ends when the task does.
+func (c *ProcessorContext[K2, V2]) Context() context.Context { return c.ctx.Done() }
+
+// Partition returns the partition of the task.
+func (c *ProcessorContext[K2, V2]) Partition() int32 { return c.ctx.ID().Partition }
+
+// Punctuation is a function that is called again and again.
+type Punctuation struct{ s *task.Schedule }
+
+// Cancel ends the calls.
+func (p Punctuation) Cancel() { p.s.Stop() }
+
+// OnStreamTime has f called, with the stream time, whenever that has moved on by interval: with the first record, and
+// then at most once for a record.
+func (c *ProcessorContext[K2, V2]) OnStreamTime(interval time.Duration, f func(timestamp int64) error) Punctuation {
+	return Punctuation{c.ctx.OnStreamTime(interval, f)}
+}
+
+// OnWallClock has f called, with the time of the clock in milliseconds, once for each interval at most.
+func (c *ProcessorContext[K2, V2]) OnWallClock(interval time.Duration, f func(timestamp int64) error) Punctuation {
+	return Punctuation{c.ctx.OnWallClock(interval, f)}
+}
+
+// Store is a key-value store of processors. Declare one with [NewStore].
+type Store[K comparable, V any] struct {
+	name   string
+	keys   Codec[K]
+	values Codec[V]
+	o      storeOptions
+	n      *node // the processor that has it
+}
+
+// NewStore declares a store for [Process]. A store belongs to one operator.
+func NewStore[K comparable, V any](name string, keys Codec[K], values Codec[V], opts ...StoreOption) *Store[K, V] {
+	return &Store[K, V]{name: name, keys: keys, values: values, o: storeOptionsOf(opts)}
+}
+
+// StoreRef is a store of any type.
+type StoreRef interface {
+	declare(n *node)
+	flusher(b *builder) task.Flusher
+}
+
+func (s *Store[K, V]) declare(n *node) {
+	switch {
+	case s.name == "" || s.keys == nil || s.values == nil:
+		n.t.fail("store", "no name, or no codec")
+	case s.n != nil:
+		n.t.fail("store", "the store %q belongs to the operator at %s", s.name, s.n.at)
+	}
+	s.n = n
+	n.store(s.o.spec(s.name))
+}
+
+// storeKey tells the stores of one node apart.
+type storeKey struct {
+	n    *node
+	name string
+}
+
+func (s *Store[K, V]) in(b *builder) *kvStore[K, V] {
+	key := storeKey{s.n, s.name}
+	if kv, ok := b.stores[key]; ok {
+		return kv.(*kvStore[K, V])
+	}
+	kv := newKVStore(b.ctx.Store(s.name), s.keys, s.values, s.o.cached)
+	b.stores[key] = kv
+	return kv
+}
+
+type storeFlusher[K comparable, V any] struct{ kv *kvStore[K, V] }
+
+func (f storeFlusher[K, V]) Flush() error { return f.kv.flush(nil) }
+
+func (s *Store[K, V]) flusher(b *builder) task.Flusher { return storeFlusher[K, V]{s.in(b)} }
+
+// State is a [Store] in a task.
+type State[K comparable, V any] struct{ kv *kvStore[K, V] }
+
+// Open returns a store that was given to [Process], for the task of the context.
+func Open[K comparable, V, K2, V2 any](c *ProcessorContext[K2, V2], s *Store[K, V]) *State[K, V] {
+	return &State[K, V]{s.in(c.b)}
+}
+
+// Get returns the value of a key, and whether there is one.
+func (s *State[K, V]) Get(k K) (V, bool, error) {
+	r, err := s.kv.get(k)
+	return r.value, r.exists, err
+}
+
+// Put sets the value of a key.
+func (s *State[K, V]) Put(k K, v V) error { return s.set(k, row[V]{value: v, exists: true}) }
+
+// Delete removes a key.
+func (s *State[K, V]) Delete(k K) error { return s.set(k, row[V]{}) }
+
+func (s *State[K, V]) set(k K, r row[V]) error {
+	c, err := s.kv.at(k)
+	if err != nil {
+		return err
+	}
+	c.row = r
+	s.kv.mark(c)
+	return nil
+}
+
+// All calls f with every key and value, in the order of the keys' bytes, until it returns false. f may change the
+// store; it sees what was there when All was called.
+func (s *State[K, V]) All(f func(K, V) (bool, error)) error { return s.kv.scan(f) }
+
+// Process hands a stream to processors of one's own: make is called for each task. The stores are for them alone.
+func Process[K, V, K2, V2 any](s Stream[K, V], name string, make func() Processor[K, V, K2, V2], stores ...StoreRef) Stream[K2, V2] {
+	t := s.n.t
+	if len(stores) > 0 && name == "" {
+		t.fail("process", "no name: an operator with stores needs one")
+	}
+	out := derive(s, "process", name, func(b *builder, n *node, next edge[K2, V2]) processor[K, V] {
+		p := &process[K, V, K2, V2]{p: make(), next: next}
+		p.ctx = &ProcessorContext[K2, V2]{ctx: b.ctx, next: &p.next, b: b}
+		for _, st := range stores {
+			p.stores = append(p.stores, st.flusher(b))
+		}
+		b.lives(n, p)
+		return p
+	})
+	for _, st := range stores {
+		st.declare(out.n)
+	}
+	out.rekeyed = true
+	return out
+}
+
+type process[K, V, K2, V2 any] struct {
+	p      Processor[K, V, K2, V2]
+	ctx    *ProcessorContext[K2, V2]
+	stores []task.Flusher
+	next   edge[K2, V2]
+}
+
+func (p *process[K, V, K2, V2]) open() error { return p.p.Init(p.ctx) }
+
+func (p *process[K, V, K2, V2]) process(r *Record[K, V]) error { return p.p.Process(r) }
+
+// Flush writes the stores' changes.
+func (p *process[K, V, K2, V2]) Flush() error {
+	for _, s := range p.stores {
+		if err := s.Flush(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// scan calls f with every row.
+func (s *kvStore[K, V]) scan(f func(K, V) (bool, error)) error {
+	if err := s.flush(nil); err != nil {
+		return err
+	}
+	return s.store.Scan([]byte{prefixRow}, []byte{prefixRow + 1}, func(key, value []byte) (bool, error) {
+		k, err := s.keys.Decode(append([]byte(nil), key[1:]...))
+		if err != nil {
+			return false, err
+		}
+		r, err := s.decode(value)
+		if err != nil {
+			return false, err
+		}
+		return f(k, r.value)
+	})
+}

@@ -1,0 +1,75 @@
+package stream
+
+import "millrace.dev/internal/task"
+
+// RepartitionOption says how a repartition topic is made.
+type RepartitionOption func(*task.Source)
+
+// Partitions sets the number of partitions of a repartition topic. Default: that of the largest topic that flows into
+// it
+func Partitions(n int) RepartitionOption { return func(s *task.Source) { s.Partitions = n } }
+
+// Repartition writes the stream to an internal topic and reads it from there, so that all records of a key are in one
+// partition. Joins and groups do so by themselves where it is needed. A record without a key is dropped.
+func (s Stream[K, V]) Repartition(name string, opts ...RepartitionOption) Stream[K, V] {
+	return s.repartition("repartition", name, false, opts)
+}
+
+// repartition declares the two sides of a repartition topic. nullKeys keeps records without a key: a left join may
+// want them.
+func (s Stream[K, V]) repartition(op, name string, nullKeys bool, opts []RepartitionOption) Stream[K, V] {
+	t := s.n.t
+	s.needCodecs(op)
+	topic := name + "-repartition"
+	if name == "" {
+		t.fail(op, "no name: the name of the repartition topic is made of it")
+	}
+	if other, ok := t.topics[topic]; ok {
+		t.fail(op, "the repartition topic %q is there already, of the %s at %s", topic, other.kind, other.at)
+	}
+	in := t.add(kindRepartition, topic+"-sink", s.n)
+	in.topic, in.internal = topic, true
+	t.topics[topic] = in
+	in.build = func(b *builder) []any {
+		m := task.Message{Topic: t.name + "-" + topic, Partition: task.AnyPartition}
+		return []any{&repartition[K, V]{sink[K, V]{ctx: b.ctx, n: in, keys: s.keys, values: s.values, message: m}, nullKeys}}
+	}
+	out := t.add(kindSource, topic+"-source")
+	out.topic, out.internal = topic, true
+	out.source = &task.Source{}
+	for _, o := range opts {
+		o(out.source)
+	}
+	if out.source.Partitions < 0 {
+		t.fail(op, "a negative number of partitions")
+	}
+	out.build = func(b *builder) []any {
+		return []any{&sourceNode[K, V]{
+			ctx: b.ctx, n: out, key: s.keys, value: s.values, keyNull: isNullable(s.keys), valueNull: isNullable(s.values),
+			maxAhead: t.maxAhead, next: next[K, V](b, out),
+		}}
+	}
+	s.n, s.rekeyed = out, false
+	return s
+}
+
+// copartitioned returns the stream as an operator that needs all records of a key in one partition can use it.
+func (s Stream[K, V]) copartitioned(op, name string, nullKeys bool) Stream[K, V] {
+	if !s.rekeyed {
+		return s
+	}
+	return s.repartition(op, name, nullKeys, nil)
+}
+
+type repartition[K, V any] struct {
+	sink[K, V]
+	nullKeys bool
+}
+
+func (p *repartition[K, V]) process(r *Record[K, V]) error {
+	if r.NullKey && !p.nullKeys {
+		dropNullKey(p.ctx, p.n)
+		return nil
+	}
+	return p.sink.process(r)
+}

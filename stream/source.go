@@ -1,0 +1,153 @@
+package stream
+
+import (
+	"fmt"
+	"time"
+
+	"millrace.dev/internal/task"
+	"millrace.dev/record"
+)
+
+// SourceOption says how a topic is read.
+type SourceOption interface{ applySource(*sourceOptions) }
+
+type sourceOptions struct {
+	start     task.Start
+	eventTime any // func(*Record[K, V]) time.Time
+	useClock  bool
+}
+
+type sourceOption func(*sourceOptions)
+
+func (f sourceOption) applySource(o *sourceOptions) { f(o) }
+
+// StartLatest begins, where the application has committed nothing yet, at records that are written from then on.
+// Default: at the oldest record
+func StartLatest() SourceOption {
+	return sourceOption(func(o *sourceOptions) { o.start = task.Latest })
+}
+
+// EventTime takes the event time of a record from what it holds. A record for which f returns the zero time is
+// dropped. Default: the record's timestamp
+func EventTime[K, V any](f func(*Record[K, V]) time.Time) SourceOption {
+	return sourceOption(func(o *sourceOptions) { o.eventTime = f })
+}
+
+// UseClock gives a record the time of the clock where its own event time is missing or too far ahead: see [MaxAhead].
+// Default: such a record is dropped
+func UseClock() SourceOption { return sourceOption(func(o *sourceOptions) { o.useClock = true }) }
+
+// The kinds of nodes that the rest of the package asks for.
+const (
+	kindSource      = "source"
+	kindSink        = "sink"
+	kindRepartition = "repartition"
+)
+
+// From reads a topic as a stream of records. Reading a topic a second time gives the same stream; its types have to be
+// the same.
+func From[K, V any](t *Topology, topic string, key Codec[K], value Codec[V], opts ...SourceOption) Stream[K, V] {
+	return Stream[K, V]{n: addSource(t, "stream", topic, key, value, opts), keys: key, values: value}
+}
+
+// addSource declares the source node of a topic, or finds the one that is there.
+func addSource[K, V any](t *Topology, op, topic string, key Codec[K], value Codec[V], opts []SourceOption) *node {
+	var o sourceOptions
+	for _, opt := range opts {
+		opt.applySource(&o)
+	}
+	switch {
+	case topic == "":
+		t.fail(op, "no topic")
+	case key == nil || value == nil:
+		t.fail(op, "topic %s: no codec of its keys or values", topic)
+	}
+	if n, ok := t.sources[topic]; ok {
+		if n.types == typesOf[K, V]() {
+			return n
+		}
+		t.fail(op, "topic %s is read already, as %s at %s: read it once, and derive the rest", topic, n.types, n.at)
+	}
+	extract, ok := o.eventTime.(func(*Record[K, V]) time.Time)
+	if o.eventTime != nil && !ok {
+		t.fail(op, "topic %s: EventTime takes %T, not records of %s", topic, o.eventTime, typesOf[K, V]())
+	}
+	n := t.add(kindSource, "")
+	n.name, n.topic, n.types = topic, topic, typesOf[K, V]()
+	n.source = &task.Source{Start: o.start}
+	t.sources[topic] = n
+	n.build = func(b *builder) []any {
+		s := &sourceNode[K, V]{
+			ctx: b.ctx, n: n, key: key, value: value, extract: extract, useClock: o.useClock, maxAhead: t.maxAhead, next: next[K, V](b, n),
+		}
+		_, s.keyNull = key.(nullable)
+		_, s.valueNull = value.(nullable)
+		return []any{s}
+	}
+	return n
+}
+
+// typesOf names the types of key and value.
+func typesOf[K, V any]() string { return fmt.Sprintf("%T, %T", *new(K), *new(V)) }
+
+// sourceNode decodes the records of a topic.
+type sourceNode[K, V any] struct {
+	ctx       *task.Context
+	n         *node
+	key       Codec[K]
+	value     Codec[V]
+	keyNull   bool // the codec decodes null
+	valueNull bool
+	extract   func(*Record[K, V]) time.Time
+	useClock  bool
+	maxAhead  time.Duration
+	next      edge[K, V]
+	record    Record[K, V]
+}
+
+// Load decodes a record.
+func (s *sourceNode[K, V]) Load(raw *record.Raw) (int64, bool, error) {
+	r := &s.record
+	*r = Record[K, V]{Timestamp: raw.Timestamp, Headers: raw.Headers}
+	var err error
+	if raw.Key == nil && !s.keyNull {
+		r.NullKey = true
+	} else if r.Key, err = s.key.Decode(raw.Key); err != nil {
+		s.ctx.Drop(s.n.problem(record.StageDecode, classUndecodable, "the key cannot be decoded"))
+		return 0, false, nil
+	}
+	if raw.Value == nil && !s.valueNull {
+		r.NullValue = true
+	} else if r.Value, err = s.value.Decode(raw.Value); err != nil {
+		s.ctx.Drop(s.n.problem(record.StageDecode, classUndecodable, "the value cannot be decoded"))
+		return 0, false, nil
+	}
+	if s.extract != nil && !r.NullValue {
+		if at := s.extract(r); at.IsZero() {
+			r.Timestamp = -1
+		} else {
+			r.Timestamp = at.UnixMilli()
+		}
+	}
+	return r.Timestamp, s.checkTime(), nil
+}
+
+// checkTime drops the record if its event time would do harm.
+func (s *sourceNode[K, V]) checkTime() bool {
+	now := s.ctx.Now()
+	switch {
+	case s.record.Timestamp >= 0 && s.record.Timestamp <= aheadOf(now, s.maxAhead):
+		return true
+	case s.useClock:
+		s.record.Timestamp = now.UnixMilli()
+		return true
+	case s.record.Timestamp < 0:
+		s.ctx.Drop(s.n.problem(record.StageDecode, classNoTime, "the record has no event time"))
+	default:
+		s.ctx.Drop(s.n.problem(record.StageDecode, classFuture, "the event time is too far ahead of the clock"))
+	}
+	return false
+}
+
+// Push sends the record on.
+func (s *sourceNode[K, V]) Push() error { return s.next.send(&s.record) }

@@ -1,0 +1,267 @@
+package stream
+
+import (
+	"millrace.dev/internal/task"
+	"millrace.dev/record"
+)
+
+// Table is the latest value of each key. It is kept in a store where it is made of a topic, a stream or an
+// aggregation, and computed from that where it is filtered or mapped.
+type Table[K comparable, V any] struct {
+	n      *node
+	keys   Codec[K]
+	values Codec[V]
+	// getter returns how an operator of the same task looks a row up.
+	getter func(b *builder) getter[K, V]
+	from   *node // the node whose store the getter reads
+}
+
+// getter looks rows up.
+type getter[K comparable, V any] interface {
+	get(k K) (row[V], error)
+}
+
+// TableFrom reads a topic as a table: a record sets the row of its key, one without a value deletes it. The rows are
+// kept in a store of that name, and its changelog.
+func TableFrom[K comparable, V any](t *Topology, name, topic string, keys Codec[K], values Codec[V], opts ...TableOption) Table[K, V] {
+	var sources []SourceOption
+	var stores []StoreOption
+	for _, o := range opts {
+		if s, ok := o.(SourceOption); ok {
+			sources = append(sources, s)
+		}
+		if s, ok := o.(StoreOption); ok {
+			stores = append(stores, s)
+		}
+	}
+	src := addSource(t, "table", topic, keys, values, sources)
+	return toTable(Stream[K, V]{n: src, keys: keys, values: values}, "table", name, stores)
+}
+
+// TableOption is an option of a table that is read from a topic: a [SourceOption] or a [StoreOption].
+type TableOption interface{ tableOption() }
+
+func (sourceOption) tableOption() {}
+func (storeOption) tableOption()  {}
+
+// ToTable takes a stream for the updates of a table: a record sets the row of its key, one without a value deletes it.
+func ToTable[K comparable, V any](s Stream[K, V], name string, opts ...StoreOption) Table[K, V] {
+	s.needCodecs("to-table")
+	return toTable(s.copartitioned("to-table", name, false), "to-table", name, opts)
+}
+
+func toTable[K comparable, V any](s Stream[K, V], kind, name string, opts []StoreOption) Table[K, V] {
+	o := storeOptionsOf(opts)
+	n := s.n.t.addStateful(kind, name, s.n)
+	n.store(o.spec(name))
+	n.build = func(b *builder) []any {
+		p := &tableNode[K, V]{ctx: b.ctx, n: n, rows: kvOf(b, n, s.keys, s.values, o), emitOnCommit: o.emitOnCommit, next: next[K, Change[V]](b, n)}
+		b.lives(n, p)
+		return []any{p}
+	}
+	return stored(n, s.keys, s.values, o)
+}
+
+// stored makes the table of a node that has a [kvStore].
+func stored[K comparable, V any](n *node, keys Codec[K], values Codec[V], o storeOptions) Table[K, V] {
+	return Table[K, V]{
+		n: n, keys: keys, values: values, from: n,
+		getter: func(b *builder) getter[K, V] { return kvOf(b, n, keys, values, o) },
+	}
+}
+
+// kvOf returns the store of a node in a task.
+func kvOf[K comparable, V any](b *builder, n *node, keys Codec[K], values Codec[V], o storeOptions) *kvStore[K, V] {
+	key := storeKey{n, n.stores[0].Name}
+	s, ok := b.stores[key]
+	if !ok {
+		s = newKVStore(b.ctx.Store(key.name), keys, values, o.cached)
+		b.stores[key] = s
+	}
+	return s.(*kvStore[K, V])
+}
+
+// tableNode keeps the rows of a table that is made of a stream.
+type tableNode[K comparable, V any] struct {
+	ctx          *task.Context
+	n            *node
+	rows         *kvStore[K, V]
+	emitOnCommit bool
+	next         edge[K, Change[V]]
+	out          Record[K, Change[V]]
+}
+
+func (t *tableNode[K, V]) process(r *Record[K, V]) error {
+	if r.NullKey {
+		dropNullKey(t.ctx, t.n)
+		return nil
+	}
+	c, err := t.rows.at(r.Key)
+	if err != nil {
+		return err
+	}
+	old := c.row
+	c.row = row[V]{value: r.Value, timestamp: r.Timestamp, exists: !r.NullValue}
+	t.rows.mark(c)
+	if t.emitOnCommit {
+		return nil
+	}
+	t.out.Headers = r.Headers
+	return sendChange(&t.next, &t.out, r.Key, old, c.row, r.Timestamp)
+}
+
+// sendChange sends the update of a row on.
+func sendChange[K, V any](next *edge[K, Change[V]], out *Record[K, Change[V]], k K, old, now row[V], timestamp int64) error {
+	out.Key, out.Timestamp = k, timestamp
+	out.Value = Change[V]{HasOld: old.exists, HasNew: now.exists}
+	if old.exists {
+		out.Value.Old = old.value
+	}
+	if now.exists {
+		out.Value.New = now.value
+	}
+	return next.send(out)
+}
+
+// Flush writes the updates to the store, and sends them on if that has waited for the commit.
+func (t *tableNode[K, V]) Flush() error {
+	if !t.emitOnCommit {
+		return t.rows.flush(nil)
+	}
+	return t.rows.flush(func(c *cached[K, V]) error {
+		t.out.Headers = nil
+		return sendChange(&t.next, &t.out, c.key, c.sent, c.row, c.row.timestamp)
+	})
+}
+
+// filterTable is a table's filter.
+type filterTable[K comparable, V any] struct {
+	keep func(K, V) bool
+	want bool
+	of   getter[K, V]
+	next edge[K, Change[V]]
+	out  Record[K, Change[V]]
+}
+
+func (f *filterTable[K, V]) process(r *Record[K, Change[V]]) error {
+	f.out = *r
+	c := &f.out.Value
+	if c.HasOld && f.keep(r.Key, c.Old) != f.want {
+		c.HasOld, c.Old = false, *new(V)
+	}
+	if c.HasNew && f.keep(r.Key, c.New) != f.want {
+		c.HasNew, c.New = false, *new(V)
+	}
+	return f.next.send(&f.out)
+}
+
+func (f *filterTable[K, V]) get(k K) (row[V], error) {
+	r, err := f.of.get(k)
+	if err == nil && r.exists && f.keep(k, r.value) != f.want {
+		r = row[V]{timestamp: r.timestamp}
+	}
+	return r, err
+}
+
+// Filter keeps the rows for which keep is true. A row that was updated and is not kept is a deletion for what follows.
+func (t Table[K, V]) Filter(keep func(K, V) bool, opts ...Option) Table[K, V] {
+	return t.filter("filter", keep, true, opts)
+}
+
+// FilterNot keeps the rows for which drop is false, as [Table.Filter] does.
+func (t Table[K, V]) FilterNot(drop func(K, V) bool, opts ...Option) Table[K, V] {
+	return t.filter("filter-not", drop, false, opts)
+}
+
+func (t Table[K, V]) filter(kind string, keep func(K, V) bool, want bool, opts []Option) Table[K, V] {
+	of := t.getter
+	return derivedTable(t, kind, opts, t.values, func(b *builder) *filterTable[K, V] {
+		return &filterTable[K, V]{keep: keep, want: want, of: of(b)}
+	}, func(f *filterTable[K, V], next edge[K, Change[V]]) { f.next = next })
+}
+
+// mapTable changes the values of a table.
+type mapTable[K comparable, V, V2 any] struct {
+	f    func(K, V) V2
+	of   getter[K, V]
+	next edge[K, Change[V2]]
+	out  Record[K, Change[V2]]
+}
+
+func (m *mapTable[K, V, V2]) process(r *Record[K, Change[V]]) error {
+	m.out.Key, m.out.Timestamp, m.out.Headers = r.Key, r.Timestamp, r.Headers
+	c := Change[V2]{HasOld: r.Value.HasOld, HasNew: r.Value.HasNew, Stale: r.Value.Stale}
+	if c.HasOld {
+		c.Old = m.f(r.Key, r.Value.Old)
+	}
+	if c.HasNew {
+		c.New = m.f(r.Key, r.Value.New)
+	}
+	m.out.Value = c
+	return m.next.send(&m.out)
+}
+
+func (m *mapTable[K, V, V2]) get(k K) (row[V2], error) {
+	r, err := m.of.get(k)
+	out := row[V2]{timestamp: r.timestamp, exists: r.exists}
+	if err == nil && r.exists {
+		out.value = m.f(k, r.value)
+	}
+	return out, err
+}
+
+// MapTable changes the value of each row. f is called whenever the row is looked at, and has to give the same for the
+// same.
+func MapTable[K comparable, V, V2 any](t Table[K, V], f func(K, V) V2, opts ...Option) Table[K, V2] {
+	of := t.getter
+	return derivedTable(t, "map-values", opts, standard[V2](), func(b *builder) *mapTable[K, V, V2] {
+		return &mapTable[K, V, V2]{f: f, of: of(b)}
+	}, func(m *mapTable[K, V, V2], next edge[K, Change[V2]]) { m.next = next })
+}
+
+// Values sets the codec of the values, for what follows.
+func (t Table[K, V]) Values(c Codec[V]) Table[K, V] {
+	t.values = c
+	return t
+}
+
+// derivedTable declares a table that is computed from another. A look-up has its own instance: it may be made before
+// the nodes are.
+func derivedTable[K comparable, V, V2 any, P interface {
+	processor[K, Change[V]]
+	getter[K, V2]
+}](t Table[K, V], kind string, opts []Option, values Codec[V2], make func(*builder) P, wire func(P, edge[K, Change[V2]]),
+) Table[K, V2] {
+	n := t.n.t.add(kind, options(opts).name, t.n)
+	n.build = func(b *builder) []any {
+		p := make(b)
+		wire(p, next[K, Change[V2]](b, n))
+		return []any{p}
+	}
+	return Table[K, V2]{n: n, keys: t.keys, values: values, from: t.from, getter: func(b *builder) getter[K, V2] { return make(b) }}
+}
+
+type toStream[K comparable, V any] struct {
+	next edge[K, V]
+	out  Record[K, V]
+}
+
+func (t *toStream[K, V]) process(r *Record[K, Change[V]]) error {
+	if r.Value.Stale {
+		return nil
+	}
+	t.out = Record[K, V]{Key: r.Key, Value: r.Value.New, Timestamp: r.Timestamp, Headers: r.Headers, NullValue: !r.Value.HasNew}
+	return t.next.send(&t.out)
+}
+
+// ToStream returns the updates of the table: a record for each, without a value where the row was deleted.
+func (t Table[K, V]) ToStream(opts ...Option) Stream[K, V] {
+	n := t.n.t.add("to-stream", options(opts).name, t.n)
+	n.build = func(b *builder) []any { return []any{&toStream[K, V]{next: next[K, V](b, n)}} }
+	return Stream[K, V]{n: n, keys: t.keys, values: t.values}
+}
+
+// undecodable is why a record of a table's topic is dropped.
+func undecodable(what string) *record.Problem {
+	return &record.Problem{Stage: record.StageDecode, Class: classUndecodable, Reason: what + " cannot be decoded"}
+}

@@ -1,0 +1,207 @@
+package stream
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+	"time"
+
+	"millrace.dev/internal/task"
+)
+
+// Topology is a stream application as it is being declared. It is for one goroutine at a time; once it is complete it
+// can be run any number of times.
+type Topology struct {
+	name        string
+	nodes       []*node
+	errs        []error
+	sources     map[string]*node // by topic
+	names       map[string]*node // of nodes
+	topics      map[string]*node // internal topics and stores, which share their names
+	deadLetters string
+	maxIdle     time.Duration
+	idleTimeout time.Duration
+	maxAhead    time.Duration
+}
+
+// node is an operator.
+type node struct {
+	id       int
+	name     string
+	kind     string
+	at       string
+	t        *Topology
+	children []child
+	reads    []*node
+	topic    string
+	internal bool     // the topic is a repartition topic, and its name lacks the application's
+	topics   []string // of a sink that chooses
+	types    string   // of a source's keys and values
+	source   *task.Source
+	stores   []task.StoreSpec
+	outs     []*node // that get some of its records each, unlike children
+	global   *task.Global
+	// build makes the node in a task and returns its processors: one for each parent, by port.
+	build func(b *builder) []any
+}
+
+// child is a node that gets the records of another, at one of its ports.
+type child struct {
+	n    *node
+	port int
+}
+
+// TopologyOption configures a topology.
+type TopologyOption func(*Topology)
+
+// DeadLetters names the topic for records that are dropped, each with the reason in its headers. Default: dropped
+// records are counted only
+func DeadLetters(topic string) TopologyOption { return func(t *Topology) { t.deadLetters = topic } }
+
+// MaxIdle is how long a task that reads several topics waits for one that has no records at the moment, so that records
+// are processed in the order of their times. Default: 0, only while the broker has records of it.
+func MaxIdle(d time.Duration) TopologyOption { return func(t *Topology) { t.maxIdle = d } }
+
+// IdleTimeout is after how long without any record the stream time of a task follows the clock, that much behind it, so
+// that windows close. Records older than that are then late. Default: never; stream time moves with records alone
+func IdleTimeout(d time.Duration) TopologyOption { return func(t *Topology) { t.idleTimeout = d } }
+
+// MaxAhead is how far a record's event time may be ahead of the clock. A record from further ahead is dropped, with
+// class future_timestamp, before it moves stream time and makes every other record late. Default: 24 h
+func MaxAhead(d time.Duration) TopologyOption { return func(t *Topology) { t.maxAhead = d } }
+
+const defaultMaxAhead = 24 * time.Hour
+
+// New returns an empty topology. The name is the application's: its consumer group, and the prefix of its internal
+// topics. Letters, digits, '.', '_' and '-'.
+func New(name string, options ...TopologyOption) *Topology {
+	t := &Topology{
+		name: name, sources: map[string]*node{}, names: map[string]*node{}, topics: map[string]*node{},
+		maxAhead: defaultMaxAhead,
+	}
+	for _, o := range options {
+		o(t)
+	}
+	if !validName(name) {
+		t.fail("new topology", "name %q: want letters, digits, '.', '_' and '-', at most %d", name, maxName)
+	}
+	if t.maxIdle < 0 || t.idleTimeout < 0 || t.maxAhead <= 0 {
+		t.fail("new topology", "a duration is not positive")
+	}
+	return t
+}
+
+// Name returns the name of the application.
+func (t *Topology) Name() string { return t.name }
+
+// BuildError is a fault of a declaration.
+type BuildError struct {
+	At  string // file:line of the call
+	Op  string // the operator
+	Msg string
+}
+
+// Error returns where and what.
+func (e *BuildError) Error() string { return e.At + ": " + e.Op + ": " + e.Msg }
+
+// Err returns the faults of the declaration, each a [*BuildError], joined in one error; nil if there are none.
+func (t *Topology) Err() error { return errors.Join(t.errs...) }
+
+// fail notes a fault of the declaration.
+func (t *Topology) fail(op, format string, args ...any) {
+	t.errs = append(t.errs, &BuildError{At: caller(), Op: op, Msg: fmt.Sprintf(format, args...)})
+}
+
+const packagePath = "millrace.dev/stream."
+
+// caller returns the file and line of the first call that came from outside of this package.
+func caller() string {
+	pcs := make([]uintptr, 32)
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs)])
+	for {
+		f, more := frames.Next()
+		inside := strings.HasPrefix(f.Function, packagePath) && !strings.HasSuffix(f.File, "_test.go")
+		if !inside || !more {
+			return fmt.Sprintf("%s:%d", filepath.Base(f.File), f.Line)
+		}
+	}
+}
+
+// maxName leaves room for prefix and suffix in the 249 bytes of a topic's name.
+const maxName = 100
+
+var namePattern = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
+
+func validName(s string) bool {
+	return len(s) <= maxName && namePattern.MatchString(s) && s != "." && s != ".."
+}
+
+// add declares a node. An empty name is replaced by kind and number: for nodes that have no state.
+func (t *Topology) add(kind, name string, parents ...*node) *node {
+	n := &node{id: len(t.nodes), kind: kind, name: name, at: caller(), t: t}
+	if name == "" {
+		n.name = fmt.Sprintf("%s-%d", kind, n.id)
+	} else {
+		t.checkName(kind, name)
+	}
+	if other, ok := t.names[n.name]; ok {
+		t.fail(kind, "the name %q is taken by the %s at %s", n.name, other.kind, other.at)
+	}
+	t.names[n.name] = n
+	t.nodes = append(t.nodes, n)
+	for port, p := range parents {
+		if p != nil {
+			p.children = append(p.children, child{n, port})
+		}
+	}
+	return n
+}
+
+// addStateful declares a node whose name is part of the names of topics, and so has to be given.
+func (t *Topology) addStateful(kind, name string, parents ...*node) *node {
+	if name == "" {
+		t.fail(kind, "no name: an operator with state needs one, for its store and topics to be found again when the topology changes")
+	}
+	return t.add(kind, name, parents...)
+}
+
+func (t *Topology) checkName(kind, name string) {
+	if !validName(name) {
+		t.fail(kind, "name %q: want letters, digits, '.', '_' and '-', at most %d", name, maxName)
+	}
+}
+
+// store declares a state store of n.
+func (n *node) store(s task.StoreSpec) {
+	if other, ok := n.t.topics[s.Name]; ok {
+		n.t.fail(n.kind, "the store %q is there already, of the %s at %s", s.Name, other.kind, other.at)
+	}
+	n.t.topics[s.Name] = n
+	s.Node = n.id
+	n.stores = append(n.stores, s)
+}
+
+// Option names an operator.
+type Option interface{ applyNode(*nodeOptions) }
+
+type nodeOptions struct {
+	name   string
+	policy ErrorPolicy
+}
+
+// Named names an operator that needs no name, for descriptions, metrics and dead letters.
+func Named(name string) Option { return named(name) }
+
+type named string
+
+func (n named) applyNode(o *nodeOptions) { o.name = string(n) }
+
+func options(opts []Option) (o nodeOptions) {
+	for _, opt := range opts {
+		opt.applyNode(&o)
+	}
+	return o
+}
