@@ -30,7 +30,7 @@ type contestant struct {
 }
 
 func (b *bench) contestants() []*contestant {
-	all := []*contestant{{name: "Kafka Streams", args: b.peerArgs, env: tunedEnv(), windowed: keyThenStart}}
+	all := []*contestant{{name: "Kafka Streams", args: b.peerArgs, windowed: keyThenStart}}
 	if b.ours != "" {
 		all = append(all, &contestant{name: "millrace", args: b.oursArgs, env: []string{"GOMAXPROCS=" + strconv.Itoa(b.threads)}, windowed: startThenEnd})
 	}
@@ -75,15 +75,17 @@ func (b *bench) build(ctx context.Context) error {
 	return nil
 }
 
-// tunedJava returns the flags of the virtual machine of Kafka Streams.
+// tunedJava returns flags of the virtual machine of Kafka Streams. A heap of 256 MiB takes 100 MiB more memory and is no
+// faster; the serial collector is slower, and so is G1 on two cores.
 func tunedJava() []string { return []string{"-Xmx128m", "-XX:+UseParallelGC"} }
 
-// tunedEnv returns the environment of Kafka Streams.
-func tunedEnv() []string { return nil }
-
-// tuned returns settings of Kafka Streams.
+// tuned returns settings of Kafka Streams that make up for small defaults: larger batches and buffers save it about a
+// sixth of its processor time. Other settings are left alone.
 func tuned() []string {
-	return nil
+	return []string{
+		"topology.optimization=all", // a table's topic is its changelog
+		"producer.batch.size=131072", "consumer.max.poll.records=5000", "buffered.records.per.partition=10000",
+	}
 }
 
 // peerArgs is the command line of the program on Kafka Streams.
