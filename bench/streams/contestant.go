@@ -9,6 +9,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+
+	"millrace.dev/bench/internal/rig"
 )
 
 // run is one measurement, as a contestant is told of it.
@@ -60,8 +62,7 @@ func startThenEnd(key []byte) (of []byte, start int64, err error) {
 func (b *bench) build(ctx context.Context) error {
 	mvn, err := exec.LookPath("mvn")
 	if err != nil {
-		b.say("Kafka Streams needs Java 17 and Maven (Debian: apt-get install openjdk-17-jdk-headless maven)")
-		return err
+		return fmt.Errorf("%w: %w: install Java 17 and Maven (Debian: apt-get install openjdk-17-jdk-headless maven)", rig.ErrMissing, err)
 	}
 	pom, err := filepath.Abs(filepath.Join(b.peer, "pom.xml"))
 	if err != nil {

@@ -157,10 +157,10 @@ func benchMain(ctx context.Context, args []string, out, messages io.Writer) erro
 			return err
 		}
 	}
-	if err := b.build(ctx); err != nil {
-		return err
+	err = b.build(ctx)
+	if err == nil {
+		err = rig.OnKafka(kafkatest.Options{HeapMB: 512}, func(address string) error { return b.measure(ctx, address) })
 	}
-	err = rig.OnKafka(kafkatest.Options{HeapMB: 512}, func(address string) error { return b.measure(ctx, address) })
 	if errors.Is(err, rig.ErrMissing) {
 		b.say("%v", err)
 		return nil
