@@ -46,7 +46,7 @@ lint: $(BIN)/golangci-lint ## run the linters, pinned in tools/go.mod
 	$(BIN)/golangci-lint run ./...
 	$(BIN)/golangci-lint fmt --diff ./...
 
-bench: ## measure the data path and the engine beside a bare copy
+bench: ## measure the data path, the engine beside a bare copy, streams beside Kafka Streams
 	./bench/run
 
 demo: ## run the whole journey on made-up houses

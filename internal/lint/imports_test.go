@@ -38,6 +38,7 @@ func layers() [][]string {
 		{"cmd/millrace"},
 		{"e2e/leash"},
 		{"e2e/..."},
+		{"bench/internal/..."},
 		{"bench/..."},
 	}
 }
