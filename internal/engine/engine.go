@@ -11,7 +11,6 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -55,6 +54,14 @@ type Options struct {
 	CommitInterval time.Duration
 	// MaxQueued bounds the records that were read and wait, in all. Default: 20,000
 	MaxQueued int
+	// MaxQueuedBytes bounds the bytes of their keys, values and headers. It is looked at before records are read, so that
+	// it can be exceeded by one fetch from each broker, which is 16 MiB. Default: 64 MiB
+	MaxQueuedBytes int64
+	// CleanupDelay is after how long the state of a task that went to another instance is deleted here. Until then the
+	// task can come back and restore no more than what it has missed. Default: 10 min
+	CleanupDelay time.Duration
+	// PurgeInterval is how often records that were processed are deleted from repartition topics. Default: 30 s
+	PurgeInterval time.Duration
 	// SessionTimeout and TransactionTimeout are those of kafka.SessionConfig, with its defaults.
 	SessionTimeout, TransactionTimeout time.Duration
 	// Compression of the output: none, snappy, lz4 or zstd. Default: snappy
@@ -72,6 +79,9 @@ type Options struct {
 const (
 	defaultCommitInterval = 100 * time.Millisecond
 	defaultMaxQueued      = 20_000
+	defaultMaxQueuedBytes = 64 << 20
+	defaultCleanupDelay   = 10 * time.Minute
+	defaultPurgeInterval  = 30 * time.Second
 	// minLetterBytes is what a dead letter without the record's own bytes takes at most.
 	minLetterBytes = 4096
 )
@@ -85,6 +95,15 @@ func (o *Options) setDefaults() {
 	}
 	if o.MaxQueued == 0 {
 		o.MaxQueued = defaultMaxQueued
+	}
+	if o.MaxQueuedBytes == 0 {
+		o.MaxQueuedBytes = defaultMaxQueuedBytes
+	}
+	if o.CleanupDelay == 0 {
+		o.CleanupDelay = defaultCleanupDelay
+	}
+	if o.PurgeInterval == 0 {
+		o.PurgeInterval = defaultPurgeInterval
 	}
 	if o.Threads == 0 {
 		o.Threads = runtime.GOMAXPROCS(0)
@@ -127,7 +146,7 @@ func (o *Options) Validate() error {
 	if o.Guarantee != "" && o.Guarantee != ExactlyOnce && o.Guarantee != AtLeastOnce {
 		fault("guarantee %q: want %s or %s", o.Guarantee, ExactlyOnce, AtLeastOnce)
 	}
-	if o.CommitInterval < 0 || o.MaxQueued < 0 || o.Threads < 0 || o.SessionTimeout < 0 || o.TransactionTimeout < 0 {
+	if min(o.CommitInterval, o.SessionTimeout, o.TransactionTimeout, o.CleanupDelay, o.PurgeInterval) < 0 || min(o.MaxQueued, o.Threads) < 0 || o.MaxQueuedBytes < 0 {
 		fault("an interval or a bound is negative")
 	}
 	return errors.Join(errs...)
@@ -139,17 +158,20 @@ type Engine struct {
 	program  *task.Program
 	instance string
 	session  kafka.SessionConfig
-	turn     chan struct{}          // holds a token when nobody uses topics and missing
+	lock     lock                   // of topics, made and missing
 	topics   map[string]kafka.Topic // as they were when the engine first saw them
+	made     []string               // topics of the application's own that were there
 	missing  int                    // how often in a row a topic that was there was not
 	stats    *recorder
 	db       *store.DB
 	current  atomic.Pointer[kafka.Session] // for the monitor
+	loop     atomic.Pointer[loop]          // for the session
+	waker    *waker                        // of the loop
 	changes  changes
 	closed   map[string]time.Time // when tasks that have state here were closed
-	// condemned are records that the brokers refused to take in one form, by what form is next. Tasks read it; the
-	// loop changes it while no task works.
-	condemned map[coordinates]verdict
+	// verdicts are on records that the brokers refused to take in one form, by what form is next. The map is never
+	// changed, but replaced by the loop.
+	verdicts atomic.Pointer[map[coordinates]verdict]
 	// shrunk are the largest batches of topics that refused what their configuration was believed to allow.
 	shrunk map[string]int
 }
@@ -161,17 +183,17 @@ func New(o Options) (*Engine, error) {
 	}
 	o.setDefaults()
 	e := &Engine{
-		options: o, program: o.Program, instance: o.InstanceID, stats: newRecorder(o.Now, o.Program), turn: make(chan struct{}, 1),
-		closed: map[string]time.Time{}, condemned: map[coordinates]verdict{}, shrunk: map[string]int{},
+		options: o, program: o.Program, instance: o.InstanceID, stats: newRecorder(o.Now, o.Program), lock: newLock(),
+		waker: newWaker(), changes: changes{lock: newLock()}, closed: map[string]time.Time{}, shrunk: map[string]int{},
 	}
-	e.turn <- struct{}{}
+	e.verdicts.Store(&map[coordinates]verdict{})
 	if e.instance == "" {
 		e.instance = randomInstance()
 	}
 	e.session = kafka.SessionConfig{
 		Group: o.Group, ExactlyOnce: o.Guarantee == ExactlyOnce, Paused: true,
 		InstanceID: o.InstanceID, SessionTimeout: o.SessionTimeout, TransactionTimeout: o.TransactionTimeout,
-		Compression: o.Compression, Changed: e.changed, Skipped: e.skipped,
+		Compression: o.Compression, Changed: e.changed, Wake: e.woken, Skipped: e.skipped,
 	}
 	for _, sub := range o.Program.Subs {
 		var set []string
@@ -225,7 +247,7 @@ func (e *Engine) Run(ctx context.Context) (err error) {
 		}
 		e.stats.setState(Stopped)
 	}()
-	if e.db, err = e.openState(); err != nil {
+	if err := e.openState(); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, e.closeState()) }()
@@ -256,7 +278,11 @@ func (e *Engine) Run(ctx context.Context) (err error) {
 		if w, ok := errors.AsType[*kafka.WriteError](err); e.stats.commits() != committed || ok && w.TooLarge() {
 			try = 1 // something was committed or learned
 		}
-		if _, ok := errors.AsType[*TaskError](err); ok || kafka.Recover(err) == kafka.Fatal {
+		if errors.Is(err, store.ErrCorrupt) {
+			if err := e.renewState(ctx, err); err != nil {
+				return err
+			}
+		} else if _, ok := errors.AsType[*TaskError](err); ok || kafka.Recover(err) == kafka.Fatal {
 			return err
 		}
 		pause := backoff.Pause(try)
@@ -299,6 +325,9 @@ func (e *Engine) attempt(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := e.identify(ctx); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	g, err := e.openGlobals(ctx)
@@ -333,8 +362,17 @@ func (e *Engine) attempt(ctx context.Context) error {
 func (e *Engine) changed(c kafka.Change) {
 	e.stats.rebalanced(c)
 	e.changes.add(c)
+	e.waker.poke()
 	e.options.Log.LogAttrs(context.Background(), slog.LevelInfo, "partitions changed", slog.String("group", e.options.Group),
 		slog.Any("assigned", c.Assigned), slog.Any("revoked", c.Revoked), slog.Any("lost", c.Lost))
+}
+
+// woken looks at what has become of the session. It runs on a goroutine of the client.
+func (e *Engine) woken() {
+	if l := e.loop.Load(); l != nil {
+		l.outlet.check()
+	}
+	e.waker.poke()
 }
 
 // skipped notes records that a source topic does not keep any more. It runs on a goroutine of the client.
@@ -347,19 +385,19 @@ func (e *Engine) skipped(topic string, partition int32, committed, oldest int64)
 
 // changes are what the group has changed and the loop does not know yet.
 type changes struct {
-	mu   sync.Mutex
+	lock lock
 	list []kafka.Change
 }
 
 func (c *changes) add(x kafka.Change) {
-	c.mu.Lock()
+	c.lock.Lock()
 	c.list = append(c.list, x)
-	c.mu.Unlock()
+	c.lock.Unlock()
 }
 
 func (c *changes) take() []kafka.Change {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.lock.Lock()
+	defer c.lock.Unlock()
 	list := c.list
 	c.list = nil
 	return list

@@ -2,8 +2,8 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"log/slog"
-	"sync"
 	"time"
 
 	"millrace.dev/internal/kafka"
@@ -19,8 +19,7 @@ type globals struct {
 	cancel context.CancelFunc
 	done   chan struct{}
 
-	mu      sync.Mutex
-	poke    func()
+	lock    lock
 	err     error
 	dropped []globalDrop
 }
@@ -33,7 +32,7 @@ type globalDrop struct {
 
 // openGlobals reads the global tables to the ends of their topics, and follows these from then on.
 func (e *Engine) openGlobals(ctx context.Context) (*globals, error) {
-	g := &globals{engine: e, tables: map[string]task.GlobalTable{}, byName: map[string][]*task.Global{}, done: make(chan struct{}), poke: func() {}}
+	g := &globals{engine: e, tables: map[string]task.GlobalTable{}, byName: map[string][]*task.Global{}, done: make(chan struct{}), lock: newLock()}
 	from := map[string]kafka.Offsets{}
 	left := map[place]bool{}
 	for _, t := range e.program.Globals {
@@ -58,19 +57,11 @@ func (e *Engine) openGlobals(ctx context.Context) (*globals, error) {
 	loaded := make(chan struct{})
 	go func() {
 		defer close(g.done)
-		err := e.options.Client.Read(rctx, kafka.ReadConfig{From: from, Follow: true}, func(s kafka.Step) error {
-			g.apply(s)
-			if at := (place{s.Topic, s.Partition}); s.Next >= s.Goal && left[at] {
-				if delete(left, at); len(left) == 0 {
-					close(loaded)
-				}
-			}
-			return nil
-		})
-		if rctx.Err() == nil {
-			g.mu.Lock()
+		if err := g.follow(rctx, from, left, loaded); rctx.Err() == nil {
+			g.lock.Lock()
 			g.err = err
-			g.mu.Unlock()
+			g.lock.Unlock()
+			e.waker.poke()
 		}
 	}()
 	select {
@@ -89,6 +80,30 @@ func (e *Engine) openGlobals(ctx context.Context) (*globals, error) {
 	}
 }
 
+// follow reads the topics from the given offsets on, and closes loaded when it has come to the ends of those left. When
+// no broker answers for long it goes on where it was.
+func (g *globals) follow(ctx context.Context, from map[string]kafka.Offsets, left map[place]bool, loaded chan struct{}) error {
+	pauses := kafka.Backoff{Min: minPause, Max: maxPause}
+	for try := 1; ; try++ {
+		err := g.engine.options.Client.Read(ctx, kafka.ReadConfig{From: from, Follow: true}, func(s kafka.Step) error {
+			g.apply(s)
+			from[s.Topic][s.Partition] = s.Next
+			try = 1
+			if at := (place{s.Topic, s.Partition}); s.Next >= s.Goal && left[at] {
+				if delete(left, at); len(left) == 0 {
+					close(loaded)
+				}
+			}
+			return nil
+		})
+		k, ok := errors.AsType[*kafka.Error](err)
+		if !ok || k.Code != kafka.CodeUnavailable || ctx.Err() != nil {
+			return err
+		}
+		sleep(ctx, pauses.Pause(try))
+	}
+}
+
 // apply takes over what was read.
 func (g *globals) apply(s kafka.Step) {
 	for i := range s.Len() {
@@ -96,47 +111,43 @@ func (g *globals) apply(s kafka.Step) {
 		s.Read(i, &raw)
 		for _, t := range g.byName[s.Topic] {
 			if p := g.tables[t.Name].Apply(&raw); p != nil {
-				g.mu.Lock()
-				g.dropped = append(g.dropped, globalDrop{raw, task.Drop{Node: t.Node, Problem: *p}})
-				g.poke()
-				g.mu.Unlock()
+				g.lock.Lock()
+				g.dropped = append(g.dropped, globalDrop{raw, task.Drop{Node: t.Node, Count: 1, Problem: *p}})
+				g.lock.Unlock()
+				g.engine.waker.poke()
 			}
 		}
 	}
 }
 
-// tell has poke called when there is something for [globals.drops].
-func (g *globals) tell(poke func()) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.poke = poke; len(g.dropped) > 0 {
-		poke()
-	}
-}
-
-// waiting tells whether there is something for [globals.drops].
+// waiting tells whether there is something for [globals.take].
 func (g *globals) waiting() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
+	g.lock.Lock()
+	defer g.lock.Unlock()
 	return len(g.dropped) > 0
 }
 
-// drops writes dead letters for the records that global tables could not take. A record has one from each instance, and
-// again after a restart: the tables are not part of the rounds.
-func (g *globals) drops(x *writer) {
-	g.mu.Lock()
+// take returns the records that global tables could not take. Each instance has them, and again after a restart: the
+// tables are not part of the rounds.
+func (g *globals) take() []globalDrop {
+	g.lock.Lock()
+	defer g.lock.Unlock()
 	list := g.dropped
 	g.dropped = nil
-	g.mu.Unlock()
-	for i := range list {
-		x.Drop(&list[i].raw, list[i].drop)
-	}
+	return list
+}
+
+// giveBack undoes take.
+func (g *globals) giveBack(list []globalDrop) {
+	g.lock.Lock()
+	defer g.lock.Unlock()
+	g.dropped = append(list, g.dropped...)
 }
 
 // failed returns why the tables are not followed any more.
 func (g *globals) failed() error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
+	g.lock.Lock()
+	defer g.lock.Unlock()
 	return g.err
 }
 

@@ -79,19 +79,37 @@ type verdict struct {
 type writer struct {
 	loop   *loop
 	engine *Engine
-	of     task.ID
-	limits map[string]kafka.Limits
-	logs   map[string]string // changelog topics by store
+	of     *running // nil is none
+	to     int32    // the partition for records without a key
+	last   *target  // of the record before, mostly of the next one too
+	all    map[string]*target
+	logs   map[string]*target // by store
 	out    *kafka.Outbox
 	tally  *tally
 	now    int64 // milliseconds
 	text   []byte
+	source string // topic and partition whose text is prefix
+	part   int32
+	prefix []byte
 }
 
-func newWriter(l *loop, id task.ID) *writer {
-	x := &writer{loop: l, engine: l.engine, of: id, limits: l.plan.limits, logs: map[string]string{}}
-	for _, s := range l.engine.program.Subs[id.Sub].Stores {
-		x.logs[s.Name] = l.engine.program.Changelog(s.Name)
+// target is a topic that is written.
+type target struct {
+	topic  string
+	limits kafka.Limits
+}
+
+func newWriter(l *loop, r *running) *writer {
+	x := &writer{loop: l, engine: l.engine, of: r, all: map[string]*target{}, logs: map[string]*target{}, last: &target{}}
+	for topic, limits := range l.plan.limits {
+		x.all[topic] = &target{topic, limits}
+	}
+	if r == nil {
+		return x
+	}
+	x.to = r.id.Partition
+	for _, s := range l.engine.program.Subs[r.id.Sub].Stores {
+		x.logs[s.Name] = x.all[l.engine.program.Changelog(s.Name)]
 	}
 	return x
 }
@@ -101,53 +119,73 @@ func (x *writer) begin(t *tally) {
 	x.now, x.tally = x.engine.options.Now().UnixMilli(), t
 }
 
+// target returns what is known of a topic.
+func (x *writer) target(topic string) *target {
+	if x.last.topic != topic {
+		x.last = x.all[topic]
+	}
+	return x.last
+}
+
+// maxOutbox is about how many bytes are collected before they are sent.
+const maxOutbox = 1 << 20
+
 // outbox returns what is being filled.
 func (x *writer) outbox() *kafka.Outbox {
+	if x.out != nil && x.out.Bytes() >= maxOutbox {
+		x.ship()
+	}
 	if x.out == nil {
 		x.out = x.loop.session.Outbox()
 	}
 	return x.out
 }
 
-// take returns what was filled, nil if that is nothing.
-func (x *writer) take() *kafka.Outbox {
-	o := x.out
+// ship sends what was filled.
+func (x *writer) ship() {
+	if x.out == nil {
+		return
+	}
+	if x.of != nil {
+		x.of.wrote = x.of.wrote || x.out.Len() > 0
+	}
+	x.loop.outlet.put(x.out)
 	x.out = nil
-	return o
 }
 
 func (x *writer) discard() {
-	if o := x.take(); o != nil {
-		o.Discard()
+	if x.out != nil {
+		x.out.Discard()
+		x.out = nil
 	}
 }
 
 // Send writes a record, or says why its topic cannot take it.
 func (x *writer) Send(m *task.Message) *record.Problem {
-	l, raw := x.limits[m.Topic], m.Source
-	if len(x.engine.condemned) > 0 && raw != nil {
-		if v := x.engine.condemned[at(raw)]; v.problem.Stage != "" {
-			return &v.problem
+	l, raw := &x.target(m.Topic).limits, m.Source
+	if raw != nil {
+		if verdicts := *x.engine.verdicts.Load(); len(verdicts) > 0 {
+			if v := verdicts[at(raw)]; v.problem.Stage != "" {
+				return &v.problem
+			}
 		}
 	}
 	if l.Compacted && m.Key == nil {
 		return &record.Problem{Stage: record.StageProduce, Class: classNullKey, Reason: "the topic is compacted and takes no record without a key"}
 	}
-	ts := x.timestamp(m.Timestamp, &l)
+	ts := x.timestamp(m.Timestamp, l)
 	out := x.outbox()
 	switch {
 	case m.Partition >= 0:
 		out.AddTo(m.Topic, m.Partition, out.Copy(m.Key), ts)
 	default:
-		out.Add(m.Topic, x.of.Partition, out.Copy(m.Key), ts)
+		out.Add(m.Topic, x.to, out.Copy(m.Key), ts)
 	}
 	for _, h := range m.Headers {
 		out.Header(h.Key, h.Value)
 	}
 	if m.Provenance && raw != nil {
-		x.text = append(append(x.text[:0], raw.Topic...), '/')
-		x.text = append(strconv.AppendInt(x.text, int64(raw.Partition), 10), '/')
-		out.HeaderCopy(HeaderSource, strconv.AppendInt(x.text, raw.Offset, 10))
+		out.HeaderCopy(HeaderSource, x.provenance(raw))
 		if ts != raw.Timestamp {
 			x.number(out, HeaderSourceTimestamp, raw.Timestamp)
 		}
@@ -169,21 +207,32 @@ func (x *writer) Send(m *task.Message) *record.Problem {
 	return nil
 }
 
+// provenance returns where a record stands.
+func (x *writer) provenance(raw *record.Raw) []byte {
+	if x.source != raw.Topic || x.part != raw.Partition || x.prefix == nil {
+		x.source, x.part = raw.Topic, raw.Partition
+		x.prefix = append(append(x.prefix[:0], raw.Topic...), '/')
+		x.prefix = append(strconv.AppendInt(x.prefix, int64(raw.Partition), 10), '/')
+	}
+	x.text = strconv.AppendInt(append(x.text[:0], x.prefix...), raw.Offset, 10)
+	return x.text
+}
+
 func at(raw *record.Raw) coordinates {
 	return coordinates{place{raw.Topic, raw.Partition}, raw.Offset}
 }
 
 // Change writes a change of a store to its changelog.
 func (x *writer) Change(store string, key, value []byte) error {
-	topic := x.logs[store]
+	to := x.logs[store]
 	out := x.outbox()
-	out.AddTo(topic, x.of.Partition, out.Copy(key), x.now)
+	out.AddTo(to.topic, x.to, out.Copy(key), x.now)
 	if value != nil {
 		out.ValueCopy(value)
 	}
-	if size, most := out.Size(), x.limits[topic].MaxBytes; size > most {
+	if size, most := out.Size(), to.limits.MaxBytes; size > most {
 		return &kafka.Error{
-			Code: kafka.CodeRejected, Op: "write to topic", Where: topic, Err: fmt.Errorf("a row takes up to %d bytes; the topic takes records of %d", size, most),
+			Code: kafka.CodeRejected, Op: "write to topic", Where: to.topic, Err: fmt.Errorf("a row takes up to %d bytes; the topic takes records of %d", size, most),
 			Hint: "raise the topic's max.message.bytes, or keep less in a row",
 		}
 	}
@@ -194,11 +243,11 @@ func (x *writer) Change(store string, key, value []byte) error {
 func (x *writer) Drop(raw *record.Raw, d task.Drop) {
 	p := &d.Problem
 	node := x.engine.program.Nodes[d.Node].Name
-	x.tally.dropped[Drop{node, p.Stage, p.Class}]++
+	x.tally.dropped[Drop{node, p.Stage, p.Class}] += uint64(d.Count)
 	if x.engine.program.DeadLetters == "" || raw == nil || raw.Topic == "" {
 		return
 	}
-	x.letter(raw, p, node, x.engine.condemned[at(raw)].bare)
+	x.letter(raw, p, node, x.engine.condemned(at(raw)).bare)
 	x.tally.deadLetters[Kind{p.Stage, p.Class}]++
 	x.tally.timestamps = append(x.tally.timestamps, raw.Timestamp)
 }
@@ -223,7 +272,7 @@ func (x *writer) timestamp(ts int64, l *kafka.Limits) int64 {
 
 // letter adds a dead letter to out: the record as it came, or as much of it as the topic takes.
 func (x *writer) letter(raw *record.Raw, p *record.Problem, node string, bare bool) {
-	l, out := x.limits[x.engine.program.DeadLetters], x.outbox()
+	l, out := x.all[x.engine.program.DeadLetters].limits, x.outbox()
 	if bare {
 		x.form(raw, p, node, &l, form{}, out)
 		return

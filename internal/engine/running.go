@@ -1,8 +1,8 @@
 package engine
 
 import (
-	"context"
-	"sync"
+	"fmt"
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -11,45 +11,37 @@ import (
 	"millrace.dev/internal/task"
 )
 
-// TaskError is an error of a task that no retry mends: of a user's function, a codec, or the state folder.
-type TaskError struct{ Err error }
-
-// Error returns the cause's text.
-func (e *TaskError) Error() string { return e.Err.Error() }
-
-// Unwrap returns the cause.
-func (e *TaskError) Unwrap() error { return e.Err }
-
-// batchRows is the most records that a task processes before its output is sent and another task has its turn.
-const batchRows = 1000
-
 // running is a task of this instance. The fields of the first group belong to whoever runs the task: a worker, or the
 // loop while no worker works.
 type running struct {
 	id      task.ID
 	loop    *loop
-	sources map[string]int // by topic
+	intakes []*intake // the sources
 	task    *task.Task
 	state   *store.Task
 	out     *writer
 	tally   tally
 	seen    []task.NodeStats // that the statistics have already
 	sealed  bool
+	wrote   bool // since the last flush
+	slice   int  // how many records are processed before the clock is looked at
 
-	mu    sync.Mutex
+	lock  lock
 	inbox []delivery
 
-	queued      atomic.Int64 // records in the inbox and in the task
-	uncommitted atomic.Int64 // bytes of changed state
-	paused      map[string]bool
-	started     bool // the loop's: restored, and reading
+	bytes  atomic.Int64 // of changed state
+	rows   atomic.Int64 // of changed state, in memory before the stores
+	parked atomic.Bool  // it waits for a round
+
+	// The loop's.
+	started   bool // it reads
+	restoring bool // it reads its changelogs
+	restore   *restore
 
 	// The scheduler's.
 	scheduled, busy, again bool
 	touched                bool // since the last flush
 	next                   time.Time
-
-	restore *restore
 }
 
 // delivery is records of a source on their way to a task.
@@ -58,60 +50,165 @@ type delivery struct {
 	run    kafka.Run
 }
 
-// deliver queues records.
-func (r *running) deliver(run kafka.Run) {
-	r.queued.Add(int64(run.Len()))
-	r.mu.Lock()
-	r.inbox = append(r.inbox, delivery{r.sources[run.Topic], run})
-	r.mu.Unlock()
-	r.loop.pool.schedule(r)
+// intake is a source of a task: what was read of its partition and was not processed.
+type intake struct {
+	topic     string
+	exists    bool // the topic has such a partition
+	delivered atomic.Int64
+	taken     atomic.Int64 // of the delivered records, those that the task has processed or dropped
+	paused    atomic.Bool
+
+	given int64 // the task's: records that it got
+
+	// The loop's.
+	chunks []chunk
+	bytes  int64 // of chunks
 }
 
-// process has the task process some of its records, and tells whether there is more to do.
-func (r *running) process(ctx context.Context) (again bool, err error) {
-	r.mu.Lock()
+// chunk is what was delivered in one go.
+type chunk struct{ upto, bytes int64 }
+
+func (in *intake) deliver(run kafka.Run) {
+	upto := in.delivered.Add(int64(run.Len()))
+	in.chunks = append(in.chunks, chunk{upto, run.Bytes()})
+	in.bytes += run.Bytes()
+}
+
+// waiting returns the number of records that wait.
+func (in *intake) waiting() int64 { return in.delivered.Load() - in.taken.Load() }
+
+// waitingBytes returns at least the bytes of the records that wait. It is for the loop.
+func (in *intake) waitingBytes() int64 {
+	n := 0
+	for taken := in.taken.Load(); n < len(in.chunks) && in.chunks[n].upto <= taken; n++ {
+		in.bytes -= in.chunks[n].bytes
+	}
+	in.chunks = append(in.chunks[:0], in.chunks[n:]...)
+	return in.bytes
+}
+
+func (in *intake) reset() {
+	in.delivered.Store(0)
+	in.taken.Store(0)
+	in.given, in.chunks, in.bytes = 0, nil, 0
+}
+
+// deliver queues records, or the news that the end of their partition was reached.
+func (r *running) deliver(run kafka.Run) {
+	for i, in := range r.intakes {
+		if in.topic != run.Topic {
+			continue
+		}
+		if run.Len() == 0 && len(r.intakes) == 1 {
+			return
+		}
+		in.deliver(run)
+		r.lock.Lock()
+		r.inbox = append(r.inbox, delivery{i, run})
+		r.lock.Unlock()
+		r.loop.pool.schedule(r)
+	}
+}
+
+// collect gives the task what was delivered.
+func (r *running) collect() {
+	r.lock.Lock()
+	defer r.lock.Unlock()
 	for _, d := range r.inbox {
 		r.task.Add(d.source, d.run)
+		r.intakes[d.source].given += int64(d.run.Len())
 	}
 	clear(r.inbox)
 	r.inbox = r.inbox[:0]
-	r.mu.Unlock()
-	r.out.begin(&r.tally)
-	n, err := r.task.Process(batchRows)
-	r.queued.Add(int64(-n))
-	r.tally.rows += n
-	r.tally.batches++
-	r.uncommitted.Store(r.state.UncommittedBytes())
-	if err != nil {
-		return false, &TaskError{err}
-	}
-	if n > 0 && r.loop.progress.CompareAndSwap(false, true) {
-		r.loop.poke()
-	}
-	return n == batchRows, r.send(ctx)
 }
 
-// send gives what the task has written to the loop.
-func (r *running) send(ctx context.Context) error {
-	o := r.out.take()
-	if o == nil {
-		return nil
+// A task has its turn until it has processed batchRows records, or somebody asks for it back; it looks whether that is
+// so about every sliceTime.
+const (
+	batchRows  = 1000
+	firstSlice = 64
+	sliceTime  = 5 * time.Millisecond
+)
+
+// process has the task process some of its records, and tells whether there is more to do.
+func (r *running) process() (again bool, err error) {
+	if r.wait() {
+		return false, nil
 	}
-	return r.loop.send(ctx, o)
+	r.collect()
+	r.out.begin(&r.tally)
+	for rows := 0; rows < batchRows; {
+		start, slice := time.Now(), min(r.slice, batchRows-rows)
+		n, err := r.task.Process(slice)
+		if err != nil {
+			return false, &TaskError{err}
+		}
+		rows += n
+		r.took(n)
+		if again = n == slice; !again || r.loop.pool.halt.Load() {
+			break
+		}
+		r.pace(time.Since(start))
+	}
+	r.tally.batches++
+	r.out.ship()
+	r.bytes.Store(r.state.UncommittedBytes())
+	r.rows.Store(r.task.Uncommitted())
+	if (r.tally.rows > 0 || r.wrote || r.bytes.Load()+r.rows.Load() > 0) && !r.loop.worked.Swap(true) && !r.loop.outlet.opened() {
+		r.loop.engine.waker.poke()
+	}
+	return again, nil
+}
+
+// wait tells whether too much waits for the next round already. The task then runs when that begins.
+func (r *running) wait() bool {
+	if !r.loop.outlet.full() {
+		return false
+	}
+	r.parked.Store(true)
+	if r.loop.outlet.full() {
+		return true
+	}
+	r.parked.Store(false)
+	return false
+}
+
+// took notes how far the task is.
+func (r *running) took(n int) {
+	r.tally.rows += n
+	if len(r.intakes) == 1 {
+		r.intakes[0].taken.Add(int64(n))
+		return
+	}
+	for i, in := range r.intakes {
+		in.taken.Store(in.given - int64(r.task.Queued(i)))
+		if in.paused.Load() && in.waiting() <= maxWaiting/2 {
+			r.loop.engine.waker.poke()
+		}
+	}
+}
+
+// pace sets the slices to what takes sliceTime.
+func (r *running) pace(d time.Duration) {
+	switch {
+	case d > 2*sliceTime:
+		r.slice = max(1, r.slice/4)
+	case d < sliceTime/4:
+		r.slice = min(2*r.slice, batchRows)
+	}
 }
 
 // flush finishes what the task has begun, and seals its state.
-func (r *running) flush(ctx context.Context) error {
+func (r *running) flush() error {
 	r.out.begin(&r.tally)
 	if err := r.task.Flush(); err != nil {
 		return &TaskError{err}
 	}
-	if err := r.send(ctx); err != nil {
-		return err
-	}
+	r.out.ship()
 	r.state.Seal()
 	r.sealed = true
-	r.uncommitted.Store(0)
+	r.bytes.Store(0)
+	r.rows.Store(0)
 	return nil
 }
 
@@ -134,9 +231,40 @@ func (r *running) countNodes() {
 // close ends the task; what it has not committed is gone.
 func (r *running) close() error {
 	r.restore.stop()
+	if r.task == nil { // it could not be opened again
+		return nil
+	}
 	r.task.Close()
-	r.state.Rollback()
 	return r.state.Close()
+}
+
+// start makes the processors, which may call functions of the user.
+func (r *running) start() error {
+	if err := guarded(r.task.Start); err != nil {
+		return &TaskError{fmt.Errorf("start task %s: %w", r.id, err)}
+	}
+	r.started = true
+	r.orient()
+	return nil
+}
+
+// guarded makes an error of a panic.
+func guarded(fn func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return fn()
+}
+
+// orient tells the task of which sources nothing is to be expected at the moment.
+func (r *running) orient() {
+	for i, in := range r.intakes {
+		if !in.exists || r.loop.session.AtEnd(in.topic, r.id.Partition) {
+			r.task.Add(i, kafka.Run{})
+		}
+	}
 }
 
 // reset goes back to what is committed.
@@ -144,18 +272,25 @@ func (r *running) reset() error {
 	if !r.started {
 		return nil
 	}
-	r.mu.Lock()
+	r.lock.Lock()
 	clear(r.inbox)
 	r.inbox = nil
-	r.mu.Unlock()
-	r.queued.Store(0)
+	r.lock.Unlock()
+	for _, in := range r.intakes {
+		in.reset()
+	}
 	r.out.discard()
 	r.tally.reset()
 	r.state.Rollback()
-	r.sealed, r.touched = false, false
+	r.sealed, r.wrote = false, false
+	r.bytes.Store(0)
+	r.rows.Store(0)
+	r.parked.Store(false)
 	r.seen = nil
-	if err := r.task.Reset(); err != nil {
-		return &TaskError{err}
+	if err := guarded(r.task.Reset); err != nil {
+		return &TaskError{fmt.Errorf("start task %s: %w", r.id, err)}
 	}
+	r.orient()
+	r.loop.pool.schedule(r)
 	return nil
 }

@@ -168,6 +168,11 @@ func newTally() tally {
 	return tally{deadLetters: map[Kind]uint64{}, dropped: map[Drop]uint64{}, position: map[place]position{}}
 }
 
+// empty tells whether nothing was done.
+func (t *tally) empty() bool {
+	return t.rows+t.written == 0 && len(t.deadLetters)+len(t.dropped) == 0
+}
+
 func (t *tally) reset() {
 	t.rows, t.batches, t.written, t.timestamps = 0, 0, 0, t.timestamps[:0]
 	clear(t.deadLetters)

@@ -99,15 +99,15 @@ func alone(tb testing.TB, c *kafka.Client, topology func(*setup) *stream.Topolog
 	if err != nil {
 		tb.Fatal(err)
 	}
-	if e.db, err = e.openState(); err != nil {
+	if err := e.openState(); err != nil {
 		tb.Fatal(err)
 	}
 	l := newLoop(e, s, &plan{limits: map[string]kafka.Limits{sink: kafka.DefaultLimits(), letters: kafka.DefaultLimits()}}, &globals{})
-	l.ctx = tb.Context()
+	l.env = task.Env{Context: tb.Context(), Now: time.Now, Log: e.options.Log}
 	l.pool = newPool(0, nil, func() {})
-	r := &running{loop: l, tally: newTally(), restore: &restore{cancel: func() {}, done: make(chan struct{})}}
+	r := &running{loop: l, lock: newLock(), tally: newTally(), restore: &restore{cancel: func() {}, done: make(chan struct{})}}
 	close(r.restore.done)
-	r.out = newWriter(l, r.id)
+	r.out = newWriter(l, r)
 	if err := r.openState(); err != nil {
 		tb.Fatal(err)
 	}
@@ -134,7 +134,7 @@ func (r *running) round(tb testing.TB, rs task.Records) {
 	if err != nil || n != rs.Len() {
 		tb.Fatal(n, err)
 	}
-	r.out.take().Discard()
+	r.out.discard()
 	r.task.Positions(func(int, int64) {})
 	r.countNodes()
 	r.tally.reset()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"millrace.dev/internal/kafka"
@@ -57,6 +58,7 @@ type plan struct {
 	tasks      []int                   // the number of each sub-topology's
 	partitions map[string]int          // of the topics that are read, the number
 	readers    map[string]int          // of topics, the sub-topology
+	changelogs map[string]bool         // topics
 }
 
 // inspect checks that the topics are there, are the same as before, and may be used, and makes the internal ones.
@@ -72,13 +74,16 @@ func (e *Engine) inspect(ctx context.Context) (*plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &plan{limits: map[string]kafka.Limits{}, partitions: map[string]int{}, readers: map[string]int{}}
+	p := &plan{limits: map[string]kafka.Limits{}, partitions: map[string]int{}, readers: map[string]int{}, changelogs: map[string]bool{}}
 	if err := e.makeInternal(ctx, p); err != nil {
 		return nil, err
 	}
 	for _, sub := range e.program.Subs {
 		for _, s := range sub.Sources {
 			p.readers[s.Topic] = sub.ID
+		}
+		for _, s := range sub.Stores {
+			p.changelogs[e.program.Changelog(s.Name)] = s.Logged
 		}
 	}
 	names := e.writes()
@@ -134,11 +139,11 @@ func (e *Engine) checkLetters(p *plan) error {
 
 // makeInternal makes the repartition and changelog topics that are not there, and notes numbers of partitions and tasks.
 func (e *Engine) makeInternal(ctx context.Context, p *plan) error {
-	<-e.turn
+	e.lock.Lock()
 	for name, t := range e.topics {
 		p.partitions[name] = len(t.Partitions)
 	}
-	e.turn <- struct{}{}
+	e.lock.Unlock()
 	var err error
 	var repartition []string
 	if p.tasks, repartition, err = partitions(e.program, p.partitions); err != nil {
@@ -160,7 +165,16 @@ func (e *Engine) makeInternal(ctx context.Context, p *plan) error {
 	if len(topics) == 0 {
 		return nil
 	}
-	return e.options.Client.EnsureTopics(ctx, topics...)
+	if err := e.options.Client.EnsureTopics(ctx, topics...); err != nil {
+		return err
+	}
+	e.lock.Lock()
+	e.made = nil
+	for _, t := range topics {
+		e.made = append(e.made, t.Name)
+	}
+	e.lock.Unlock()
+	return e.checkTopics(ctx)
 }
 
 // changelogSlack is how much longer than its store needs a changelog keeps records of windows: clocks differ.
@@ -267,30 +281,14 @@ const topicGone = 3
 
 // checkTopics compares the topics with what they were at the start.
 func (e *Engine) checkTopics(ctx context.Context) error {
-	o := &e.options
-	topics, err := o.Client.Topics(ctx, e.uses()...)
-	<-e.turn
-	defer func() { e.turn <- struct{}{} }()
+	e.lock.Lock()
+	names := e.uses()
+	e.lock.Unlock()
+	topics, err := e.options.Client.Topics(ctx, names...)
+	e.lock.Lock()
+	defer e.lock.Unlock()
 	if err != nil {
-		k, ok := errors.AsType[*kafka.Error](err)
-		if ok && k.Code == kafka.CodeUnauthorized { // the right to describe comes with the one that is needed anyway
-			operation := "Write"
-			if slices.Contains(readTopics(e.program), k.Where) {
-				operation = "Read"
-			}
-			k.Hint = needs(operation, k.Where)
-		}
-		if !ok || k.Code != kafka.CodeUnknownTopic {
-			return err
-		}
-		if e.topics == nil {
-			k.Hint = "create it before the application runs: the brokers' defaults for partitions, replicas and retention are rarely what it needs"
-			return err
-		}
-		if e.missing++; e.missing < topicGone {
-			return &kafka.Error{Code: kafka.CodeUnavailable, Op: "describe topic", Where: k.Where, Err: k.Err, Hint: "wait: a broker that has just started learns its topics"}
-		}
-		return changed(k.Where, "it was deleted while the application ran")
+		return e.lacking(err)
 	}
 	e.missing = 0
 	seen := map[string]kafka.Topic{}
@@ -300,11 +298,9 @@ func (e *Engine) checkTopics(ctx context.Context) error {
 			return changed(t.Name, "it was deleted and made anew while the application ran")
 		}
 	}
-	if e.topics == nil {
-		e.topics = seen
-	}
-	for _, t := range readTopics(e.program) {
-		if !seen[t].CanRead {
+	e.topics = seen
+	for _, t := range e.reads() {
+		if s, ok := seen[t]; ok && !s.CanRead {
 			return forbidden("read", t, "Read")
 		}
 	}
@@ -316,11 +312,53 @@ func (e *Engine) checkTopics(ctx context.Context) error {
 	return nil
 }
 
-// uses returns the topics that are read or written and that the application does not make itself.
+// lacking explains why the topics could not be described. The lock is held.
+func (e *Engine) lacking(err error) error {
+	k, ok := errors.AsType[*kafka.Error](err)
+	if ok && k.Code == kafka.CodeUnauthorized { // the right to describe comes with the one that is needed anyway
+		operation := "Write"
+		if slices.Contains(e.reads(), k.Where) {
+			operation = "Read"
+		}
+		k.Hint = needs(operation, k.Where)
+	}
+	if !ok || k.Code != kafka.CodeUnknownTopic {
+		return err
+	}
+	gone := slices.DeleteFunc(kafka.Missing(err), func(name string) bool { _, ok := e.topics[name]; return !ok })
+	if len(gone) == 0 {
+		k.Hint = "create it before the application runs: the brokers' defaults for partitions, replicas and retention are rarely what it needs"
+		return err
+	}
+	where := strings.Join(gone, " ")
+	if e.missing++; e.missing < topicGone {
+		return &kafka.Error{Code: kafka.CodeUnavailable, Op: "describe topic", Where: where, Err: k.Err, Hint: "wait: a broker that has just started learns its topics"}
+	}
+	return changed(where, "it was deleted while the application ran")
+}
+
+// uses returns the topics that are read or written, those of the application's own once they were there. The lock is
+// held.
 func (e *Engine) uses() []string {
 	names := append(readTopics(e.program), writtenTopics(e.program)...)
 	if l := e.program.DeadLetters; l != "" {
 		names = append(names, l)
+	}
+	return distinct(append(names, e.made...))
+}
+
+// reads returns every topic that is read, those of the application's own too.
+func (e *Engine) reads() []string {
+	names := readTopics(e.program)
+	for _, sub := range e.program.Subs {
+		for _, s := range sub.Sources {
+			names = append(names, s.Topic)
+		}
+		for _, s := range sub.Stores {
+			if s.Logged {
+				names = append(names, e.program.Changelog(s.Name))
+			}
+		}
 	}
 	return distinct(names)
 }

@@ -559,6 +559,14 @@ func (s *Session) Doomed() bool {
 // Failed returns the first failure to write of the open round, or nil.
 func (s *Session) Failed() *WriteError { return s.failure.Load() }
 
+// Fault returns what Commit would say of Failed, or nil.
+func (s *Session) Fault() error {
+	if f := s.failure.Load(); f != nil {
+		return s.writeFault(f)
+	}
+	return nil
+}
+
 // ExactlyOnce tells whether rounds are transactions.
 func (s *Session) ExactlyOnce() bool { return s.config.ExactlyOnce }
 

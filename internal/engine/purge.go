@@ -1,0 +1,103 @@
+package engine
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"millrace.dev/internal/kafka"
+)
+
+// purge deletes the records of repartition topics that are committed. It belongs to the loop, save for the requests,
+// which run beside that.
+type purge struct {
+	engine *Engine
+	topics map[string]bool
+	upto   map[place]int64 // committed, and not deleted yet
+	last   time.Time
+	cancel context.CancelFunc // of the requests under way
+	done   chan struct{}
+}
+
+func newPurge(e *Engine) purge {
+	p := purge{engine: e, topics: map[string]bool{}, upto: map[place]int64{}, last: time.Now()}
+	for _, sub := range e.program.Subs {
+		for _, s := range sub.Sources {
+			if s.Internal {
+				p.topics[s.Topic] = true
+			}
+		}
+	}
+	return p
+}
+
+// committed notes how far the tasks are.
+func (p *purge) committed(at kafka.Positions) {
+	for topic, ps := range at {
+		if !p.topics[topic] {
+			continue
+		}
+		for partition, to := range ps {
+			p.upto[place{topic, partition}] = to.Offset
+		}
+	}
+}
+
+// busy tells whether requests are under way.
+func (p *purge) busy() bool {
+	if p.done == nil {
+		return false
+	}
+	select {
+	case <-p.done:
+		p.cancel()
+		p.done = nil
+		return false
+	default:
+		return true
+	}
+}
+
+// wait returns when there is something to delete; less than 0 is not by itself.
+func (p *purge) wait() time.Duration {
+	if len(p.upto) == 0 || p.busy() {
+		return -1
+	}
+	return max(0, p.engine.options.PurgeInterval-time.Since(p.last))
+}
+
+// step deletes what is to be deleted, if it is time.
+func (p *purge) step(ctx context.Context) {
+	if p.wait() != 0 {
+		return
+	}
+	before := map[string]kafka.Offsets{}
+	for at, to := range p.upto {
+		if before[at.topic] == nil {
+			before[at.topic] = kafka.Offsets{}
+		}
+		before[at.topic][at.partition] = to
+	}
+	clear(p.upto)
+	p.last = time.Now()
+	ctx, p.cancel = context.WithCancel(ctx)
+	done := make(chan struct{})
+	p.done = done
+	go func() {
+		defer close(done)
+		for topic, offsets := range before {
+			if err := p.engine.options.Client.DeleteRecords(ctx, topic, offsets); err != nil && ctx.Err() == nil {
+				p.engine.options.Log.LogAttrs(ctx, slog.LevelWarn, "records that were processed cannot be deleted from a repartition topic; trying again later",
+					slog.String("topic", topic), slog.Any("error", err), slog.String("hint", "the principal needs the ACL: operation Delete, resource Topic "+topic))
+			}
+		}
+	}()
+}
+
+// close ends the requests that are under way.
+func (p *purge) close() {
+	if p.done != nil {
+		p.cancel()
+		<-p.done
+	}
+}
