@@ -36,7 +36,7 @@ func layers() [][]string {
 		{"internal/demo"},
 		{"internal/cli"},
 		{"cmd/millrace"},
-		{"e2e/leash"},
+		{"e2e/leash", "e2e/streams/topology"},
 		{"e2e/..."},
 		{"bench/internal/..."},
 		{"bench/..."},
