@@ -34,7 +34,7 @@ func eventsOf(t *rapid.T, n int, unit int64, partitions int32) []event {
 	clock := int64(0)
 	for i := range events {
 		clock += rapid.Int64Range(0, 4).Draw(t, "step") * unit
-		if rapid.IntRange(0, 40).Draw(t, "jump") == 0 {
+		if rapid.IntRange(0, 20).Draw(t, "jump") == 0 {
 			clock += rapid.SampledFrom([]int64{100 * unit, 25 * 3600_000}).Draw(t, "far")
 		}
 		e := event{left: rapid.Bool().Draw(t, "left"), at: max(0, clock-rapid.SampledFrom([]int64{0, 0, 0, 1, 3, 9, 25, 60}).Draw(t, "late")*unit)}

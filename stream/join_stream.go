@@ -161,7 +161,6 @@ type joinStream[K, V any] struct {
 	keys       Codec[K]
 	d          streamJoin
 	self       bool           // both sides are the same stream
-	touched    bool           // it had a record since the last flush
 	late       bool           // the left side of a stream joined with itself found the present record late
 	sides      [2]joinHalf[K] // by tag
 	unmatched  *timeline      // nil in an inner join
@@ -211,11 +210,10 @@ func (j *joinStream[K, V]) Flush() error {
 			return err
 		}
 	}
-	j.touched = false
 	if j.meta == nil {
 		return nil
 	}
-	return j.meta.flush(false)
+	return j.meta.flush()
 }
 
 // Advance sends on the unmatched records whose windows have closed without a record.
