@@ -49,6 +49,13 @@ func storeOptionsOf(opts []StoreOption) storeOptions {
 	return o
 }
 
+// table describes a store of rows by key.
+func (o storeOptions) table(name string) task.StoreSpec {
+	s := o.spec(name)
+	s.Row = tableRow
+	return s
+}
+
 func (o storeOptions) spec(name string) task.StoreSpec {
 	s := task.StoreSpec{Name: name, Logged: true}
 	if o.memory {

@@ -2,6 +2,7 @@ package stream
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"millrace.dev/internal/task"
@@ -94,6 +95,7 @@ func addWindows[K comparable, V, A any](g WindowedGroup[K, V], kind, name string
 	if !o.forever() {
 		spec.Retention = o.retentionOf(g.w)
 	}
+	spec.Row = windowRow(g.w.size.Milliseconds())
 	n.store(spec)
 	rows := func(b *builder) *windowRows[K, A] { return windowRowsOf(b, n, s.keys, values, g.w, o) }
 	n.build = func(b *builder) []any {
@@ -125,8 +127,8 @@ func (a *aggregateWindows[K, V, A]) process(r *Record[K, V]) error {
 		dropNullKey(a.ctx, a.n)
 		return nil
 	}
-	if r.Timestamp < 0 {
-		a.ctx.Drop(a.n.problem(record.StageProcess, classNoTime, "the record has no event time to choose a window by"))
+	if r.Timestamp < 0 || r.Timestamp > math.MaxInt64-2*a.size {
+		a.ctx.Drop(a.n.problem(record.StageProcess, classNoTime, "the record has no event time that a window can hold"))
 		return nil
 	}
 	a.touched = true

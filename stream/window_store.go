@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"encoding/binary"
 	"math"
 
 	"millrace.dev/internal/task"
@@ -52,6 +53,23 @@ func (c timeFirst[K]) Decode(b []byte) (k Windowed[K], err error) {
 	k.End = k.Start + c.size
 	k.Key, err = c.of.Decode(b[timeBytes:])
 	return k, err
+}
+
+// windowRow reads a row of windows from outside.
+func windowRow(size int64) func(key, value []byte) (task.Row, bool, error) {
+	return func(key, value []byte) (r task.Row, ok bool, err error) {
+		if r, ok, err = tableRow(key, value); !ok {
+			return r, ok, err
+		}
+		if len(r.Key) < timeBytes {
+			return r, false, errShortRow
+		}
+		start := timeOf(r.Key)
+		key = binary.BigEndian.AppendUint64(make([]byte, 0, windowBytes+len(r.Key)), uint64(start))
+		key = binary.BigEndian.AppendUint64(key, uint64(start+size))
+		r.Key = append(key, r.Key[timeBytes:]...)
+		return r, true, nil
+	}
 }
 
 // startKey returns the first key in the store of the windows that start at a time.

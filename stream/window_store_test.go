@@ -3,6 +3,7 @@ package stream
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -201,6 +202,18 @@ func TestWindowsRememberTheirTimes(t *testing.T) {
 	at(d, 5)
 	if d.output.drops != 1 {
 		t.Error("a late record was counted")
+	}
+}
+
+// TestTimesThatNoWindowHolds looks at the ends of time, which no source lets pass.
+func TestTimesThatNoWindowHolds(t *testing.T) {
+	t.Parallel()
+	top, out := countedWindows(0)
+	d := drive(t, top)
+	at(d, -1, math.MinInt64, math.MaxInt64, 0)
+	compare(t, "output", "k[0)=1 ", out.String())
+	if d.output.drops != 3 {
+		t.Errorf("%d drops", d.output.drops)
 	}
 }
 

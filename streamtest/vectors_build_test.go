@@ -53,6 +53,7 @@ type build struct {
 	nulls   map[string]bool // topics whose records go to functions
 	outputs map[string]bool // the topics that are written; whether the keys are windows
 	numbers map[string]int
+	early   bool // joins of streams as before KAFKA-19536
 }
 
 type made struct {
@@ -61,11 +62,11 @@ type made struct {
 }
 
 // topology makes a topology. Where the spec names no sink, out is one.
-func topology(s *spec, out string) (*build, error) {
+func topology(s *spec, out string, early bool) (*build, error) {
 	b := &build{
 		// Event times may be anything: what is too far ahead is the library's own rule.
 		top: stream.New("vectors", stream.MaxAhead(200*365*24*time.Hour)), made: map[string]made{},
-		nulls: map[string]bool{}, outputs: map[string]bool{}, numbers: map[string]int{},
+		nulls: map[string]bool{}, outputs: map[string]bool{}, numbers: map[string]int{}, early: early,
 	}
 	s.walk(func(s *spec) {
 		if s.seesNulls() {

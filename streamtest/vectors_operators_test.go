@@ -8,10 +8,11 @@ import (
 
 // source makes a table of a topic.
 func (b *build) source(s *spec) (any, error) {
+	var opts []stream.TableOption
 	if s.History != nil {
-		return nil, lack("versioned tables")
+		opts = append(opts, stream.Versioned(milliseconds(*s.History)))
 	}
-	return stream.TableFrom(b.top, b.name("table"), s.Topic, values(), values()), nil
+	return stream.TableFrom(b.top, b.name("table"), s.Topic, values(), values(), opts...), nil
 }
 
 // stateless makes the operators that need no state.
