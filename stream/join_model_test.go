@@ -276,9 +276,12 @@ func byPartition(results []string, events []event) [][]string {
 	return list
 }
 
-// fault runs events through an application that fails, and returns what it has written for good.
+// runWithFaults runs events through an application that fails, and returns what it has written for good.
 func runWithFaults(rt *rapid.T, t *testing.T, top *stream.Topology, events []event, partitions int32) ([]string, *streamtest.Driver) {
 	opts := []streamtest.Option{streamtest.Partitions(int(partitions)), streamtest.CommitByHand()}
+	if rapid.IntRange(0, 19).Draw(rt, "on disk") == 0 {
+		opts = append(opts, streamtest.OnDisk())
+	}
 	d := streamtest.New(t, top, opts...)
 	in := streamtest.NewInput(d, "in", stream.String(), stream.String())
 	f := faults{rt, d, partitions}

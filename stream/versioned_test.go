@@ -1,7 +1,7 @@
 package stream
 
 import (
-	"fmt"
+	"strconv"
 	"testing"
 
 	"millrace.dev/internal/task"
@@ -35,7 +35,7 @@ func TestVersionedRowsAsRecomputed(t *testing.T) {
 		for i := range rapid.IntRange(1, 30).Draw(rt, "updates") {
 			now := row[string]{timestamp: rapid.Int64Range(0, 20).Draw(rt, "at") * unit, exists: rapid.IntRange(0, 2).Draw(rt, "deletes") > 0}
 			if now.exists {
-				now.value = fmt.Sprint(i)
+				now.value = strconv.Itoa(i)
 			}
 			if rows.late(now.timestamp) {
 				continue
