@@ -377,8 +377,7 @@ func TestJoinsKeepNulls(t *testing.T) {
 func TestJoinsDropWhatTheyCannotKeep(t *testing.T) {
 	t.Parallel()
 	top := stream.New("joins")
-	in := stream.MapValues(stream.From(top, "in", stream.String(), stream.Float64()), func(v float64) float64 { return 1 / v },
-	).Values(stream.JSON[float64]())
+	in := stream.MapValues(stream.From(top, "in", stream.String(), stream.Float64()), func(v float64) float64 { return 1 / v }).Values(stream.JSON[float64]())
 	add := func(a, b float64) float64 { return a + b }
 	stream.JoinStream(in, in, "self", stream.Symmetric(time.Second), add).To("out")
 	rows := stream.TableFrom(top, "rows", "rows", stream.String(), stream.Float64(), stream.Versioned(time.Second))
