@@ -95,7 +95,7 @@ func (t *versionedNode[K, V]) open() error {
 
 // Flush writes the latest values to their store.
 func (t *versionedNode[K, V]) Flush() error {
-	if err := t.rows.meta.flush(false); err != nil {
+	if err := t.rows.meta.flush(); err != nil {
 		return err
 	}
 	return t.rows.latest.flush(nil)
