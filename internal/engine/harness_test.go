@@ -408,7 +408,13 @@ func (w *world) until(what string, ok func() bool) {
 	for deadline := time.Now().Add(5 * time.Minute); !ok(); {
 		if time.Now().After(deadline) {
 			for _, in := range w.running {
-				w.t.Logf("log of %s:\n%s%+v", in.Instance(), in.log, in.Stats().Lag)
+				var err error
+				select {
+				case <-in.done:
+					err = in.err
+				default:
+				}
+				w.t.Logf("log of %s:\n%s%+v\nerror: %v", in.Instance(), in.log, in.Stats().Lag, err)
 			}
 			w.t.Fatalf("gave up waiting: %s", what)
 		}
