@@ -52,6 +52,7 @@ func hidden() map[string]struct{ by, why string } {
 		"github.com/twmb/franz-go/pkg/kfake": {"internal/devbroker", "nothing else may depend on a broker that is not real"},
 		"go.yaml.in/yaml/v4":                 {"internal/config", "one place decides how a file is read and how its errors look"},
 		"github.com/expr-lang/expr":          {"feature", "the plan in a bundle does not depend on the parser"},
+		"github.com/cockroachdb/pebble/v2":   {"internal/store", "the rest speaks of tasks and stores, not of a database"},
 		"github.com/spf13/cobra":             {"internal/cli", "commands are a skin over internal/app"},
 		"github.com/prometheus":              {"internal/metrics internal/app", "the rest counts; few places say how the counts are read"},
 		"golang.org/x/term":                  {"internal/cli", "what a person sees is decided in one place"},

@@ -5,8 +5,6 @@ import "sync/atomic"
 // base is what a store holds of commits. It is read by the task's goroutine while another one commits: a read
 // sees the base as before or as after the commit.
 type base interface {
-	// get returns the value of key, nil where there is none; valid until the next get.
-	get(key []byte) ([]byte, error)
 	// cursor returns a cursor over [from, to), which stands before the first key, in ascending order or in descending
 	// order; nil is an open end.
 	cursor(from, to []byte, reverse bool) (cursor, error)
@@ -27,7 +25,10 @@ type cursor interface {
 }
 
 // memory is a base in memory.
-type memory struct{ table atomic.Pointer[table] }
+type memory struct {
+	table atomic.Pointer[table]
+	idle  *tableCursor // for the next scan
+}
 
 func newMemory() *memory {
 	m := &memory{}
@@ -35,12 +36,15 @@ func newMemory() *memory {
 	return m
 }
 
-func (m *memory) get(key []byte) ([]byte, error) { return m.table.Load().get(key), nil }
-
 func (m *memory) close() error { return nil }
 
 func (m *memory) cursor(from, to []byte, reverse bool) (cursor, error) {
-	c := &tableCursor{table: m.table.Load(), reverse: reverse}
+	c := m.idle
+	if c == nil {
+		c = &tableCursor{memory: m}
+	}
+	m.idle = nil
+	*c = tableCursor{memory: m, table: m.table.Load(), reverse: reverse}
 	c.last = c.table.end()
 	if to != nil {
 		c.last = c.table.seek(to)
@@ -53,6 +57,7 @@ func (m *memory) cursor(from, to []byte, reverse bool) (cursor, error) {
 
 // tableCursor walks over the items from at to before last.
 type tableCursor struct {
+	memory   *memory
 	table    *table
 	at, last spot
 	item     *item
@@ -94,7 +99,12 @@ func (c *tableCursor) skip(s *span) bool {
 
 func (c *tableCursor) key() []byte            { return c.item.key() }
 func (c *tableCursor) value() ([]byte, error) { return c.item.value(), nil }
-func (c *tableCursor) close() error           { return nil }
+
+func (c *tableCursor) close() error {
+	c.table, c.item = nil, nil // an old table is garbage
+	c.memory.idle = c
+	return nil
+}
 
 // apply writes a sealed generation to the base.
 func (m *memory) apply(o *overlay) {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"testing"
 )
 
@@ -16,13 +17,13 @@ func benchKeys(n int) [][]byte {
 	return keys
 }
 
-func benchStore(tb testing.TB, backend Backend, o Options) (*DB, *Task, *Store) {
+func benchStore(tb testing.TB, backend Backend) (*DB, *Task, *Store) {
 	tb.Helper()
 	dir := ""
 	if backend == Disk {
 		dir = tb.TempDir()
 	}
-	db, err := Open(dir, o)
+	db, err := Open(dir, Options{})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -67,8 +68,8 @@ func fillBase(tb testing.TB, t *Task, s *Store, keys [][]byte) {
 
 func BenchmarkOverlayGet(b *testing.B) {
 	for _, n := range []int{1000, 10_000, 100_000} {
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			_, _, s := benchStore(b, Memory, Options{})
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			_, _, s := benchStore(b, Memory)
 			keys := benchKeys(n)
 			for _, k := range keys {
 				if err := s.Put(k, k); err != nil {
@@ -91,7 +92,7 @@ func BenchmarkOverlayPut(b *testing.B) {
 	const n = 10_000
 	keys, value := benchKeys(n), make([]byte, 32)
 	b.Run("again", func(b *testing.B) {
-		_, _, s := benchStore(b, Memory, Options{})
+		_, _, s := benchStore(b, Memory)
 		b.ReportAllocs()
 		for i := 0; b.Loop(); i++ {
 			if err := s.Put(keys[i%n], value); err != nil {
@@ -100,7 +101,7 @@ func BenchmarkOverlayPut(b *testing.B) {
 		}
 	})
 	b.Run("rounds", func(b *testing.B) {
-		_, t, s := benchStore(b, Memory, Options{})
+		_, t, s := benchStore(b, Memory)
 		b.ReportAllocs()
 		for i := 0; b.Loop(); i++ {
 			if err := s.Put(keys[i%n], value); err != nil {
@@ -121,7 +122,7 @@ func BenchmarkBaseGet(b *testing.B) {
 	for name, backend := range backends() {
 		for _, n := range []int{10_000, 1_000_000} {
 			b.Run(fmt.Sprintf("%s/%d", name, n), func(b *testing.B) {
-				db, t, s := benchStore(b, backend, Options{})
+				db, t, s := benchStore(b, backend)
 				keys := benchKeys(n)
 				fillBase(b, t, s, keys)
 				if err := db.Flush(); err != nil {
@@ -143,7 +144,7 @@ func BenchmarkBaseMiss(b *testing.B) {
 	for name, backend := range backends() {
 		b.Run(name, func(b *testing.B) {
 			const n = 1_000_000
-			db, t, s := benchStore(b, backend, Options{})
+			db, t, s := benchStore(b, backend)
 			keys := benchKeys(n)
 			fillBase(b, t, s, keys)
 			if err := db.Flush(); err != nil {
@@ -166,7 +167,7 @@ func BenchmarkCommit(b *testing.B) {
 	for name, backend := range backends() {
 		for _, n := range []int{10_000, 1_000_000} {
 			b.Run(fmt.Sprintf("%s/%d", name, n), func(b *testing.B) {
-				_, t, s := benchStore(b, backend, Options{})
+				_, t, s := benchStore(b, backend)
 				keys, value := benchKeys(n), make([]byte, 32)
 				fillBase(b, t, s, keys)
 				b.ReportAllocs()
@@ -195,7 +196,7 @@ func BenchmarkScan(b *testing.B) {
 		for _, uncommitted := range []int{0, 100, 10_000} {
 			for _, writes := range []bool{false, true} {
 				b.Run(fmt.Sprintf("%s/uncommitted=%d/writes=%t", name, uncommitted, writes), func(b *testing.B) {
-					db, t, s := benchStore(b, backend, Options{})
+					db, t, s := benchStore(b, backend)
 					keys, to := benchKeys(n), make([]byte, 16)
 					fillBase(b, t, s, keys)
 					if err := db.Flush(); err != nil {

@@ -54,7 +54,7 @@ func openScript(db *DB, id string) (*script, error) {
 		return nil, err
 	}
 	if s.store, err = s.task.Store(Spec{Name: "state", Logged: true}); err != nil {
-		return nil, err
+		return nil, errors.Join(err, s.task.Close())
 	}
 	offset, _ := s.task.Checkpoint("state")
 	s.next = offset + 1
@@ -118,8 +118,8 @@ func (s *script) check(tb testing.TB) int64 {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	if diff := cmp.Diff(s.want(n), got); diff != "" {
-		tb.Fatalf("task %s with the checkpoint %d (-want +got):\n%.2000s", s.id, n, diff)
+	if want := s.want(n); !maps.Equal(want, got) {
+		tb.Fatalf("task %s with the checkpoint %d (-want +got):\n%.2000s", s.id, n, cmp.Diff(want, got))
 	}
 	return n
 }
@@ -216,7 +216,7 @@ func TestPowerCut(t *testing.T) {
 // childEnv names the state folder of a process that works until it is killed; see TestMain.
 const childEnv = "MILLRACE_STORE_CHILD"
 
-// child works on a state folder, and says after each commit which one it was.
+// child works on a state folder, and says after each commit which one it was, and when it has flushed.
 func child(dir string) error {
 	db, err := Open(dir, Options{MemoryBytes: leastMemory})
 	if err != nil {
@@ -247,8 +247,14 @@ func child(dir string) error {
 		})
 	}
 	work.Go(func() {
-		for range 1 << 30 {
-			if err := db.Flush(); err != nil {
+		for n := 1; ; n++ {
+			err := db.Flush()
+			mu.Lock()
+			if err == nil {
+				_, err = fmt.Println("flush", n)
+			}
+			mu.Unlock()
+			if err != nil {
 				errs <- err
 				return
 			}
@@ -286,7 +292,8 @@ func TestKill(t *testing.T) {
 	}
 }
 
-// kill runs a child until it has said so many lines, and returns the last number that it has said of each task.
+// kill runs a child until it has said so many lines and flushed twice, and returns the last number that it has said of
+// each task.
 func kill(t *testing.T, dir string, lines int) map[string]int64 {
 	t.Helper()
 	exe, err := os.Executable()
@@ -304,7 +311,7 @@ func kill(t *testing.T, dir string, lines int) map[string]int64 {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	said := map[string]int64{}
+	said, killed := map[string]int64{}, false
 	for in := bufio.NewScanner(out); in.Scan(); {
 		id, n, ok := strings.Cut(in.Text(), " ")
 		if !ok {
@@ -313,14 +320,15 @@ func kill(t *testing.T, dir string, lines int) map[string]int64 {
 		if said[id], err = strconv.ParseInt(n, 10, 64); err != nil {
 			break
 		}
-		if lines--; lines == 0 {
+		if lines--; lines <= 0 && said["flush"] >= 2 && !killed {
+			killed = true
 			if err := cmd.Process.Kill(); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
 	err = cmd.Wait()
-	if _, ok := errors.AsType[*exec.ExitError](err); !ok || lines > 0 {
+	if _, ok := errors.AsType[*exec.ExitError](err); !ok || !killed {
 		t.Fatalf("the child ended by itself: %v\n%s", err, stderr.String())
 	}
 	return said

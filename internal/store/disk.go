@@ -17,10 +17,11 @@ type disk struct {
 	value  []byte // the last result of get
 
 	// changes counts the commits to the base. An iterator of Pebble stays with what it has seen first, and is dear to
-	// make; as long as the count is the same it serves the next scan, too. Whoever wants it takes it out of idle:
-	// the task's goroutine for a scan, or the one that closes idle iterators because they keep old files.
+	// make; as long as the count is the same it serves the next scan, or the next get, too. Whoever wants one takes
+	// it out: the task's goroutine to use it, or the one that closes idle iterators because they keep old files.
 	changes atomic.Uint64
-	idle    atomic.Pointer[diskCursor]
+	points  atomic.Pointer[diskCursor] // for get
+	ranges  atomic.Pointer[diskCursor] // for scans
 }
 
 func newDisk(db *DB, task uint32, store uint16) *disk {
@@ -31,14 +32,27 @@ func newDisk(db *DB, task uint32, store uint16) *disk {
 // keepValue is the largest buffer that a base keeps for the results of get.
 const keepValue = 1 << 20
 
+// get returns the value of key, nil where there is none; valid until the next get.
+//
+// It does not use the Get of Pebble, which makes an iterator each time, and asks no filter of the lowest level,
+// where most keys are: a key that is not there would cost as much as one that is.
 func (d *disk) get(key []byte) ([]byte, error) {
-	d.key = append(d.key[:len(d.prefix)], key...)
-	v, closer, err := d.db.pebble.Get(d.key)
+	c, err := d.take(&d.points)
 	if err != nil {
-		if errors.Is(err, pebble.ErrNotFound) {
-			return nil, nil
+		return nil, err
+	}
+	if c.it == nil {
+		if err := c.make(&pebble.IterOptions{LowerBound: d.prefix, UpperBound: d.end, UseL6Filters: true}); err != nil {
+			return nil, err
 		}
-		return nil, d.db.readError(err)
+	}
+	d.key = append(d.key[:len(d.prefix)], key...)
+	if !c.it.SeekPrefixGE(d.key) {
+		return nil, c.put(&d.points)
+	}
+	v, err := c.it.ValueAndErr()
+	if err != nil {
+		return nil, errors.Join(d.db.readError(err), c.put(&d.points))
 	}
 	if cap(d.value) > keepValue && len(v) <= keepValue {
 		d.value = nil
@@ -46,37 +60,68 @@ func (d *disk) get(key []byte) ([]byte, error) {
 	if d.value = append(d.value[:0], v...); d.value == nil {
 		d.value = []byte{}
 	}
-	if err := closer.Close(); err != nil {
-		return nil, d.db.readError(err)
+	return d.value, c.put(&d.points)
+}
+
+// take takes the idle cursor out of slot, or makes one. Its iterator is nil where it has to be made.
+func (d *disk) take(slot *atomic.Pointer[diskCursor]) (*diskCursor, error) {
+	c := slot.Swap(nil)
+	changes := d.changes.Load() // before the iterator is made: it sees at least these
+	if c == nil {
+		return &diskCursor{disk: d, changes: changes}, nil
 	}
-	return d.value, nil
+	if c.changes != changes {
+		err := c.it.Close()
+		c.it, c.changes = nil, changes
+		if err != nil {
+			return nil, d.db.readError(err)
+		}
+	}
+	return c, nil
+}
+
+// make makes the cursor's iterator.
+func (c *diskCursor) make(o *pebble.IterOptions) error {
+	it, err := c.disk.db.pebble.NewIter(o)
+	if err != nil {
+		return c.disk.db.readError(err)
+	}
+	c.it = it
+	return nil
+}
+
+// put gives the cursor back to slot, and returns the error of its iterator.
+func (c *diskCursor) put(slot *atomic.Pointer[diskCursor]) error {
+	if err := c.it.Error(); err != nil {
+		_ = c.it.Close() // it says the same
+		return c.disk.db.readError(err)
+	}
+	if old := slot.Swap(c); old != nil {
+		return c.disk.db.readError(old.it.Close())
+	}
+	return nil
 }
 
 // changed is called after a commit to the base.
 func (d *disk) changed() { d.changes.Add(1) }
 
-// release closes the idle iterator.
+// release closes the idle iterators.
 func (d *disk) release() error {
-	if c := d.idle.Swap(nil); c != nil {
-		return c.it.Close()
+	var errs []error
+	for _, slot := range []*atomic.Pointer[diskCursor]{&d.points, &d.ranges} {
+		if c := slot.Swap(nil); c != nil {
+			errs = append(errs, c.it.Close())
+		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 func (d *disk) close() error { return d.release() }
 
 func (d *disk) cursor(from, to []byte, reverse bool) (cursor, error) {
-	c := d.idle.Swap(nil)
-	changes := d.changes.Load() // before the iterator is made: it sees at least these
-	if c != nil && c.changes != changes {
-		err := c.it.Close()
-		c.it = nil
-		if err != nil {
-			return nil, d.db.readError(err)
-		}
-	}
-	if c == nil {
-		c = &diskCursor{disk: d}
+	c, err := d.take(&d.ranges)
+	if err != nil {
+		return nil, err
 	}
 	c.lower = append(append(c.lower[:0], d.prefix...), from...)
 	c.upper = append(c.upper[:0], d.end...)
@@ -88,12 +133,7 @@ func (d *disk) cursor(from, to []byte, reverse bool) (cursor, error) {
 		c.it.SetBounds(c.lower, c.upper)
 		return c, nil
 	}
-	it, err := d.db.pebble.NewIter(&pebble.IterOptions{LowerBound: c.lower, UpperBound: c.upper})
-	if err != nil {
-		return nil, d.db.readError(err)
-	}
-	c.it, c.changes = it, changes
-	return c, nil
+	return c, c.make(&pebble.IterOptions{LowerBound: c.lower, UpperBound: c.upper})
 }
 
 // has tells whether the base has a key in the deleted range s.
@@ -204,18 +244,7 @@ func (c *diskCursor) value() ([]byte, error) {
 }
 
 // close gives the iterator back for the next scan.
-func (c *diskCursor) close() error {
-	if err := c.it.Error(); err != nil {
-		_ = c.it.Close() // it says the same
-		return c.disk.db.readError(err)
-	}
-	if old := c.disk.idle.Swap(c); old != nil {
-		if err := old.it.Close(); err != nil {
-			return c.disk.db.readError(err)
-		}
-	}
-	return nil
-}
+func (c *diskCursor) close() error { return c.put(&c.disk.ranges) }
 
 // restore adds entries to a batch.
 func (d *disk) restore(b *pebble.Batch, entries []Entry) error {

@@ -41,8 +41,8 @@ func lockFolder(fsys vfs.FS, dir string) (*folder, error) {
 		return nil, openError(dir, err)
 	}
 	if fsys == vfs.Default { // one folder, one name: the lock within a process goes by it
-		if real, err := filepath.EvalSymlinks(dir); err == nil {
-			dir = real
+		if target, err := filepath.EvalSymlinks(dir); err == nil {
+			dir = target
 		}
 	}
 	lock, err := fsys.Lock(fsys.PathJoin(dir, lockFile))
@@ -105,9 +105,10 @@ func (f *folder) check() error {
 	} else if err != nil {
 		return openError(f.dir, err)
 	}
-	n, err := strconv.ParseUint(strings.TrimSuffix(text, "\n"), 10, 32)
+	number, whole := strings.CutSuffix(text, "\n")
+	n, err := strconv.ParseUint(number, 10, 32)
 	switch {
-	case err != nil || n == 0:
+	case err != nil || n == 0 || !whole:
 		return corruptError(op, f.dir, fmt.Errorf("the file %s holds %.40q, not a number", formatFile, text))
 	case n > format:
 		return &Error{op, f.dir, fmt.Errorf("%w: its format is %d, and this version knows those up to %d", ErrNewer, n, format), "use the newer version, or delete the folder; the state is restored from its changelog topics"}

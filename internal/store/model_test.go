@@ -129,10 +129,13 @@ func (m *machine) close(t *rapid.T) {
 	}
 }
 
-var (
-	keys   = rapid.StringOfN(rapid.RuneFrom([]rune("ab\x00\x7f")), 0, 3, -1)
-	values = rapid.OneOf(rapid.Just(""), rapid.StringN(0, 40, -1))
-)
+func keys() *rapid.Generator[string] {
+	return rapid.StringOfN(rapid.RuneFrom([]rune("ab\x00\x7f")), 0, 3, -1)
+}
+
+func values() *rapid.Generator[string] {
+	return rapid.OneOf(rapid.Just(""), rapid.StringN(0, 40, -1))
+}
 
 func (m *machine) pick(t *rapid.T) (*Store, *modelStore) {
 	i := rapid.IntRange(0, len(m.stores)-1).Draw(t, "store")
@@ -140,7 +143,7 @@ func (m *machine) pick(t *rapid.T) (*Store, *modelStore) {
 }
 
 func (m *machine) put(t *rapid.T, s *Store, model *modelStore) {
-	k, v := keys.Draw(t, "key"), values.Draw(t, "value")
+	k, v := keys().Draw(t, "key"), values().Draw(t, "value")
 	key, value := []byte(k), append([]byte{}, v...)
 	if err := s.Put(key, value); err != nil {
 		t.Fatal(err)
@@ -161,7 +164,7 @@ func (m *machine) Delete(t *rapid.T) {
 }
 
 func (m *machine) delete(t *rapid.T, s *Store, model *modelStore) {
-	k := keys.Draw(t, "key")
+	k := keys().Draw(t, "key")
 	var err error
 	if rapid.Bool().Draw(t, "by put") {
 		err = s.Put([]byte(k), nil)
@@ -176,8 +179,8 @@ func (m *machine) delete(t *rapid.T, s *Store, model *modelStore) {
 
 // bounds draws a range, also an empty one.
 func bounds(t *rapid.T) (from, to *string, f, u []byte) {
-	from = rapid.Ptr(keys, true).Draw(t, "from")
-	to = rapid.Ptr(keys, true).Draw(t, "to")
+	from = rapid.Ptr(keys(), true).Draw(t, "from")
+	to = rapid.Ptr(keys(), true).Draw(t, "to")
 	if from != nil {
 		f = append([]byte{}, *from...)
 	}
@@ -204,7 +207,7 @@ func (m *machine) deleteRange(t *rapid.T, s *Store, model *modelStore) {
 
 func (m *machine) Get(t *rapid.T) {
 	s, model := m.pick(t)
-	k := keys.Draw(t, "key")
+	k := keys().Draw(t, "key")
 	got, err := s.Get([]byte(k))
 	if err != nil {
 		t.Fatal(err)
@@ -368,7 +371,7 @@ func (m *machine) Restore(t *rapid.T) {
 	var entries []Entry
 	var ops []modelOp
 	for range rapid.IntRange(0, 50).Draw(t, "n") {
-		k, v := keys.Draw(t, "key"), rapid.Ptr(values, true).Draw(t, "value")
+		k, v := keys().Draw(t, "key"), rapid.Ptr(values(), true).Draw(t, "value")
 		e := Entry{Key: []byte(k)}
 		if v != nil {
 			e.Value = append([]byte{}, *v...)

@@ -128,8 +128,8 @@ type overlayCursor struct {
 	reverse  bool
 	seq      uint64 // the last write that it sees
 	spans    spans
-	fed      int   // of o when place was found
-	place    place // of the next entry; in descending order the one after it
+	fed      int    // of o when place was found
+	place    place  // of the next entry; in descending order the one after it
 	stable   []byte // the key of the last entry
 
 	ok    bool   // whether it stands on an entry

@@ -44,7 +44,10 @@ func (s *Store) Get(key []byte) ([]byte, error) {
 			return v, nil
 		}
 	}
-	return s.base.get(key)
+	if s.memory != nil { // not through base: a key would have to be on the heap for that
+		return s.memory.table.Load().get(key), nil
+	}
+	return s.disk.get(key)
 }
 
 // maxOpen is how much memory a generation may take. What is committed at once must fit in one batch of Pebble, which
