@@ -49,6 +49,6 @@ func (a *App) cluster(p *config.Pipeline) (kafka.Config, error) {
 	return kafka.Config{
 		Brokers: p.Kafka.Brokers, Log: a.Log,
 		TLS:  kafka.TLS{Enabled: p.Kafka.TLS.Enabled, CAFile: p.Kafka.TLS.CAFile, CertFile: p.Kafka.TLS.CertFile, KeyFile: p.Kafka.TLS.KeyFile},
-		SASL: kafka.SASL{Mechanism: p.Kafka.SASL.Mechanism, Username: p.Kafka.SASL.Username, Password: kafka.Secret(password.Reveal())},
+		SASL: kafka.SASL{Mechanism: p.Kafka.SASL.Mechanism, Username: p.Kafka.SASL.Username, Password: password},
 	}, nil
 }

@@ -9,6 +9,7 @@ import (
 
 	"millrace.dev/feature"
 	"millrace.dev/gbm"
+	"millrace.dev/internal/secret"
 	"millrace.dev/record"
 )
 
@@ -66,19 +67,19 @@ type TLS struct {
 type SASL struct {
 	Mechanism    string // plain, scram-sha-256 or scram-sha-512
 	Username     string
-	Password     Secret
+	Password     secret.Text
 	PasswordFile string // Password is empty where there is one
 }
 
 // Secret returns the password, which it reads from PasswordFile where there is one: at each call, since a mounted
 // secret can change.
-func (s *SASL) Secret() (Secret, error) {
+func (s *SASL) Secret() (secret.Text, error) {
 	if s.PasswordFile == "" {
 		return s.Password, nil
 	}
 	p, err := readSecret(s.PasswordFile)
 	if err != nil {
-		return Secret{}, fmt.Errorf("config: kafka.sasl.password_file: %w", err)
+		return secret.Text{}, fmt.Errorf("config: kafka.sasl.password_file: %w", err)
 	}
 	return p, nil
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"millrace.dev/feature"
 	"millrace.dev/gbm"
+	"millrace.dev/internal/secret"
 	"millrace.dev/record"
 )
 
@@ -151,7 +152,7 @@ func TestParse(t *testing.T) {
 		Kafka: Kafka{
 			Brokers: []string{"a:1", "[::1]:9092", "c:9092"},
 			TLS:     TLS{Enabled: true, CAFile: "dir/ca.pem"},
-			SASL:    SASL{Mechanism: "scram-sha-512", Username: "millrace", Password: NewSecret("hunter2")},
+			SASL:    SASL{Mechanism: "scram-sha-512", Username: "millrace", Password: secret.New("hunter2")},
 		},
 		Schema:   schema,
 		Source:   Source{Topic: "housing", Format: "json", MaxRecordBytes: 1 << 20, Start: "earliest"},
@@ -171,7 +172,7 @@ func TestParse(t *testing.T) {
 		y, errY := json.Marshal(b)
 		return errX == nil && errY == nil && string(x) == string(y)
 	})
-	if diff := cmp.Diff(want, p, sameSchema, cmp.AllowUnexported(Secret{}), cmpopts.EquateEmpty()); diff != "" {
+	if diff := cmp.Diff(want, p, sameSchema, cmp.AllowUnexported(secret.Text{}), cmpopts.EquateEmpty()); diff != "" {
 		t.Error(diff)
 	}
 }

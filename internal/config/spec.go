@@ -11,6 +11,7 @@ import (
 
 	"millrace.dev/feature"
 	"millrace.dev/gbm"
+	"millrace.dev/internal/secret"
 )
 
 // kind is the type of a field's value in the file.
@@ -178,7 +179,7 @@ func kafkaFields() []field {
 			{
 				key: "password", kind: kindText, secret: true, defDoc: "none",
 				doc: "The password, as the name of an environment variable in ${ } and nothing else",
-				set: func(p *Pipeline, v value) { p.Kafka.SASL.Password = Secret{v.text} },
+				set: func(p *Pipeline, v value) { p.Kafka.SASL.Password = secret.New(v.text) },
 			},
 			{
 				key: "password_file", kind: kindPath, defDoc: "none",

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"go.yaml.in/yaml/v4"
 	"millrace.dev/feature"
+	"millrace.dev/internal/secret"
 	"millrace.dev/record"
 	"pgregory.net/rapid"
 )
@@ -140,7 +141,7 @@ func TestSet(t *testing.T) {
 		slices.SortFunc(byOverride.Features, func(a, b feature.Spec) int { return strings.Compare(a.Name, b.Name) })
 		slices.Sort(byFile.Inputs)
 		slices.Sort(byOverride.Inputs)
-		if diff := cmp.Diff(byFile, byOverride, cmp.AllowUnexported(Secret{}), cmp.Comparer(func(a, b *record.Schema) bool {
+		if diff := cmp.Diff(byFile, byOverride, cmp.AllowUnexported(secret.Text{}), cmp.Comparer(func(a, b *record.Schema) bool {
 			return bytes.Equal(mustJSON(a), mustJSON(b))
 		}), cmpopts.EquateEmpty()); diff != "" {
 			t.Fatalf("%q: %s", o.Set, diff)
@@ -184,17 +185,17 @@ func TestSecretsStaySecret(t *testing.T) {
 		fmt.Fprintf(&b, verb+"\n", p.Kafka)
 	}
 	b.Write(mustJSON(p.Kafka))
-	b.Write(mustJSON(map[string]Secret{"a": s}))
+	b.Write(mustJSON(map[string]secret.Text{"a": s}))
 	slog.New(slog.NewTextHandler(&b, nil)).Info("x", slog.Any("s", s), slog.Any("p", p.Kafka))
 	slog.New(slog.NewJSONHandler(&b, nil)).Info("x", slog.Any("s", s), slog.Any("p", p.Kafka))
 	fmt.Fprintln(&b, fmt.Errorf("it failed: %v", s), errors.Join(fmt.Errorf("%+v", p.Kafka.SASL)))
 	if strings.Contains(b.String(), pw) || strings.Contains(b.String(), fmt.Sprintf("%x", pw)) {
 		t.Errorf("the password is printed: %s", b.String())
 	}
-	if !strings.Contains(b.String(), redacted) || s.Reveal() != pw {
+	if !strings.Contains(b.String(), secret.Redacted) || s.Reveal() != pw {
 		t.Error("the secret is gone")
 	}
-	var none Secret
+	var none secret.Text
 	if none.String() != "" || !none.IsZero() {
 		t.Error("an empty secret")
 	}

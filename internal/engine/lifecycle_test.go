@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/kversion"
 	"millrace.dev/internal/kafka"
+	"millrace.dev/internal/secret"
 	"millrace.dev/record"
 	"millrace.dev/stream"
 )
@@ -319,7 +320,7 @@ func TestAccess(t *testing.T) {
 				defer w.cluster.Close()
 				client := func(user, password string) *kafka.Client {
 					c, err := kafka.New(kafka.Config{Brokers: []string{"localhost:9092"}, Dial: w.network.DialContext, SASL: kafka.SASL{
-						Mechanism: kafka.MechanismScramSHA256, Username: user, Password: kafka.Secret(password),
+						Mechanism: kafka.MechanismScramSHA256, Username: user, Password: secret.New(password),
 					}})
 					if err != nil {
 						t.Fatal(err)
@@ -380,7 +381,7 @@ func TestWrongPassword(t *testing.T) {
 			return resp, nil, true
 		})
 		cl, err := kafka.New(kafka.Config{Brokers: []string{"localhost:9092"}, Dial: network.DialContext, SASL: kafka.SASL{
-			Mechanism: kafka.MechanismScramSHA256, Username: "admin", Password: "geheim",
+			Mechanism: kafka.MechanismScramSHA256, Username: "admin", Password: secret.New("geheim"),
 		}})
 		if err != nil {
 			t.Fatal(err)

@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -17,27 +16,8 @@ import (
 	"github.com/twmb/franz-go/pkg/sasl"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
 	"github.com/twmb/franz-go/pkg/sasl/scram"
+	"millrace.dev/internal/secret"
 )
-
-// Secret is a text that no log, error or encoder shows.
-type Secret string
-
-const redacted = "(secret)"
-
-// String returns a placeholder.
-func (Secret) String() string { return redacted }
-
-// Format writes a placeholder, whatever the verb.
-func (Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
-
-// GoString returns a placeholder.
-func (Secret) GoString() string { return redacted }
-
-// MarshalText returns a placeholder.
-func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
-
-// LogValue returns a placeholder.
-func (Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
 
 // TLS says how connections are encrypted.
 type TLS struct {
@@ -59,7 +39,7 @@ const (
 type SASL struct {
 	Mechanism string // one of the Mechanism constants. Default: none
 	Username  string
-	Password  Secret
+	Password  secret.Text
 }
 
 // Dialer opens a connection, as [net.Dialer.DialContext] does.
@@ -92,11 +72,11 @@ func (c *Config) Validate() error {
 	}
 	switch strings.ToLower(c.SASL.Mechanism) {
 	case "":
-		if c.SASL.Username != "" || c.SASL.Password != "" {
+		if c.SASL.Username != "" || !c.SASL.Password.IsZero() {
 			fault("sasl: no mechanism: want %s, %s or %s", MechanismPlain, MechanismScramSHA256, MechanismScramSHA512)
 		}
 	case MechanismPlain, MechanismScramSHA256, MechanismScramSHA512:
-		if c.SASL.Username == "" || c.SASL.Password == "" {
+		if c.SASL.Username == "" || c.SASL.Password.IsZero() {
 			fault("sasl: mechanism %s needs a username and a password", c.SASL.Mechanism)
 		}
 	default:
@@ -160,11 +140,11 @@ func requestBackoff(n int) time.Duration {
 func (s *SASL) mechanism() sasl.Mechanism {
 	switch strings.ToLower(s.Mechanism) {
 	case MechanismPlain:
-		return plain.Auth{User: s.Username, Pass: string(s.Password)}.AsMechanism()
+		return plain.Auth{User: s.Username, Pass: s.Password.Reveal()}.AsMechanism()
 	case MechanismScramSHA256:
-		return scram.Auth{User: s.Username, Pass: string(s.Password)}.AsSha256Mechanism()
+		return scram.Auth{User: s.Username, Pass: s.Password.Reveal()}.AsSha256Mechanism()
 	case MechanismScramSHA512:
-		return scram.Auth{User: s.Username, Pass: string(s.Password)}.AsSha512Mechanism()
+		return scram.Auth{User: s.Username, Pass: s.Password.Reveal()}.AsSha512Mechanism()
 	default:
 		return nil
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/goleak"
+	"millrace.dev/internal/secret"
 	"millrace.dev/record"
 )
 
@@ -359,6 +360,7 @@ func TestRecover(t *testing.T) {
 		{explain("x", "", "", dial), Reopen},
 		{explain("x", "", "", kerr.ProducerFenced), Reopen},
 		{&Error{Code: CodeTopicChanged}, Fatal},
+		{rangeError(OutOfRange{Topic: "t"}), Reopen},
 		{&WriteError{Err: kerr.MessageTooLarge}, Reopen},
 		{errors.Join(io.EOF, explain("x", "", "", kerr.TopicAuthorizationFailed)), Fatal},
 	} {
@@ -378,7 +380,7 @@ func TestConfig(t *testing.T) {
 		"want host:port":    {Brokers: []string{"a"}},
 		"no such mechanism": {Brokers: []string{"a:1"}, SASL: SASL{Mechanism: "magic"}},
 		"needs a username":  {Brokers: []string{"a:1"}, SASL: SASL{Mechanism: "plain"}},
-		"no mechanism":      {Brokers: []string{"a:1"}, SASL: SASL{Password: "geheim"}},
+		"no mechanism":      {Brokers: []string{"a:1"}, SASL: SASL{Password: secret.New("geheim")}},
 		"file of its key":   {Brokers: []string{"a:1"}, TLS: TLS{Enabled: true, CertFile: "c"}},
 		"no such file":      {Brokers: []string{"a:1"}, TLS: TLS{Enabled: true, CAFile: "/nowhere"}},
 		"holds no PEM":      {Brokers: []string{"a:1"}, TLS: TLS{Enabled: true, CAFile: "kafka_test.go"}},
@@ -392,13 +394,18 @@ func TestConfig(t *testing.T) {
 			t.Errorf("a secret is in: %v", err)
 		}
 	}
-	err := (&SessionConfig{ExactlyOnce: true, Compression: "rar", Topics: []SourceTopic{{Name: "t", Start: "noon"}}, MaxWait: -1}).Validate()
-	for _, want := range []string{"exactly-once needs", "no such codec", "earliest or latest", "timeout or a bound", "no group"} {
+	err := (&SessionConfig{
+		ExactlyOnce: true, Compression: "rar", Topics: []SourceTopic{{Name: "t", Start: "noon"}, {Name: "t"}, {}}, Copartitioned: [][]string{{"t", "u"}}, MaxWait: -1,
+	}).Validate()
+	if none := (&SessionConfig{}).Validate(); none == nil || !strings.Contains(none.Error(), "no source topic") {
+		t.Errorf("without a topic: %v", none)
+	}
+	for _, want := range []string{"exactly-once needs", "t is given twice", "has no name", "co-partitioned topic u is not", "no such codec", "earliest or latest", "timeout or a bound", "no group"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("want %q in: %v", want, err)
 		}
 	}
-	s := SASL{Password: "geheim"}
+	s := SASL{Password: secret.New("geheim")}
 	text, err := s.Password.MarshalText()
 	if out := fmt.Sprintf("%v %+v %#v %s %s %v", s, s, s, s.Password, text, s.Password.LogValue()); err != nil || strings.Contains(out, "geheim") {
 		t.Errorf("a secret is in: %s", out)

@@ -91,7 +91,15 @@ func (c *Client) Read(ctx context.Context, rc ReadConfig, fn func(Step) error) e
 		client: c, config: rc, fn: fn, reach: newReach(), busy: map[int32]bool{}, results: make(chan fetched),
 		pauses: Backoff{Min: 20 * time.Millisecond, Max: time.Second},
 	}
-	if err := r.prepare(ctx); err != nil {
+	err := r.prepare(ctx)
+	for try, began := 1, time.Now(); codeOf(err) == CodeUnavailable && time.Since(began) < giveUp && ctx.Err() == nil; try++ {
+		select {
+		case <-time.After(r.pauses.Pause(try)):
+			err = r.prepare(ctx)
+		case <-ctx.Done():
+		}
+	}
+	if err != nil {
 		return err
 	}
 	k, err := c.open(r.reach)
@@ -140,7 +148,7 @@ type cursor struct {
 	goal      int64
 	leader    int32 // noLeader until it is found
 	busy      bool  // in a fetch that is under way
-	told      bool  // fn was called
+	told      bool  // fn knows the goal
 }
 
 const noLeader = -1
@@ -164,6 +172,7 @@ type part struct {
 
 // prepare finds out from where to where the partitions are to be read.
 func (r *reader) prepare(ctx context.Context) error {
+	r.cursors = nil
 	names := sorted(r.config.From)
 	topics, err := r.client.Topics(ctx, names...)
 	if err != nil {
@@ -538,7 +547,9 @@ func (r *reader) move(ctx context.Context, p *part) (bool, error) {
 			if err != nil {
 				return false, r.trouble(ctx, c.topic, err)
 			}
-			c.goal = min(c.goal, max(end[c.partition], c.next))
+			if goal := max(end[c.partition], c.next); goal < c.goal {
+				c.goal, c.told = goal, false
+			}
 		}
 	}
 	if !r.config.Follow && p.next >= c.goal {

@@ -20,7 +20,7 @@ const module = "millrace.dev"
 // tree of packages.
 func layers() [][]string {
 	return [][]string{
-		{"internal/detmath", "internal/durable", "internal/lint", "internal/testenv"},
+		{"internal/detmath", "internal/durable", "internal/lint", "internal/secret", "internal/testenv"},
 		{"record", "internal/durable/errorfs"},
 		{"feature", "gbm", "codec"},
 		{"model"},
