@@ -17,6 +17,8 @@ test: ## run every test; those that need Java and Maven, or real data, say so wh
 	  echo "note: the tests against real Kafka are skipped: install Java 17 and Maven to run them"
 	@test -f "$${MILLRACE_DATA:-../shared/data}/housedata.csv" || \
 	  echo "note: the tests on real sales are skipped: set MILLRACE_DATA to a folder with housedata.csv to run them"
+	@test -d "$${MILLRACE_VECTORS:-../shared/vectors}/kstreams" || \
+	  echo "note: the conformance vectors of Kafka Streams are skipped: set MILLRACE_VECTORS to the folder that holds kstreams/*.json to run them"
 	$(GO) test -timeout 20m $(TESTFLAGS) ./...
 	GOEXPERIMENT=jsonv2 $(GO) test $(TESTFLAGS) ./codec
 	$(GO) test $(TESTFLAGS) -tags synctests ./internal/engine
@@ -44,7 +46,7 @@ lint: $(BIN)/golangci-lint ## run the linters, pinned in tools/go.mod
 	$(BIN)/golangci-lint run ./...
 	$(BIN)/golangci-lint fmt --diff ./...
 
-bench: ## measure the data path and the engine beside a bare copy
+bench: ## measure the data path, the engine beside a bare copy, streams beside Kafka Streams
 	./bench/run
 
 demo: ## run the whole journey on made-up houses

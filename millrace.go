@@ -21,6 +21,7 @@ import (
 	"millrace.dev/internal/engine"
 	"millrace.dev/internal/kafka"
 	"millrace.dev/internal/metrics"
+	"millrace.dev/internal/secret"
 	"millrace.dev/stream"
 )
 
@@ -99,7 +100,7 @@ func NewApp(t *stream.Topology, c Config) (*App, error) {
 	client, err := kafka.New(kafka.Config{
 		Brokers: c.Brokers, Rack: c.Rack, Log: c.Log,
 		TLS:  kafka.TLS{Enabled: c.TLS.Enabled, CAFile: c.TLS.CAFile, CertFile: c.TLS.CertFile, KeyFile: c.TLS.KeyFile, ServerName: c.TLS.ServerName},
-		SASL: kafka.SASL{Mechanism: c.SASL.Mechanism, Username: c.SASL.Username, Password: kafka.Secret(c.SASL.Password)},
+		SASL: kafka.SASL{Mechanism: c.SASL.Mechanism, Username: c.SASL.Username, Password: secret.New(c.SASL.Password)},
 	})
 	if err != nil {
 		return nil, err

@@ -22,7 +22,6 @@ type column struct {
 
 	numbers []float64
 	codes   []int32
-	dict    *record.Dict
 	levels  *levelCache
 	times   []int64
 	texts   *record.Texts
@@ -58,7 +57,8 @@ func bind(columns []column, s *record.Schema, b *record.Batch) {
 		case record.Numeric:
 			c.numbers = b.Numbers(i)
 		case record.Enum:
-			c.codes, c.dict = b.Codes(i), b.Dict(i)
+			c.codes = b.Codes(i)
+			c.levels.bind(b.Dict(i))
 		case record.Time:
 			c.times = b.Times(i)
 		case record.String:
@@ -72,7 +72,7 @@ func (c *column) setLevel(row int, text []byte) {
 	if n := len(text); n > 1 && text[n-1] == '0' { // nothing else can be changed
 		text = canonicalLevel(text)
 	}
-	c.codes[row] = c.levels.code(c.dict, text)
+	c.codes[row] = c.levels.code(text)
 }
 
 // setNumber sets a numeric field to the number that text is.
@@ -113,32 +113,58 @@ func outOfRange(n decimal) string {
 	return "the number is too large for a float64"
 }
 
-// levelCache remembers where the levels of an enum are in a dictionary. An entry is only a guess, which the
-// dictionary confirms: so the cache never has to be told of a reset or another dictionary.
-type levelCache [1024]int32
-
-func (c *levelCache) code(d *record.Dict, text []byte) int32 {
-	slot := &c[hashLevel(text)]
-	if code := *slot; int(code) < d.Len() && d.Level(code) == string(text) {
-		return code
-	}
-	*slot = d.Code(text)
-	return *slot
+// levelCache remembers where the levels of an enum are in a dictionary.
+type levelCache struct {
+	dict  *record.Dict
+	slots [512]levelSlot
 }
 
-// hashLevel mixes the length, the first and the last bytes of a level: enough to tell most levels apart.
-func hashLevel(text []byte) uint64 {
-	var h uint64
+// levelSlot is a level that has been seen. Its code is only a guess, which the dictionary confirms, unless it is a known
+// level, which stays for good, and so short that head, tail and size are all of it.
+type levelSlot struct {
+	head, tail uint64
+	size       uint32 // one more than the level has bytes; 0 for a slot without a level
+	code       int32
+}
+
+// wholeLevel is the length up to which a level is told by head, tail and size.
+const wholeLevel = 16
+
+// bind makes c the cache of a dictionary.
+func (c *levelCache) bind(d *record.Dict) {
+	if c.dict != d {
+		*c = levelCache{dict: d}
+	}
+}
+
+// code returns the code of a level in the dictionary.
+func (c *levelCache) code(text []byte) int32 {
+	head, tail := ends(text)
+	size := uint32(len(text)) + 1
+	const golden = 0x9E3779B97F4A7C15
+	slot := &c.slots[(head^bits.RotateLeft64(tail, 23)+uint64(size))*golden>>55]
+	d := c.dict
+	if code := slot.code; slot.size == size && slot.head == head && slot.tail == tail {
+		if int(code) < d.Known() && len(text) <= wholeLevel || int(code) < d.Len() && d.Level(code) == string(text) {
+			return code
+		}
+	}
+	*slot = levelSlot{head, tail, size, d.Code(text)}
+	return slot.code
+}
+
+// ends returns the first and the last eight bytes of a level, which overlap if it has fewer than 16. If it has fewer than
+// eight, both together are all of it.
+func ends(text []byte) (head, tail uint64) {
 	switch n := len(text); {
 	case n >= 8:
-		h = binary.LittleEndian.Uint64(text) ^ bits.RotateLeft64(binary.LittleEndian.Uint64(text[n-8:]), 23)
+		return binary.LittleEndian.Uint64(text), binary.LittleEndian.Uint64(text[n-8:])
 	case n >= 4:
-		h = uint64(binary.LittleEndian.Uint32(text)) | uint64(binary.LittleEndian.Uint32(text[n-4:]))<<32
+		return uint64(binary.LittleEndian.Uint32(text)), uint64(binary.LittleEndian.Uint32(text[n-4:]))
 	case n > 0:
-		h = uint64(text[0]) | uint64(text[n/2])<<8 | uint64(text[n-1])<<16
+		return uint64(text[0]) | uint64(text[n/2])<<8 | uint64(text[n-1])<<16, 0
 	}
-	const golden = 0x9E3779B97F4A7C15
-	return (h + uint64(len(text))) * golden >> 54
+	return 0, 0
 }
 
 // names finds the declared field of a name that is spelled in another case.

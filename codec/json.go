@@ -154,9 +154,7 @@ func (d *JSON) fields(data []byte, i int) (end, present int) {
 			return -1, 0
 		}
 		k.seen = d.number
-		if i < len(data) && data[i] <= ' ' {
-			i = skipSpace(data, i)
-		}
+		i = skipBlank(data, i)
 		if k.column != nil {
 			present++
 			i = d.value(data, i, k.column)
@@ -167,8 +165,8 @@ func (d *JSON) fields(data []byte, i int) (end, present int) {
 			d.failed(at, k)
 			return -1, 0
 		}
-		if i+1 < len(data) && data[i] == ',' && data[i+1] > ' ' {
-			i++
+		if i < len(data) && data[i] == ',' {
+			i = skipBlank(data, i+1)
 			continue
 		}
 		var more bool
@@ -188,11 +186,7 @@ func (d *JSON) next(data []byte, i int, closing byte) (int, bool) {
 	case i >= len(data):
 		d.fault.set(ClassInvalidJSON, "", i, "the record ends inside an object or an array")
 	case data[i] == ',':
-		i++
-		if i < len(data) && data[i] <= ' ' {
-			i = skipSpace(data, i)
-		}
-		return i, true
+		return skipBlank(data, i+1), true
 	case data[i] == closing:
 		return i + 1, false
 	default:
@@ -349,6 +343,10 @@ func (d *JSON) level(data []byte, i int, c *column) int {
 		}
 		return end
 	case isNumber(b):
+		if end := shortInteger(data, i); end > 0 {
+			c.setLevel(d.row, data[i:end])
+			return end
+		}
 		n, end := d.decimal(data, i)
 		if end < 0 {
 			return -1

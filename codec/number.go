@@ -1,7 +1,9 @@
 package codec
 
 import (
+	"encoding/binary"
 	"math"
+	"math/bits"
 	"strconv"
 )
 
@@ -129,10 +131,71 @@ func skipDigits(data []byte, i int) int {
 	return i
 }
 
+// notDigits sets the high bit of the first byte of w that is no digit. Those of later bytes are right as long as the
+// ones before are ASCII.
+func notDigits(w uint64) uint64 {
+	w ^= '0' * eachByte // a digit becomes its value
+	return (w + (0x80-10)*eachByte | w) & highBits
+}
+
+// eightDigits returns the number that eight digits are, the first in the lowest byte. Zeros may stand for '0'.
+func eightDigits(w uint64) uint64 {
+	w &= 0x0F * eachByte
+	w = w*10 + w>>8 // pairs, in every second byte
+	const pair = 0x000000FF000000FF
+	return (w&pair*(100+1_000_000<<32) + w>>16&pair*(1+10_000<<32)) >> 32
+}
+
 // fastNumber reads the JSON number that starts at data[i] if it has at most 15 digits and no exponent: then
 // digits and power of ten are exact in a float64, and so one division gives the nearest float64 (Clinger,
 // "How to read floating point numbers accurately", 1990). Otherwise end is 0, also when there is no number.
+//
+// How many digits a number has is hard to predict: there are no jumps on it where a number and the byte after it fit
+// into a word, as they mostly do.
 func fastNumber(data []byte, i int) (v float64, end int) {
+	if len(data)-i < 8 {
+		return longNumber(data, i)
+	}
+	w := binary.LittleEndian.Uint64(data[i:])
+	others := notDigits(w)
+	n := bits.TrailingZeros64(others) &^ 7 // the bits of the digits
+	if n == 0 || n == 64 || n > 8 && byte(w) == '0' {
+		return longNumber(data, i)
+	}
+	if c := byte(w >> (n & 63)); c != '.' {
+		if c|0x20 == 'e' {
+			return 0, 0
+		}
+		return float64(int64(eightDigits(w << (-n & 63)))), i + n>>3
+	}
+	m := bits.TrailingZeros64(others&(others-1)) &^ 7 // those of the point and the fraction too
+	if m == 64 || m == n+8 || byte(w>>(m&63))|0x20 == 'e' {
+		return longNumber(data, i)
+	}
+	whole := uint64(1)<<(n&63) - 1
+	w = w&whole | w>>8&^whole
+	return float64(int64(eightDigits(w<<((8-m)&63)))) / powersOfTen[((m-n)>>3-1)&31], i + m>>3
+}
+
+// shortInteger returns the offset after the integer that starts at data[i], if it has at most seven digits, no sign,
+// and neither fraction nor exponent. Otherwise it is 0, also when there is no number.
+func shortInteger(data []byte, i int) (end int) {
+	if len(data)-i < 8 {
+		return 0
+	}
+	w := binary.LittleEndian.Uint64(data[i:])
+	n := bits.TrailingZeros64(notDigits(w)) &^ 7
+	if n == 0 || n == 64 || n > 8 && byte(w) == '0' {
+		return 0
+	}
+	if c := byte(w >> (n & 63)); c == '.' || c|0x20 == 'e' {
+		return 0
+	}
+	return i + n>>3
+}
+
+// longNumber is fastNumber for any number.
+func longNumber(data []byte, i int) (v float64, end int) {
 	neg := i < len(data) && data[i] == '-'
 	if neg {
 		i++

@@ -116,6 +116,31 @@ func TestCanonicalLevel(t *testing.T) {
 	}
 }
 
+// FuzzFastNumber holds the ways that read a word at a time against those that read bytes.
+func FuzzFastNumber(f *testing.F) {
+	for _, text := range []string{
+		"0", "7", "-7", "10", "00", "01", "007", "1234567", "12345678", "123456789012345", "1234567890123456", "0.5", "2.0", "2.", ".5", "12.25", "123.4567", "1.234567",
+		"1e5", "1E5", "1.5e3", "12.5E", "-", "-0.5", "1.2.3", "1..2", "0.", "00.5", "0.0000001", "99999.9", "1\xff2", "1.\xff", "\xb05", "1.5\xb0", "1:2", "/0", "",
+	} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		for _, rest := range []string{"", ",", "}     ", "          "} {
+			data := append(append([]byte("x"), text...), rest...)
+			v, end := fastNumber(data, 1)
+			want, wantEnd := longNumber(data, 1)
+			if math.Float64bits(v) != math.Float64bits(want) || end != wantEnd {
+				t.Fatalf("%q: %v up to %d, want %v up to %d", data, v, end, want, wantEnd)
+			}
+			n, wantEnd, ok := scanDecimal(data, 1)
+			short := ok && n.integer && !n.neg && wantEnd <= 8 && len(data) > 8
+			if end := shortInteger(data, 1); (end > 0) != short || short && end != wantEnd {
+				t.Fatalf("%q: an integer up to %d, want %v and %d", data, end, short, wantEnd)
+			}
+		}
+	})
+}
+
 func TestAppendFloat(t *testing.T) {
 	t.Parallel()
 	for v, want := range map[float64]string{
@@ -151,4 +176,40 @@ func digits(text string) int {
 	mantissa, _, _ := strings.Cut(text, "e")
 	mantissa = strings.TrimLeft(strings.NewReplacer("-", "", ".", "").Replace(mantissa), "0")
 	return len(strings.TrimRight(mantissa, "0"))
+}
+
+// FuzzAppendFloat holds the text of a number against that of strconv.
+func FuzzAppendFloat(f *testing.F) {
+	for _, v := range []float64{
+		0.1, 0.3, 1.5, 3, 100, 313000, 313000.25, 1e15, 1<<52 - 0.5, 1<<52 + 1, 1<<53 - 1, 1 << 53, 0.00390625, 0.0039, 0.004, 9.5, 9.999999999999998, 0.1 + 0.2,
+		2.5, 1125899906842623.75, 562949953421311.8, 99999999999.99998, 5e-324, math.MaxFloat64, 123456789.125, 4503599627370497.5, 2251799813685248.75,
+	} {
+		f.Add(math.Float64bits(v))
+	}
+	f.Fuzz(func(t *testing.T, b uint64) {
+		check := func(v float64) {
+			if math.IsNaN(v) || math.IsInf(v, 0) {
+				return
+			}
+			format := byte('f')
+			if a := math.Abs(v); a != 0 && (a < 1e-6 || a > 1<<53) {
+				format = 'e'
+			}
+			if got, want := string(AppendFloat(nil, v)), strconv.FormatFloat(v, format, -1, 64); got != want {
+				t.Fatalf("%b: %s, want %s", v, got, want)
+			}
+		}
+		v := math.Float64frombits(b)
+		check(v)
+		const fraction = 1<<52 - 1
+		for exp := uint64(1023 - 12); exp < 1023+55; exp++ { // the same digits where texts are made here
+			check(math.Float64frombits(b&fraction | exp<<52))
+			check(math.Float64frombits(b>>40&(1<<12-1)<<40 | exp<<52)) // few digits
+		}
+		rounded, err := strconv.ParseFloat(strconv.FormatFloat(v, 'e', int(b%17), 64), 64)
+		if err == nil {
+			check(rounded)
+		}
+		check(float64(b%1e12) / []float64{1, 10, 100, 1000, 1e5, 1e8}[b%6])
+	})
 }

@@ -35,13 +35,20 @@ func plainText(data []byte, i int) int {
 
 // skipSpace returns the offset of the first byte at or after i that is not white space.
 func skipSpace(data []byte, i int) int {
-	for i < len(data) {
-		switch data[i] {
-		case ' ', '\n', '\t', '\r':
-			i++
-		default:
-			return i
-		}
+	const space = 1<<' ' | 1<<'\n' | 1<<'\t' | 1<<'\r'
+	for i < len(data) && data[i] <= ' ' && space>>data[i]&1 != 0 {
+		i++
+	}
+	return i
+}
+
+// skipBlank is skipSpace for places that mostly have nothing to skip, or one blank.
+func skipBlank(data []byte, i int) int {
+	if i < len(data) && data[i] == ' ' {
+		i++
+	}
+	if i < len(data) && data[i] <= ' ' {
+		return skipSpace(data, i)
 	}
 	return i
 }

@@ -7,6 +7,7 @@ import (
 	"math/bits"
 	"slices"
 
+	"millrace.dev/gbm/internal/bitplane"
 	"millrace.dev/internal/detmath"
 	"millrace.dev/record"
 )
@@ -24,7 +25,8 @@ type Forest struct {
 	initial float64
 	trees   [][]node
 	gain    []float64 // by input: the sum of the gains of its splits; all 0 if not known
-	program *program
+	program *program  // for a few rows
+	planes  *planes   // for many rows; may be nil
 }
 
 // leaf is the input of a leaf node.
@@ -106,7 +108,13 @@ func (f *Forest) Score(fr *record.Frame, out []float64) {
 	for i := range out {
 		out[i] = f.initial
 	}
-	f.program.add(fr.Columns, 0, out)
+	n := f.planes.takes(fr.Rows)
+	if n > 0 {
+		f.planes.add(fr.Columns, out[:n])
+	}
+	if n < fr.Rows {
+		f.program.add(fr.Columns, n, out[n:])
+	}
 	if f.link == linkIdentity {
 		return
 	}
@@ -159,6 +167,7 @@ func (f *Forest) finish() error {
 		return errors.New("the leaf values or the gains are too large, or not numbers")
 	}
 	f.program = newProgram(f.inputs, f.trees)
+	f.planes = newPlanes(f.inputs, f.trees, bitplane.Kernels()[0])
 	return nil
 }
 

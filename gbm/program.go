@@ -144,15 +144,7 @@ func (c *compiler) step(n *node) step {
 	if c.inputs[n.input].Type == record.Enum {
 		at := len(c.p.sets)
 		levels := len(c.inputs[n.input].Levels)
-		c.p.sets = append(c.p.sets, make([]uint64, setWords(levels+1))...)
-		set := c.p.sets[at:]
-		for i, w := range n.set {
-			set[i] = ^w
-		}
-		set[levels/64] &= 1<<(levels%64) - 1
-		if !n.missingLeft {
-			set[levels/64] |= 1 << (levels % 64)
-		}
+		c.p.sets = append(c.p.sets, n.rightSet(levels)...)
 		return step{threshold: math.MaxInt64, slot: c.slot(n.input, enumCode), set: uint32(at), mask: math.MaxUint32}
 	}
 	switch {
@@ -163,6 +155,19 @@ func (c *compiler) step(n *node) step {
 	default:
 		return step{threshold: key(n.value), slot: c.slot(n.input, missingHigh)}
 	}
+}
+
+// rightSet returns the levels that an enum split sends to the right; missing counts as one level more.
+func (n *node) rightSet(levels int) bitSet {
+	set := newBitSet(levels + 1)
+	for i, w := range n.set {
+		set[i] = ^w
+	}
+	set[levels/64] &= 1<<(levels%64) - 1
+	if !n.missingLeft {
+		set.add(levels)
+	}
+	return set
 }
 
 func (c *compiler) slot(input int32, form slotForm) uint32 {

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 
+	"millrace.dev/gbm/internal/bitplane"
 	"millrace.dev/record"
 	"pgregory.net/rapid"
 )
@@ -47,7 +48,7 @@ func wild(rng *rand.Rand) *Forest {
 		c := record.Column{Name: strconv.Itoa(i), Type: record.Numeric}
 		if rng.IntN(2) == 0 {
 			c.Type = record.Enum
-			for l := range rng.IntN(1 + []int{3, 64, 130}[rng.IntN(3)]) {
+			for l := range rng.IntN(1 + []int{3, 64, 130, 300}[rng.IntN(4)]) {
 				c.Levels = append(c.Levels, strconv.Itoa(l))
 			}
 		}
@@ -110,16 +111,40 @@ func wildFrame(f *Forest, rng *rand.Rand, rows int) *record.Frame {
 	return fr
 }
 
-// checkScores compares Score with the plain walk, bit by bit.
+// checkScores compares Score, the walk of the program, and planes with every kernel of this machine, with the plain
+// walk, bit by bit.
 func checkScores(t interface{ Fatalf(string, ...any) }, f *Forest, fr *record.Frame) {
-	out := make([]float64, fr.Rows)
-	f.Score(fr, out)
-	for i, got := range out {
-		if want := f.plain(fr, i); math.Float64bits(got) != math.Float64bits(want) {
-			t.Fatalf("row %d of %d: %v, plain walk %v", i, fr.Rows, got, want)
+	want := make([]float64, fr.Rows)
+	for i := range want {
+		want[i] = f.plain(fr, i)
+		if math.IsNaN(want[i]) || math.IsInf(want[i], 0) {
+			t.Fatalf("row %d: %v is not finite", i, want[i])
 		}
-		if math.IsNaN(out[i]) || math.IsInf(out[i], 0) {
-			t.Fatalf("row %d: %v is not finite", i, out[i])
+	}
+	out := make([]float64, fr.Rows)
+	check := func(by string) {
+		for i, got := range out {
+			if math.Float64bits(got) != math.Float64bits(want[i]) {
+				t.Fatalf("%s: row %d of %d: %v, plain walk %v", by, i, fr.Rows, got, want[i])
+			}
+		}
+	}
+	f.Score(fr, out)
+	check("Score")
+	with := func(by string, add func(cols []record.Column, out []float64)) {
+		for i := range out {
+			out[i] = f.initial
+		}
+		add(fr.Columns, out)
+		for i := range out {
+			out[i] = f.link.apply(out[i])
+		}
+		check(by)
+	}
+	with("walk", func(cols []record.Column, out []float64) { f.program.add(cols, 0, out) })
+	for _, k := range bitplane.Kernels() {
+		if p, _ := compilePlanes(f.inputs, f.trees, k); p != nil {
+			with(k.Name, p.add)
 		}
 	}
 }
@@ -131,7 +156,7 @@ func FuzzScore(f *testing.F) {
 	f.Fuzz(func(t *testing.T, seed uint64, rows uint16) {
 		rng := rand.New(rand.NewPCG(seed, 3))
 		forest := wild(rng)
-		checkScores(t, forest, wildFrame(forest, rng, int(rows%400)))
+		checkScores(t, forest, wildFrame(forest, rng, int(rows%1200)))
 	})
 }
 
@@ -151,6 +176,68 @@ func TestScoreManyInputs(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkScores(t, f, wildFrame(f, rng, 21))
+}
+
+// TestScoreManySplits has more splits than a chunk of planes, and trees of more leaves than most.
+func TestScoreManySplits(t *testing.T) {
+	t.Parallel()
+	rng := rand.New(rand.NewPCG(2, 1))
+	f := wild(rng)
+	for _, depth := range []int{5, 8} {
+		f.trees = nil
+		for range 400 {
+			tree := f.wildTree(nil, rng, depth)
+			for i := range tree {
+				if n := &tree[i]; n.input != leaf && n.set == nil {
+					n.value = rng.NormFloat64()
+				}
+			}
+			f.trees = append(f.trees, tree)
+		}
+		if err := f.finish(); err != nil {
+			t.Fatal(err)
+		}
+		if p, _ := compilePlanes(f.inputs, f.trees, bitplane.Portable()); len(p.chunks) < 2 {
+			t.Errorf("depth %d: %d chunks", depth, len(p.chunks))
+		}
+		checkScores(t, f, wildFrame(f, rng, 700))
+	}
+}
+
+// TestWhichWay checks which forests are worth planes.
+func TestWhichWay(t *testing.T) {
+	t.Parallel()
+	rng := rand.New(rand.NewPCG(3, 1))
+	p := DefaultParams()
+	p.NTrees = 60
+	usual := mustTrain(t, p, made(2000, 12, 5, 80, 0.1, 1))
+	if usual.planes.takes(bitplane.Rows+1) != bitplane.Rows || usual.planes.takes(1) != 0 || usual.planes.takes(1000) != 1000 {
+		t.Error("a usual forest walks for many rows, or not for one")
+	}
+	large := &Forest{inputs: usual.inputs, gain: usual.gain}
+	deep := &Forest{inputs: usual.inputs, gain: usual.gain}
+	for range 10 {
+		large.trees = append(large.trees, large.wildTree(nil, rng, 12))
+	}
+	var chain []node
+	for i := range 300 {
+		chain = append(chain, node{input: 0, right: int32(2*i + 2), value: float64(i)}, node{input: leaf, value: 1})
+	}
+	deep.trees = [][]node{append(chain, node{input: leaf})}
+	for name, f := range map[string]*Forest{"large": large, "deep": deep} {
+		if err := f.finish(); err != nil {
+			t.Fatal(err)
+		}
+		if f.planes.takes(bitplane.Rows) != 0 {
+			t.Errorf("%s trees do not walk", name)
+		}
+		checkScores(t, f, wildFrame(f, rng, 100))
+	}
+	none := &Forest{inputs: usual.inputs, gain: usual.gain, initial: 2}
+	if err := none.finish(); err != nil {
+		t.Fatal(err)
+	}
+	checkScores(t, none, wildFrame(none, rng, 600))
 }
 
 func part(fr *record.Frame, lo, hi int) *record.Frame {

@@ -13,6 +13,15 @@
 // the record goes ([SelectKey], [Map], [Stream.Split]) drops it. The key of a record without one is the zero K for
 // functions; joins and groups drop it. To see nulls, read the topic with [Nullable] as codec.
 //
+// # Windows
+//
+// [WindowedBy] divides a group into windows of event time, [Tumbling] or [Hopping]; [CountWindows], [ReduceWindows] and
+// [AggregateWindows] make a table of them, whose keys are [Windowed]. A window takes records until the operator's stream
+// time has reached its end and the grace after it, which is none unless [TimeWindows.Grace] gives some; what comes later
+// is dropped. Stream time and what was emitted are kept with the rows, so that the same records are late after a crash, and
+// a window that was emitted on close ([EmitOnClose]) is not emitted again. Where records stop coming [IdleTimeout] lets
+// windows close by the clock.
+//
 // # Dropped records
 //
 // A record is dropped because it cannot be decoded, because it is late, or because an operator needs what it lacks.

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"maps"
 	"sync"
 
 	"millrace.dev/internal/task"
@@ -66,6 +67,18 @@ func (g *globalRows[K, V]) Len() int {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
 	return len(g.rows)
+}
+
+// Each calls fn with each row.
+func (g *globalRows[K, V]) Each(fn func(key, value any) bool) {
+	g.mu.RLock()
+	rows := maps.Clone(g.rows)
+	g.mu.RUnlock()
+	for k, v := range rows {
+		if !fn(k, v) {
+			return
+		}
+	}
 }
 
 func (g *globalRows[K, V]) get(k K) (V, bool) {

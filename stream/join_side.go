@@ -2,6 +2,7 @@ package stream
 
 import (
 	"fmt"
+	"time"
 
 	"millrace.dev/internal/store"
 	"millrace.dev/internal/task"
@@ -10,11 +11,12 @@ import (
 
 // joinRows is the records of one side of a join.
 type joinRows[T any] struct {
-	*segments
+	segments
 	values    Codec[T]
 	meta      *meta
 	retention int64
-	observed  int64 // the highest time of its records
+	observed  int64  // the highest time of its records
+	both      *int64 // that of both sides
 	seq       int64
 	row       []byte
 	memory    []byte
@@ -26,12 +28,17 @@ const (
 	rowWaited                  // the record was put among the unmatched ones
 )
 
+// sideSlack is how far one side may be behind the other before the records that it has are forgotten: as in Kafka
+// Streams they are kept by the time of their own side, but a changelog cannot keep them for ever.
+const sideSlack = 24 * time.Hour
+
 func (w *joinRows[T]) open(s *store.Store, retention int64) (err error) {
 	w.retention = retention
-	if w.meta, err = newMeta(s, metaOperator, &w.observed, &w.seq); err != nil {
+	w.segments = segments{store: s, prefix: prefixRow}
+	if w.meta, err = newMeta(s, metaOperator, &w.observed, w.both, &w.seq); err != nil {
 		return err
 	}
-	w.segments, err = openSegments(s, retention, func(key, _ []byte) (int64, error) {
+	err = w.segments.open(retention, func(key, _ []byte) (int64, error) {
 		t, _, err := rowTimes(key)
 		return t, err
 	})
@@ -41,12 +48,20 @@ func (w *joinRows[T]) open(s *store.Store, retention int64) (err error) {
 	return w.expireOld()
 }
 
+// floor returns the time of the oldest records that can be asked for.
+func (w *joinRows[T]) floor() int64 {
+	if w.observed == task.NoTime {
+		return task.NoTime
+	}
+	return max(w.observed, *w.both-sideSlack.Milliseconds()) - w.retention + 1
+}
+
 // expireOld deletes what nobody can ask for any more.
 func (w *joinRows[T]) expireOld() error {
 	if w.observed == task.NoTime {
 		return nil
 	}
-	return w.expire(w.observed - w.retention + 1)
+	return w.expire(w.floor())
 }
 
 // encode makes the row of a value.
@@ -64,7 +79,7 @@ func (w *joinRows[T]) keep(k *segmentKey, t int64, value []byte, waits bool) (bo
 			return false, err
 		}
 	}
-	if t+w.retention <= w.observed {
+	if t < w.floor() {
 		return false, nil
 	}
 	var flags byte
@@ -124,23 +139,22 @@ func (s *joinSide[K, T, O, V]) open() error {
 	return s.mine.open(s.j.ctx.Store(name), s.j.d.window.retention())
 }
 
-func (s *joinSide[K, T, O, V]) flush() error { return s.mine.meta.flush() }
-func (s *joinSide[K, T, O, V]) seen() int64  { return s.mine.observed }
+func (s *joinSide[K, T, O, V]) flush() error { return s.mine.meta.flush(s.j.touched) }
 
 // look returns how long after a record of this side its window ends.
 func (s *joinSide[K, T, O, V]) look() int64 { return s.after }
 
 func (s *joinSide[K, T, O, V]) process(r *Record[K, T]) error {
 	j := s.j
-	j.streamTime = max(j.streamTime, r.Timestamp)
+	j.streamTime, j.touched = max(j.streamTime, r.Timestamp), true
 	switch {
 	case r.NullValue:
-		j.ctx.Drop(j.n.problem(record.StageProcess, classNullValue, "the record has no value to join"))
+		s.drop(j.n.problem(record.StageProcess, classNullValue, "the record has no value to join"))
 		return nil
 	case r.NullKey && s.outer:
 		return s.alone(r)
 	case r.NullKey:
-		dropNullKey(j.ctx, j.n)
+		s.drop(j.n.problem(record.StageProcess, classNullKey, "the record has no key"))
 		return nil
 	}
 	if j.unmatched != nil && r.Timestamp == j.streamTime && j.mayClose(s.after) {
@@ -148,18 +162,33 @@ func (s *joinSide[K, T, O, V]) process(r *Record[K, T]) error {
 			return err
 		}
 	}
-	var err error
-	if j.keyBytes, j.keyMemory, err = encode(j.keys, j.keyMemory, r.Key, false); err != nil {
-		unencodable(j.ctx, j.n)
-		return nil
-	}
-	value, err := s.mine.encode(r.Value)
-	if err != nil {
-		unencodable(j.ctx, j.n)
+	value, ok := s.encode(r)
+	if !ok {
+		s.drop(j.n.unencodable())
 		return nil
 	}
 	return s.join(r, value)
 }
+
+// encode encodes the key of a record for both sides, and its value. It returns false if that is not possible.
+func (s *joinSide[K, T, O, V]) encode(r *Record[K, T]) (value []byte, ok bool) {
+	j := s.j
+	var err error
+	if j.keyBytes, j.keyMemory, err = encode(j.keys, j.keyMemory, r.Key, false); err == nil {
+		value, err = s.mine.encode(r.Value)
+	}
+	return value, err == nil
+}
+
+// drop drops the present record. One that is joined with itself comes twice, and is dropped the first time.
+func (s *joinSide[K, T, O, V]) drop(d task.Drop) {
+	if !s.second() {
+		s.j.ctx.Drop(d)
+	}
+}
+
+// second tells whether this side gets the records that the left one has just had.
+func (s *joinSide[K, T, O, V]) second() bool { return s.j.self && s.tag == tagRight }
 
 // join joins a record with those that are there, and keeps it for those that come.
 func (s *joinSide[K, T, O, V]) join(r *Record[K, T], value []byte) error {
@@ -167,7 +196,8 @@ func (s *joinSide[K, T, O, V]) join(r *Record[K, T], value []byte) error {
 	j.key.set(j.keyBytes)
 	lo, hi := max(0, r.Timestamp-s.before), max(0, r.Timestamp+s.after)
 	s.present, s.matched = r, false
-	if err := s.find(lo, hi); err != nil {
+	err := s.find(lo, hi)
+	if s.present = nil; err != nil {
 		return err
 	}
 	waits := s.outer && !s.matched && !s.closed(hi)
@@ -180,15 +210,26 @@ func (s *joinSide[K, T, O, V]) join(r *Record[K, T], value []byte) error {
 	if err != nil {
 		return err
 	}
+	s.dropLate(!kept && !s.matched && !s.outer)
 	if waits {
 		j.minTime = min(j.minTime, r.Timestamp)
 		j.held = appendHeld(j.held[:0], j.keyBytes, value, r.Headers, j.ctx.Record())
 		return j.unmatched.put(r.Timestamp, s.tag, j.keyBytes, s.mine.seq, j.held)
 	}
-	if !kept && !s.matched && !s.outer {
+	return nil
+}
+
+// dropLate drops the present record if it was late and nothing came of it. Of a stream that is joined with itself, the
+// second side decides for both.
+func (s *joinSide[K, T, O, V]) dropLate(late bool) {
+	j := s.j
+	if j.self && !s.second() {
+		j.late = late
+		return
+	}
+	if late && (!j.self || j.late) {
 		j.ctx.Drop(j.n.problem(record.StageProcess, classLate, "the record came after its window and the grace"))
 	}
-	return nil
 }
 
 // closed tells whether no match can come any more for a record whose window ends at hi.
@@ -205,7 +246,7 @@ func (s *joinSide[K, T, O, V]) find(lo, hi int64) error {
 	if o.observed == task.NoTime {
 		return nil
 	}
-	lo, hi = max(lo, o.observed-o.retention+1), min(hi, o.observed)
+	lo, hi = max(lo, o.floor()), min(hi, o.observed)
 	if lo > hi {
 		return nil
 	}

@@ -10,18 +10,18 @@ import (
 )
 
 // JoinWindow says which records of two streams belong together: those of the same key where the right one is at most
-// Before older and at most After newer than the left one, in event time, both ends included. Times are in whole
+// Before older and at most After newer than the left one, in event time, both ends included. They are whole
 // milliseconds. One of Before and After may be negative, as long as Before is not later than After: {Before: -time.Second,
 // After: time.Minute} takes what comes between a second and a minute later.
 type JoinWindow struct {
 	Before, After time.Duration
 	// Grace is how long after the end of its window a record may still come and be joined, as stream time goes. Results
-	// without a match wait for it. Default: 0
+	// without a match wait for it. Default: 0.
 	Grace time.Duration
 	// EarlyUnmatched has a record that comes out of order, and finds no match, sent on at once when stream time has
 	// passed the end of its window, and not only when it has passed the grace too: so did Kafka Streams before
 	// KAFKA-19536. A record can then be sent on without a match and later with one. Default: a result without a match
-	// is sent on when there can be none any more
+	// is sent on when there can be none any more.
 	EarlyUnmatched bool
 }
 
@@ -36,12 +36,14 @@ func (w JoinWindow) retention() int64 {
 func (w JoinWindow) check(t *Topology, kind string) {
 	const longest = 100 * 365 * 24 * time.Hour // far enough from where milliseconds overflow
 	switch {
+	case w.Before%time.Millisecond != 0 || w.After%time.Millisecond != 0 || w.Grace%time.Millisecond != 0:
+		t.fail(kind, "the window is not in whole milliseconds")
 	case w.Grace < 0:
 		t.fail(kind, "the grace is negative")
-	case w.Before+w.After < 0:
-		t.fail(kind, "the window ends before it begins: Before+After is negative")
 	case max(w.Before, w.After, w.Grace) > longest || min(w.Before, w.After) < -longest:
 		t.fail(kind, "the window is longer than 100 years")
+	case w.Before+w.After < 0:
+		t.fail(kind, "the window ends before it begins: Before+After is negative")
 	}
 }
 
@@ -56,8 +58,9 @@ type Sides[L, R any] struct {
 // JoinStream joins each record of one stream with each of the other that has the same key and lies in the window. The
 // result has the higher of the two times, and the headers of the record that came last.
 //
-// Both streams are kept as long as they can be asked for, in the stores <name>-left and <name>-right; two records with
-// the same key and time are two records. A side whose key has changed goes through a repartition topic first. A record
+// Both streams are kept as long as they can be asked for, in the stores <name>-left and <name>-right, as the time of each
+// stream goes: if one is behind, the other may be asked for what is older than its window and grace, by up to a day. Two
+// records with the same key and time are two records. A side whose key has changed goes through a repartition topic first. A record
 // without key or value is dropped; so is a late one, which is too old to be kept and finds nothing to be joined with.
 // A stream may be joined with itself. Of opts only [InMemory] has a meaning.
 func JoinStream[K, L, R, V any](left Stream[K, L], right Stream[K, R], name string, w JoinWindow, joiner func(L, R) V, opts ...StoreOption) Stream[K, V] {
@@ -104,18 +107,24 @@ func addJoinStream[K, L, R, V any](left Stream[K, L], right Stream[K, R], d stre
 	left, right = copartitionedBoth(left, right, d)
 	n := t.addStateful(d.kind, d.name, left.n, right.n)
 	o := storeOptionsOf(opts)
+	if o.emitOnCommit {
+		t.fail(d.kind, "EmitOnCommit is for tables: a join sends each result on")
+	}
 	for _, side := range []string{"-left", "-right"} {
 		s := o.spec(d.name + side)
-		s.Retention = time.Duration(d.window.retention()) * time.Millisecond
+		s.Retention = time.Duration(d.window.retention())*time.Millisecond + sideSlack
 		n.store(s)
 	}
 	if d.left || d.right {
 		n.store(o.spec(d.name + "-unmatched"))
 	}
 	n.build = func(b *builder) []any {
-		j := &joinStream[K, V]{ctx: b.ctx, n: n, keys: left.keys, d: d, minTime: math.MaxInt64, streamTime: task.NoTime, next: next[K, V](b, n)}
-		lr := &joinRows[L]{values: left.values, observed: task.NoTime}
-		rr := &joinRows[R]{values: right.values, observed: task.NoTime}
+		j := &joinStream[K, V]{
+			ctx: b.ctx, n: n, keys: left.keys, d: d, self: left.n == right.n, minTime: math.MaxInt64, streamTime: task.NoTime,
+			next: next[K, V](b, n),
+		}
+		lr := &joinRows[L]{values: left.values, observed: task.NoTime, both: &j.streamTime}
+		rr := &joinRows[R]{values: right.values, observed: task.NoTime, both: &j.streamTime}
 		l := &joinSide[K, L, R, V]{
 			j: j, tag: tagLeft, mine: lr, other: rr, outer: d.left, othersWait: d.right,
 			before: d.window.Before.Milliseconds(), after: d.window.After.Milliseconds(),
@@ -151,6 +160,9 @@ type joinStream[K, V any] struct {
 	n          *node
 	keys       Codec[K]
 	d          streamJoin
+	self       bool           // both sides are the same stream
+	touched    bool           // it had a record since the last flush
+	late       bool           // the left side of a stream joined with itself found the present record late
 	sides      [2]joinHalf[K] // by tag
 	unmatched  *timeline      // nil in an inner join
 	meta       *meta          // of unmatched
@@ -170,7 +182,6 @@ type joinHalf[K any] interface {
 	flush() error
 	emitUnmatched(k K, timestamp int64, h *held) error
 	look() int64
-	seen() int64
 }
 
 // open reads what the stores hold.
@@ -179,18 +190,17 @@ func (j *joinStream[K, V]) open() error {
 		if err := s.open(); err != nil {
 			return err
 		}
-		j.ctx.Resume(s.seen())
 	}
+	j.ctx.Resume(j.streamTime)
 	if !j.d.left && !j.d.right {
 		return nil
 	}
 	s := j.ctx.Store(j.d.name + "-unmatched")
 	var err error
-	if j.meta, err = newMeta(s, metaOperator, &j.streamTime, &j.minTime); err != nil {
+	if j.meta, err = newMeta(s, metaOperator, &j.minTime); err != nil {
 		return err
 	}
 	j.unmatched, err = openTimeline(s)
-	j.ctx.Resume(j.streamTime)
 	return err
 }
 
@@ -201,10 +211,11 @@ func (j *joinStream[K, V]) Flush() error {
 			return err
 		}
 	}
+	j.touched = false
 	if j.meta == nil {
 		return nil
 	}
-	return j.meta.flush()
+	return j.meta.flush(false)
 }
 
 // Advance sends on the unmatched records whose windows have closed without a record.
@@ -271,9 +282,9 @@ func (j *joinStream[K, V]) emitHeld(e *timelineRow) error {
 	return err
 }
 
-// unencodable drops a record that cannot be kept.
-func unencodable(ctx *task.Context, n *node) {
+// unencodable is why a record cannot be kept.
+func (n *node) unencodable() task.Drop {
 	d := n.problem(record.StageEncode, classUnencodable, "the record cannot be encoded")
 	d.Letter = true
-	ctx.Drop(d)
+	return d
 }

@@ -11,7 +11,7 @@ const (
 	filterWords    = 128 // of the first layer
 	filterGrowth   = 4
 	hashesPerWord  = 4
-	maxFilterWords = filterWords << 11 // 2 MiB: a set of a million
+	maxFilterWords = filterWords << 10 // 1 MiB: with those before it a set of 700,000
 )
 
 // filterMask returns the bits of a hash in its word.

@@ -58,6 +58,20 @@ const (
 
 const timestampBytes = 8
 
+var errShortRow = errors.New("a row in the store is too short")
+
+// tableRow reads a row from outside.
+func tableRow(key, value []byte) (r task.Row, ok bool, err error) {
+	switch {
+	case len(key) == 0 || key[0] != prefixRow:
+		return r, false, nil
+	case len(value) < timestampBytes:
+		return r, false, errShortRow
+	}
+	at := int64(binary.BigEndian.Uint64(value))
+	return task.Row{Key: key[1:], Value: value[timestampBytes:], Timestamp: at}, true, nil
+}
+
 // blockRows is how many rows of the cache are allocated at a time.
 const blockRows = 32
 
@@ -115,7 +129,7 @@ func (s *kvStore[K, V]) encodeKey(k K) (err error) {
 
 func (s *kvStore[K, V]) decode(b []byte) (r row[V], err error) {
 	if len(b) < timestampBytes {
-		return r, errors.New("a row in the store is too short")
+		return r, errShortRow
 	}
 	r.timestamp, r.exists = int64(binary.BigEndian.Uint64(b)), true
 	if r.value, err = s.values.Decode(append([]byte(nil), b[timestampBytes:]...)); err != nil {

@@ -9,6 +9,7 @@ import (
 type StoreOption interface {
 	TableOption
 	WindowOption
+	JoinOption
 	applyStore(*storeOptions)
 }
 
@@ -46,6 +47,13 @@ func storeOptionsOf(opts []StoreOption) storeOptions {
 		opt.applyStore(&o)
 	}
 	return o
+}
+
+// table describes a store of rows by key.
+func (o storeOptions) table(name string) task.StoreSpec {
+	s := o.spec(name)
+	s.Row = tableRow
+	return s
 }
 
 func (o storeOptions) spec(name string) task.StoreSpec {

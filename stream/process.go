@@ -49,8 +49,8 @@ type Punctuation struct{ s *task.Schedule }
 // Cancel ends the calls.
 func (p Punctuation) Cancel() { p.s.Stop() }
 
-// OnStreamTime has f called, with the stream time, whenever that has moved on by interval: with the first record, and
-// then at most once for a record.
+// OnStreamTime has f called with the stream time after the next record, and then whenever stream time has come to another
+// multiple of interval since 1970-01-01 00:00:00 UTC, at most once for a record.
 func (c *ProcessorContext[K2, V2]) OnStreamTime(interval time.Duration, f func(timestamp int64) error) Punctuation {
 	return Punctuation{c.ctx.OnStreamTime(interval, f)}
 }
@@ -88,7 +88,7 @@ func (s *Store[K, V]) declare(n *node) {
 		n.t.fail("store", "the store %q belongs to the operator at %s", s.name, s.n.at)
 	}
 	s.n = n
-	n.store(s.o.spec(s.name))
+	n.store(s.o.table(s.name))
 }
 
 // storeKey tells the stores of one node apart.
@@ -99,8 +99,8 @@ type storeKey struct {
 
 func (s *Store[K, V]) in(b *builder) *kvStore[K, V] {
 	key := storeKey{s.n, s.name}
-	if kv, ok := b.stores[key]; ok {
-		return kv.(*kvStore[K, V])
+	if kv, ok := b.stores[key].(*kvStore[K, V]); ok {
+		return kv
 	}
 	kv := newKVStore(b.ctx.Store(s.name), s.keys, s.values, s.o.cached)
 	b.stores[key] = kv

@@ -1,6 +1,10 @@
 package stream
 
-import "millrace.dev/internal/task"
+import (
+	"slices"
+
+	"millrace.dev/internal/task"
+)
 
 // RepartitionOption says how a repartition topic is made.
 type RepartitionOption func(*task.Source)
@@ -10,14 +14,14 @@ type RepartitionOption func(*task.Source)
 func Partitions(n int) RepartitionOption { return func(s *task.Source) { s.Partitions = n } }
 
 // Repartition writes the stream to an internal topic and reads it from there, so that all records of a key are in one
-// partition. Joins and groups do so by themselves where it is needed. A record without a key is dropped.
+// partition. Joins and groups do so by themselves where it is needed. A record without a key is dropped, unless a left
+// or outer join follows, which may want it.
 func (s Stream[K, V]) Repartition(name string, opts ...RepartitionOption) Stream[K, V] {
-	return s.repartition("repartition", name, false, opts)
+	return s.repartition("repartition", name, opts)
 }
 
-// repartition declares the two sides of a repartition topic. nullKeys keeps records without a key: a left join may
-// want them.
-func (s Stream[K, V]) repartition(op, name string, nullKeys bool, opts []RepartitionOption) Stream[K, V] {
+// repartition declares the two sides of a repartition topic.
+func (s Stream[K, V]) repartition(op, name string, opts []RepartitionOption) Stream[K, V] {
 	t := s.n.t
 	s.needCodecs(op)
 	topic := name + "-repartition"
@@ -32,10 +36,10 @@ func (s Stream[K, V]) repartition(op, name string, nullKeys bool, opts []Reparti
 	t.topics[topic] = in
 	in.build = func(b *builder) []any {
 		m := task.Message{Topic: t.name + "-" + topic, Partition: task.AnyPartition}
-		return []any{&repartition[K, V]{sink[K, V]{ctx: b.ctx, n: in, keys: s.keys, values: s.values, message: m}, nullKeys}}
+		return []any{&repartition[K, V]{sink[K, V]{ctx: b.ctx, n: in, keys: s.keys, values: s.values, message: m}, in.wantsNullKeys()}}
 	}
 	out := t.add(kindSource, topic+"-source")
-	out.topic, out.internal = topic, true
+	out.topic, out.internal, in.through = topic, true, out
 	out.source = &task.Source{}
 	for _, o := range opts {
 		o(out.source)
@@ -53,12 +57,23 @@ func (s Stream[K, V]) repartition(op, name string, nullKeys bool, opts []Reparti
 	return s
 }
 
-// copartitioned returns the stream as an operator that needs all records of a key in one partition can use it.
+// copartitioned returns the stream as an operator that needs all records of a key in one partition can use it. nullKeys
+// says that the operator wants records without a key too.
 func (s Stream[K, V]) copartitioned(op, name string, nullKeys bool) Stream[K, V] {
-	if !s.rekeyed {
-		return s
+	if s.rekeyed {
+		s = s.repartition(op, name, nil)
 	}
-	return s.repartition(op, name, nullKeys, nil)
+	s.n.nullKeys = s.n.nullKeys || nullKeys
+	return s
+}
+
+// wantsNullKeys tells whether records without a key matter to what follows a node.
+func (n *node) wantsNullKeys() bool {
+	if n.nullKeys || n.through != nil && n.through.wantsNullKeys() {
+		return true
+	}
+	return slices.ContainsFunc(n.children, func(c child) bool { return c.n.wantsNullKeys() }) ||
+		slices.ContainsFunc(n.outs, (*node).wantsNullKeys)
 }
 
 type repartition[K, V any] struct {

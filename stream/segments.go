@@ -12,16 +12,20 @@ import (
 const minSegment = 60_000
 
 // segments is the rows of a store that matter for some time only. They lie by segment of time, and in it by key, time
-// and sequence number, so that the rows of a key between two times are a short scan, and what has expired is a range
-// that is deleted in one step. Changelogs are not told of that; a restored store may hold what has expired, and deletes
-// it again.
+// and sequence number, so that the rows of a key between two times are a short scan, and what has expired is a range.
+//
+// That is deleted in one step. Changelogs are not told of it, and have to forget by time; a restored store may hold what
+// has expired, and deletes it again. Where the changelog cannot forget by time, told has the rows deleted one by one.
 //
 // What is in memory tells for most keys that have no rows that there is nothing to scan.
 type segments struct {
 	store    *store.Store
+	prefix   byte // of the keys
+	told     bool // the changelog is told of rows that have expired
 	interval int64
 	first    int64 // number of the first segment that was not deleted
 	live     map[int64]*segment
+	cursor   []byte // where what has expired and was not deleted yet begins
 	from, to []byte
 }
 
@@ -33,35 +37,35 @@ type segment struct {
 	max     int64
 }
 
-// openSegments reads which segments there are. Rows are kept for retention milliseconds. in returns the time that put
-// a row where it is: if the retention is another than that of the rows, they are put where they belong now.
-func openSegments(s *store.Store, retention int64, in func(key, value []byte) (int64, error)) (*segments, error) {
-	g := &segments{store: s, interval: max(retention/2, minSegment), first: math.MinInt64, live: map[int64]*segment{}}
+// open reads which segments there are. Rows are kept for retention milliseconds. in returns the time that put a row
+// where it is: if the retention is another than that of the rows, they are put where they belong now.
+func (g *segments) open(retention int64, in func(key, value []byte) (int64, error)) error {
+	g.interval, g.first, g.live = max(retention/2, minSegment), math.MinInt64, map[int64]*segment{}
 	was := int64(0)
-	m, err := newMeta(s, metaSegments, &was)
+	m, err := newMeta(g.store, metaSegments, &was)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if was != 0 && was != g.interval {
 		if err := g.arrange(in); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	was = g.interval
-	if err := m.flush(); err != nil {
-		return nil, err
+	if err := m.flush(false); err != nil {
+		return err
 	}
-	return g, g.look()
+	return g.look()
 }
 
 // arrange moves each row to its segment.
 func (g *segments) arrange(in func(key, value []byte) (int64, error)) error {
-	return g.store.Scan([]byte{prefixRow}, []byte{prefixRow + 1}, func(key, value []byte) (bool, error) {
+	return g.store.Scan([]byte{g.prefix}, []byte{g.prefix + 1}, func(key, value []byte) (bool, error) {
 		t, err := in(key, value)
 		if err != nil || len(key) < 1+timeBytes {
 			return false, cmp.Or(err, errShortKey)
 		}
-		g.from = append(appendTime(append(g.from[:0], prefixRow), g.number(t)), key[1+timeBytes:]...)
+		g.from = append(appendTime(append(g.from[:0], g.prefix), g.number(t)), key[1+timeBytes:]...)
 		if bytes.Equal(g.from, key) {
 			return true, nil
 		}
@@ -75,7 +79,7 @@ func (g *segments) arrange(in func(key, value []byte) (int64, error)) error {
 
 // look finds the segments that have rows.
 func (g *segments) look() error {
-	from, to := []byte{prefixRow}, []byte{prefixRow + 1}
+	from, to := []byte{g.prefix}, []byte{g.prefix + 1}
 	for {
 		found := false
 		err := g.store.Scan(from, to, func(key, _ []byte) (bool, error) {
@@ -84,7 +88,7 @@ func (g *segments) look() error {
 			}
 			n := timeOf(key[1:])
 			g.live[n] = &segment{unknown: true}
-			from, found = appendTime([]byte{prefixRow}, n+1), true
+			from, found = appendTime([]byte{g.prefix}, n+1), true
 			return false, nil
 		})
 		if err != nil || !found {
@@ -116,7 +120,7 @@ func (k *segmentKey) set(key []byte) {
 
 // row appends the beginning of the keys of rows.
 func (g *segments) row(dst []byte, n int64, k *segmentKey, t int64) []byte {
-	dst = appendTime(append(dst[:0], prefixRow), n)
+	dst = appendTime(append(dst[:0], g.prefix), n)
 	return appendTime(append(dst, k.ref...), t)
 }
 
@@ -172,7 +176,7 @@ func (g *segments) bounds(n int64, k *segmentKey, lo, hi int64) {
 		g.to = g.row(g.to, n, k, hi+1)
 		return
 	}
-	g.to = appendTime(append(g.to[:0], prefixRow), n)
+	g.to = appendTime(append(g.to[:0], g.prefix), n)
 	g.to = successor(g.to, append(g.to, k.ref...))
 }
 
@@ -197,13 +201,13 @@ func (g *segments) last() int64 {
 // expire deletes the segments that lie wholly before a time.
 func (g *segments) expire(before int64) error {
 	n := g.number(before)
-	if n <= g.first {
+	if n <= g.first && g.cursor == nil {
 		return nil
 	}
-	g.first = n
-	gone := false
+	gone := g.cursor != nil
+	g.first = max(g.first, n)
 	for k := range g.live {
-		if k < n {
+		if k < g.first {
 			gone = true
 			delete(g.live, k)
 		}
@@ -211,5 +215,34 @@ func (g *segments) expire(before int64) error {
 	if !gone {
 		return nil
 	}
-	return g.store.DeleteRange([]byte{prefixRow}, appendTime([]byte{prefixRow}, n))
+	end := appendTime([]byte{g.prefix}, g.first)
+	if g.told {
+		return g.deleteSome(end)
+	}
+	return g.store.DeleteRange([]byte{g.prefix}, end)
+}
+
+// expireAtOnce is how many rows are deleted at a time, where they are deleted one by one: a segment is not one long
+// pause.
+const expireAtOnce = 256
+
+// deleteSome deletes rows that have expired, and notes where it has stopped.
+func (g *segments) deleteSome(end []byte) error {
+	if g.cursor == nil {
+		g.cursor = []byte{g.prefix}
+	}
+	n := 0
+	err := g.store.Scan(g.cursor, end, func(key, _ []byte) (bool, error) {
+		if n++; n > expireAtOnce {
+			g.from = append(g.from[:0], key...)
+			return false, nil
+		}
+		return true, g.store.Delete(key)
+	})
+	if n > expireAtOnce {
+		g.cursor = append(g.cursor[:0], g.from...)
+	} else {
+		g.cursor = nil
+	}
+	return err
 }

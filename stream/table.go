@@ -1,6 +1,8 @@
 package stream
 
 import (
+	"time"
+
 	"millrace.dev/internal/task"
 	"millrace.dev/record"
 )
@@ -14,6 +16,9 @@ type Table[K comparable, V any] struct {
 	// getter returns how an operator of the same task looks a row up.
 	getter func(b *builder) getter[K, V]
 	from   *node // the node whose store the getter reads
+	// past does so as of a time, in a versioned table. In others it is nil.
+	past    func(b *builder) historian[K, V]
+	history time.Duration // how long look-ups go back
 }
 
 // getter looks rows up.
@@ -21,33 +26,43 @@ type getter[K comparable, V any] interface {
 	get(k K) (row[V], error)
 }
 
+// historian looks up the rows that were valid at a time.
+type historian[K comparable, V any] interface {
+	getAsOf(k K, t int64) (row[V], error)
+}
+
 // TableFrom reads a topic as a table: a record sets the row of its key, one without a value deletes it. The rows are
 // kept in a store of that name, and its changelog.
 func TableFrom[K comparable, V any](t *Topology, name, topic string, keys Codec[K], values Codec[V], opts ...TableOption) Table[K, V] {
-	var sources []SourceOption
-	var stores []StoreOption
-	for _, o := range opts {
-		if s, ok := o.(SourceOption); ok {
-			sources = append(sources, s)
-		}
-		if s, ok := o.(StoreOption); ok {
-			stores = append(stores, s)
-		}
-	}
+	sources, stores, history, versioned := tableOptions(opts)
 	src := addSource(t, "table", topic, keys, values, sources)
-	return toTable(Stream[K, V]{n: src, keys: keys, values: values}, "table", name, stores)
+	rows := Stream[K, V]{n: src, keys: keys, values: values}
+	if versioned {
+		return versionedTable(rows, "table", name, stores, history)
+	}
+	return toTable(rows, "table", name, stores)
 }
 
 // ToTable takes a stream for the updates of a table: a record sets the row of its key, one without a value deletes it.
-func ToTable[K comparable, V any](s Stream[K, V], name string, opts ...StoreOption) Table[K, V] {
-	s.needCodecs("to-table")
-	return toTable(s.copartitioned("to-table", name, false), "to-table", name, opts)
+// A [SourceOption] has no meaning here, and is a fault.
+func ToTable[K comparable, V any](s Stream[K, V], name string, opts ...TableOption) Table[K, V] {
+	const kind = "to-table"
+	s.needCodecs(kind)
+	sources, stores, history, versioned := tableOptions(opts)
+	if len(sources) > 0 {
+		s.n.t.fail(kind, "an option of a source: give it to the source of the stream")
+	}
+	s = s.copartitioned(kind, name, false)
+	if versioned {
+		return versionedTable(s, kind, name, stores, history)
+	}
+	return toTable(s, kind, name, stores)
 }
 
 func toTable[K comparable, V any](s Stream[K, V], kind, name string, opts []StoreOption) Table[K, V] {
 	o := storeOptionsOf(opts)
 	n := s.n.t.addStateful(kind, name, s.n)
-	n.store(o.spec(name))
+	n.store(o.table(name))
 	n.build = func(b *builder) []any {
 		p := &tableNode[K, V]{ctx: b.ctx, n: n, rows: kvOf(b, n, s.keys, s.values, o), next: next[K, Change[V]](b, n)}
 		b.lives(n, p)
@@ -67,13 +82,13 @@ func stored[K comparable, V any](n *node, keys Codec[K], values Codec[V], o stor
 // kvOf returns the store of a node in a task.
 func kvOf[K comparable, V any](b *builder, n *node, keys Codec[K], values Codec[V], o storeOptions) *kvStore[K, V] {
 	key := storeKey{n, n.stores[0].Name}
-	s, ok := b.stores[key]
-	if !ok {
-		kv := newKVStore(b.ctx.Store(key.name), keys, values, o.cached)
-		kv.hold = o.emitOnCommit
-		s, b.stores[key] = kv, kv
+	if kv, ok := b.stores[key].(*kvStore[K, V]); ok {
+		return kv
 	}
-	return s.(*kvStore[K, V])
+	kv := newKVStore(b.ctx.Store(key.name), keys, values, o.cached)
+	kv.hold = o.emitOnCommit
+	b.stores[key] = kv
+	return kv
 }
 
 // tableNode keeps the rows of a table that is made of a stream.
@@ -139,6 +154,7 @@ type filterTable[K comparable, V any] struct {
 	keep func(K, V) bool
 	want bool
 	of   getter[K, V]
+	past historian[K, V] // nil if the table is not versioned
 	next edge[K, Change[V]]
 	out  Record[K, Change[V]]
 }
@@ -157,10 +173,15 @@ func (f *filterTable[K, V]) process(r *Record[K, Change[V]]) error {
 
 func (f *filterTable[K, V]) get(k K) (row[V], error) {
 	r, err := f.of.get(k)
-	if err == nil && r.exists && f.keep(k, r.value) != f.want {
+	return f.kept(k, r), err
+}
+
+// kept returns a row, or none if the filter does not keep it.
+func (f *filterTable[K, V]) kept(k K, r row[V]) row[V] {
+	if r.exists && f.keep(k, r.value) != f.want {
 		r = row[V]{timestamp: r.timestamp}
 	}
-	return r, err
+	return r
 }
 
 // Filter keeps the rows for which keep is true. A row that was updated and is not kept is a deletion for what follows.
@@ -174,9 +195,8 @@ func (t Table[K, V]) FilterNot(drop func(K, V) bool, opts ...Option) Table[K, V]
 }
 
 func (t Table[K, V]) filter(kind string, keep func(K, V) bool, want bool, opts []Option) Table[K, V] {
-	of := t.getter
 	return derivedTable(t, kind, opts, t.values, func(b *builder) *filterTable[K, V] {
-		return &filterTable[K, V]{keep: keep, want: want, of: of(b)}
+		return &filterTable[K, V]{keep: keep, want: want, of: t.getter(b), past: t.pastOf(b)}
 	}, func(f *filterTable[K, V], next edge[K, Change[V]]) { f.next = next })
 }
 
@@ -184,6 +204,7 @@ func (t Table[K, V]) filter(kind string, keep func(K, V) bool, want bool, opts [
 type mapTable[K comparable, V, V2 any] struct {
 	f    func(K, V) V2
 	of   getter[K, V]
+	past historian[K, V] // nil if the table is not versioned
 	next edge[K, Change[V2]]
 	out  Record[K, Change[V2]]
 }
@@ -203,19 +224,22 @@ func (m *mapTable[K, V, V2]) process(r *Record[K, Change[V]]) error {
 
 func (m *mapTable[K, V, V2]) get(k K) (row[V2], error) {
 	r, err := m.of.get(k)
+	return m.mapped(k, r), err
+}
+
+func (m *mapTable[K, V, V2]) mapped(k K, r row[V]) row[V2] {
 	out := row[V2]{timestamp: r.timestamp, exists: r.exists}
-	if err == nil && r.exists {
+	if r.exists {
 		out.value = m.f(k, r.value)
 	}
-	return out, err
+	return out
 }
 
 // MapTable changes the value of each row. f is called whenever the row is looked at, and has to give the same for the
 // same.
 func MapTable[K comparable, V, V2 any](t Table[K, V], f func(K, V) V2, opts ...Option) Table[K, V2] {
-	of := t.getter
 	return derivedTable(t, "map-values", opts, standard[V2](), func(b *builder) *mapTable[K, V, V2] {
-		return &mapTable[K, V, V2]{f: f, of: of(b)}
+		return &mapTable[K, V, V2]{f: f, of: t.getter(b), past: t.pastOf(b)}
 	}, func(m *mapTable[K, V, V2], next edge[K, Change[V2]]) { m.next = next })
 }
 
@@ -230,6 +254,7 @@ func (t Table[K, V]) Values(c Codec[V]) Table[K, V] {
 func derivedTable[K comparable, V, V2 any, P interface {
 	processor[K, Change[V]]
 	getter[K, V2]
+	historian[K, V2]
 }](t Table[K, V], kind string, opts []Option, values Codec[V2], make func(*builder) P, wire func(P, edge[K, Change[V2]]),
 ) Table[K, V2] {
 	n := t.n.t.add(kind, options(opts).name, t.n)
@@ -238,7 +263,22 @@ func derivedTable[K comparable, V, V2 any, P interface {
 		wire(p, next[K, Change[V2]](b, n))
 		return []any{p}
 	}
-	return Table[K, V2]{n: n, keys: t.keys, values: values, from: t.from, getter: func(b *builder) getter[K, V2] { return make(b) }}
+	out := Table[K, V2]{
+		n: n, keys: t.keys, values: values, from: t.from, history: t.history,
+		getter: func(b *builder) getter[K, V2] { return make(b) },
+	}
+	if t.past != nil {
+		out.past = func(b *builder) historian[K, V2] { return make(b) }
+	}
+	return out
+}
+
+// pastOf returns how rows of the past are looked up in a task, nil if they are not.
+func (t Table[K, V]) pastOf(b *builder) historian[K, V] {
+	if t.past == nil {
+		return nil
+	}
+	return t.past(b)
 }
 
 type toStream[K comparable, V any] struct {

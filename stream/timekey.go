@@ -67,15 +67,20 @@ const (
 
 func (m *meta) key() []byte { return []byte{prefixMeta, m.id} }
 
-// flush writes the numbers if they have changed.
-func (m *meta) flush() error {
-	changed := false
+// flush writes the numbers if they have changed, or in any case: where a changelog loses its oldest records, the numbers
+// have to outlive the rows.
+func (m *meta) flush(changed bool) error {
 	for i, f := range m.fields {
 		changed = changed || *f != m.last[i]
 	}
 	if !changed {
 		return nil
 	}
+	return m.write()
+}
+
+// write writes the numbers.
+func (m *meta) write() error {
 	b := make([]byte, 0, len(m.fields)*timeBytes)
 	for i, f := range m.fields {
 		b = appendTime(b, *f)

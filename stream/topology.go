@@ -43,6 +43,8 @@ type node struct {
 	source   *task.Source
 	stores   []task.StoreSpec
 	outs     []*node // that get some of its records each, unlike children
+	through  *node   // of a repartition topic's sink: its source
+	nullKeys bool    // its records go to a join that wants those without a key
 	global   *task.Global
 	// build makes the node in a task and returns its processors: one for each parent, by port.
 	build func(b *builder) []any

@@ -2,6 +2,7 @@ package stream
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"millrace.dev/internal/task"
@@ -91,7 +92,10 @@ func addWindows[K comparable, V, A any](g WindowedGroup[K, V], kind, name string
 	s := g.g.s.copartitioned(kind, name, false)
 	n := t.addStateful(kind, name, s.n)
 	spec := o.spec(name)
-	spec.Retention = max(o.retention, g.w.size+g.w.grace)
+	if !o.forever() {
+		spec.Retention = o.retentionOf(g.w)
+	}
+	spec.Row = windowRow(g.w.size.Milliseconds())
 	n.store(spec)
 	rows := func(b *builder) *windowRows[K, A] { return windowRowsOf(b, n, s.keys, values, g.w, o) }
 	n.build = func(b *builder) []any {
@@ -123,8 +127,8 @@ func (a *aggregateWindows[K, V, A]) process(r *Record[K, V]) error {
 		dropNullKey(a.ctx, a.n)
 		return nil
 	}
-	if r.Timestamp < 0 {
-		a.ctx.Drop(a.n.problem(record.StageProcess, classNoTime, "the record has no event time to choose a window by"))
+	if r.Timestamp < 0 || r.Timestamp > math.MaxInt64-2*a.size {
+		a.ctx.Drop(a.n.problem(record.StageProcess, classNoTime, "the record has no event time that a window can hold"))
 		return nil
 	}
 	a.touched = true
@@ -190,7 +194,7 @@ func (a *aggregateWindows[K, V, A]) close(newest int64, headers []Header) error 
 	if !a.onClose {
 		return nil
 	}
-	if a.strict {
+	if !a.forever {
 		from = max(from, a.floor(newest))
 	}
 	a.out.Headers = headers

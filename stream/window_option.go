@@ -44,3 +44,11 @@ func windowOptionsOf(opts []WindowOption) windowOptions {
 	}
 	return o
 }
+
+// retentionOf returns how long rows are kept to be looked up.
+func (o *windowOptions) retentionOf(w TimeWindows) time.Duration {
+	return max(o.retention, w.size+w.grace)
+}
+
+// forever tells whether a row has to be kept until its window was emitted.
+func (o *windowOptions) forever() bool { return o.emitOnClose && o.retention == 0 }

@@ -2,7 +2,6 @@ package stream
 
 import (
 	"encoding/binary"
-	"errors"
 	"math"
 
 	"millrace.dev/internal/task"
@@ -19,68 +18,73 @@ type windowRows[K comparable, A any] struct {
 	grace     int64
 	retention int64
 	onClose   bool // rows are emitted when their window closes
-	strict    bool // they expire even if they were not emitted yet
+	forever   bool // none is lost before, however long that takes: neither from the store nor from the changelog
 
 	time   int64 // the stream time
 	limit  int64 // windows that end up to this take no more records; none ends at 0
 	closed int64 // windows that end up to this have been closed: emitted, if they are emitted on close
 	newest int64 // the start of the newest window
 
-	expired int64  // windows that start before were deleted
-	touched bool   // rows or times have changed since they were written
-	memory  []byte // for keep
+	expired int64 // windows that start before were deleted
+	touched bool  // rows or times have changed since they were written
+	meta    *meta // time, closed and newest in the store
 }
-
-// windowsKey is where a store of windows keeps its times, in eight bytes each, big-endian: time, closed and newest.
-const windowsKey = string(rune(prefixMeta)) + "w"
-
-const memoryBytes = 24
 
 // never is before all times.
 const never int64 = math.MinInt64
 
-// timeFirst is the codec of windows' keys in a store: the start in eight bytes that order as it does, and the key. The
-// end follows from the size.
+// timeFirst is the codec of windows' keys in a store: the start and the key. The end follows from the size.
 type timeFirst[K any] struct {
 	of   Codec[K]
 	size int64
 }
 
-const startBytes = 8
-
-func appendStart(dst []byte, start int64) []byte {
-	return binary.BigEndian.AppendUint64(dst, uint64(start)^1<<63)
-}
-
 // Append appends start and key.
 func (c timeFirst[K]) Append(dst []byte, k Windowed[K]) ([]byte, error) {
-	return c.of.Append(appendStart(dst, k.Start), k.Key)
+	return c.of.Append(appendTime(dst, k.Start), k.Key)
 }
 
 // Decode reads what Append has written.
 func (c timeFirst[K]) Decode(b []byte) (k Windowed[K], err error) {
-	if len(b) < startBytes {
-		return k, errors.New("too short for the key of a window")
+	if len(b) < timeBytes {
+		return k, errShortKey
 	}
-	k.Start = int64(binary.BigEndian.Uint64(b) ^ 1<<63)
+	k.Start = timeOf(b)
 	k.End = k.Start + c.size
-	k.Key, err = c.of.Decode(b[startBytes:])
+	k.Key, err = c.of.Decode(b[timeBytes:])
 	return k, err
 }
 
+// windowRow reads a row of windows from outside.
+func windowRow(size int64) func(key, value []byte) (task.Row, bool, error) {
+	return func(key, value []byte) (r task.Row, ok bool, err error) {
+		if r, ok, err = tableRow(key, value); !ok {
+			return r, ok, err
+		}
+		if len(r.Key) < timeBytes {
+			return r, false, errShortRow
+		}
+		start := timeOf(r.Key)
+		key = binary.BigEndian.AppendUint64(make([]byte, 0, windowBytes+len(r.Key)), uint64(start))
+		key = binary.BigEndian.AppendUint64(key, uint64(start+size))
+		r.Key = append(key, r.Key[timeBytes:]...)
+		return r, true, nil
+	}
+}
+
 // startKey returns the first key in the store of the windows that start at a time.
-func startKey(start int64) []byte { return appendStart([]byte{prefixRow}, start) }
+func startKey(start int64) []byte { return appendTime([]byte{prefixRow}, start) }
 
 // windowRowsOf returns the windows of a node in a task.
 func windowRowsOf[K comparable, A any](b *builder, n *node, keys Codec[K], values Codec[A], w TimeWindows, o windowOptions) *windowRows[K, A] {
 	key := storeKey{n, n.stores[0].Name}
-	if s, ok := b.stores[key]; ok {
-		return s.(*windowRows[K, A])
+	if s, ok := b.stores[key].(*windowRows[K, A]); ok {
+		return s
 	}
 	s := &windowRows[K, A]{
 		size: w.size.Milliseconds(), every: w.advance.Milliseconds(), grace: w.grace.Milliseconds(),
-		retention: n.stores[0].Retention.Milliseconds(),
-		onClose:   o.emitOnClose, strict: o.retention > 0,
+		retention: o.retentionOf(w).Milliseconds(),
+		onClose:   o.emitOnClose, forever: o.forever(),
 		time: task.NoTime, newest: never, expired: never,
 	}
 	s.rows = newKVStore(b.ctx.Store(key.name), Codec[Windowed[K]](timeFirst[K]{keys, s.size}), values, o.cached)
@@ -149,32 +153,27 @@ func (s *windowRows[K, A]) keep() error {
 	}
 	s.touched = false
 	if floor := s.floor(s.newest); floor > s.expired {
-		if err := s.rows.store.DeleteRange(startKey(s.expired), startKey(floor)); err != nil {
+		if err := s.expire(startKey(s.expired), startKey(floor)); err != nil {
 			return err
 		}
 		s.expired = floor
 	}
-	s.memory = s.memory[:0]
-	for _, v := range [...]int64{s.time, s.closed, s.newest} {
-		s.memory = binary.BigEndian.AppendUint64(s.memory, uint64(v))
+	return s.meta.write()
+}
+
+// expire deletes rows. The changelog is told only where it has no retention.
+func (s *windowRows[K, A]) expire(from, to []byte) error {
+	st := s.rows.store
+	if !s.forever {
+		return st.DeleteRange(from, to)
 	}
-	return s.rows.store.Put([]byte(windowsKey), s.memory)
+	return st.Scan(from, to, func(k, _ []byte) (bool, error) { return true, st.Delete(k) })
 }
 
 // remember reads what keep has written.
-func (s *windowRows[K, A]) remember() error {
-	b, err := s.rows.store.Get([]byte(windowsKey))
-	switch {
-	case err != nil:
-		return err
-	case b == nil:
-		return nil
-	case len(b) != memoryBytes:
-		return errors.New("the times of windows in the store have another length: was it written by a newer version?")
+func (s *windowRows[K, A]) remember() (err error) {
+	if s.meta, err = newMeta(s.rows.store, metaOperator, &s.time, &s.closed, &s.newest); err == nil && s.time != task.NoTime {
+		s.limit = max(s.closed, s.time-s.grace)
 	}
-	for i, v := range [...]*int64{&s.time, &s.closed, &s.newest} {
-		*v = int64(binary.BigEndian.Uint64(b[8*i:]))
-	}
-	s.limit = max(s.closed, s.time-s.grace)
-	return nil
+	return err
 }

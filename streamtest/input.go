@@ -95,7 +95,7 @@ func (t *topic) write(r record.Raw) error {
 	if r.Partition < 0 || int(r.Partition) >= len(t.partitions) {
 		return fmt.Errorf("topic %s has no partition %d, but %d partitions", t.name, r.Partition, len(t.partitions))
 	}
-	t.append(r)
+	t.add(r)
 	return nil
 }
 

@@ -11,8 +11,8 @@ import (
 type topic struct {
 	name       string
 	partitions [][]record.Raw // what is committed
-	read       int            // by the test, in order of writing
-	written    []record.Raw   // in order of writing
+	written    []record.Raw   // by the application, in order
+	read       int            // of written, by the test
 }
 
 // place returns the partition of a record, as Kafka's producers choose it.
@@ -20,10 +20,16 @@ func (t *topic) place(key []byte, source int32) int32 {
 	return task.Place(key, source, len(t.partitions))
 }
 
+// append adds a record that the application has written.
 func (t *topic) append(r record.Raw) {
+	t.written = append(t.written, t.add(r))
+}
+
+// add adds a record, and returns it with its offset.
+func (t *topic) add(r record.Raw) record.Raw {
 	r.Offset = int64(len(t.partitions[r.Partition]))
 	t.partitions[r.Partition] = append(t.partitions[r.Partition], r)
-	t.written = append(t.written, r)
+	return r
 }
 
 // source is the header that names the record which led to another.

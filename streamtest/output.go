@@ -9,7 +9,7 @@ import (
 	"millrace.dev/stream"
 )
 
-// Output reads a topic that the application writes. What was read from a topic through one output is read for all.
+// Output reads what the application writes to a topic. What was read through one output of a topic is read for all.
 type Output[K, V any] struct {
 	d      *Driver
 	topic  *topic

@@ -20,7 +20,7 @@ type changes struct {
 // logged is a record of a changelog.
 type logged struct {
 	store.Entry
-	at int64 // the task's stream time
+	at int64 // the highest stream time of the task that was seen up to it
 }
 
 // log returns a partition of a changelog.
@@ -33,11 +33,12 @@ func (d *Driver) log(c changelog) *changes {
 	return l
 }
 
-// append adds records and returns the offset that follows.
+// append adds records and returns the offset that follows. A task that has just begun may not have seen stream time yet,
+// but its records are not older than those before them.
 func (c *changes) append(list []store.Entry, streamTime int64) int64 {
 	c.last = max(c.last, streamTime)
 	for _, e := range list {
-		c.list = append(c.list, logged{e, streamTime})
+		c.list = append(c.list, logged{e, c.last})
 	}
 	return int64(len(c.list))
 }

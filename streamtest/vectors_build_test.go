@@ -3,7 +3,6 @@ package streamtest_test
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -19,7 +18,6 @@ type (
 	table        = stream.Table[value, value]
 	windowTable  = stream.Table[stream.Windowed[value], value]
 	global       = stream.GlobalTable[value, value]
-	grouped      = stream.Grouped[value, value]
 	windowRecord = stream.Record[stream.Windowed[value], value]
 )
 
@@ -53,9 +51,9 @@ type build struct {
 	top     *stream.Topology
 	made    map[string]made // by the JSON of the spec: the same spec is the same operator
 	nulls   map[string]bool // topics whose records go to functions
-	inputs  map[string]bool // topics that are read
 	outputs map[string]bool // the topics that are written; whether the keys are windows
 	numbers map[string]int
+	early   bool // joins of streams as before KAFKA-19536
 }
 
 type made struct {
@@ -64,24 +62,22 @@ type made struct {
 }
 
 // topology makes a topology. Where the spec names no sink, out is one.
-func topology(s *spec, out string) (*build, error) {
+func topology(s *spec, out string, early bool) (*build, error) {
 	b := &build{
 		// Event times may be anything: what is too far ahead is the library's own rule.
 		top: stream.New("vectors", stream.MaxAhead(200*365*24*time.Hour)), made: map[string]made{},
-		nulls: map[string]bool{}, inputs: map[string]bool{}, outputs: map[string]bool{}, numbers: map[string]int{},
+		nulls: map[string]bool{}, outputs: map[string]bool{}, numbers: map[string]int{}, early: early,
 	}
 	s.walk(func(s *spec) {
-		if slices.Contains([]string{
-			"filter", "filter_not", "map", "map_values", "flat_map", "flat_map_values", "select_key", "peek", "split", "branch",
-		}, s.Op) {
+		if s.seesNulls() {
 			for _, of := range s.Of {
+				if of.Op == "group_by_key" || of.Op == "group_by" {
+					of = of.Of[0]
+				}
 				if of.Op == "stream" {
 					b.nulls[of.Topic] = true
 				}
 			}
-		}
-		if s.Topic != "" {
-			b.inputs[s.Topic] = true
 		}
 	})
 	if len(s.Sinks) > 0 {

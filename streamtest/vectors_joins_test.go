@@ -21,9 +21,7 @@ func (b *build) join(s *spec) (any, error) {
 		errs = append(errs, lack("table-table joins"))
 	case "foreign_key_join":
 		errs = append(errs, lack("foreign-key joins"))
-	case "stream_stream_join":
-		errs = append(errs, lack("stream-stream joins"))
-	case "stream_table_join", "stream_globaltable_join":
+	case "stream_stream_join", "stream_table_join", "stream_globaltable_join":
 	default:
 		errs = append(errs, errors.New("no such join"))
 	}
@@ -34,10 +32,36 @@ func (b *build) join(s *spec) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.Op == "stream_globaltable_join" {
+	switch s.Op {
+	case "stream_stream_join":
+		return b.joinStream(s, in, r, joiner)
+	case "stream_globaltable_join":
 		return b.joinGlobal(s, in, r, joiner)
+	default:
+		return b.joinTable(s, in, r, joiner)
 	}
-	return b.joinTable(s, in, r, joiner)
+}
+
+func (b *build) joinStream(s *spec, left plain, right any, joiner func(l, r value) value) (any, error) {
+	other, err := b.plain(right)
+	if err != nil {
+		return nil, err
+	}
+	w := stream.JoinWindow{Before: milliseconds(s.Before), After: milliseconds(s.After), EarlyUnmatched: b.early}
+	if s.Grace != nil {
+		w.Grace = milliseconds(*s.Grace)
+	}
+	name := b.name(s.Op)
+	var out plain
+	switch s.Type {
+	case "left":
+		out = stream.LeftJoinStream(left, other, name, w, func(l, r value, _ bool) value { return joiner(l, r) })
+	case "outer":
+		out = stream.OuterJoinStream(left, other, name, w, func(s stream.Sides[value, value]) value { return joiner(s.Left, s.Right) })
+	default:
+		out = stream.JoinStream(left, other, name, w, joiner)
+	}
+	return out.Values(values()), nil
 }
 
 func (b *build) joinGlobal(s *spec, in plain, right any, joiner func(l, r value) value) (any, error) {
@@ -61,11 +85,12 @@ func (b *build) joinTable(s *spec, in plain, right any, joiner func(l, r value) 
 	if !ok {
 		return nil, fmt.Errorf("%T is not a table", right)
 	}
+	var opts []stream.JoinOption
 	if s.Grace != nil {
-		return nil, lack("stream-table joins with grace")
+		opts = append(opts, stream.Grace(milliseconds(*s.Grace)))
 	}
 	if s.Type == "left" {
-		return stream.LeftJoinTable(in, t, b.name(s.Op), func(v, t value, _ bool) value { return joiner(v, t) }), nil
+		return stream.LeftJoinTable(in, t, b.name(s.Op), func(v, t value, _ bool) value { return joiner(v, t) }, opts...), nil
 	}
-	return stream.JoinTable(in, t, b.name(s.Op), joiner), nil
+	return stream.JoinTable(in, t, b.name(s.Op), joiner, opts...), nil
 }

@@ -1,7 +1,6 @@
 package streamtest_test
 
 import (
-	"errors"
 	"fmt"
 
 	"millrace.dev/stream"
@@ -9,10 +8,11 @@ import (
 
 // source makes a table of a topic.
 func (b *build) source(s *spec) (any, error) {
+	var opts []stream.TableOption
 	if s.History != nil {
-		return nil, lack("versioned tables")
+		opts = append(opts, stream.Versioned(milliseconds(*s.History)))
 	}
-	return stream.TableFrom(b.top, b.name("table"), s.Topic, values(), values()), nil
+	return stream.TableFrom(b.top, b.name("table"), s.Topic, values(), values(), opts...), nil
 }
 
 // stateless makes the operators that need no state.
@@ -133,134 +133,4 @@ func (b *build) split(s *spec, in nulls) error {
 		}
 	}
 	return nil
-}
-
-// tableGroup is a table that is grouped.
-type tableGroup struct{}
-
-// group makes what an aggregation is made of.
-func (b *build) group(s *spec) (any, error) {
-	x, err := b.operand(s)
-	if err != nil {
-		return nil, err
-	}
-	var f func(k, v value) pair
-	if s.Op == "group_by" {
-		if f, err = groupOf(s.Fn); err != nil {
-			return nil, err
-		}
-	}
-	switch x := x.(type) {
-	case table, windowTable:
-		return tableGroup{}, nil
-	case plain:
-		if f == nil {
-			return stream.GroupByKey(x), nil
-		}
-		return stream.GroupBy(x, values(), func(k, v value) value { return f(k, v).key }), nil
-	}
-	in, err := b.see(x)
-	if err != nil {
-		return nil, err
-	}
-	if f != nil {
-		in = typed(stream.SelectKey(in, func(k value, v *value) value { return f(k, deref(v)).key }))
-	}
-	p, err := b.plain(in)
-	return stream.GroupByKey(p), err
-}
-
-// aggregate makes a table of all records of a key.
-func (b *build) aggregate(s *spec) (any, error) {
-	x, err := b.operand(s)
-	if err != nil {
-		return nil, err
-	}
-	f, err := aggregatorOf(s)
-	if err != nil {
-		return nil, err
-	}
-	if _, ok := x.(tableGroup); ok {
-		if s.Remove != "" {
-			_, err = adderOf(s.Remove)
-		}
-		return nil, errors.Join(lack("table grouping"), err)
-	}
-	g, ok := x.(grouped)
-	if !ok {
-		return nil, fmt.Errorf("%T is not grouped", x)
-	}
-	name := b.name(s.Op)
-	switch {
-	case f.count:
-		return counted(stream.Count(g, name)), nil
-	case f.init == nil:
-		return stream.Reduce(g, name, f.add), nil
-	default:
-		return stream.Aggregate(g, name, values(), f.initial, func(_, v, a value) value { return f.add(a, v) }), nil
-	}
-}
-
-// aggregator is the functions of an aggregation.
-type aggregator struct {
-	count bool
-	init  *value // nil: the first value is the aggregate
-	add   func(aggregate, v value) value
-	merge func(a, b value) value // of sessions
-}
-
-func (a *aggregator) initial() value { return *a.init }
-
-func aggregatorOf(s *spec) (a aggregator, err error) {
-	kind := s.Fn
-	if kind == "" {
-		kind = s.Op
-	}
-	add := s.Add
-	switch {
-	case kind == "count" || kind == "table_count":
-		return aggregator{count: true}, nil
-	case kind == "reduce" || kind == "table_reduce":
-		if s.Reduce != "" {
-			add = s.Reduce
-		}
-	case s.Init == nil:
-		return a, errors.New("an aggregation without init")
-	default:
-		a.init = s.Init
-	}
-	if a.add, err = adderOf(add); err == nil && s.Merge != "" {
-		a.merge, err = adderOf(s.Merge)
-	}
-	return a, err
-}
-
-// counted makes values of counts.
-func counted[K comparable](t stream.Table[K, int64]) stream.Table[K, value] {
-	return stream.MapTable(t, func(_ K, n int64) value { return wholeOf(n) }).Values(values())
-}
-
-// windowed makes a table of windows.
-func (b *build) windowed(s *spec) (any, error) {
-	_, err := b.operand(s)
-	_, err2 := aggregatorOf(s)
-	switch s.Window {
-	case "tumbling", "hopping":
-		return nil, errors.Join(lack("time windows"), err, err2)
-	case "sliding":
-		return nil, errors.Join(lack("sliding windows"), err, err2)
-	case "session":
-		return nil, errors.Join(lack("session windows"), err, err2)
-	}
-	return nil, errors.Join(fmt.Errorf("window %q", s.Window), err, err2)
-}
-
-func (b *build) cogroup(s *spec) error {
-	errs := []error{lack("cogroup")}
-	for _, g := range s.Groups {
-		_, err := b.make(g.Of)
-		_, err2 := adderOf(g.Add)
-		errs = append(errs, err, err2)
-	}
-	return errors.Join(errs...)
 }

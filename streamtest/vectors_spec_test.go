@@ -161,6 +161,17 @@ func (s *spec) inputs() []*spec {
 	return list
 }
 
+// seesNulls tells whether Kafka Streams calls a function of the operator with null values.
+func (s *spec) seesNulls() bool {
+	switch s.Op {
+	case "filter", "filter_not", "map", "map_values", "flat_map", "flat_map_values", "select_key", "peek", "split", "branch":
+		return true
+	case "windowed_aggregate":
+		return s.Init != nil
+	}
+	return false
+}
+
 // walk calls f with s and all specs below.
 func (s *spec) walk(f func(*spec)) {
 	f(s)

@@ -20,7 +20,7 @@ const module = "millrace.dev"
 // tree of packages.
 func layers() [][]string {
 	return [][]string{
-		{"internal/detmath", "internal/durable", "internal/lint", "internal/secret", "internal/testenv"},
+		{"gbm/internal/bitplane", "internal/detmath", "internal/durable", "internal/lint", "internal/secret", "internal/testenv"},
 		{"record", "internal/durable/errorfs"},
 		{"feature", "gbm", "codec"},
 		{"model"},
@@ -36,8 +36,9 @@ func layers() [][]string {
 		{"internal/demo"},
 		{"internal/cli"},
 		{"cmd/millrace"},
-		{"e2e/leash"},
+		{"e2e/leash", "e2e/streams/topology"},
 		{"e2e/..."},
+		{"bench/internal/..."},
 		{"bench/..."},
 	}
 }
@@ -56,7 +57,7 @@ func hidden() map[string]struct{ by, why string } {
 		"github.com/spf13/cobra":             {"internal/cli", "commands are a skin over internal/app"},
 		"github.com/prometheus":              {"internal/metrics internal/app", "the rest counts; few places say how the counts are read"},
 		"golang.org/x/term":                  {"internal/cli", "what a person sees is decided in one place"},
-		"golang.org/x/sys":                   {"internal/cli internal/devbroker", "the standard library has what the others need"},
+		"golang.org/x/sys":                   {"gbm/internal/bitplane internal/cli internal/devbroker", "the standard library has what the others need"},
 	}
 }
 

@@ -53,7 +53,7 @@ type Drop struct {
 
 // Env is what a driver gives a task.
 type Env struct {
-	Context context.Context // ends when the driver gives up on the task
+	Context context.Context //nolint:containedctx // ends when the driver gives up on the task
 	Output  Output
 	State   *store.Task
 	Globals map[string]GlobalTable
@@ -181,12 +181,10 @@ type Schedule struct {
 // Stop ends the calls.
 func (s *Schedule) Stop() { s.stopped = true }
 
-// OnStreamTime calls fn with the stream time each time that has gone past another interval, at most once for a record.
+// OnStreamTime calls fn with the stream time after the next record, and then each time that has come to another multiple
+// of interval since 1970-01-01 00:00:00 UTC, at most once for a record: as Kafka Streams does.
 func (c *Context) OnStreamTime(interval time.Duration, fn func(timestamp int64) error) *Schedule {
 	s := &Schedule{interval: max(1, interval.Milliseconds()), due: NoTime, fn: fn}
-	if c.streamTime != NoTime {
-		s.due = c.streamTime + s.interval
-	}
 	c.schedules = append(c.schedules, s)
 	c.nextTime = min(c.nextTime, s.due)
 	return s
@@ -218,10 +216,10 @@ func (c *Context) punctuate(at int64) error {
 	return nil
 }
 
-// next returns the first multiple of interval after due that lies after at.
+// next returns the first time after at that is some intervals after due; NoTime counts as 0.
 func next(due, interval, at int64) int64 {
 	if due == NoTime {
-		return at + interval
+		due = 0
 	}
 	return due + ((at-due)/interval+1)*interval
 }

@@ -29,8 +29,9 @@ func (p *Program) Partitions(of func(topic string) int) (map[string]int, error) 
 		return nil, errors.Join(errs...)
 	}
 	joined := p.joined()
-	for range p.Subs { // each pass finds at least one more number, unless topics flow in a circle
-		p.derive(n, joined)
+	// Where topics wait for one another, since one flows into another that it is joined with, what is known decides.
+	for more := true; more; {
+		more = p.derive(n, joined, false) || p.derive(n, joined, true)
 	}
 	for _, src := range p.sources() {
 		if n[src.Topic] == 0 {
@@ -61,14 +62,20 @@ type joined struct {
 	sources []Source
 }
 
-// joined returns the nodes that join topics.
-func (p *Program) joined() []joined {
+// parents returns the nodes that send to each node.
+func (p *Program) parents() [][]int {
 	parents := make([][]int, len(p.Nodes))
 	for _, n := range p.Nodes {
 		for _, to := range n.To {
 			parents[to] = append(parents[to], n.ID)
 		}
 	}
+	return parents
+}
+
+// joined returns the nodes that join topics.
+func (p *Program) joined() []joined {
+	parents := p.parents()
 	var list []joined
 	for _, n := range p.Nodes {
 		if n.Sub < 0 || n.Kind == KindMerge {
@@ -83,17 +90,21 @@ func (p *Program) joined() []joined {
 		if len(sides) < 2 {
 			continue
 		}
-		above := map[int]bool{}
-		for _, side := range sides {
-			upstream(parents, side, above)
+		list = append(list, joined{node: n.ID, sources: p.above(parents, n.Sub, sides)})
+	}
+	return list
+}
+
+// above returns the topics from which the records of some nodes come.
+func (p *Program) above(parents [][]int, sub int, nodes []int) (list []Source) {
+	above := map[int]bool{}
+	for _, n := range nodes {
+		upstream(parents, n, above)
+	}
+	for _, src := range p.Subs[sub].Sources {
+		if above[src.Node] {
+			list = append(list, src)
 		}
-		j := joined{node: n.ID}
-		for _, src := range p.Subs[n.Sub].Sources {
-			if above[src.Node] {
-				j.sources = append(j.sources, src)
-			}
-		}
-		list = append(list, j)
 	}
 	return list
 }
@@ -109,57 +120,63 @@ func upstream(parents [][]int, id int, to map[int]bool) {
 	}
 }
 
-// derive adds the numbers of repartition topics that follow from those known so far.
-func (p *Program) derive(n map[string]int, groups []joined) {
+// derive adds the numbers of repartition topics that follow from those known so far, and tells whether there were any.
+// With guess what is not known yet is left out where topics are joined.
+func (p *Program) derive(n map[string]int, groups []joined, guess bool) (found bool) {
 	flows := p.flows(n)
+	set := func(topic string, number int) {
+		if n[topic] == 0 && number > 0 {
+			n[topic], found = number, true
+		}
+	}
+	grouped := map[string]bool{}
 	for _, j := range groups {
-		most, outside, open := 0, 0, false
+		number, open := j.number(n, flows)
 		for _, src := range j.sources {
-			switch {
-			case !src.Internal:
-				outside = max(outside, n[src.Topic])
-			case n[src.Topic] > 0:
-				most = max(most, n[src.Topic])
-			case flows[src.Topic] == 0:
-				open = true
-			default:
-				most = max(most, flows[src.Topic])
-			}
-		}
-		if outside > 0 {
-			most, open = outside, false
-		}
-		for _, src := range j.sources {
-			if n[src.Topic] == 0 && !open {
-				n[src.Topic] = most
+			grouped[src.Topic] = true
+			if !open || guess {
+				set(src.Topic, number)
 			}
 		}
 	}
-	for _, src := range p.sources() {
-		if n[src.Topic] == 0 && !slices.ContainsFunc(groups, func(j joined) bool {
-			return slices.ContainsFunc(j.sources, func(s Source) bool { return s.Topic == src.Topic })
-		}) {
-			n[src.Topic] = flows[src.Topic]
+	for topic, number := range flows {
+		if !grouped[topic] {
+			set(topic, number)
 		}
 	}
+	return found
+}
+
+// number returns how many partitions the repartition topics among those that are joined need, as far as it is known. It
+// is open if that may change when more is known.
+func (j *joined) number(n, flows map[string]int) (number int, open bool) {
+	for _, src := range j.sources {
+		if n[src.Topic] > 0 {
+			return n[src.Topic], false
+		}
+		number = max(number, flows[src.Topic])
+		open = open || flows[src.Topic] == 0
+	}
+	return number, open
 }
 
 // flows returns for each repartition topic the partitions of the largest topic that flows into it; 0 is not known yet.
 func (p *Program) flows(n map[string]int) map[string]int {
-	flows := map[string]int{}
+	parents, flows := p.parents(), map[string]int{}
 	for _, sub := range p.Subs {
-		most := 0
-		for _, src := range sub.Sources {
-			if n[src.Topic] == 0 {
-				most = 0
-				break
-			}
-			most = max(most, n[src.Topic])
-		}
 		for _, k := range sub.Sinks {
-			if k.Internal && most > 0 {
-				flows[k.Topic] = max(flows[k.Topic], most)
+			if !k.Internal {
+				continue
 			}
+			most := 0
+			for _, src := range p.above(parents, sub.ID, []int{k.Node}) {
+				if n[src.Topic] == 0 {
+					most = 0
+					break
+				}
+				most = max(most, n[src.Topic])
+			}
+			flows[k.Topic] = max(flows[k.Topic], most)
 		}
 	}
 	return flows

@@ -82,6 +82,16 @@ type StoreSpec struct {
 	Logged  bool // has a changelog topic
 	// Retention is how long a record of the store can matter, in event time; 0 is for ever.
 	Retention time.Duration
+	// Row reads a row of the store, for who looks at it from outside. It is not ok for what the operator keeps beside the
+	// rows. nil: the store has no rows by key.
+	Row func(key, value []byte) (r Row, ok bool, err error)
+}
+
+// Row is a row of a store, with key and value as their codecs encode them. The key of a window is its start and its end,
+// in eight bytes each, big-endian, and the key.
+type Row struct {
+	Key, Value []byte
+	Timestamp  int64
 }
 
 // Global is a table of which every instance has all partitions.
@@ -99,6 +109,8 @@ type GlobalTable interface {
 	Apply(*record.Raw) *record.Problem
 	// Len returns the number of rows.
 	Len() int
+	// Each calls fn with a copy of each row, in no order, until it returns false. Keys and values have their types.
+	Each(fn func(key, value any) bool)
 }
 
 // ID names a task: the number of its sub-topology and its partition.

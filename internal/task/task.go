@@ -120,6 +120,9 @@ func (t *Task) close() {
 // Close waits for what the task has in flight.
 func (t *Task) Close() { t.close() }
 
+// Store returns a store of the task, nil if it has none of that name.
+func (t *Task) Store(name string) *store.Store { return t.ctx.Store(name) }
+
 // ID returns the id of the task.
 func (t *Task) ID() ID { return t.id }
 

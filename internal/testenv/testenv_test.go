@@ -34,6 +34,20 @@ func TestData(t *testing.T) {
 	}
 }
 
+func TestVectors(t *testing.T) {
+	want := t.TempDir()
+	t.Setenv("MILLRACE_VECTORS", want)
+	if dir := Vectors(t); dir != want {
+		t.Errorf("got %s, want %s", dir, want)
+	}
+	t.Setenv("MILLRACE_VECTORS", filepath.Join(want, "none"))
+	t.Setenv("MILLRACE_REQUIRE", "vectors")
+	p := &probe{TB: t}
+	if Vectors(p); !p.failed {
+		t.Error("no vectors, yet the test does not fail")
+	}
+}
+
 // probe stands for a test that lacks something.
 type probe struct {
 	testing.TB

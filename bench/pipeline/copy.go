@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"millrace.dev/bench/internal/rig"
 )
 
 // job is what a copy or a pipeline is told to do.
@@ -61,21 +62,6 @@ func (j *job) args() []string {
 	}
 }
 
-func codecOf(name string) (kgo.CompressionCodec, error) {
-	switch name {
-	case "none":
-		return kgo.NoCompression(), nil
-	case "snappy":
-		return kgo.SnappyCompression(), nil
-	case "lz4":
-		return kgo.Lz4Compression(), nil
-	case "zstd":
-		return kgo.ZstdCompression(), nil
-	default:
-		return kgo.CompressionCodec{}, errors.New("no such compression: " + name)
-	}
-}
-
 const (
 	copyInterval = 100 * time.Millisecond // as pipelines commit
 	copyPoll     = 4096                   // records, about as many as the engine reads at a time
@@ -88,7 +74,7 @@ func copyMain(ctx context.Context, args []string, messages io.Writer) error {
 	if err := j.parse("copy", args, messages); err != nil {
 		return err
 	}
-	codec, err := codecOf(j.compression)
+	codec, err := rig.CodecOf(j.compression)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,6 @@
 //go:build linux
 
-// Stream measures the house pipeline on a Kafka topic. It holds `millrace run` against a bare copy of the topic with
+// Pipeline measures the house pipeline on a Kafka topic. It holds `millrace run` against a bare copy of the topic with
 // the same client library, broker and guarantee, side by side, and measures how long `millrace run` takes to start and
 // how much memory it holds. Brokers, copies and pipelines are processes of their own, so that the processor time and
 // the memory of each can be told apart. The tables go to standard output, progress to standard error.
@@ -16,7 +16,8 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
-	"testing"
+
+	"millrace.dev/bench/internal/rig"
 )
 
 func main() {
@@ -24,7 +25,7 @@ func main() {
 	err := dispatch(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	if err != nil && !errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintln(os.Stderr, "stream:", err)
+		fmt.Fprintln(os.Stderr, "pipeline:", err)
 		os.Exit(1)
 	}
 }
@@ -65,7 +66,7 @@ type bench struct {
 func benchMain(ctx context.Context, args []string, out, messages io.Writer) error {
 	b := &bench{out: out, messages: messages}
 	var brokers, compressions string
-	f := flag.NewFlagSet("stream", flag.ContinueOnError)
+	f := flag.NewFlagSet("pipeline", flag.ContinueOnError)
 	f.SetOutput(messages)
 	f.StringVar(&b.millrace, "millrace", "bin/millrace", "the `binary` to measure")
 	f.StringVar(&brokers, "brokers", "development,kafka", "the brokers: development, kafka, or both")
@@ -73,7 +74,7 @@ func benchMain(ctx context.Context, args []string, out, messages io.Writer) erro
 	f.IntVar(&b.records, "records", 200_000, "records of the topic")
 	f.IntVar(&b.counts, "counts", 3, "measurements of each kind")
 	f.IntVar(&b.starts, "starts", 5, "measurements of the start")
-	f.StringVar(&b.profiles, "profiles", "", "a `folder` for profiles of copies and pipelines; then bench/stream runs the engine instead of the binary (default: none)")
+	f.StringVar(&b.profiles, "profiles", "", "a `folder` for profiles of copies and pipelines; then bench/pipeline runs the engine instead of the binary (default: none)")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
@@ -81,11 +82,6 @@ func benchMain(ctx context.Context, args []string, out, messages io.Writer) erro
 		return errors.New("want flags with positive numbers, and nothing else")
 	}
 	b.brokers, b.compressions = strings.Split(brokers, ","), strings.Split(compressions, ",")
-	// The brokers of the end-to-end tests are started as a benchmark of package testing.
-	testing.Init()
-	if err := flag.CommandLine.Parse(nil); err != nil {
-		return err
-	}
 	var err error
 	if b.self, err = os.Executable(); err != nil {
 		return err
@@ -123,11 +119,11 @@ func (b *bench) onBroker(ctx context.Context, name string) error {
 
 // measure runs every measurement on a broker.
 func (b *bench) measure(ctx context.Context, name, address string) error {
-	c, err := dial(ctx, address)
+	c, err := rig.Dial(ctx, address)
 	if err != nil {
 		return err
 	}
-	defer c.close()
+	defer c.Close()
 	for _, compression := range b.compressions {
 		if err := b.throughput(ctx, name, c, compression); err != nil {
 			return err

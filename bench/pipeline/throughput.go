@@ -3,7 +3,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +11,9 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"millrace.dev/bench/internal/rig"
 )
 
 // sample is one measurement of a copy or a pipeline at work: between the first commit that was seen and the last one.
@@ -49,13 +51,13 @@ func (b *bench) runArgs(j *job) []string {
 }
 
 // throughput holds `millrace run` against a bare copy, in turns, and prints what came out.
-func (b *bench) throughput(ctx context.Context, broker string, c *cluster, compression string) error {
-	source := c.name("source")
-	if err := c.create(ctx, source); err != nil {
+func (b *bench) throughput(ctx context.Context, broker string, c *rig.Cluster, compression string) error {
+	source := c.Name("source")
+	if err := c.Create(ctx, source); err != nil {
 		return err
 	}
 	b.say("%s: writing %d records", broker, b.records)
-	if err := c.fill(ctx, source, b.records, compression); err != nil {
+	if err := b.fill(ctx, c, source, b.records, compression); err != nil {
 		return err
 	}
 	for _, guarantee := range []string{exactlyOnce, "at_least_once"} {
@@ -66,7 +68,7 @@ func (b *bench) throughput(ctx context.Context, broker string, c *cluster, compr
 				slices.Reverse(order)
 			}
 			for _, who := range order {
-				s, err := b.one(ctx, c, who, job{broker: c.address, source: source, guarantee: guarantee, compression: compression})
+				s, err := b.one(ctx, c, who, job{broker: c.Address(), source: source, guarantee: guarantee, compression: compression})
 				if err != nil {
 					return fmt.Errorf("%s: %w", who.name, err)
 				}
@@ -78,13 +80,13 @@ func (b *bench) throughput(ctx context.Context, broker string, c *cluster, compr
 			return err
 		}
 	}
-	return c.remove(ctx, source)
+	return c.Remove(ctx, source)
 }
 
 // one lets a contestant work through the topic once.
-func (b *bench) one(ctx context.Context, c *cluster, who *contestant, j job) (s sample, err error) {
-	j.group, j.sink, j.letters = c.name("group"), c.name("sink"), c.name("letters")
-	if err := c.create(ctx, j.sink, j.letters); err != nil {
+func (b *bench) one(ctx context.Context, c *rig.Cluster, who *contestant, j job) (s sample, err error) {
+	j.group, j.sink, j.letters = c.Name("group"), c.Name("sink"), c.Name("letters")
+	if err := c.Create(ctx, j.sink, j.letters); err != nil {
 		return s, err
 	}
 	if b.profiles != "" {
@@ -97,23 +99,23 @@ func (b *bench) one(ctx context.Context, c *cluster, who *contestant, j job) (s 
 	}
 	s, err = b.observe(ctx, c, p, &j)
 	if err == nil {
-		s.resident, err = p.resident(residentMost)
+		s.resident, err = p.Resident(rig.ResidentMost)
 	}
-	if err := errors.Join(p.stop(), err); err != nil {
+	if err := errors.Join(p.Stop(), err); err != nil {
 		return s, err
 	}
-	n, err := c.held(ctx, j.sink)
-	if err != nil {
+	n := 0
+	if err := c.Read(ctx, j.sink, func(*kgo.Record) error { n++; return nil }); err != nil {
 		return s, err
 	}
 	if n != b.records {
 		return s, fmt.Errorf("wrote %d records of %d", n, b.records)
 	}
-	return s, c.remove(ctx, j.sink, j.letters)
+	return s, c.Remove(ctx, j.sink, j.letters)
 }
 
 // observe watches a process until its group has committed all records.
-func (b *bench) observe(ctx context.Context, c *cluster, p *process, j *job) (s sample, err error) {
+func (b *bench) observe(ctx context.Context, c *rig.Cluster, p *rig.Process, j *job) (s sample, err error) {
 	var first struct {
 		at      time.Time
 		records int64
@@ -121,15 +123,15 @@ func (b *bench) observe(ctx context.Context, c *cluster, p *process, j *job) (s 
 	}
 	start, seen := time.Now(), int64(0)
 	for {
-		n, err := c.committed(ctx, j.group, j.source)
+		n, err := c.Committed(ctx, j.group, j.source)
 		if err != nil && ctx.Err() != nil {
 			return s, err
 		}
-		if err := p.alive(); err != nil {
+		if err := p.Alive(); err != nil {
 			return s, err
 		}
 		now := time.Now()
-		cpu, err := p.cpu()
+		cpu, err := p.CPU()
 		if err != nil {
 			return s, err
 		}
@@ -139,7 +141,7 @@ func (b *bench) observe(ctx context.Context, c *cluster, p *process, j *job) (s 
 			fallthrough
 		case n > seen:
 			start, seen = now, n
-		case now.Sub(start) > waiting:
+		case now.Sub(start) > rig.Patience:
 			return s, errors.New("it does not go on")
 		}
 		if n >= int64(b.records) {
@@ -151,7 +153,7 @@ func (b *bench) observe(ctx context.Context, c *cluster, p *process, j *job) (s 
 			s.cpu = float64((cpu - first.cpu).Microseconds()) / work
 			return s, nil
 		}
-		if err := pause(ctx, 10*time.Millisecond); err != nil {
+		if err := rig.Pause(ctx, 10*time.Millisecond); err != nil {
 			return s, err
 		}
 	}
@@ -162,8 +164,8 @@ func (b *bench) print(broker, guarantee, compression string, pair []*contestant)
 	w := tabwriter.NewWriter(b.out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(w, "%s, %s, %s\trecords/s\tCPU us/record\tmax RSS MiB\t\n", broker, guarantee, compression) //nolint:errcheck // Flush tells
 	for _, who := range pair {
-		fmt.Fprintf(w, "%s\t%.0f\t%.2f\t%.0f\t\n", who.name, median(who.samples, func(s sample) float64 { return s.perSecond }), //nolint:errcheck // Flush tells
-			median(who.samples, func(s sample) float64 { return s.cpu }), median(who.samples, func(s sample) float64 { return s.resident }))
+		fmt.Fprintf(w, "%s\t%.0f\t%.2f\t%.0f\t\n", who.name, rig.Median(who.samples, func(s sample) float64 { return s.perSecond }), //nolint:errcheck // Flush tells
+			rig.Median(who.samples, func(s sample) float64 { return s.cpu }), rig.Median(who.samples, func(s sample) float64 { return s.resident }))
 	}
 	type ratio struct{ perSecond, cpu float64 }
 	ratios := make([]ratio, b.counts)
@@ -171,16 +173,6 @@ func (b *bench) print(broker, guarantee, compression string, pair []*contestant)
 		bare, full := pair[0].samples[i], pair[1].samples[i]
 		ratios[i] = ratio{full.perSecond / bare.perSecond, full.cpu / bare.cpu}
 	}
-	fmt.Fprintf(w, "ratio\t%.2f\t%.2f\t\t\n\n", median(ratios, func(r ratio) float64 { return r.perSecond }), median(ratios, func(r ratio) float64 { return r.cpu })) //nolint:errcheck // Flush tells
+	fmt.Fprintf(w, "ratio\t%.2f\t%.2f\t\t\n\n", rig.Median(ratios, func(r ratio) float64 { return r.perSecond }), rig.Median(ratios, func(r ratio) float64 { return r.cpu })) //nolint:errcheck // Flush tells
 	return w.Flush()
-}
-
-// median returns the middle of what value gives, the upper one of two.
-func median[T any, V cmp.Ordered](all []T, value func(T) V) V {
-	values := make([]V, len(all))
-	for i, s := range all {
-		values[i] = value(s)
-	}
-	slices.Sort(values)
-	return values[len(values)/2]
 }

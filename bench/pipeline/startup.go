@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"millrace.dev/bench/internal/rig"
 )
 
 const (
@@ -19,12 +20,12 @@ const (
 
 // startup measures the time from the start of `millrace run` to its first committed prediction, and the memory that
 // it holds when it has done a few records and has nothing to do.
-func (b *bench) startup(ctx context.Context, broker string, c *cluster) error {
-	source := c.name("source")
-	if err := c.create(ctx, source); err != nil {
+func (b *bench) startup(ctx context.Context, broker string, c *rig.Cluster) error {
+	source := c.Name("source")
+	if err := c.Create(ctx, source); err != nil {
 		return err
 	}
-	if err := c.fill(ctx, source, startRecords, "snappy"); err != nil {
+	if err := b.fill(ctx, c, source, startRecords, "snappy"); err != nil {
 		return err
 	}
 	type result struct {
@@ -43,17 +44,17 @@ func (b *bench) startup(ctx context.Context, broker string, c *cluster) error {
 	w := tabwriter.NewWriter(b.out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(w, "%s, %s\tfirst prediction ms\tidle RSS MiB\t\n", broker, exactlyOnce) //nolint:errcheck // Flush tells
 	fmt.Fprintf(w, "start of millrace run\t%d\t%.0f\t\n\n",                              //nolint:errcheck // Flush tells
-		median(results, func(r result) time.Duration { return r.took }).Milliseconds(), median(results, func(r result) float64 { return r.idle }))
-	return errors.Join(w.Flush(), c.remove(ctx, source))
+		rig.Median(results, func(r result) time.Duration { return r.took }).Milliseconds(), rig.Median(results, func(r result) float64 { return r.idle }))
+	return errors.Join(w.Flush(), c.Remove(ctx, source))
 }
 
 // first starts a pipeline once. A reader of its sink waits before.
-func (b *bench) first(ctx context.Context, c *cluster, source string) (took time.Duration, idle float64, err error) {
-	j := job{broker: c.address, source: source, guarantee: exactlyOnce, group: c.name("group"), sink: c.name("sink"), letters: c.name("letters")}
-	if err := c.create(ctx, j.sink, j.letters); err != nil {
+func (b *bench) first(ctx context.Context, c *rig.Cluster, source string) (took time.Duration, idle float64, err error) {
+	j := job{broker: c.Address(), source: source, guarantee: exactlyOnce, group: c.Name("group"), sink: c.Name("sink"), letters: c.Name("letters")}
+	if err := c.Create(ctx, j.sink, j.letters); err != nil {
 		return 0, 0, err
 	}
-	reader, err := kgo.NewClient(kgo.SeedBrokers(c.address), kgo.ConsumeTopics(j.sink), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+	reader, err := kgo.NewClient(kgo.SeedBrokers(c.Address()), kgo.ConsumeTopics(j.sink), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()))
 	if err != nil {
 		return 0, 0, err
@@ -67,18 +68,18 @@ func (b *bench) first(ctx context.Context, c *cluster, source string) (took time
 	if err != nil {
 		return 0, 0, err
 	}
-	wctx, cancel := context.WithTimeout(ctx, waiting)
+	wctx, cancel := context.WithTimeout(ctx, rig.Patience)
 	fetches := reader.PollFetches(wctx)
 	cancel()
 	took, err = time.Since(start), fetches.Err()
 	if err == nil {
-		err = pause(ctx, idleAfter)
+		err = rig.Pause(ctx, idleAfter)
 	}
 	if err == nil {
-		idle, err = p.resident(residentNow)
+		idle, err = p.Resident(rig.ResidentNow)
 	}
-	if err := errors.Join(err, p.stop()); err != nil {
+	if err := errors.Join(err, p.Stop()); err != nil {
 		return 0, 0, err
 	}
-	return took, idle, c.remove(ctx, j.sink, j.letters)
+	return took, idle, c.Remove(ctx, j.sink, j.letters)
 }

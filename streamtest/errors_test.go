@@ -1,0 +1,155 @@
+package streamtest_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"millrace.dev/stream"
+	"millrace.dev/streamtest"
+)
+
+// probe is a test that notes how it ends.
+type probe struct {
+	testing.TB
+	failed string
+}
+
+// ended is what a probe panics with, to end what calls Fatalf.
+type ended struct{}
+
+func (p *probe) Helper() {}
+
+func (p *probe) Fatalf(format string, args ...any) {
+	p.failed = fmt.Sprintf(format, args...)
+	panic(ended{})
+}
+
+func (p *probe) Errorf(format string, args ...any) { p.failed = fmt.Sprintf(format, args...) }
+
+// failure returns what a probe notes while f runs.
+func failure(t *testing.T, f func(t testing.TB)) string {
+	t.Helper()
+	p := &probe{TB: t}
+	func() {
+		defer func() {
+			if x := recover(); x != nil && x != (ended{}) {
+				panic(x)
+			}
+		}()
+		f(p)
+	}()
+	return p.failed
+}
+
+func TestFailures(t *testing.T) {
+	t.Parallel()
+	text := stream.String()
+	counts := func() *stream.Topology {
+		top := stream.New("app")
+		stream.Count(stream.GroupByKey(stream.From(top, "in", text, text)), "counts").ToStream().To("out")
+		stream.GlobalTableFrom(top, "rows", "rows", text, text)
+		stream.From(top, "left", text, text)
+		return top
+	}
+	for _, c := range []struct {
+		name string
+		f    func(t testing.TB)
+		want string
+	}{
+		{"a fault of the topology", func(t testing.TB) {
+			top := stream.New("app")
+			stream.From(top, "", text, text)
+			streamtest.New(t, top)
+		}, "no topic"},
+		{"no partitions", func(t testing.TB) { streamtest.New(t, copied(), streamtest.Partitions(0)) }, "topics have 0 partitions"},
+		{"no partitions of a topic", func(t testing.TB) { streamtest.New(t, copied(), streamtest.Partitions(-1, "in")) }, "topic in has -1 partitions"},
+		{"no such partition", func(t testing.TB) {
+			streamtest.NewInput(streamtest.New(t, copied()), "in", text, text).PipeTo(4, stream.Record[string, string]{})
+		}, "topic in has no partition 4, but 1 partitions"},
+		{"no such partition to read", func(t testing.TB) { streamtest.New(t, copied()).Raw("out", 1) }, "topic out has no partition 1"},
+		{"no such task", func(t testing.TB) { streamtest.New(t, copied()).Rebalance(0, 3) }, "there is no task 0_3"},
+		{"no such store", func(t testing.TB) { streamtest.StateOf(streamtest.New(t, counts()), "nix", text, text) }, "there is no store nix; there are [counts]"},
+		{"no such global table", func(t testing.TB) { streamtest.GlobalOf[string, string](streamtest.New(t, counts()), "nix") }, "there is no global table nix; there are [rows]"},
+		{"a global table of other types", func(t testing.TB) {
+			d := streamtest.New(t, counts())
+			streamtest.NewInput(d, "rows", text, text).Pipe("a", "b", 1)
+			streamtest.GlobalOf[string, int64](d, "rows")
+		}, "global table rows has string and string"},
+		{"a store of other types", func(t testing.TB) {
+			d := streamtest.New(t, counts())
+			streamtest.NewInput(d, "in", text, text).Pipe("a", "b", 1)
+			streamtest.StateOf(d, "counts", stream.Int64(), stream.Int64())
+		}, "store counts of task 0_0: decode a key"},
+		{"a store that is for its operator alone", func(t testing.TB) {
+			top := stream.New("app")
+			a, b := stream.From(top, "a", text, text), stream.From(top, "b", text, text)
+			stream.JoinStream(a, b, "both", stream.Symmetric(time.Second), func(x, y string) string { return x + y }).To("out")
+			streamtest.StateOf(streamtest.New(t, top), "both-left", text, text)
+		}, "store both-left has no rows by key"},
+		{"what cannot be decoded", func(t testing.TB) {
+			d := streamtest.New(t, copied())
+			streamtest.NewInput(d, "in", text, text).Pipe("a", "b", 1)
+			streamtest.NewOutput(d, "out", text, stream.Decimal()).Read()
+		}, "decode the value of out/0/0"},
+		{"what cannot be encoded", func(t testing.TB) {
+			streamtest.NewInput(streamtest.New(t, copied()), "in", text, stream.JSON[chan int]()).Pipe("a", nil, 1)
+		}, "encode a value for in"},
+		{"no golden file", func(t testing.TB) { streamtest.Golden(t, copied(), "testdata/none.golden") }, "there is no file testdata/none.golden"},
+		{"a golden file of something else", func(t testing.TB) { streamtest.Golden(t, copied(), "testdata/shop.golden") }, "-Application shop"},
+		{"no topology for a golden file", func(t testing.TB) { streamtest.Golden(t, stream.New("app"), "testdata/shop.golden") }, "reads no topic"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			if got := failure(t, c.f); !strings.Contains(got, c.want) {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+func TestKeepErrors(t *testing.T) {
+	t.Parallel()
+	wrong := errors.New("the service is down")
+	top := stream.New("app")
+	in := stream.From(top, "in", stream.String(), stream.String())
+	down, panics := true, false
+	stream.TryMapValues(in, func(_ context.Context, v string) (string, error) {
+		switch {
+		case panics:
+			panic("oops")
+		case down && v == "bad":
+			return "", wrong
+		}
+		return v, nil
+	}, stream.Named("call")).To("out")
+	d := streamtest.New(t, top, streamtest.KeepErrors())
+	src := streamtest.NewInput(d, "in", stream.String(), stream.String())
+	out := streamtest.NewOutput(d, "out", stream.String(), stream.String())
+	src.Pipe("a", "good", 1)
+	if d.Err() != nil {
+		t.Fatal(d.Err())
+	}
+	src.Pipe("a", "bad", 2)
+	if err := d.Err(); !errors.Is(err, wrong) || !strings.Contains(err.Error(), "task 0_0, record in/0/1: call:") {
+		t.Errorf("got %v", err)
+	}
+	d.Crash() // and again
+	if !errors.Is(d.Err(), wrong) {
+		t.Errorf("after a restart: %v", d.Err())
+	}
+	down = false
+	d.Crash()
+	if diff := cmp.Diff([]string{"good", "bad"}, out.ReadValues()); diff != "" || d.Err() != nil {
+		t.Error(diff, d.Err())
+	}
+	panics = true
+	src.Pipe("a", "x", 3)
+	if err := d.Err(); err == nil || !strings.Contains(err.Error(), "panic: oops") {
+		t.Errorf("got %v", err)
+	}
+}
