@@ -120,11 +120,14 @@ func (db *DB) openFolder(o Options, after func(time.Duration) <-chan time.Time) 
 		}
 	}
 	if err := db.openPebble(o); err != nil {
+		db.health.running.Wait() // what notes the damage must be done when the folder is somebody else's again
 		return err
 	}
 	if err := db.readTasks(); err != nil {
 		close(db.health.closing)
-		return errors.Join(err, db.closePebble())
+		err = errors.Join(err, db.closePebble())
+		db.health.running.Wait()
+		return err
 	}
 	db.health.begin()
 	db.sweeper.Go(db.sweepIterators)
