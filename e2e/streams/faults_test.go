@@ -264,7 +264,8 @@ func (s *stage) loaded(ctx context.Context) error {
 func (s *stage) sendEvents(ctx context.Context, rng *rand.Rand, n int) ([]Event, error) {
 	cl := s.client()
 	events := make([]Event, n)
-	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).UnixMilli()
+	// Brokers delete records whose timestamps are older than the topic's retention, when they start again at the latest.
+	start := time.Now().Add(-time.Hour).UnixMilli()
 	errs := make(chan error, n)
 	for i := range events {
 		e := &events[i]

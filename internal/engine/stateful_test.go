@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"millrace.dev/internal/kafka"
+	"millrace.dev/internal/task"
 	"millrace.dev/record"
 	"millrace.dev/stream"
 )
@@ -203,7 +204,7 @@ func (m *mall) audit() {
 	for _, r := range m.read(letters) {
 		from := sourceOf(m.t, &r)
 		seen[from]++
-		if header(&r, LetterClass) != "null_key" || want[from] != "" {
+		if header(&r, task.LetterClass) != "null_key" || want[from] != "" {
 			m.t.Errorf("%v is a dead letter: %v", from, headers(&r))
 		}
 	}
