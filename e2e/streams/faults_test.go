@@ -189,11 +189,11 @@ func (s *stage) start(i int) {
 
 func (s *stage) state(i int) string { return filepath.Join(s.dir, fmt.Sprintf("state-%d", i)) }
 
-func (s *stage) client(opts ...kgo.Opt) *kgo.Client {
+func (s *stage) client() *kgo.Client {
 	s.t.Helper()
-	cl, err := kgo.NewClient(append([]kgo.Opt{
-		kgo.SeedBrokers(s.cluster.Bootstrap()...), kgo.MetadataMinAge(250 * time.Millisecond), kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)),
-	}, opts...)...)
+	cl, err := kgo.NewClient(
+		kgo.SeedBrokers(s.cluster.Bootstrap()...), kgo.MetadataMinAge(250*time.Millisecond), kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)),
+	)
 	s.must(err)
 	s.t.Cleanup(cl.Close)
 	return cl
