@@ -10,7 +10,7 @@ import (
 type RepartitionOption func(*task.Source)
 
 // Partitions sets the number of partitions of a repartition topic. Default: that of the largest topic that flows into
-// it
+// it.
 func Partitions(n int) RepartitionOption { return func(s *task.Source) { s.Partitions = n } }
 
 // Repartition writes the stream to an internal topic and reads it from there, so that all records of a key are in one
@@ -36,7 +36,7 @@ func (s Stream[K, V]) repartition(op, name string, opts []RepartitionOption) Str
 	t.topics[topic] = in
 	in.build = func(b *builder) []any {
 		m := task.Message{Topic: t.name + "-" + topic, Partition: task.AnyPartition}
-		return []any{&repartition[K, V]{sink[K, V]{ctx: b.ctx, n: in, keys: s.keys, values: s.values, message: m}, in.wantsNullKeys()}}
+		return []any{&sink[K, V]{ctx: b.ctx, n: in, keyed: !in.wantsNullKeys(), keys: s.keys, values: s.values, message: m}}
 	}
 	out := t.add(kindSource, topic+"-source")
 	out.topic, out.internal, in.through = topic, true, out
@@ -74,17 +74,4 @@ func (n *node) wantsNullKeys() bool {
 	}
 	return slices.ContainsFunc(n.children, func(c child) bool { return c.n.wantsNullKeys() }) ||
 		slices.ContainsFunc(n.outs, (*node).wantsNullKeys)
-}
-
-type repartition[K, V any] struct {
-	sink[K, V]
-	nullKeys bool
-}
-
-func (p *repartition[K, V]) process(r *Record[K, V]) error {
-	if r.NullKey && !p.nullKeys {
-		dropNullKey(p.ctx, p.n)
-		return nil
-	}
-	return p.sink.process(r)
 }

@@ -18,14 +18,18 @@ type position struct {
 
 // Send writes a record.
 func (r *running) Send(m *task.Message) *record.Problem {
+	place, problem := m.Place(len(r.driver.topic(m.Topic).partitions))
+	if problem != nil {
+		return problem
+	}
 	raw := record.Raw{
 		Key: bytes.Clone(m.Key), Value: bytes.Clone(m.Value), Headers: slices.Clone(m.Headers), Topic: m.Topic, Timestamp: m.Timestamp,
 	}
 	if m.Provenance && m.Source != nil {
 		raw.Headers = append(raw.Headers, source(m.Source))
 	}
-	raw.Partition = m.Partition
-	if m.Partition == task.AnyPartition {
+	raw.Partition = place
+	if place == task.AnyPartition {
 		raw.Partition = r.driver.topic(m.Topic).place(m.Key, r.id.Partition)
 	}
 	r.out = append(r.out, raw)

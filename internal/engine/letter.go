@@ -79,14 +79,15 @@ type writer struct {
 
 // target is a topic that is written.
 type target struct {
-	topic  string
-	limits kafka.Limits
+	topic      string
+	limits     kafka.Limits
+	partitions int
 }
 
 func newWriter(l *loop, r *running) *writer {
 	x := &writer{loop: l, engine: l.engine, of: r, all: map[string]*target{}, logs: map[string]*target{}, last: &target{}}
 	for topic, limits := range l.plan.limits {
-		x.all[topic] = &target{topic, limits}
+		x.all[topic] = &target{topic, limits, l.plan.partitions[topic]}
 	}
 	if r == nil {
 		return x
@@ -146,7 +147,8 @@ func (x *writer) discard() {
 
 // Send writes a record, or says why its topic cannot take it.
 func (x *writer) Send(m *task.Message) *record.Problem {
-	l, raw := &x.target(m.Topic).limits, m.Source
+	to, raw := x.target(m.Topic), m.Source
+	l := &to.limits
 	if raw != nil {
 		if verdicts := *x.engine.verdicts.Load(); len(verdicts) > 0 {
 			if v := verdicts[at(raw)]; v.problem.Stage != "" {
@@ -157,11 +159,15 @@ func (x *writer) Send(m *task.Message) *record.Problem {
 	if l.Compacted && m.Key == nil {
 		return &record.Problem{Stage: record.StageProduce, Class: classNullKey, Reason: "the topic is compacted and takes no record without a key"}
 	}
+	place, problem := m.Place(to.partitions)
+	if problem != nil {
+		return problem
+	}
 	ts := x.timestamp(m.Timestamp, l)
 	out := x.outbox()
 	switch {
-	case m.Partition >= 0:
-		out.AddTo(m.Topic, m.Partition, out.Copy(m.Key), ts)
+	case place >= 0:
+		out.AddTo(m.Topic, place, out.Copy(m.Key), ts)
 	default:
 		out.Add(m.Topic, x.to, out.Copy(m.Key), ts)
 	}
