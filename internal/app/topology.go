@@ -10,7 +10,8 @@ import (
 )
 
 // Topology declares what `run` does: score the records of the source in batches, several at a time, and write the
-// predictions to the sink, and to the dead letters what cannot be predicted. Each worker scores one batch at a time.
+// predictions to the sink, and to the dead letters what cannot be predicted. Each worker scores one batch at a time;
+// without workers the topology can be described, but not run.
 func Topology(p *config.Pipeline, workers []*pipeline.Worker) *stream.Topology {
 	t := stream.New(p.Name, stream.DeadLetters(p.DeadLetter.Topic))
 	// Event time matters to nothing here: a record without one is predicted like any other.
@@ -24,7 +25,7 @@ func Topology(p *config.Pipeline, workers []*pipeline.Worker) *stream.Topology {
 		s.free <- &scorer{worker: w, batch: w.NewBatch()}
 	}
 	stream.MapBatch(records, "score", s.score, stream.BatchOptions{
-		MaxSize: pipeline.BatchRows, Concurrency: len(workers), OnError: stream.OnError(stream.DeadLetter),
+		MaxSize: pipeline.BatchRows, Concurrency: max(1, len(workers)), OnError: stream.OnError(stream.DeadLetter),
 	}).To(p.Sink.Topic, stream.Provenance())
 	return t
 }
