@@ -56,7 +56,7 @@ func distinct(names []string) []string {
 type plan struct {
 	limits     map[string]kafka.Limits // of the topics that are written
 	tasks      []int                   // the number of each sub-topology's
-	partitions map[string]int          // of the topics that are read, the number
+	partitions map[string]int          // of topics, the number
 	readers    map[string]int          // of topics, the sub-topology
 	changelogs map[string]bool         // topics
 }
@@ -183,6 +183,9 @@ func (e *Engine) countPartitions(p *plan) error {
 			Code: kafka.CodeConfig, Op: "use topics", Where: strings.Join(readTopics(e.program), ", "), Err: err,
 			Hint: "make the partitions as many, or call Repartition on one of the streams",
 		}
+	}
+	for name, t := range e.topics { // those that are only written too
+		p.partitions[name] = len(t.Partitions)
 	}
 	p.tasks = make([]int, len(e.program.Subs))
 	for i, sub := range e.program.Subs {
