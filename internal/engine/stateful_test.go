@@ -119,12 +119,12 @@ func (m *mall) user(i int) {
 }
 
 // shop runs an instance of the shop with a state folder, a new one if dir is "".
-func (m *mall) shop(dir string, change ...func(*setup)) *instance {
+func (m *mall) shop(dir string) *instance {
 	m.t.Helper()
 	if dir == "" {
 		dir = m.t.TempDir()
 	}
-	return m.run(append([]func(*setup){func(s *setup) { s.topology, s.StateDir = shop(s), dir }}, change...)...)
+	return m.run(func(s *setup) { s.topology, s.StateDir = shop(s), dir })
 }
 
 // sell writes n events, some of them without a key.
@@ -286,10 +286,11 @@ func (m *mall) trade(seed uint64) (stop func()) {
 	}
 }
 
-func (in *instance) works(m *mall, n uint64) {
+// works waits until the instance has processed some records.
+func (in *instance) works(m *mall) {
 	m.t.Helper()
 	at := in.Stats().Records
-	m.until("the instance to work", func() bool { return in.Stats().Records > at+n })
+	m.until("the instance to work", func() bool { return in.Stats().Records > at+100 })
 }
 
 func TestStateful(t *testing.T) {
@@ -321,15 +322,15 @@ func TestStatefulMembersComeAndGo(t *testing.T) {
 	withMall(t, 6, func(t *testing.T, m *mall) {
 		stop := m.trade(1)
 		a := m.shop("")
-		a.works(m, 100)
+		a.works(m)
 		b := m.shop("")
-		b.works(m, 100)
+		b.works(m)
 		c := m.shop("")
-		c.works(m, 100)
+		c.works(m)
 		b.stop(t)
-		a.works(m, 100)
+		a.works(m)
 		d := m.shop("")
-		d.works(m, 100)
+		d.works(m)
 		a.stop(t)
 		stop()
 		m.closed()
