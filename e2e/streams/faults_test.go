@@ -419,9 +419,6 @@ func (s *stage) hang(ctx context.Context) error {
 
 // TestOracle holds the oracle against applications that are wrong on purpose.
 func TestOracle(t *testing.T) {
-	if testing.Short() {
-		t.Skip("needs brokers and time")
-	}
 	for _, m := range []struct {
 		tags, finds string
 		faults      func(context.Context, *stage, time.Duration) error
