@@ -15,6 +15,9 @@ const sessionTimeout, transactionTimeout = 6 * time.Second, 5 * time.Second
 // Time costs nothing: each fault gets a cluster of its own, and chaos lasts.
 const faultsPerWorld, chaosSteps = 1, 40
 
+// slack is by how much things may take longer than they should, where time is measured.
+const slack = 1
+
 func inTime(t *testing.T, fn func(t *testing.T)) {
 	t.Helper()
 	synctest.Test(t, fn)

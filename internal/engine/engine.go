@@ -167,6 +167,7 @@ type Engine struct {
 	current  atomic.Pointer[kafka.Session] // for the monitor
 	loop     atomic.Pointer[loop]          // for the session
 	waker    *waker                        // of the loop
+	steps    atomic.Int64                  // that the loop has done
 	changes  changes
 	closed   map[string]time.Time // when tasks that have state here were closed
 	// verdicts are on records that the brokers refused to take in one form, by what form is next. The map is never

@@ -9,10 +9,12 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -117,15 +119,34 @@ type wire struct {
 	held  chan struct{} // not nil while held; closed on release
 }
 
+// dialTimeout is that of a real dialer.
+const dialTimeout = 5 * time.Second
+
 func newWire(dial kafka.Dialer) *wire { return &wire{dial: dial, conns: map[*wired]struct{}{}} }
 
 type wired struct {
 	net.Conn
-	wire *wire
+	wire   *wire
+	once   sync.Once
+	closed chan struct{}
+	// The deadlines, which hold while the wire is held too.
+	reads, writes atomic.Pointer[time.Time]
+}
+
+func (c *wired) SetReadDeadline(t time.Time) error {
+	c.reads.Store(&t)
+	return c.Conn.SetReadDeadline(t)
+}
+
+func (c *wired) SetWriteDeadline(t time.Time) error {
+	c.writes.Store(&t)
+	return c.Conn.SetWriteDeadline(t)
 }
 
 func (w *wire) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
-	w.wait()
+	if late := time.Now().Add(dialTimeout); !w.wait(ctx.Done(), &late) {
+		return nil, os.ErrDeadlineExceeded
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.dead {
@@ -135,18 +156,32 @@ func (w *wire) DialContext(ctx context.Context, network, address string) (net.Co
 	if err != nil {
 		return nil, err
 	}
-	x := &wired{c, w}
+	x := &wired{Conn: c, wire: w, closed: make(chan struct{})}
 	w.conns[x] = struct{}{}
 	return x, nil
 }
 
-func (w *wire) wait() {
+// wait waits until the wire is not held, for done, or for a deadline; it returns false if the wire is held still.
+func (w *wire) wait(done <-chan struct{}, deadline *time.Time) bool {
 	w.mu.Lock()
 	held := w.held
 	w.mu.Unlock()
-	if held != nil {
-		<-held
+	if held == nil {
+		return true
 	}
+	var late <-chan time.Time
+	if deadline != nil && !deadline.IsZero() {
+		t := time.NewTimer(time.Until(*deadline))
+		defer t.Stop()
+		late = t.C
+	}
+	select {
+	case <-held:
+		return true
+	case <-done:
+	case <-late:
+	}
+	return false
 }
 
 // cut ends every connection and refuses new ones: to the brokers the instance is dead, without a word.
@@ -182,12 +217,16 @@ func (w *wire) release() {
 
 func (c *wired) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
-	c.wire.wait()
+	if !c.wire.wait(c.closed, c.reads.Load()) {
+		return 0, os.ErrDeadlineExceeded
+	}
 	return n, err
 }
 
 func (c *wired) Write(b []byte) (int, error) {
-	c.wire.wait()
+	if !c.wire.wait(c.closed, c.writes.Load()) {
+		return 0, os.ErrDeadlineExceeded
+	}
 	return c.Conn.Write(b)
 }
 
@@ -195,6 +234,7 @@ func (c *wired) Close() error {
 	c.wire.mu.Lock()
 	delete(c.wire.conns, c)
 	c.wire.mu.Unlock()
+	c.once.Do(func() { close(c.closed) })
 	return c.Conn.Close()
 }
 

@@ -99,6 +99,7 @@ func (l *loop) closeAll() error {
 
 // step does what is next.
 func (l *loop) step(ctx context.Context) error {
+	l.engine.steps.Add(1)
 	if err := l.pool.failed(); err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -84,7 +85,8 @@ func rangeError(ps ...OutOfRange) error {
 // the one that it was, with fn's error, or with ctx's. When no broker answers for ten seconds it gives up; the caller
 // may go on from the last steps' Next.
 //
-// At most two fetches of 8 MiB a broker are in memory, compressed; more is read only when fn is done with them.
+// At most two fetches of 8 MiB a broker are in memory, compressed, or of 128 KiB a partition if that is more; more is read
+// only when fn is done with them.
 func (c *Client) Read(ctx context.Context, rc ReadConfig, fn func(Step) error) error {
 	rc.stable = rc.stable || mutantRestore
 	r := &reader{
@@ -119,8 +121,9 @@ func (c *Client) Read(ctx context.Context, rc ReadConfig, fn func(Step) error) e
 // readFetchBytes and readFetchWait bound one fetch: its bytes, and how long a broker holds it back when there is
 // nothing new.
 const (
-	readFetchBytes = 8 << 20
-	readFetchWait  = 500 * time.Millisecond
+	readFetchBytes     = 8 << 20
+	readPartitionBytes = 128 << 10 // at least, of a partition
+	readFetchWait      = 500 * time.Millisecond
 )
 
 // reader is one call of Read. Everything in it belongs to the goroutine of that call.
@@ -406,12 +409,14 @@ func (r *reader) dispatch(ctx context.Context) {
 func (r *reader) request(cursors []*cursor) *kmsg.FetchRequest {
 	req := kmsg.NewPtrFetchRequest()
 	req.MaxWaitMillis = int32(readFetchWait.Milliseconds())
-	req.MinBytes, req.MaxBytes = 1, readFetchBytes
+	// The bounds are those of the partitions: the development broker leaves the aborted transactions out for a partition
+	// that was cut short by a bound on the whole.
+	req.MinBytes, req.MaxBytes = 1, math.MaxInt32
 	req.SessionEpoch = -1 // every fetch says all of what it wants
 	if !r.config.Uncommitted {
 		req.IsolationLevel = 1
 	}
-	each := int32(max(1<<20, readFetchBytes/len(cursors)))
+	each := int32(max(readPartitionBytes, readFetchBytes/len(cursors)))
 	for _, c := range cursors {
 		p := kmsg.NewFetchRequestTopicPartition()
 		p.Partition, p.FetchOffset, p.PartitionMaxBytes = c.partition, c.next, each

@@ -196,7 +196,8 @@ type Session struct {
 	kgo     *kgo.Client
 	transct *kgo.GroupTransactSession // nil under at-least-once
 	open    bool
-	uneven  bool // the last round failed because of sequence numbers
+	cut     context.CancelFunc // ends whatever the library waits for
+	uneven  bool               // the last round failed because of sequence numbers
 
 	stale    atomic.Bool // partitions were taken away since Begin
 	failure  atomic.Pointer[WriteError]
@@ -248,16 +249,23 @@ func (c *Client) Join(ctx context.Context, sc SessionConfig) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
+	var life context.Context
+	life, s.cut = context.WithCancel(context.WithoutCancel(ctx))
+	opts = append(opts, kgo.WithContext(life))
 	if !sc.ExactlyOnce {
-		s.kgo, err = c.open(s.reach, opts...)
+		if s.kgo, err = c.open(s.reach, opts...); err != nil {
+			s.cut()
+		}
 		return s, err
 	}
 	base, err := c.config.options()
 	if err != nil {
+		s.cut()
 		return nil, err
 	}
 	s.transct, err = kgo.NewGroupTransactSession(append(append(base, kgo.WithHooks(s.reach)), opts...)...)
 	if err != nil {
+		s.cut()
 		return nil, &Error{Code: CodeConfig, Op: "open session", Err: err}
 	}
 	s.kgo = s.transct.Client()
@@ -583,9 +591,13 @@ func (s *Session) Close(ctx context.Context) {
 	if s.transct == nil {
 		s.allow()
 	}
+	defer s.cut()
 	_ = s.kgo.LeaveGroupContext(ctx)
 	if s.config.InstanceID != "" {
 		s.leaveStatic(ctx)
+	}
+	if ctx.Err() != nil { // nobody answers: the library would try to say farewell to each broker
+		s.cut()
 	}
 	s.kgo.Close()
 }
