@@ -103,6 +103,7 @@ type sourceNode[K, V any] struct {
 	valueNull bool
 	extract   func(*Record[K, V]) time.Time
 	useClock  bool
+	carries   bool // the last header is the origin
 	maxAhead  time.Duration
 	next      edge[K, V]
 	record    Record[K, V]
@@ -112,6 +113,9 @@ type sourceNode[K, V any] struct {
 func (s *sourceNode[K, V]) Load(raw *record.Raw) (int64, bool, error) {
 	r := &s.record
 	*r = Record[K, V]{Timestamp: raw.Timestamp, Headers: raw.Headers}
+	if s.carries {
+		r.Headers = task.WithoutOrigin(raw.Headers)
+	}
 	var err error
 	if raw.Key == nil && !s.keyNull {
 		r.NullKey = true

@@ -88,7 +88,8 @@ type writer struct {
 	tally  *tally
 	now    int64 // milliseconds
 	text   []byte
-	source string // topic and partition whose text is prefix
+	origin record.Raw // of the record at hand, if that carries it
+	source string     // topic and partition whose text is prefix
 	part   int32
 	prefix []byte
 }
@@ -173,22 +174,32 @@ func (x *writer) Send(m *task.Message) *record.Problem {
 	if l.Compacted && m.Key == nil {
 		return &record.Problem{Stage: record.StageProduce, Class: classNullKey, Reason: "the topic is compacted and takes no record without a key"}
 	}
+	origin, to := raw, x.to
+	if raw != nil {
+		if origin = x.engine.program.Origin(raw, &x.origin); origin != raw {
+			to = origin.Partition
+		}
+	}
 	ts := x.timestamp(m.Timestamp, l)
 	out := x.outbox()
 	switch {
 	case m.Partition >= 0:
 		out.AddTo(m.Topic, m.Partition, out.Copy(m.Key), ts)
 	default:
-		out.Add(m.Topic, x.to, out.Copy(m.Key), ts)
+		out.Add(m.Topic, to, out.Copy(m.Key), ts)
 	}
 	for _, h := range m.Headers {
 		out.Header(h.Key, h.Value)
 	}
 	if m.Provenance && raw != nil {
-		out.HeaderCopy(HeaderSource, x.provenance(raw))
-		if ts != raw.Timestamp {
-			x.number(out, HeaderSourceTimestamp, raw.Timestamp)
+		out.HeaderCopy(HeaderSource, x.provenance(origin))
+		if ts != origin.Timestamp {
+			x.number(out, HeaderSourceTimestamp, origin.Timestamp)
 		}
+	}
+	if m.CarryOrigin && raw != nil {
+		x.text = task.AppendOrigin(x.text[:0], m, origin)
+		out.HeaderCopy(task.OriginHeader, x.text)
 	}
 	if m.Value != nil {
 		out.ValueCopy(m.Value)
@@ -247,7 +258,7 @@ func (x *writer) Drop(raw *record.Raw, d task.Drop) {
 	if x.engine.program.DeadLetters == "" || raw == nil || raw.Topic == "" {
 		return
 	}
-	x.letter(raw, p, node, x.engine.condemned(at(raw)).bare)
+	x.letter(x.engine.program.Origin(raw, &x.origin), p, node, x.engine.condemned(at(raw)).bare)
 	x.tally.deadLetters[Kind{p.Stage, p.Class}]++
 	x.tally.timestamps = append(x.tally.timestamps, raw.Timestamp)
 }
