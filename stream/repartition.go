@@ -17,7 +17,7 @@ func Partitions(n int) RepartitionOption { return func(s *task.Source) { s.Parti
 // is then the result of that one, whose topic, partition and offset [Provenance] names, whose key, value and headers a
 // dead letter has, and whose partition a result without a key goes to, as if there were no way round. It costs a header:
 // of the origin's coordinates, and of what the repartition topic's record does not share with it. Default: what comes of
-// a record is the result of the repartition topic's record
+// a record is the result of the repartition topic's record.
 func CarryOrigin() RepartitionOption { return func(s *task.Source) { s.CarriesOrigin = true } }
 
 // Repartition writes the stream to an internal topic and reads it from there, so that all records of a key are in one

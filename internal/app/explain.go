@@ -11,7 +11,6 @@ import (
 	"millrace.dev/internal/kafka"
 	"millrace.dev/internal/pipeline"
 	"millrace.dev/internal/registry"
-	"millrace.dev/internal/store"
 	"millrace.dev/model"
 )
 
@@ -64,8 +63,6 @@ func explainKind(err error) (Code, string) {
 		return Usage, ""
 	case is(model.ErrNewer, model.ErrNotBundle, model.ErrTooLarge):
 		return Usage, ""
-	case is(store.ErrLocked):
-		return Failed, "give each instance on this machine a folder of its own, with --state-dir, or stop the other one"
 	case is(devbroker.ErrLocked):
 		return Failed, "stop that process, or give this broker a folder of its own with --dir"
 	case is(devbroker.ErrPortInUse):

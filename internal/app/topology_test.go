@@ -8,6 +8,8 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -136,8 +138,8 @@ func (e *enrichment) start(t *testing.T, cities, sellers config.Join, set ...str
 		in.Pipe("gone", "x", 1)
 		in.PipeRecord(stream.Record[string, string]{Key: "gone", NullValue: true, Timestamp: 2})
 		for i := 0; row(i) != ""; i++ {
-			in.Pipe(topic[4:5]+fmt.Sprint(i), `{"old":1}`, 3)
-			in.Pipe(topic[4:5]+fmt.Sprint(i), row(i), 4)
+			in.Pipe(topic[4:5]+strconv.Itoa(i), `{"old":1}`, 3)
+			in.Pipe(topic[4:5]+strconv.Itoa(i), row(i), 4)
 		}
 	}
 	return d
@@ -227,8 +229,17 @@ func TestTables(t *testing.T) {
 		}
 		letters = append(letters, list)
 	}
-	if all, err := json.Marshal(letters[0]); err != nil || len(letters[0]) != len(odd()) || bytes.Count(all, []byte(`"millrace.dlq.class","Value":"bnVsbF92YWx1ZQ=="`)) != 1 /* null_value */ {
-		t.Errorf("dead letters: %s, %v", all, err)
+	var classes []string
+	for _, l := range letters[0] {
+		for _, h := range l.Headers {
+			if h.Key == "millrace.dlq.class" {
+				classes = append(classes, string(h.Value))
+			}
+		}
+	}
+	slices.Sort(classes)
+	if diff := cmp.Diff([]string{"field_exists", "invalid_json", "no_fields", "null_value", "wrong_type"}, classes); diff != "" {
+		t.Errorf("dead letters: %s", diff)
 	}
 	for i := range letters {
 		byID := func(l []letter) map[string]letter {

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -96,14 +97,16 @@ type writer struct {
 
 // target is a topic that is written.
 type target struct {
-	topic  string
-	limits kafka.Limits
+	topic    string
+	limits   kafka.Limits
+	internal bool // a repartition topic
 }
 
 func newWriter(l *loop, r *running) *writer {
 	x := &writer{loop: l, engine: l.engine, of: r, all: map[string]*target{}, logs: map[string]*target{}, last: &target{}}
+	own := repartitionTopics(l.engine.program)
 	for topic, limits := range l.plan.limits {
-		x.all[topic] = &target{topic, limits}
+		x.all[topic] = &target{topic, limits, slices.Contains(own, topic)}
 	}
 	if r == nil {
 		return x
@@ -163,7 +166,8 @@ func (x *writer) discard() {
 
 // Send writes a record, or says why its topic cannot take it.
 func (x *writer) Send(m *task.Message) *record.Problem {
-	l, raw := &x.target(m.Topic).limits, m.Source
+	goal, raw := x.target(m.Topic), m.Source
+	l := &goal.limits
 	if raw != nil {
 		if verdicts := *x.engine.verdicts.Load(); len(verdicts) > 0 {
 			if v := verdicts[at(raw)]; v.problem.Stage != "" {
@@ -210,6 +214,10 @@ func (x *writer) Send(m *task.Message) *record.Problem {
 			Stage: record.StageProduce, Class: classTooLarge,
 			Reason: "the output takes up to " + strconv.Itoa(size) + " bytes; its topic takes records of " + strconv.Itoa(l.MaxBytes),
 		}
+	}
+	if goal.internal {
+		x.tally.internal++
+		return nil
 	}
 	x.tally.written++
 	if raw != nil {

@@ -1,6 +1,7 @@
 package task
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -33,7 +34,7 @@ func TestOrigin(t *testing.T) {
 		}
 		raw := record.Raw{
 			Topic: m.Topic, Key: m.Key, Value: m.Value, Offset: 9,
-			Headers: append(m.Headers[:len(m.Headers):len(m.Headers)], record.Header{Key: OriginHeader, Value: AppendOrigin(nil, &m, &want)}),
+			Headers: append(slices.Clip(m.Headers), record.Header{Key: OriginHeader, Value: AppendOrigin(nil, &m, &want)}),
 		}
 		into := record.Raw{Topic: "in", Key: []byte("old"), Headers: []record.Header{{Key: "old"}}}
 		got := p.Origin(&raw, &into)
