@@ -130,7 +130,13 @@ func (t *Topology) Program() (*task.Program, error) {
 		}
 	}
 	for id, nodes := range groups {
-		p.Subs = append(p.Subs, t.sub(id, nodes))
+		sub := t.sub(id, nodes)
+		for _, s := range sub.Sources {
+			if s.CarriesOrigin {
+				p.Origins = append(p.Origins, s.Topic)
+			}
+		}
+		p.Subs = append(p.Subs, sub)
 	}
 	return p, nil
 }

@@ -30,6 +30,22 @@ func GlobalTableFrom[K comparable, V any](t *Topology, name, topic string, keys 
 	return GlobalTable[K, V]{n: n, name: name}
 }
 
+func (g GlobalTable[K, V]) globalNode() *node { return g.n }
+
+// GlobalReader is a [Batch] of any type.
+type GlobalReader interface {
+	globalTable(name string) task.GlobalTable
+}
+
+func (b *Batch[K, V, V2]) globalTable(name string) task.GlobalTable { return b.global(name) }
+
+// Get returns the row of a key, and whether there is one, to a function over batches whose options name the table among
+// their Globals. It is safe for concurrent use; two calls for one batch may see different rows, since the table follows
+// its topic.
+func (g GlobalTable[K, V]) Get(in GlobalReader, k K) (V, bool) {
+	return in.globalTable(g.name).(*globalRows[K, V]).get(k)
+}
+
 // globalRows is the content of a global table.
 type globalRows[K comparable, V any] struct {
 	keys   Codec[K]

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"millrace.dev/internal/task"
+	"millrace.dev/record"
 )
 
 // Processor is an operator of one's own, in a task. Its methods are called by one goroutine at a time.
@@ -33,6 +34,16 @@ func (c *ProcessorContext[K2, V2]) StreamTime() int64 { return c.ctx.StreamTime(
 
 // Now returns the time of the clock.
 func (c *ProcessorContext[K2, V2]) Now() time.Time { return c.ctx.Now() }
+
+// Origin returns the record that led to the one at hand, and whether there is one: the record of the task's source as it
+// came, or the one that it carries, where it was repartitioned with [CarryOrigin]. It is valid during the call of Process.
+func (c *ProcessorContext[K2, V2]) Origin() (record.Raw, bool) {
+	var own record.Raw
+	if r := c.ctx.Origin(&own); r != nil {
+		return *r, true
+	}
+	return record.Raw{}, false
+}
 
 // Log returns the logger of the application.
 func (c *ProcessorContext[K2, V2]) Log() *slog.Logger { return c.ctx.Log() }

@@ -103,6 +103,7 @@ type sourceNode[K, V any] struct {
 	valueNull bool
 	extract   func(*Record[K, V]) time.Time
 	useClock  bool
+	carries   bool // the last header is the origin
 	maxAhead  time.Duration
 	next      edge[K, V]
 	record    Record[K, V]
@@ -112,6 +113,9 @@ type sourceNode[K, V any] struct {
 func (s *sourceNode[K, V]) Load(raw *record.Raw) (int64, bool, error) {
 	r := &s.record
 	*r = Record[K, V]{Timestamp: raw.Timestamp, Headers: raw.Headers}
+	if s.carries {
+		r.Headers = task.WithoutOrigin(raw.Headers)
+	}
 	var ok bool
 	if r.Key, r.NullKey, ok = decodeOr(s.key, raw.Key, s.keyNull); !ok {
 		s.ctx.Drop(s.n.problem(record.StageDecode, classUndecodable, "the key cannot be decoded"))

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"millrace.dev/internal/app"
+	"millrace.dev/internal/config"
 	"millrace.dev/stream"
 )
 
@@ -61,6 +62,7 @@ func planText(p *app.Plan) string {
 		{"source", fmt.Sprintf("%s, from the %s record on", f.Source.Topic, map[string]string{"latest": "next", "earliest": "oldest"}[f.Source.Start])},
 		{"sink", fmt.Sprintf("%s, the prediction in the field %s", f.Sink.Topic, f.Sink.Field)},
 		{"dead letters", f.DeadLetter.Topic},
+		{"tables", tablesText(f.Tables)},
 		{"group", f.Group},
 		{"guarantee", fmt.Sprintf("%s, a commit each %s", f.Guarantee, f.CommitInterval)},
 		{"stores", inWords(stores)},
@@ -69,6 +71,23 @@ func planText(p *app.Plan) string {
 		fmt.Fprintf(&b, "  %-13s %s\n", line[0], line[1])
 	}
 	return b.String()
+}
+
+// tablesText describes tables, each on a line of its own.
+func tablesText(tables []config.Table) string {
+	var lines []string
+	for i := range tables {
+		t := &tables[i]
+		text := fmt.Sprintf("%s: %s of the topic %s by %s, %s", t.Name, inWords(t.Fields), t.Topic, t.Key, t.Join)
+		if t.Required {
+			text += ", required"
+		}
+		lines = append(lines, text)
+	}
+	if len(lines) == 0 {
+		return "none"
+	}
+	return strings.Join(lines, "\n"+strings.Repeat(" ", 16))
 }
 
 // inWords returns names with commas between.
@@ -85,6 +104,7 @@ type shownPlan struct {
 	Source         shownSource         `json:"source"`
 	Sink           shownSink           `json:"sink"`
 	DeadLetters    string              `json:"dead_letters"` // the topic
+	Tables         []shownTable        `json:"tables"`
 	Group          string              `json:"group"`
 	Guarantee      string              `json:"guarantee"`
 	CommitInterval int64               `json:"commit_interval_ms"`
@@ -101,9 +121,24 @@ type shownSink struct {
 	Field string `json:"field"`
 }
 
+type shownTable struct {
+	Name     string   `json:"name"`
+	Topic    string   `json:"topic"`
+	Key      string   `json:"key"`
+	Join     string   `json:"join"`
+	Fields   []string `json:"fields"`
+	Required bool     `json:"required"`
+}
+
 func planJSON(p *app.Plan) shownPlan {
 	f := p.Pipeline
+	tables := []shownTable{}
+	for i := range f.Tables {
+		t := &f.Tables[i]
+		tables = append(tables, shownTable{t.Name, t.Topic, t.Key, string(t.Join), t.Fields, t.Required})
+	}
 	return shownPlan{
+		Tables:   tables,
 		Pipeline: f.Name, Source: shownSource{f.Source.Topic, f.Source.Start}, Sink: shownSink{f.Sink.Topic, f.Sink.Field},
 		DeadLetters: f.DeadLetter.Topic, Group: f.Group, Guarantee: string(f.Guarantee),
 		CommitInterval: int64(f.CommitInterval / time.Millisecond), Topology: p.Topology,

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -72,7 +73,8 @@ type writer struct {
 	tally  *tally
 	now    int64 // milliseconds
 	text   []byte
-	source string // topic and partition whose text is prefix
+	origin record.Raw // of the record at hand, if that carries it
+	source string     // topic and partition whose text is prefix
 	part   int32
 	prefix []byte
 }
@@ -82,12 +84,14 @@ type target struct {
 	topic      string
 	limits     kafka.Limits
 	partitions int
+	internal   bool // a repartition topic
 }
 
 func newWriter(l *loop, r *running) *writer {
 	x := &writer{loop: l, engine: l.engine, of: r, all: map[string]*target{}, logs: map[string]*target{}, last: &target{}}
+	own := repartitionTopics(l.engine.program)
 	for topic, limits := range l.plan.limits {
-		x.all[topic] = &target{topic, limits, l.plan.partitions[topic]}
+		x.all[topic] = &target{topic, limits, l.plan.partitions[topic], slices.Contains(own, topic)}
 	}
 	if r == nil {
 		return x
@@ -147,8 +151,8 @@ func (x *writer) discard() {
 
 // Send writes a record, or says why its topic cannot take it.
 func (x *writer) Send(m *task.Message) *record.Problem {
-	to, raw := x.target(m.Topic), m.Source
-	l := &to.limits
+	goal, raw := x.target(m.Topic), m.Source
+	l := &goal.limits
 	if raw != nil {
 		if verdicts := *x.engine.verdicts.Load(); len(verdicts) > 0 {
 			if v := verdicts[at(raw)]; v.problem.Stage != "" {
@@ -159,9 +163,15 @@ func (x *writer) Send(m *task.Message) *record.Problem {
 	if l.Compacted && m.Key == nil {
 		return &record.Problem{Stage: record.StageProduce, Class: classNullKey, Reason: "the topic is compacted and takes no record without a key"}
 	}
-	place, problem := m.Place(to.partitions)
+	place, problem := m.Place(goal.partitions)
 	if problem != nil {
 		return problem
+	}
+	origin, to := raw, x.to
+	if raw != nil {
+		if origin = x.engine.program.Origin(raw, &x.origin); origin != raw {
+			to = origin.Partition
+		}
 	}
 	ts := x.timestamp(m.Timestamp, l)
 	out := x.outbox()
@@ -169,16 +179,20 @@ func (x *writer) Send(m *task.Message) *record.Problem {
 	case place >= 0:
 		out.AddTo(m.Topic, place, out.Copy(m.Key), ts)
 	default:
-		out.Add(m.Topic, x.to, out.Copy(m.Key), ts)
+		out.Add(m.Topic, to, out.Copy(m.Key), ts)
 	}
 	for _, h := range m.Headers {
 		out.Header(h.Key, h.Value)
 	}
 	if m.Provenance && raw != nil {
-		out.HeaderCopy(HeaderSource, x.provenance(raw))
-		if ts != raw.Timestamp {
-			x.number(out, HeaderSourceTimestamp, raw.Timestamp)
+		out.HeaderCopy(HeaderSource, x.provenance(origin))
+		if ts != origin.Timestamp {
+			x.number(out, HeaderSourceTimestamp, origin.Timestamp)
 		}
+	}
+	if m.CarryOrigin && raw != nil {
+		x.text = task.AppendOrigin(x.text[:0], m, origin)
+		out.HeaderCopy(task.OriginHeader, x.text)
 	}
 	if m.Value != nil {
 		out.ValueCopy(m.Value)
@@ -189,6 +203,10 @@ func (x *writer) Send(m *task.Message) *record.Problem {
 			Stage: record.StageProduce, Class: classTooLarge,
 			Reason: "the output takes up to " + strconv.Itoa(size) + " bytes; its topic takes records of " + strconv.Itoa(l.MaxBytes),
 		}
+	}
+	if goal.internal {
+		x.tally.internal++
+		return nil
 	}
 	x.tally.written++
 	if raw != nil {
@@ -237,7 +255,7 @@ func (x *writer) Drop(raw *record.Raw, d task.Drop) {
 	if x.engine.program.DeadLetters == "" || raw == nil || raw.Topic == "" {
 		return
 	}
-	x.letter(raw, d, x.engine.condemned(at(raw)).bare)
+	x.letter(x.engine.program.Origin(raw, &x.origin), d, x.engine.condemned(at(raw)).bare)
 	x.tally.deadLetters[Kind{p.Stage, p.Class}]++
 	x.tally.timestamps = append(x.tally.timestamps, raw.Timestamp)
 }

@@ -47,6 +47,19 @@ func writtenTopics(p *task.Program) []string {
 	return distinct(names)
 }
 
+// repartitionTopics returns the topics that a program writes to read them again.
+func repartitionTopics(p *task.Program) []string {
+	var names []string
+	for _, sub := range p.Subs {
+		for _, s := range sub.Sinks {
+			if s.Internal {
+				names = append(names, s.Topic)
+			}
+		}
+	}
+	return names
+}
+
 func distinct(names []string) []string {
 	slices.Sort(names)
 	return slices.Compact(names)

@@ -111,8 +111,9 @@ func newTables(s *record.Schema, levels map[string][]string, o *Options) ([]*joi
 
 // begin makes ready for a batch of n records, none of which has a row yet.
 func (j *joined) begin(n int) {
+	clear(j.rows) // let go of the rows, also of those that are beyond the batch's end now
+	j.rows = slices.Grow(j.rows[:0], n)[:n]
 	clear(j.rows)
-	j.rows = append(j.rows[:0], make([][]byte, n)...)
 }
 
 // keyOf returns the key of a record's row.

@@ -30,8 +30,10 @@ type Message struct {
 	Timestamp int64
 	// Source is the record whose processing led to the message; nil if none did.
 	Source *record.Raw
-	// Provenance adds the header that names the source.
+	// Provenance adds the header that names the source's origin.
 	Provenance bool
+	// CarryOrigin adds the header that holds the source's origin: see [Program.Origin].
+	CarryOrigin bool
 }
 
 // ClassUnknownPartition is why a record is dropped whose chosen partition there is not.
@@ -120,6 +122,15 @@ func (c *Context) ID() ID { return c.id }
 
 // Record returns the record of the source that is being processed, nil outside of that.
 func (c *Context) Record() *record.Raw { return c.record }
+
+// Origin returns the record that led to what Record returns, which may be it, and nil where that is nil: see
+// [Program.Origin].
+func (c *Context) Origin(into *record.Raw) *record.Raw {
+	if c.record == nil {
+		return nil
+	}
+	return c.program.Origin(c.record, into)
+}
 
 // SetRecord sets what Record returns, for an operator that goes on with a record later, and returns what it was.
 func (c *Context) SetRecord(r *record.Raw) *record.Raw {
