@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"fmt"
 	"maps"
 	"sync"
 
@@ -148,9 +149,11 @@ func LeftJoinGlobal[K, V any, G comparable, T, V2 any](s Stream[K, V], g GlobalT
 
 func addJoinGlobal[K, V any, G comparable, T, V2 any](s Stream[K, V], g GlobalTable[G, T], key func(K, V) (G, bool), joiner func(V, T, bool) V2, left bool, opts []Option) Stream[K, V2] {
 	out := derive(s, "join-global", options(opts).name, func(b *builder, n *node, next edge[K, V2]) processor[K, V] {
-		return &joinGlobal[K, V, G, T, V2]{
-			ctx: b.ctx, n: n, rows: b.ctx.Global(g.name).(*globalRows[G, T]), key: key, joiner: joiner, left: left, next: next,
+		rows, ok := b.ctx.Global(g.name).(*globalRows[G, T])
+		if !ok {
+			panic(fmt.Sprintf("stream: the driver has no global table %q of these types", g.name))
 		}
+		return &joinGlobal[K, V, G, T, V2]{ctx: b.ctx, n: n, rows: rows, key: key, joiner: joiner, left: left, next: next}
 	})
 	out.n.reads = []*node{g.n}
 	out.keys = s.keys

@@ -2,6 +2,7 @@ package stream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"millrace.dev/internal/task"
@@ -18,9 +19,9 @@ type KeyValue[K, V any] struct {
 func KV[K, V any](k K, v V) KeyValue[K, V] { return KeyValue[K, V]{k, v} }
 
 // derive declares a node that changes types.
-func derive[K, V, K2, V2 any](s Stream[K, V], kind, name string, make func(b *builder, n *node, next edge[K2, V2]) processor[K, V]) Stream[K2, V2] {
+func derive[K, V, K2, V2 any](s Stream[K, V], kind, name string, build func(b *builder, n *node, next edge[K2, V2]) processor[K, V]) Stream[K2, V2] {
 	n := s.n.t.add(kind, name, s.n)
-	n.build = func(b *builder) []any { return []any{make(b, n, next[K2, V2](b, n))} }
+	n.build = func(b *builder) []any { return []any{build(b, n, next[K2, V2](b, n))} }
 	return Stream[K2, V2]{n: n, keys: standard[K2](), values: standard[V2](), rekeyed: s.rekeyed}
 }
 
@@ -168,7 +169,7 @@ const (
 
 func (p ErrorPolicy) applyNode(o *nodeOptions) { o.policy = p }
 
-// OnError is the policy without retries. Default: Fail
+// OnError is the policy without retries. Default: Fail.
 func OnError(a Action) ErrorPolicy { return ErrorPolicy{Then: a} }
 
 // checkPolicy notes a fault if a policy cannot be followed.
@@ -188,7 +189,7 @@ func (n *node) failed(ctx *task.Context, p ErrorPolicy, err error) error {
 	}
 	d := n.problem(record.StageProcess, classFunction, "the function failed")
 	d.Letter = p.Then == DeadLetter
-	if r, ok := err.(*Rejection); ok {
+	if r, ok := errors.AsType[*Rejection](err); ok {
 		d.Problem = record.Problem{Stage: r.Stage, Class: r.Class, Field: r.Field, Reason: r.Reason}
 	}
 	ctx.Drop(d)

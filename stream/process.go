@@ -167,14 +167,14 @@ func (s *State[K, V]) All(f func(K, V) (bool, error)) error {
 	return s.kv.scan([]byte{prefixRow}, []byte{prefixRow + 1}, func(k K, r row[V]) (bool, error) { return f(k, r.value) })
 }
 
-// Process hands a stream to processors of one's own: make is called for each task. The stores are for them alone.
-func Process[K, V, K2, V2 any](s Stream[K, V], name string, make func() Processor[K, V, K2, V2], stores ...StoreRef) Stream[K2, V2] {
+// Process hands a stream to processors of one's own: supplier is called for each task. The stores are for them alone.
+func Process[K, V, K2, V2 any](s Stream[K, V], name string, supplier func() Processor[K, V, K2, V2], stores ...StoreRef) Stream[K2, V2] {
 	t := s.n.t
 	if len(stores) > 0 && name == "" {
 		t.fail("process", "no name: an operator with stores needs one")
 	}
 	out := derive(s, "process", name, func(b *builder, n *node, next edge[K2, V2]) processor[K, V] {
-		p := &process[K, V, K2, V2]{p: make(), next: next}
+		p := &process[K, V, K2, V2]{p: supplier(), next: next}
 		p.ctx = &ProcessorContext[K2, V2]{ctx: b.ctx, next: &p.next, b: b}
 		for _, st := range stores {
 			p.stores = append(p.stores, st.flusher(b))

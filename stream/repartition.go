@@ -10,7 +10,7 @@ import (
 type RepartitionOption func(*task.Source)
 
 // Partitions sets the number of partitions of a repartition topic. Default: that of the largest topic that flows into
-// it
+// it.
 func Partitions(n int) RepartitionOption { return func(s *task.Source) { s.Partitions = n } }
 
 // CarryOrigin has each record carry the record of a topic that led to it through the repartition topic: what comes of it
@@ -52,7 +52,7 @@ func (s Stream[K, V]) repartition(op, name string, opts []RepartitionOption) Str
 	}
 	in.build = func(b *builder) []any {
 		m := task.Message{Topic: t.name + "-" + topic, Partition: task.AnyPartition, CarryOrigin: out.source.CarriesOrigin}
-		return []any{&repartition[K, V]{sink[K, V]{ctx: b.ctx, n: in, keys: s.keys, values: s.values, message: m}, in.wantsNullKeys()}}
+		return []any{&sink[K, V]{ctx: b.ctx, n: in, keyed: !in.wantsNullKeys(), keys: s.keys, values: s.values, message: m}}
 	}
 	out.build = func(b *builder) []any {
 		return []any{&sourceNode[K, V]{
@@ -81,17 +81,4 @@ func (n *node) wantsNullKeys() bool {
 	}
 	return slices.ContainsFunc(n.children, func(c child) bool { return c.n.wantsNullKeys() }) ||
 		slices.ContainsFunc(n.outs, (*node).wantsNullKeys)
-}
-
-type repartition[K, V any] struct {
-	sink[K, V]
-	nullKeys bool
-}
-
-func (p *repartition[K, V]) process(r *Record[K, V]) error {
-	if r.NullKey && !p.nullKeys {
-		dropNullKey(p.ctx, p.n)
-		return nil
-	}
-	return p.sink.process(r)
 }

@@ -255,20 +255,20 @@ func derivedTable[K comparable, V, V2 any, P interface {
 	processor[K, Change[V]]
 	getter[K, V2]
 	historian[K, V2]
-}](t Table[K, V], kind string, opts []Option, values Codec[V2], make func(*builder) P, wire func(P, edge[K, Change[V2]]),
+}](t Table[K, V], kind string, opts []Option, values Codec[V2], instance func(*builder) P, wire func(P, edge[K, Change[V2]]),
 ) Table[K, V2] {
 	n := t.n.t.add(kind, options(opts).name, t.n)
 	n.build = func(b *builder) []any {
-		p := make(b)
+		p := instance(b)
 		wire(p, next[K, Change[V2]](b, n))
 		return []any{p}
 	}
 	out := Table[K, V2]{
 		n: n, keys: t.keys, values: values, from: t.from, history: t.history,
-		getter: func(b *builder) getter[K, V2] { return make(b) },
+		getter: func(b *builder) getter[K, V2] { return instance(b) },
 	}
 	if t.past != nil {
-		out.past = func(b *builder) historian[K, V2] { return make(b) }
+		out.past = func(b *builder) historian[K, V2] { return instance(b) }
 	}
 	return out
 }

@@ -18,8 +18,9 @@ func (versionedOption) tableOption() {}
 // older than history, as stream time goes, is dropped. [JoinTable] with such a table finds for each record the value
 // that was valid at its time.
 //
-// A value can be found for history after it was replaced; the latest one always. It is for [TableFrom] and [ToTable], and cannot be combined with [EmitOnCommit]. Default: only
-// the latest value is kept, and an update that comes out of order replaces it.
+// A value can be found for history after it was replaced; the latest one always. It is for [TableFrom] and [ToTable], and
+// cannot be combined with [EmitOnCommit]. Default: only the latest value is kept, and an update that comes out of order
+// replaces it.
 func Versioned(history time.Duration) TableOption { return versionedOption(history) }
 
 // tableOptions sorts options.
@@ -95,7 +96,7 @@ func (t *versionedNode[K, V]) open() error {
 
 // Flush writes the latest values to their store.
 func (t *versionedNode[K, V]) Flush() error {
-	if err := t.rows.meta.flush(false); err != nil {
+	if err := t.rows.meta.flush(); err != nil {
 		return err
 	}
 	return t.rows.latest.flush(nil)

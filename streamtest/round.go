@@ -18,6 +18,10 @@ type position struct {
 
 // Send writes a record.
 func (r *running) Send(m *task.Message) *record.Problem {
+	place, problem := m.Place(len(r.driver.topic(m.Topic).partitions))
+	if problem != nil {
+		return problem
+	}
 	raw := record.Raw{
 		Key: bytes.Clone(m.Key), Value: bytes.Clone(m.Value), Headers: slices.Clone(m.Headers), Topic: m.Topic, Timestamp: m.Timestamp,
 	}
@@ -34,8 +38,8 @@ func (r *running) Send(m *task.Message) *record.Problem {
 			raw.Headers = append(raw.Headers, record.Header{Key: task.OriginHeader, Value: task.AppendOrigin(nil, m, origin)})
 		}
 	}
-	raw.Partition = m.Partition
-	if m.Partition == task.AnyPartition {
+	raw.Partition = place
+	if place == task.AnyPartition {
 		raw.Partition = r.driver.topic(m.Topic).place(m.Key, to)
 	}
 	r.out = append(r.out, raw)

@@ -18,6 +18,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kfake"
 	"millrace.dev/internal/kafka"
+	"millrace.dev/internal/task"
 	"millrace.dev/record"
 	"millrace.dev/stream"
 )
@@ -230,6 +231,7 @@ func newWorld(t *testing.T, partitions int, opts ...kfake.Opt) *world {
 	w.opts = append([]kfake.Opt{
 		kfake.NumBrokers(brokers), kfake.Ports(w.ports...), kfake.ListenFn(w.network.Listen), kfake.GroupMinSessionTimeout(time.Second), kfake.SeedTopics(int32(partitions), source),
 		kfake.SeedTopics(int32(partitions-partitions/3), sink), kfake.SeedTopics(2, letters),
+		kfake.BrokerConfigs(map[string]string{"log.cleaner.backoff.ms": "3153600000000"}), // it does not know of transactions
 	}, opts...)
 	w.start()
 	w.client = w.newClient(nil)
@@ -407,7 +409,13 @@ func (w *world) until(what string, ok func() bool) {
 	for deadline := time.Now().Add(5 * time.Minute); !ok(); {
 		if time.Now().After(deadline) {
 			for _, in := range w.running {
-				w.t.Logf("log of %s:\n%s%+v", in.Instance(), in.log, in.Stats().Lag)
+				var err error
+				select {
+				case <-in.done:
+					err = in.err
+				default:
+				}
+				w.t.Logf("log of %s:\n%s%+v\nerror: %v", in.Instance(), in.log, in.Stats().Lag, err)
 			}
 			w.t.Fatalf("gave up waiting: %s", what)
 		}
@@ -452,7 +460,7 @@ func sourceOf(t *testing.T, r *record.Raw) coordinates {
 	t.Helper()
 	text := header(r, HeaderSource)
 	if r.Topic == letters {
-		text = header(r, LetterTopic) + "/" + header(r, LetterPartition) + "/" + header(r, LetterOffset)
+		text = header(r, task.LetterTopic) + "/" + header(r, task.LetterPartition) + "/" + header(r, task.LetterOffset)
 	}
 	parts := strings.Split(text, "/")
 	if len(parts) != 3 || parts[0] != source {

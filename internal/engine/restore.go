@@ -198,10 +198,10 @@ func (s *restore) step(r *running, names map[string]string, step kafka.Step) err
 
 // Restoring is how far the reading of changelogs is.
 type Restoring struct {
-	Tasks int           // that wait for their state
-	Left  int64         // offsets, as far as that is known
-	Rate  float64       // records a second
-	ETA   time.Duration // 0 if it is not known
+	Tasks int           `json:"tasks"`              // that wait for their state
+	Left  int64         `json:"left"`               // offsets, as far as that is known
+	Rate  float64       `json:"records_per_second"` // since each of them began
+	ETA   time.Duration `json:"eta_ns"`             // 0 if it is not known
 }
 
 // How often the progress of restoring is taken, and logged.
@@ -243,9 +243,12 @@ func (l *loop) measureRestore(ctx context.Context) {
 	}
 }
 
-// startRestored starts the tasks whose state is complete.
+// startRestored starts the tasks whose state is complete. Their partitions are read from then on, all at once: the next
+// fetch of those that come later waits for the one of those that came first.
 func (l *loop) startRestored(ctx context.Context) error {
 	var waiting []*running
+	ps := kafka.Partitions{}
+	defer func() { l.session.Resume(ps) }()
 	for _, r := range l.restores.take() {
 		if l.tasks[r.id] != r {
 			continue
@@ -259,6 +262,11 @@ func (l *loop) startRestored(ctx context.Context) error {
 		default:
 			if err := l.start(ctx, r); err != nil {
 				return err
+			}
+			for _, in := range r.intakes {
+				if in.exists {
+					ps[in.topic] = append(ps[in.topic], r.id.Partition)
+				}
 			}
 		}
 	}
@@ -289,13 +297,6 @@ func (l *loop) start(ctx context.Context, r *running) error {
 	if err := r.start(); err != nil {
 		return err
 	}
-	ps := kafka.Partitions{}
-	for _, in := range r.intakes {
-		if in.exists {
-			ps[in.topic] = []int32{r.id.Partition}
-		}
-	}
-	l.session.Resume(ps)
 	l.pool.schedule(r)
 	level := slog.LevelDebug
 	if r.restore.records > 0 {

@@ -382,21 +382,19 @@ func (s *Session) begin(ctx context.Context, offsets map[string]map[int32]kgo.Of
 	return offsets, nil
 }
 
-// beginTopic is begin for one topic. It returns where its partitions end.
-func (s *Session) beginTopic(ctx context.Context, t SourceTopic, offsets map[int32]kgo.Offset) (end Offsets, err error) {
+// beginTopic is begin for one topic. It returns up to where its partitions can be read.
+func (s *Session) beginTopic(ctx context.Context, t SourceTopic, offsets map[int32]kgo.Offset) (stable Offsets, err error) {
 	start, err := s.client.StartOffsets(ctx, t.Name)
 	if err != nil {
 		return nil, err
 	}
-	end, err = s.client.EndOffsets(ctx, t.Name, false)
+	end, err := s.client.EndOffsets(ctx, t.Name, false)
 	if err != nil {
 		return nil, err
 	}
-	latest := Offsets{}
-	if t.Start == Latest {
-		if latest, err = s.client.EndOffsets(ctx, t.Name, true); err != nil {
-			return nil, err
-		}
+	stable, err = s.client.EndOffsets(ctx, t.Name, true)
+	if err != nil {
+		return nil, err
 	}
 	for p, o := range offsets {
 		oldest, ok := start[p]
@@ -405,7 +403,7 @@ func (s *Session) beginTopic(ctx context.Context, t SourceTopic, offsets map[int
 		}
 		switch at := o.EpochOffset().Offset; {
 		case at < 0 && t.Start == Latest:
-			offsets[p] = kgo.NewOffset().At(latest[p])
+			offsets[p] = kgo.NewOffset().At(stable[p])
 		case at < 0:
 			offsets[p] = kgo.NewOffset().At(oldest)
 		case at < oldest:
@@ -421,7 +419,7 @@ func (s *Session) beginTopic(ctx context.Context, t SourceTopic, offsets map[int
 			}
 		}
 	}
-	return end, nil
+	return stable, nil
 }
 
 // heard notes what this member has by the last assignment. The partitions are told again, as changes.

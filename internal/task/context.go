@@ -2,6 +2,7 @@ package task
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"math"
 	"time"
@@ -20,6 +21,9 @@ const AnyPartition int32 = -1
 type Message struct {
 	Topic     string
 	Partition int32
+	// Choose returns the partition out of n, or a negative number for AnyPartition: see [Message.Place]. nil leaves it to
+	// Partition.
+	Choose    func(n int) int
 	Key       []byte // nil is null; copied by Send
 	Value     []byte // nil is null; copied by Send
 	Headers   []record.Header
@@ -30,6 +34,27 @@ type Message struct {
 	Provenance bool
 	// CarryOrigin adds the header that holds the source's origin: see [Program.Origin].
 	CarryOrigin bool
+}
+
+// ClassUnknownPartition is why a record is dropped whose chosen partition there is not.
+const ClassUnknownPartition = "unknown_partition"
+
+// Place returns the partition of the message, or [AnyPartition], in a topic with n of them. An [Output] calls it once for
+// each message.
+func (m *Message) Place(n int) (int32, *record.Problem) {
+	if m.Choose == nil {
+		return m.Partition, nil
+	}
+	p := m.Choose(n)
+	switch {
+	case p < 0:
+		return AnyPartition, nil
+	case p >= n:
+		return 0, &record.Problem{
+			Stage: record.StageProcess, Class: ClassUnknownPartition, Reason: fmt.Sprintf("partition %d was chosen; the topic has %d", p, n),
+		}
+	}
+	return int32(p), nil
 }
 
 // Output takes what a task writes. It is used by the task's goroutine alone.

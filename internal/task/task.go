@@ -19,9 +19,9 @@ type Records interface {
 	CaughtUp() bool
 }
 
-// unknownPatience is how long a task with several sources waits for a partition of which it is not known to be at its
-// end: longer than it takes to fetch what there is.
-const unknownPatience = 100 * time.Millisecond
+// unknownPatience is how long a task with several sources waits for a partition of which it is not known whether it is at
+// its end. A driver that tells by an Add what it finds out first, records or none, keeps a task from waiting that long.
+const unknownPatience = 5 * time.Second
 
 // sampleEvery is for how many records of a source the time of nodes is taken once.
 const sampleEvery = 256
