@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -36,7 +37,7 @@ func TestNulls(t *testing.T) {
 		}
 		return "k"
 	}
-	byKey := func(s text) stream.Grouped[string, string] { return stream.GroupByKey(s) }
+	byKey := stream.GroupByKey[string, string]
 	window := stream.Symmetric(time.Millisecond)
 	for name, c := range map[string]struct {
 		build   func(top *stream.Topology, s text) text
@@ -160,7 +161,7 @@ func (f *passOn) Init(c *stream.ProcessorContext[string, string]) error {
 func (f *passOn) Process(r *stream.Record[string, string]) error { return f.c.Forward(r) }
 
 func shown[K any](s stream.Stream[K, int64]) stream.Stream[K, string] {
-	return stream.MapValues(s, func(n int64) string { return fmt.Sprint(n) })
+	return stream.MapValues(s, func(n int64) string { return strconv.FormatInt(n, 10) })
 }
 
 func unwindowed(s stream.Stream[stream.Windowed[string], string]) text {
@@ -208,7 +209,7 @@ func TestNullableSeesNulls(t *testing.T) {
 	str, null := stream.String(), stream.Nullable(stream.String())
 	top := stream.New("nulls")
 	s := stream.From(top, "in", str, null)
-	stream.MapValues(s, func(v *string) string { return fmt.Sprint(v == nil) }).To("seen")
+	stream.MapValues(s, func(v *string) string { return strconv.FormatBool(v == nil) }).To("seen")
 	stream.ToTable(s, "rows").ToStream().To("rows")
 	stream.ToTable(s, "dated", stream.Versioned(time.Hour)).ToStream().To("dated")
 	d := streamtest.New(t, top)
