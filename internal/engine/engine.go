@@ -162,6 +162,7 @@ type Engine struct {
 	topics   map[string]kafka.Topic // as they were when the engine first saw them
 	made     []string               // topics of the application's own that were there
 	missing  int                    // how often in a row a topic that was there was not
+	grown    atomic.Bool            // a topic has more partitions than the loop knows
 	stats    *recorder
 	db       *store.DB
 	current  atomic.Pointer[kafka.Session] // for the monitor
@@ -326,6 +327,7 @@ func (e *Engine) attempt(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	e.grown.Store(false)
 	if err := e.identify(ctx); err != nil {
 		return err
 	}

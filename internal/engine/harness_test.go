@@ -117,6 +117,7 @@ type wire struct {
 	conns map[*wired]struct{}
 	dead  bool
 	held  chan struct{} // not nil while held; closed on release
+	slow  atomic.Int64  // how long a write takes, in nanoseconds
 }
 
 // dialTimeout is that of a real dialer.
@@ -226,6 +227,9 @@ func (c *wired) Read(b []byte) (int, error) {
 func (c *wired) Write(b []byte) (int, error) {
 	if !c.wire.wait(c.closed, c.writes.Load()) {
 		return 0, os.ErrDeadlineExceeded
+	}
+	if d := c.wire.slow.Load(); d > 0 {
+		time.Sleep(time.Duration(d))
 	}
 	return c.Conn.Write(b)
 }

@@ -106,6 +106,9 @@ func (l *loop) step(ctx context.Context) error {
 	if err := l.globals.failed(); err != nil {
 		return err
 	}
+	if l.engine.grown.Load() {
+		return errGrown
+	}
 	if l.outlet.opened() {
 		if l.due() {
 			return l.end(ctx, false)

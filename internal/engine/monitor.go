@@ -93,6 +93,7 @@ func (m *watch) measure(ctx context.Context) error {
 	if err := e.checkTopics(ctx); err != nil {
 		return err
 	}
+	e.checkGrown()
 	at, err := e.options.Client.Committed(ctx, e.options.Group)
 	if err != nil {
 		return err

@@ -269,6 +269,23 @@ func (e *Engine) checkTopics(ctx context.Context) error {
 	return nil
 }
 
+// checkGrown tells the loop where a topic that is read has got more partitions: the client library would find out in some
+// minutes.
+func (e *Engine) checkGrown() {
+	l := e.loop.Load()
+	if l == nil {
+		return
+	}
+	e.lock.Lock()
+	defer e.lock.Unlock()
+	for topic := range l.plan.readers {
+		if len(e.topics[topic].Partitions) > l.plan.partitions[topic] {
+			e.grown.Store(true)
+			e.waker.poke()
+		}
+	}
+}
+
 // lacking explains why the topics could not be described. The lock is held.
 func (e *Engine) lacking(err error) error {
 	k, ok := errors.AsType[*kafka.Error](err)
