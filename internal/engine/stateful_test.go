@@ -119,12 +119,12 @@ func (m *mall) user(i int) {
 }
 
 // shop runs an instance of the shop with a state folder, a new one if dir is "".
-func (m *mall) shop(dir string) *instance {
+func (m *mall) shop(dir string, change ...func(*setup)) *instance {
 	m.t.Helper()
 	if dir == "" {
 		dir = m.t.TempDir()
 	}
-	return m.run(func(s *setup) { s.topology, s.StateDir = shop(s), dir })
+	return m.run(append([]func(*setup){func(s *setup) { s.topology, s.StateDir = shop(s), dir }}, change...)...)
 }
 
 // sell writes n events, some of them without a key.
