@@ -102,6 +102,9 @@ func (e *Engine) inspect(ctx context.Context) (*plan, error) {
 	names := e.writes()
 	for _, t := range names {
 		l, err := e.options.Client.Limits(ctx, t)
+		if unknown(err) { // a broker that is busy has not learned of it yet; whether it is gone shows next time
+			return nil, &kafka.Error{Code: kafka.CodeUnavailable, Op: "describe topic", Where: t, Err: err, Hint: "wait: brokers learn of new topics one after the other"}
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -300,6 +303,9 @@ func (e *Engine) lacking(err error) error {
 		return err
 	}
 	gone := slices.DeleteFunc(kafka.Missing(err), func(name string) bool { _, ok := e.topics[name]; return !ok })
+	if len(gone) == 0 && slices.ContainsFunc(kafka.Missing(err), func(name string) bool { return slices.Contains(e.made, name) }) {
+		return &kafka.Error{Code: kafka.CodeUnavailable, Op: "describe topic", Where: k.Where, Err: k.Err, Hint: "wait: brokers learn of new topics one after the other"}
+	}
 	if len(gone) == 0 {
 		k.Hint = "create it before the application runs: the brokers' defaults for partitions, replicas and retention are rarely what it needs"
 		return err

@@ -3,7 +3,6 @@ package engine
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -49,85 +48,6 @@ func TestPurge(t *testing.T) {
 		b.stop(t)
 		m.audit()
 	})
-}
-
-// TestPlan computes how many tasks there are and how many partitions repartition topics get.
-func TestPlan(t *testing.T) {
-	t.Parallel()
-	src := func(topic string, internal bool, n int) task.Source {
-		return task.Source{Topic: topic, Internal: internal, Partitions: n}
-	}
-	sub := func(sources []task.Source, store bool, sinks ...string) *task.Subtopology {
-		s := &task.Subtopology{Sources: sources}
-		for _, k := range sinks {
-			s.Sinks = append(s.Sinks, task.Sink{Topic: k, Internal: strings.HasPrefix(k, "r")})
-		}
-		if store {
-			s.Stores = []task.StoreSpec{{Name: "s"}}
-		}
-		return s
-	}
-	tests := map[string]struct {
-		subs   []*task.Subtopology
-		counts map[string]int
-		tasks  []int
-		want   map[string]int
-		err    string
-	}{
-		"as many as flow in": {
-			subs:   []*task.Subtopology{sub([]task.Source{src("a", false, 0)}, false, "r1"), sub([]task.Source{src("b", false, 0)}, false, "r1"), sub([]task.Source{src("r1", true, 0)}, true)},
-			counts: map[string]int{"a": 3, "b": 5}, tasks: []int{3, 5, 5}, want: map[string]int{"r1": 5},
-		},
-		"as many as the other side of a join": {
-			subs:   []*task.Subtopology{sub([]task.Source{src("a", false, 0)}, false, "r1"), sub([]task.Source{src("r1", true, 0), src("t", false, 0)}, true)},
-			counts: map[string]int{"a": 3, "t": 7}, tasks: []int{3, 7}, want: map[string]int{"r1": 7},
-		},
-		"as many as were asked for": {
-			subs:   []*task.Subtopology{sub([]task.Source{src("a", false, 0)}, false, "r1"), sub([]task.Source{src("r1", true, 2)}, true, "r2"), sub([]task.Source{src("r2", true, 0)}, true)},
-			counts: map[string]int{"a": 3}, tasks: []int{3, 2, 2}, want: map[string]int{"r1": 2, "r2": 2},
-		},
-		"a chain declared backwards": {
-			subs:   []*task.Subtopology{sub([]task.Source{src("r2", true, 0)}, true), sub([]task.Source{src("r1", true, 0)}, true, "r2"), sub([]task.Source{src("a", false, 0)}, false, "r1")},
-			counts: map[string]int{"a": 6}, tasks: []int{6, 6, 6}, want: map[string]int{"r1": 6, "r2": 6},
-		},
-		"a join of unequal topics": {
-			subs:   []*task.Subtopology{sub([]task.Source{src("a", false, 0), src("b", false, 0)}, true)},
-			counts: map[string]int{"a": 3, "b": 4}, err: "a, b",
-		},
-		"a merge of unequal topics": {
-			subs:   []*task.Subtopology{sub([]task.Source{src("a", false, 0), src("b", false, 0)}, false)},
-			counts: map[string]int{"a": 3, "b": 4}, tasks: []int{4},
-		},
-		"a repartition that does not fit": {
-			subs:   []*task.Subtopology{sub([]task.Source{src("a", false, 0)}, false, "r1"), sub([]task.Source{src("r1", true, 2), src("t", false, 0)}, true)},
-			counts: map[string]int{"a": 3, "t": 7}, err: "r1, t",
-		},
-	}
-	for name, test := range tests {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			for i, s := range test.subs {
-				s.ID = i
-			}
-			counts := maps.Clone(test.counts)
-			tasks, _, err := partitions(&task.Program{Subs: test.subs}, counts)
-			if test.err != "" {
-				wantError(t, err, kafka.CodeConfig, test.err)
-				return
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(test.tasks, tasks); diff != "" {
-				t.Error(diff)
-			}
-			for topic, n := range test.want {
-				if counts[topic] != n {
-					t.Errorf("%s gets %d partitions, want %d", topic, counts[topic], n)
-				}
-			}
-		})
-	}
 }
 
 // TestCopartitionError joins topics with unequal numbers of partitions.
@@ -484,7 +404,7 @@ func TestGlobalTable(t *testing.T) {
 			t.Error(diff)
 		}
 		for _, r := range w.read(letters) {
-			if header(&r, LetterTopic) != "rates" || header(&r, LetterClass) != "undecodable" || header(&r, LetterNode) != "rates" || string(r.Key) != "key-2" {
+			if header(&r, task.LetterTopic) != "rates" || header(&r, task.LetterClass) != "undecodable" || header(&r, task.LetterNode) != "rates" || string(r.Key) != "key-2" {
 				t.Errorf("dead letter %q %v", r.Key, headers(&r))
 			}
 		}
