@@ -189,8 +189,19 @@ func (t *Topology) partition() (groups [][]*node, subOf []int) {
 	return groups, subOf
 }
 
+// uniqueName returns the node's name. That of a source is its topic, which an operator may be named after too: then the
+// source steps back.
+func (n *node) uniqueName() string {
+	name := n.name
+	taken := func(by *node) bool { return by != nil && by != n }
+	for n.source != nil && (taken(n.t.names[name]) || taken(n.t.sources[name])) {
+		name += "-source"
+	}
+	return name
+}
+
 func (n *node) describe(subOf []int) task.Node {
-	d := task.Node{ID: n.id, Name: n.name, Kind: n.kind, Sub: subOf[n.id], Topic: n.topic, At: n.at}
+	d := task.Node{ID: n.id, Name: n.uniqueName(), Kind: n.kind, Sub: subOf[n.id], Topic: n.topic, At: n.at}
 	if n.internal {
 		d.Topic = n.t.name + "-" + n.topic
 	}

@@ -56,7 +56,7 @@ func (s Stream[K, V]) repartition(op, name string, opts []RepartitionOption) Str
 	}
 	out.build = func(b *builder) []any {
 		return []any{&sourceNode[K, V]{
-			ctx: b.ctx, n: out, key: s.keys, value: s.values, keyNull: isNullable(s.keys), valueNull: isNullable(s.values),
+			ctx: b.ctx, n: out, stats: b.ctx.Stats(out.id), key: s.keys, value: s.values, keyNull: isNullable(s.keys), valueNull: isNullable(s.values),
 			carries: out.source.CarriesOrigin, maxAhead: t.maxAhead, next: next[K, V](b, out),
 		}}
 	}

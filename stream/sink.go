@@ -110,7 +110,8 @@ func (s Stream[K, V]) To(topic string, opts ...SinkOption) {
 }
 
 // ToChosen writes each record to the topic that choose names, one of topics, which are made known so that they can be
-// checked before the application starts. The name is the node's.
+// checked before the application starts. A record for which it names another one is dropped. Of a record without a value
+// choose gets the zero V, so that deletions can be sent on by key. The name is the node's.
 func (s Stream[K, V]) ToChosen(name string, topics []string, choose func(K, V) string, opts ...SinkOption) {
 	t := s.n.t
 	if len(topics) == 0 {

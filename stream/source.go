@@ -81,7 +81,7 @@ func addSource[K, V any](t *Topology, op, topic string, key Codec[K], value Code
 	t.sources[topic] = n
 	n.build = func(b *builder) []any {
 		s := &sourceNode[K, V]{
-			ctx: b.ctx, n: n, key: key, value: value, extract: extract, useClock: o.useClock, maxAhead: t.maxAhead, next: next[K, V](b, n),
+			ctx: b.ctx, n: n, stats: b.ctx.Stats(n.id), key: key, value: value, extract: extract, useClock: o.useClock, maxAhead: t.maxAhead, next: next[K, V](b, n),
 		}
 		_, s.keyNull = key.(nullable)
 		_, s.valueNull = value.(nullable)
@@ -97,6 +97,7 @@ func typesOf[K, V any]() string { return fmt.Sprintf("%T, %T", *new(K), *new(V))
 type sourceNode[K, V any] struct {
 	ctx       *task.Context
 	n         *node
+	stats     *task.NodeStats
 	key       Codec[K]
 	value     Codec[V]
 	keyNull   bool // the codec decodes null
@@ -111,6 +112,7 @@ type sourceNode[K, V any] struct {
 
 // Load decodes a record.
 func (s *sourceNode[K, V]) Load(raw *record.Raw) (int64, bool, error) {
+	s.stats.Records++
 	r := &s.record
 	*r = Record[K, V]{Timestamp: raw.Timestamp, Headers: raw.Headers}
 	if s.carries {

@@ -63,7 +63,7 @@ func versionedTable[K comparable, V any](s Stream[K, V], kind, name string, opts
 		return v
 	}
 	n.build = func(b *builder) []any {
-		p := &versionedNode[K, V]{ctx: b.ctx, n: n, rows: rows(b), next: next[K, Change[V]](b, n)}
+		p := &versionedNode[K, V]{ctx: b.ctx, n: n, isNull: nullOf(s.values), rows: rows(b), next: next[K, Change[V]](b, n)}
 		b.lives(n, p)
 		return []any{p}
 	}
@@ -79,11 +79,12 @@ const prefixPast byte = 2
 
 // versionedNode keeps the rows of a versioned table.
 type versionedNode[K comparable, V any] struct {
-	ctx  *task.Context
-	n    *node
-	rows *versionedRows[K, V]
-	next edge[K, Change[V]]
-	out  Record[K, Change[V]]
+	ctx    *task.Context
+	n      *node
+	isNull func(V) bool // nil: no value is null
+	rows   *versionedRows[K, V]
+	next   edge[K, Change[V]]
+	out    Record[K, Change[V]]
 }
 
 func (t *versionedNode[K, V]) open() error {
@@ -114,7 +115,7 @@ func (t *versionedNode[K, V]) process(r *Record[K, V]) error {
 		t.ctx.Drop(t.n.problem(record.StageProcess, classLate, "the update is older than the history"))
 		return nil
 	}
-	now := row[V]{value: r.Value, timestamp: r.Timestamp, exists: !r.NullValue}
+	now := rowOf(r, t.isNull)
 	old, stale, err := t.rows.update(r.Key, now)
 	if err != nil {
 		return err
@@ -124,7 +125,7 @@ func (t *versionedNode[K, V]) process(r *Record[K, V]) error {
 		return sendChange(&t.next, &t.out, r.Key, old, now, r.Timestamp)
 	}
 	t.out.Key, t.out.Timestamp = r.Key, r.Timestamp
-	t.out.Value = Change[V]{New: r.Value, HasNew: now.exists, Stale: true}
+	t.out.Value = Change[V]{New: now.value, HasNew: now.exists, Stale: true}
 	return t.next.send(&t.out)
 }
 

@@ -102,6 +102,9 @@ func (e *Engine) inspect(ctx context.Context) (*plan, error) {
 	names := e.writes()
 	for _, t := range names {
 		l, err := e.options.Client.Limits(ctx, t)
+		if unknown(err) { // a broker that is busy has not learned of it yet; whether it is gone shows next time
+			return nil, &kafka.Error{Code: kafka.CodeUnavailable, Op: "describe topic", Where: t, Err: err, Hint: "wait: brokers learn of new topics one after the other"}
+		}
 		if err != nil {
 			return nil, err
 		}
