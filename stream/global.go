@@ -43,7 +43,11 @@ func (b *Batch[K, V, V2]) globalTable(name string) task.GlobalTable { return b.g
 // their Globals. It is safe for concurrent use; two calls for one batch may see different rows, since the table follows
 // its topic.
 func (g GlobalTable[K, V]) Get(in GlobalReader, k K) (V, bool) {
-	return in.globalTable(g.name).(*globalRows[K, V]).get(k)
+	rows, ok := in.globalTable(g.name).(*globalRows[K, V])
+	if !ok {
+		panic("stream: the global table " + g.name + " is of another type than the topology declares")
+	}
+	return rows.get(k)
 }
 
 // globalRows is the content of a global table.
