@@ -29,6 +29,7 @@ race: ## run the unit tests under the race detector
 RUNS ?= 10
 torture: ## kill and stop instances and brokers at random, RUNS times (default 10, about 3 minutes each)
 	MILLRACE_REQUIRE=kafka MILLRACE_TORTURE=$(RUNS) $(GO) test ./e2e -run '^TestThreeInstances$$' -count=1 -v -timeout 0
+	MILLRACE_REQUIRE=kafka MILLRACE_TORTURE=$(RUNS) $(GO) test ./e2e/streams -run '^TestFaults$$' -count=1 -v -timeout 0
 
 FUZZTIME ?= 20s
 fuzz: ## run every fuzz target for FUZZTIME each (default 20s)

@@ -17,6 +17,7 @@ import (
 	"millrace.dev/e2e/kafkatest"
 	"millrace.dev/internal/engine"
 	"millrace.dev/internal/kafka"
+	"millrace.dev/internal/task"
 	"millrace.dev/record"
 	"millrace.dev/stream"
 )
@@ -148,7 +149,7 @@ func TestSinkLimits(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := map[string]string{}
-	for topic, header := range map[string]string{"sink": "", "letters": engine.LetterClass} {
+	for topic, header := range map[string]string{"sink": "", "letters": task.LetterClass} {
 		err := client.Tap(t.Context(), kafka.TapConfig{Topic: topic}, func(rs []record.Raw) error {
 			for _, r := range rs {
 				end := "prediction"

@@ -17,6 +17,8 @@ type Batch[K, V, V2 any] struct {
 	// Memory is for results that need some. It is the function's until the results were sent on, and is given to a
 	// later batch then, so that a function that appends to Memory[:0] and keeps the result here allocates little.
 	Memory []byte
+
+	global func(name string) task.GlobalTable
 }
 
 // Result is what a function over batches makes of a record.
@@ -41,7 +43,12 @@ type BatchOptions struct {
 	Concurrency int
 	// OnError is what becomes of the records of a batch for which the function returns an error. Default: Fail
 	OnError ErrorPolicy
+	// Globals are the global tables in which the function looks up rows: see [GlobalTable.Get]. Default: none
+	Globals []GlobalRef
 }
+
+// GlobalRef is a [GlobalTable] of any type.
+type GlobalRef interface{ globalNode() *node }
 
 const defaultBatchSize = 1000
 
@@ -71,6 +78,9 @@ func MapBatch[K, V, V2 any](s Stream[K, V], name string, f func(context.Context,
 		return m
 	})
 	out.keys = s.keys
+	for _, g := range o.Globals {
+		out.n.reads = append(out.n.reads, g.globalNode())
+	}
 	return out
 }
 
@@ -135,7 +145,9 @@ func (m *mapBatch[K, V, V2]) flight() *flight[K, V, V2] {
 		m.idle = m.idle[:n-1]
 		return fl
 	}
-	return &flight[K, V, V2]{done: make(chan struct{}, 1)}
+	fl := &flight[K, V, V2]{done: make(chan struct{}, 1)}
+	fl.batch.global = m.ctx.Global
+	return fl
 }
 
 // submit sends the open batch on its way, after it has waited for room.

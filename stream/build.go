@@ -2,6 +2,7 @@ package stream
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"time"
 
@@ -79,14 +80,14 @@ func (b *builder) instance(n *node) []any {
 	return ps
 }
 
-// join a node's processor to the life of the task: see [task.Processors].
+// lives has a node's processor take part in the life of the task: see [task.Processors].
 func (b *builder) lives(n *node, x any) { b.life = append(b.life, made{n.id, x}) }
 
 // next returns the edge from a node to those that get its records.
 func next[K, V any](b *builder, n *node) edge[K, V] {
 	var edges []edge[K, V]
 	for _, c := range n.children {
-		edges = append(edges, edge[K, V]{to: b.instance(c.n)[c.port].(processor[K, V]), ctx: b.ctx, stats: b.ctx.Stats(c.n.id)})
+		edges = append(edges, edgeTo[K, V](b, c.n, c.port))
 	}
 	switch len(edges) {
 	case 0:
@@ -96,6 +97,16 @@ func next[K, V any](b *builder, n *node) edge[K, V] {
 	default:
 		return edge[K, V]{to: &fanOut[K, V]{edges}, ctx: b.ctx, stats: new(task.NodeStats)}
 	}
+}
+
+// edgeTo returns the edge to a port of a node.
+func edgeTo[K, V any](b *builder, n *node, port int) edge[K, V] {
+	p := b.instance(n)[port]
+	to, ok := p.(processor[K, V])
+	if !ok {
+		panic(fmt.Sprintf("stream: %s at %s, port %d: %T does not take %s", n.name, n.at, port, p, typesOf[K, V]()))
+	}
+	return edge[K, V]{to: to, ctx: b.ctx, stats: b.ctx.Stats(n.id)}
 }
 
 // Program compiles the topology for a driver.
@@ -119,7 +130,13 @@ func (t *Topology) Program() (*task.Program, error) {
 		}
 	}
 	for id, nodes := range groups {
-		p.Subs = append(p.Subs, t.sub(id, nodes))
+		sub := t.sub(id, nodes)
+		for _, s := range sub.Sources {
+			if s.CarriesOrigin {
+				p.Origins = append(p.Origins, s.Topic)
+			}
+		}
+		p.Subs = append(p.Subs, sub)
 	}
 	return p, nil
 }
@@ -172,8 +189,19 @@ func (t *Topology) partition() (groups [][]*node, subOf []int) {
 	return groups, subOf
 }
 
+// uniqueName returns the node's name. That of a source is its topic, which an operator may be named after too: then the
+// source steps back.
+func (n *node) uniqueName() string {
+	name := n.name
+	taken := func(by *node) bool { return by != nil && by != n }
+	for n.source != nil && (taken(n.t.names[name]) || taken(n.t.sources[name])) {
+		name += "-source"
+	}
+	return name
+}
+
 func (n *node) describe(subOf []int) task.Node {
-	d := task.Node{ID: n.id, Name: n.name, Kind: n.kind, Sub: subOf[n.id], Topic: n.topic, At: n.at}
+	d := task.Node{ID: n.id, Name: n.uniqueName(), Kind: n.kind, Sub: subOf[n.id], Topic: n.topic, At: n.at}
 	if n.internal {
 		d.Topic = n.t.name + "-" + n.topic
 	}
@@ -222,7 +250,11 @@ func (t *Topology) sub(id int, nodes []*node) *task.Subtopology {
 		b := &builder{ctx: ctx, t: t, made: map[*node][]any{}, stores: map[storeKey]any{}}
 		p := &task.Processors{}
 		for _, n := range sources {
-			p.Sources = append(p.Sources, b.instance(n)[0].(task.Loader))
+			l, ok := b.instance(n)[0].(task.Loader)
+			if !ok {
+				panic(fmt.Sprintf("stream: %s at %s is a source that loads nothing", n.name, n.at))
+			}
+			p.Sources = append(p.Sources, l)
 		}
 		// A node is declared after those that send to it, so that the order of declaration is an order to flush in.
 		slices.SortFunc(b.life, func(a, b made) int { return cmp.Compare(a.id, b.id) })

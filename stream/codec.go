@@ -154,5 +154,9 @@ func standard[T any]() Codec[T] {
 	default:
 		return nil
 	}
-	return c.(Codec[T])
+	of, ok := c.(Codec[T])
+	if !ok {
+		panic(fmt.Sprintf("stream: %T is not a codec of %T", c, *new(T)))
+	}
+	return of
 }

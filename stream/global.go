@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"fmt"
 	"maps"
 	"sync"
 
@@ -27,6 +28,22 @@ func GlobalTableFrom[K comparable, V any](t *Topology, name, topic string, keys 
 		return &globalRows[K, V]{keys: keys, values: values, rows: map[K]V{}}
 	}}
 	return GlobalTable[K, V]{n: n, name: name}
+}
+
+func (g GlobalTable[K, V]) globalNode() *node { return g.n }
+
+// GlobalReader is a [Batch] of any type.
+type GlobalReader interface {
+	globalTable(name string) task.GlobalTable
+}
+
+func (b *Batch[K, V, V2]) globalTable(name string) task.GlobalTable { return b.global(name) }
+
+// Get returns the row of a key, and whether there is one, to a function over batches whose options name the table among
+// their Globals. It is safe for concurrent use; two calls for one batch may see different rows, since the table follows
+// its topic.
+func (g GlobalTable[K, V]) Get(in GlobalReader, k K) (V, bool) {
+	return in.globalTable(g.name).(*globalRows[K, V]).get(k)
 }
 
 // globalRows is the content of a global table.
@@ -132,9 +149,11 @@ func LeftJoinGlobal[K, V any, G comparable, T, V2 any](s Stream[K, V], g GlobalT
 
 func addJoinGlobal[K, V any, G comparable, T, V2 any](s Stream[K, V], g GlobalTable[G, T], key func(K, V) (G, bool), joiner func(V, T, bool) V2, left bool, opts []Option) Stream[K, V2] {
 	out := derive(s, "join-global", options(opts).name, func(b *builder, n *node, next edge[K, V2]) processor[K, V] {
-		return &joinGlobal[K, V, G, T, V2]{
-			ctx: b.ctx, n: n, rows: b.ctx.Global(g.name).(*globalRows[G, T]), key: key, joiner: joiner, left: left, next: next,
+		rows, ok := b.ctx.Global(g.name).(*globalRows[G, T])
+		if !ok {
+			panic(fmt.Sprintf("stream: the driver has no global table %q of these types", g.name))
 		}
+		return &joinGlobal[K, V, G, T, V2]{ctx: b.ctx, n: n, rows: rows, key: key, joiner: joiner, left: left, next: next}
 	})
 	out.n.reads = []*node{g.n}
 	out.keys = s.keys

@@ -8,10 +8,12 @@ import (
 // Grouped is a stream whose records are to be aggregated by key.
 type Grouped[K comparable, V any] struct{ s Stream[K, V] }
 
-// GroupByKey groups a stream by its keys.
+// GroupByKey groups a stream by its keys. It goes through a repartition topic only if keys have changed on the way here.
+// An aggregation of it drops records without a key.
 func GroupByKey[K comparable, V any](s Stream[K, V]) Grouped[K, V] { return Grouped[K, V]{s} }
 
-// GroupBy groups a stream by a key that is computed from each record. The records go through a repartition topic.
+// GroupBy groups a stream by a key that is computed from each record. The records go through a repartition topic, which
+// has its name from the aggregation that follows: <application>-<name>-repartition. A record without a value is dropped.
 func GroupBy[K, V any, K2 comparable](s Stream[K, V], keys Codec[K2], key func(K, V) K2, opts ...Option) Grouped[K2, V] {
 	return Grouped[K2, V]{SelectKey(s, key, opts...).Keys(keys)}
 }
@@ -126,19 +128,26 @@ func needAggregateCodecs[K comparable, V, A any](g Grouped[K, V], op string, val
 	}
 }
 
-// Count counts the records of each key. A record without a value is dropped.
+// Count counts the records of each key. A record without key or value is dropped.
+//
+// The name is that of the store, of its changelog <application>-<name>-changelog, and of the repartition topic, should
+// one be needed; so it is for [Reduce] and [Aggregate]. An update has the time of the newest record that is in it. Each
+// record gives an update, unless [EmitOnCommit] says otherwise.
 func Count[K comparable, V any](g Grouped[K, V], name string, opts ...StoreOption) Table[K, int64] {
 	return addAggregate(g, "count", name, Int64(), opts, counting[K, V]())
 }
 
-// Reduce combines the values of each key: the first is the aggregate, and f adds each that follows. A record without a
-// value is dropped.
+// Reduce combines the values of each key: the first is the aggregate, and f adds each that follows. A record without
+// key or value is dropped. For names and times see [Count].
 func Reduce[K comparable, V any](g Grouped[K, V], name string, f func(aggregate, value V) V, opts ...StoreOption) Table[K, V] {
 	return addAggregate(g, "reduce", name, g.s.values, opts, reducing[K](f))
 }
 
 // Aggregate adds the values of each key to an aggregate that begins as initial returns it. add may change the aggregate
-// it is given only if what it returns does not share memory with it. A record without a value is dropped.
+// it is given only if what it returns does not share memory with it. A record without key or value is dropped. For names and
+// times see [Count].
+//
+// With a [Nullable] codec an aggregate that is nil deletes the row.
 func Aggregate[K comparable, V, A any](g Grouped[K, V], name string, values Codec[A], initial func() A, add func(key K, value V, aggregate A) A, opts ...StoreOption) Table[K, A] {
 	return addAggregate(g, "aggregate", name, values, opts, folding[K, V, A]{initial: initial, add: add})
 }

@@ -25,7 +25,8 @@ func hotPaths() []hotPath {
 		{"Chain", func(s Stream[string, int64]) {
 			odd := s.Filter(func(_ string, v int64) bool { return v%2 == 1 })
 			swapped := Map(odd, func(k string, v int64) (int64, string) { return v, k })
-			MapValues(swapped, func(k string) int { return len(k) }).Foreach(func(*Record[int64, int]) {})
+			lengths := MapValues(swapped, func(k string) int { return len(k) })
+			MapValuesWithKey(lengths, func(v int64, n int) int { return int(v) + n }).Foreach(func(*Record[int64, int]) {})
 		}},
 		{"Count", func(s Stream[string, int64]) { Count(GroupByKey(s), "counts").ToStream().Foreach(nothing) }},
 		{"CountOnCommit", func(s Stream[string, int64]) {

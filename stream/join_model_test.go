@@ -34,7 +34,7 @@ func eventsOf(t *rapid.T, n int, unit int64, partitions int32) []event {
 	clock := int64(0)
 	for i := range events {
 		clock += rapid.Int64Range(0, 4).Draw(t, "step") * unit
-		if rapid.IntRange(0, 40).Draw(t, "jump") == 0 {
+		if rapid.IntRange(0, 20).Draw(t, "jump") == 0 {
 			clock += rapid.SampledFrom([]int64{100 * unit, 25 * 3600_000}).Draw(t, "far")
 		}
 		e := event{left: rapid.Bool().Draw(t, "left"), at: max(0, clock-rapid.SampledFrom([]int64{0, 0, 0, 1, 3, 9, 25, 60}).Draw(t, "late")*unit)}
@@ -276,9 +276,12 @@ func byPartition(results []string, events []event) [][]string {
 	return list
 }
 
-// fault runs events through an application that fails, and returns what it has written for good.
+// runWithFaults runs events through an application that fails, and returns what it has written for good.
 func runWithFaults(rt *rapid.T, t *testing.T, top *stream.Topology, events []event, partitions int32) ([]string, *streamtest.Driver) {
 	opts := []streamtest.Option{streamtest.Partitions(int(partitions)), streamtest.CommitByHand()}
+	if rapid.IntRange(0, 19).Draw(rt, "on disk") == 0 {
+		opts = append(opts, streamtest.OnDisk())
+	}
 	d := streamtest.New(t, top, opts...)
 	in := streamtest.NewInput(d, "in", stream.String(), stream.String())
 	f := faults{rt, d, partitions}

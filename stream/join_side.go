@@ -35,6 +35,8 @@ const sideSlack = 24 * time.Hour
 func (w *joinRows[T]) open(s *store.Store, retention int64) (err error) {
 	w.retention = retention
 	w.segments = segments{store: s, prefix: prefixRow}
+	// The time of both sides is in the numbers of each: they are written whenever it moves, and so outlive the rows in
+	// a changelog that forgets by time.
 	if w.meta, err = newMeta(s, metaOperator, &w.observed, w.both, &w.seq); err != nil {
 		return err
 	}
@@ -139,14 +141,14 @@ func (s *joinSide[K, T, O, V]) open() error {
 	return s.mine.open(s.j.ctx.Store(name), s.j.d.window.retention())
 }
 
-func (s *joinSide[K, T, O, V]) flush() error { return s.mine.meta.flush(s.j.touched) }
+func (s *joinSide[K, T, O, V]) flush() error { return s.mine.meta.flush() }
 
 // look returns how long after a record of this side its window ends.
 func (s *joinSide[K, T, O, V]) look() int64 { return s.after }
 
 func (s *joinSide[K, T, O, V]) process(r *Record[K, T]) error {
 	j := s.j
-	j.streamTime, j.touched = max(j.streamTime, r.Timestamp), true
+	j.streamTime = max(j.streamTime, r.Timestamp)
 	switch {
 	case r.NullValue:
 		s.drop(j.n.problem(record.StageProcess, classNullValue, "the record has no value to join"))

@@ -19,9 +19,9 @@ type JoinWindow struct {
 	// without a match wait for it. Default: 0.
 	Grace time.Duration
 	// EarlyUnmatched has a record that comes out of order, and finds no match, sent on at once when stream time has
-	// passed the end of its window, and not only when it has passed the grace too: so did Kafka Streams before
-	// KAFKA-19536. A record can then be sent on without a match and later with one. Default: a result without a match
-	// is sent on when there can be none any more.
+	// passed the end of its window, and not only when it has passed the grace too: Kafka Streams does so, and may send a
+	// record that is not late on without a match and then with one (KAFKA-19536). Default: a result without a match waits
+	// for the grace.
 	EarlyUnmatched bool
 }
 
@@ -67,9 +67,12 @@ func JoinStream[K, L, R, V any](left Stream[K, L], right Stream[K, R], name stri
 	return addJoinStream(left, right, streamJoin{kind: "join-stream", name: name, window: w}, func(s Sides[L, R]) V { return joiner(s.Left, s.Right) }, opts)
 }
 
-// LeftJoinStream is [JoinStream], and sends on each record of the left stream that has found no match, once no match
-// can come any more: when stream time has passed the window and the grace. The joiner is told whether there is a match.
-// A left record without a key is sent on at once, since it can have none.
+// LeftJoinStream is [JoinStream], and sends on each record of the left stream that has found no match when its window has
+// closed: when stream time has passed the window and the grace. The joiner is told whether there is a match. A left
+// record without a key is sent on at once, since it can have none.
+//
+// A late record can still find one that was sent on without a match, as in Kafka Streams: choose the grace so that there
+// are none that matter.
 //
 // Records that wait for a match are kept in the store <name>-unmatched. The result without a match has the time and
 // the headers of its record. Like Kafka Streams, it comes with a record that is not older than those before it, and
@@ -161,7 +164,6 @@ type joinStream[K, V any] struct {
 	keys       Codec[K]
 	d          streamJoin
 	self       bool           // both sides are the same stream
-	touched    bool           // it had a record since the last flush
 	late       bool           // the left side of a stream joined with itself found the present record late
 	sides      [2]joinHalf[K] // by tag
 	unmatched  *timeline      // nil in an inner join
@@ -211,11 +213,10 @@ func (j *joinStream[K, V]) Flush() error {
 			return err
 		}
 	}
-	j.touched = false
 	if j.meta == nil {
 		return nil
 	}
-	return j.meta.flush(false)
+	return j.meta.flush()
 }
 
 // Advance sends on the unmatched records whose windows have closed without a record.

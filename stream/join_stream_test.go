@@ -336,3 +336,60 @@ func TestUnmatchedFollowTheClock(t *testing.T) {
 		}
 	}
 }
+
+// TestJoinsKeepNulls has values and keys that are null by their codec wait in stores.
+func TestJoinsKeepNulls(t *testing.T) {
+	t.Parallel()
+	top := stream.New("joins")
+	codec := stream.Nullable(stream.String())
+	left := stream.From(top, "left", codec, codec)
+	right := stream.From(top, "right", codec, codec)
+	show := func(v *string, ok bool) string {
+		switch {
+		case !ok:
+			return "-"
+		case v == nil:
+			return "null"
+		default:
+			return *v
+		}
+	}
+	stream.OuterJoinStream(left, right, "pairs", stream.Symmetric(10*time.Millisecond), func(s stream.Sides[*string, *string]) string {
+		return show(s.Left, s.HasLeft) + "+" + show(s.Right, s.HasRight)
+	}).To("out")
+	d := streamtest.New(t, top)
+	l, r := streamtest.NewInput(d, "left", codec, codec), streamtest.NewInput(d, "right", codec, codec)
+	empty, text := "", "text"
+	l.Pipe(nil, nil, 1)
+	l.Pipe(&empty, &empty, 1)
+	d.LoseState()
+	r.Pipe(nil, &text, 2)
+	r.Pipe(&text, nil, 2)
+	d.LoseState()
+	l.Pipe(&text, &text, 100)
+	want := []string{"null+text", "+-", "-+null"}
+	if diff := cmp.Diff(want, streamtest.NewOutput(d, "out", codec, stream.String()).ReadValues()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestJoinsDropWhatTheyCannotKeep has values that their codec does not take.
+func TestJoinsDropWhatTheyCannotKeep(t *testing.T) {
+	t.Parallel()
+	top := stream.New("joins")
+	in := stream.MapValues(stream.From(top, "in", stream.String(), stream.Float64()), func(v float64) float64 { return 1 / v }).Values(stream.JSON[float64]())
+	add := func(a, b float64) float64 { return a + b }
+	stream.JoinStream(in, in, "self", stream.Symmetric(time.Second), add).To("out")
+	rows := stream.TableFrom(top, "rows", "rows", stream.String(), stream.Float64(), stream.Versioned(time.Second))
+	stream.JoinTable(in, rows, "joined", add, stream.Grace(time.Second)).To("joined")
+	d := streamtest.New(t, top)
+	src := streamtest.NewInput(d, "in", stream.String(), stream.Float64())
+	src.Pipe("k", 0, 1) // infinity is not in JSON
+	src.Pipe("k", 1, 1)
+	if diff := cmp.Diff(map[string]int{"self/unencodable": 1, "joined/unencodable": 1}, d.Dropped()); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]float64{2}, streamtest.NewOutput(d, "out", stream.String(), stream.Float64()).ReadValues()); diff != "" {
+		t.Error(diff)
+	}
+}

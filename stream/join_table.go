@@ -167,7 +167,7 @@ func (g *graceJoin[K, V]) open() (err error) {
 }
 
 // Flush writes stream time and sequence number.
-func (g *graceJoin[K, V]) Flush() error { return g.meta.flush(false) }
+func (g *graceJoin[K, V]) Flush() error { return g.meta.flush() }
 
 func (g *graceJoin[K, V]) process(r *Record[K, V]) error {
 	if r.NullKey || r.NullValue {

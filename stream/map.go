@@ -2,6 +2,7 @@ package stream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"millrace.dev/internal/task"
@@ -18,9 +19,9 @@ type KeyValue[K, V any] struct {
 func KV[K, V any](k K, v V) KeyValue[K, V] { return KeyValue[K, V]{k, v} }
 
 // derive declares a node that changes types.
-func derive[K, V, K2, V2 any](s Stream[K, V], kind, name string, make func(b *builder, n *node, next edge[K2, V2]) processor[K, V]) Stream[K2, V2] {
+func derive[K, V, K2, V2 any](s Stream[K, V], kind, name string, build func(b *builder, n *node, next edge[K2, V2]) processor[K, V]) Stream[K2, V2] {
 	n := s.n.t.add(kind, name, s.n)
-	n.build = func(b *builder) []any { return []any{make(b, n, next[K2, V2](b, n))} }
+	n.build = func(b *builder) []any { return []any{build(b, n, next[K2, V2](b, n))} }
 	return Stream[K2, V2]{n: n, keys: standard[K2](), values: standard[V2](), rekeyed: s.rekeyed}
 }
 
@@ -44,6 +45,32 @@ func (m *mapValues[K, V, V2]) process(r *Record[K, V]) error {
 func MapValues[K, V, V2 any](s Stream[K, V], f func(V) V2, opts ...Option) Stream[K, V2] {
 	out := derive(s, "map-values", options(opts).name, func(_ *builder, _ *node, next edge[K, V2]) processor[K, V] {
 		return &mapValues[K, V, V2]{f: f, next: next}
+	})
+	out.keys = s.keys
+	return out
+}
+
+type mapValuesWithKey[K, V, V2 any] struct {
+	f    func(K, V) V2
+	next edge[K, V2]
+	out  Record[K, V2]
+}
+
+func (m *mapValuesWithKey[K, V, V2]) process(r *Record[K, V]) error {
+	m.out.Key, m.out.Timestamp, m.out.Headers, m.out.NullKey = r.Key, r.Timestamp, r.Headers, r.NullKey
+	if m.out.NullValue = r.NullValue; r.NullValue {
+		m.out.Value = *new(V2)
+	} else {
+		m.out.Value = m.f(r.Key, r.Value)
+	}
+	return m.next.send(&m.out)
+}
+
+// MapValuesWithKey is [MapValues] with a function that also sees the key, which must not change: records stay where they
+// are.
+func MapValuesWithKey[K, V, V2 any](s Stream[K, V], f func(K, V) V2, opts ...Option) Stream[K, V2] {
+	out := derive(s, "map-values", options(opts).name, func(_ *builder, _ *node, next edge[K, V2]) processor[K, V] {
+		return &mapValuesWithKey[K, V, V2]{f: f, next: next}
 	})
 	out.keys = s.keys
 	return out
@@ -119,7 +146,7 @@ func FlatMap[K, V, K2, V2 any](s Stream[K, V], f func(K, V) []KeyValue[K2, V2], 
 }
 
 type flatMapValues[K, V, V2 any] struct {
-	f    func(V) []V2
+	f    func(K, V) []V2
 	next edge[K, V2]
 	out  Record[K, V2]
 }
@@ -130,7 +157,7 @@ func (m *flatMapValues[K, V, V2]) process(r *Record[K, V]) error {
 		m.out.Value = *new(V2)
 		return m.next.send(&m.out)
 	}
-	for _, v := range m.f(r.Value) {
+	for _, v := range m.f(r.Key, r.Value) {
 		m.out.Value = v
 		if err := m.next.send(&m.out); err != nil {
 			return err
@@ -142,6 +169,11 @@ func (m *flatMapValues[K, V, V2]) process(r *Record[K, V]) error {
 // FlatMapValues makes any number of records of each, with the same key. A record without a value passes as it is. The
 // slice that f returns is f's again after its next call.
 func FlatMapValues[K, V, V2 any](s Stream[K, V], f func(V) []V2, opts ...Option) Stream[K, V2] {
+	return FlatMapValuesWithKey(s, func(_ K, v V) []V2 { return f(v) }, opts...)
+}
+
+// FlatMapValuesWithKey is [FlatMapValues] with a function that also sees the key, which must not change.
+func FlatMapValuesWithKey[K, V, V2 any](s Stream[K, V], f func(K, V) []V2, opts ...Option) Stream[K, V2] {
 	out := derive(s, "flat-map-values", options(opts).name, func(_ *builder, _ *node, next edge[K, V2]) processor[K, V] {
 		return &flatMapValues[K, V, V2]{f: f, next: next}
 	})
@@ -168,7 +200,7 @@ const (
 
 func (p ErrorPolicy) applyNode(o *nodeOptions) { o.policy = p }
 
-// OnError is the policy without retries. Default: Fail
+// OnError is the policy without retries. Default: Fail.
 func OnError(a Action) ErrorPolicy { return ErrorPolicy{Then: a} }
 
 // checkPolicy notes a fault if a policy cannot be followed.
@@ -188,7 +220,7 @@ func (n *node) failed(ctx *task.Context, p ErrorPolicy, err error) error {
 	}
 	d := n.problem(record.StageProcess, classFunction, "the function failed")
 	d.Letter = p.Then == DeadLetter
-	if r, ok := err.(*Rejection); ok {
+	if r, ok := errors.AsType[*Rejection](err); ok {
 		d.Problem = record.Problem{Stage: r.Stage, Class: r.Class, Field: r.Field, Reason: r.Reason}
 	}
 	ctx.Drop(d)
@@ -206,7 +238,7 @@ type tryMapValues[K, V, V2 any] struct {
 	ctx    *task.Context
 	n      *node
 	policy ErrorPolicy
-	f      func(context.Context, V) (V2, error)
+	f      func(context.Context, K, V) (V2, error)
 	next   edge[K, V2]
 	out    Record[K, V2]
 }
@@ -216,7 +248,7 @@ func (m *tryMapValues[K, V, V2]) process(r *Record[K, V]) (err error) {
 	m.out.Value, m.out.NullValue = *new(V2), r.NullValue
 	if !r.NullValue {
 		for try := 0; ; try++ {
-			if m.out.Value, err = m.f(m.ctx.Done(), r.Value); err == nil {
+			if m.out.Value, err = m.f(m.ctx.Done(), r.Key, r.Value); err == nil {
 				break
 			}
 			if try >= m.policy.Retries || m.ctx.Done().Err() != nil {
@@ -227,8 +259,14 @@ func (m *tryMapValues[K, V, V2]) process(r *Record[K, V]) (err error) {
 	return m.next.send(&m.out)
 }
 
-// TryMapValues is [MapValues] with a function that can fail: see [OnError] and [ErrorPolicy].
+// TryMapValues is [MapValues] with a function that can fail: see [OnError] and [ErrorPolicy]. Its context ends when the
+// result is not wanted any more. The task waits for it; to call something that takes its time use [MapBatch].
 func TryMapValues[K, V, V2 any](s Stream[K, V], f func(context.Context, V) (V2, error), opts ...Option) Stream[K, V2] {
+	return TryMapValuesWithKey(s, func(ctx context.Context, _ K, v V) (V2, error) { return f(ctx, v) }, opts...)
+}
+
+// TryMapValuesWithKey is [TryMapValues] with a function that also sees the key, which must not change.
+func TryMapValuesWithKey[K, V, V2 any](s Stream[K, V], f func(context.Context, K, V) (V2, error), opts ...Option) Stream[K, V2] {
 	o := options(opts)
 	s.n.t.checkPolicy("try-map-values", o.policy)
 	out := derive(s, "try-map-values", o.name, func(b *builder, n *node, next edge[K, V2]) processor[K, V] {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"millrace.dev/internal/task"
+	"millrace.dev/record"
 )
 
 // Processor is an operator of one's own, in a task. Its methods are called by one goroutine at a time.
@@ -33,6 +34,16 @@ func (c *ProcessorContext[K2, V2]) StreamTime() int64 { return c.ctx.StreamTime(
 
 // Now returns the time of the clock.
 func (c *ProcessorContext[K2, V2]) Now() time.Time { return c.ctx.Now() }
+
+// Origin returns the record that led to the one at hand, and whether there is one: the record of the task's source as it
+// came, or the one that it carries, where it was repartitioned with [CarryOrigin]. It is valid during the call of Process.
+func (c *ProcessorContext[K2, V2]) Origin() (record.Raw, bool) {
+	var own record.Raw
+	if r := c.ctx.Origin(&own); r != nil {
+		return *r, true
+	}
+	return record.Raw{}, false
+}
 
 // Log returns the logger of the application.
 func (c *ProcessorContext[K2, V2]) Log() *slog.Logger { return c.ctx.Log() }
@@ -156,14 +167,14 @@ func (s *State[K, V]) All(f func(K, V) (bool, error)) error {
 	return s.kv.scan([]byte{prefixRow}, []byte{prefixRow + 1}, func(k K, r row[V]) (bool, error) { return f(k, r.value) })
 }
 
-// Process hands a stream to processors of one's own: make is called for each task. The stores are for them alone.
-func Process[K, V, K2, V2 any](s Stream[K, V], name string, make func() Processor[K, V, K2, V2], stores ...StoreRef) Stream[K2, V2] {
+// Process hands a stream to processors of one's own: supplier is called for each task. The stores are for them alone.
+func Process[K, V, K2, V2 any](s Stream[K, V], name string, supplier func() Processor[K, V, K2, V2], stores ...StoreRef) Stream[K2, V2] {
 	t := s.n.t
 	if len(stores) > 0 && name == "" {
 		t.fail("process", "no name: an operator with stores needs one")
 	}
 	out := derive(s, "process", name, func(b *builder, n *node, next edge[K2, V2]) processor[K, V] {
-		p := &process[K, V, K2, V2]{p: make(), next: next}
+		p := &process[K, V, K2, V2]{p: supplier(), next: next}
 		p.ctx = &ProcessorContext[K2, V2]{ctx: b.ctx, next: &p.next, b: b}
 		for _, st := range stores {
 			p.stores = append(p.stores, st.flusher(b))

@@ -10,8 +10,15 @@ import (
 type RepartitionOption func(*task.Source)
 
 // Partitions sets the number of partitions of a repartition topic. Default: that of the largest topic that flows into
-// it
+// it.
 func Partitions(n int) RepartitionOption { return func(s *task.Source) { s.Partitions = n } }
+
+// CarryOrigin has each record carry the record of a topic that led to it through the repartition topic: what comes of it
+// is then the result of that one, whose topic, partition and offset [Provenance] names, whose key, value and headers a
+// dead letter has, and whose partition a result without a key goes to, as if there were no way round. It costs a header:
+// of the origin's coordinates, and of what the repartition topic's record does not share with it. Default: what comes of
+// a record is the result of the repartition topic's record.
+func CarryOrigin() RepartitionOption { return func(s *task.Source) { s.CarriesOrigin = true } }
 
 // Repartition writes the stream to an internal topic and reads it from there, so that all records of a key are in one
 // partition. Joins and groups do so by themselves where it is needed. A record without a key is dropped, unless a left
@@ -34,10 +41,6 @@ func (s Stream[K, V]) repartition(op, name string, opts []RepartitionOption) Str
 	in := t.add(kindRepartition, topic+"-sink", s.n)
 	in.topic, in.internal = topic, true
 	t.topics[topic] = in
-	in.build = func(b *builder) []any {
-		m := task.Message{Topic: t.name + "-" + topic, Partition: task.AnyPartition}
-		return []any{&repartition[K, V]{sink[K, V]{ctx: b.ctx, n: in, keys: s.keys, values: s.values, message: m}, in.wantsNullKeys()}}
-	}
 	out := t.add(kindSource, topic+"-source")
 	out.topic, out.internal, in.through = topic, true, out
 	out.source = &task.Source{}
@@ -47,10 +50,14 @@ func (s Stream[K, V]) repartition(op, name string, opts []RepartitionOption) Str
 	if out.source.Partitions < 0 {
 		t.fail(op, "a negative number of partitions")
 	}
+	in.build = func(b *builder) []any {
+		m := task.Message{Topic: t.name + "-" + topic, Partition: task.AnyPartition, CarryOrigin: out.source.CarriesOrigin}
+		return []any{&sink[K, V]{ctx: b.ctx, n: in, keyed: !in.wantsNullKeys(), keys: s.keys, values: s.values, message: m}}
+	}
 	out.build = func(b *builder) []any {
 		return []any{&sourceNode[K, V]{
-			ctx: b.ctx, n: out, key: s.keys, value: s.values, keyNull: isNullable(s.keys), valueNull: isNullable(s.values),
-			maxAhead: t.maxAhead, next: next[K, V](b, out),
+			ctx: b.ctx, n: out, stats: b.ctx.Stats(out.id), key: s.keys, value: s.values, keyNull: isNullable(s.keys), valueNull: isNullable(s.values),
+			carries: out.source.CarriesOrigin, maxAhead: t.maxAhead, next: next[K, V](b, out),
 		}}
 	}
 	s.n, s.rekeyed = out, false
@@ -74,17 +81,4 @@ func (n *node) wantsNullKeys() bool {
 	}
 	return slices.ContainsFunc(n.children, func(c child) bool { return c.n.wantsNullKeys() }) ||
 		slices.ContainsFunc(n.outs, (*node).wantsNullKeys)
-}
-
-type repartition[K, V any] struct {
-	sink[K, V]
-	nullKeys bool
-}
-
-func (p *repartition[K, V]) process(r *Record[K, V]) error {
-	if r.NullKey && !p.nullKeys {
-		dropNullKey(p.ctx, p.n)
-		return nil
-	}
-	return p.sink.process(r)
 }

@@ -52,7 +52,7 @@ func (g *segments) open(retention int64, in func(key, value []byte) (int64, erro
 		}
 	}
 	was = g.interval
-	if err := m.flush(false); err != nil {
+	if err := m.flush(); err != nil {
 		return err
 	}
 	return g.look()

@@ -11,7 +11,7 @@ import (
 type SinkOption interface{ applySink(*sinkOptions) }
 
 type sinkOptions struct {
-	partition  any // func(K, V, int) int
+	partition  any // func(*Record[K, V], int) int
 	provenance bool
 }
 
@@ -22,29 +22,42 @@ func (f sinkOption) applySink(o *sinkOptions) { f(o) }
 // Provenance adds to each record a header millrace.source, the topic/partition/offset of the record that led to it.
 func Provenance() SinkOption { return sinkOption(func(o *sinkOptions) { o.provenance = true }) }
 
-type sink[K, V any] struct {
-	ctx     *task.Context
-	n       *node
-	topic   func(K, V) string // nil for one topic
-	keys    Codec[K]
-	values  Codec[V]
-	message task.Message
-	key     []byte
-	value   []byte
+// PartitionBy chooses the partition of each record out of as many as its topic has: 0 to partitions-1, or a negative
+// number to leave it to the default. A record for which f returns another one is dropped, with class unknown_partition.
+// f must not change the record nor keep the pointer; it also sees records without key or value. It has to give the same
+// for the same, or a record that is processed again after a failure goes elsewhere.
+//
+// A topic that is given more partitions while the application runs has those for f once the instance was started again.
+// Default: by the key, as Kafka's own producers do; a record without one goes to the partition with the number of its
+// source's.
+func PartitionBy[K, V any](f func(r *Record[K, V], partitions int) int) SinkOption {
+	return sinkOption(func(o *sinkOptions) { o.partition = f })
 }
 
-func (s *sink[K, V]) process(r *Record[K, V]) error {
-	m := &s.message
-	var err error
-	if m.Key, s.key, err = encode(s.keys, s.key, r.Key, r.NullKey); err == nil {
-		m.Value, s.value, err = encode(s.values, s.value, r.Value, r.NullValue)
-	}
-	if err != nil {
-		d := s.n.problem(record.StageEncode, classUnencodable, "the record cannot be encoded")
-		d.Letter = true
-		s.ctx.Drop(d)
+type sink[K, V any] struct {
+	ctx       *task.Context
+	n         *node
+	keyed     bool                         // a record without a key is dropped
+	topic     func(K, V) string            // nil for one topic
+	partition func(*Record[K, V], int) int // nil for the default
+	record    *Record[K, V]                // that is being written, for choose
+	keys      Codec[K]
+	values    Codec[V]
+	message   task.Message
+	key       []byte
+	value     []byte
+}
+
+func (s *sink[K, V]) process(r *Record[K, V]) error { //nolint:unparam // what others can return, processor has
+	if s.keyed && r.NullKey {
+		dropNullKey(s.ctx, s.n)
 		return nil
 	}
+	if !s.encode(r) {
+		s.ctx.Drop(s.n.unencodable())
+		return nil
+	}
+	m := &s.message
 	if s.topic != nil {
 		if m.Topic = s.topic(r.Key, r.Value); !slices.Contains(s.n.topics, m.Topic) {
 			d := s.n.problem(record.StageProcess, classUnknownTopic, "the chosen topic is not one of those declared")
@@ -53,11 +66,25 @@ func (s *sink[K, V]) process(r *Record[K, V]) error {
 			return nil
 		}
 	}
-	m.Headers, m.Timestamp = r.Headers, r.Timestamp
+	m.Headers, m.Timestamp, s.record = r.Headers, r.Timestamp, r
 	s.ctx.Send(s.n.id, m)
-	m.Headers = nil
+	m.Headers, s.record = nil, nil
 	return nil
 }
+
+// encode puts key and value into the message. It returns false if that is not possible.
+func (s *sink[K, V]) encode(r *Record[K, V]) bool {
+	m := &s.message
+	var err error
+	if m.Key, s.key, err = encode(s.keys, s.key, r.Key, r.NullKey); err != nil {
+		return false
+	}
+	m.Value, s.value, err = encode(s.values, s.value, r.Value, r.NullValue)
+	return err == nil
+}
+
+// choose returns the partition of the record that is being written.
+func (s *sink[K, V]) choose(partitions int) int { return s.partition(s.record, partitions) }
 
 // encode returns the bytes of v, which are nil for null, and the memory for the next call.
 func encode[T any](c Codec[T], memory []byte, v T, null bool) (b, kept []byte, err error) {
@@ -83,7 +110,8 @@ func (s Stream[K, V]) To(topic string, opts ...SinkOption) {
 }
 
 // ToChosen writes each record to the topic that choose names, one of topics, which are made known so that they can be
-// checked before the application starts. The name is the node's.
+// checked before the application starts. A record for which it names another one is dropped. Of a record without a value
+// choose gets the zero V, so that deletions can be sent on by key. The name is the node's.
 func (s Stream[K, V]) ToChosen(name string, topics []string, choose func(K, V) string, opts ...SinkOption) {
 	t := s.n.t
 	if len(topics) == 0 {
@@ -98,11 +126,19 @@ func (s Stream[K, V]) addSink(op, name, topic string, opts []SinkOption, choose 
 		opt.applySink(&o)
 	}
 	s.needCodecs(op)
+	partition, ok := o.partition.(func(*Record[K, V], int) int)
+	if o.partition != nil && !ok {
+		s.n.t.fail(op, "PartitionBy takes %T, not records of %s", o.partition, typesOf[K, V]())
+	}
 	n := s.n.t.add(kindSink, name, s.n)
 	n.topic = topic
 	n.build = func(b *builder) []any {
 		m := task.Message{Topic: topic, Partition: task.AnyPartition, Provenance: o.provenance}
-		return []any{&sink[K, V]{ctx: b.ctx, n: n, topic: choose, keys: s.keys, values: s.values, message: m}}
+		sk := &sink[K, V]{ctx: b.ctx, n: n, topic: choose, partition: partition, keys: s.keys, values: s.values, message: m}
+		if partition != nil {
+			sk.message.Choose = sk.choose
+		}
+		return []any{sk}
 	}
 	return n
 }

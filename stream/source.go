@@ -25,19 +25,19 @@ type sourceOption func(*sourceOptions)
 func (f sourceOption) applySource(o *sourceOptions) { f(o) }
 
 // StartLatest begins, where the application has committed nothing yet, at records that are written from then on.
-// Default: at the oldest record
+// Default: at the oldest record.
 func StartLatest() SourceOption {
 	return sourceOption(func(o *sourceOptions) { o.start = task.Latest })
 }
 
 // EventTime takes the event time of a record from what it holds. A record for which f returns the zero time is
-// dropped. Default: the record's timestamp
+// dropped. Default: the record's timestamp.
 func EventTime[K, V any](f func(*Record[K, V]) time.Time) SourceOption {
 	return sourceOption(func(o *sourceOptions) { o.eventTime = f })
 }
 
 // UseClock gives a record the time of the clock where its own event time is missing or too far ahead: see [MaxAhead].
-// Default: such a record is dropped
+// Default: such a record is dropped.
 func UseClock() SourceOption { return sourceOption(func(o *sourceOptions) { o.useClock = true }) }
 
 // The kinds of nodes that the rest of the package asks for.
@@ -81,7 +81,7 @@ func addSource[K, V any](t *Topology, op, topic string, key Codec[K], value Code
 	t.sources[topic] = n
 	n.build = func(b *builder) []any {
 		s := &sourceNode[K, V]{
-			ctx: b.ctx, n: n, key: key, value: value, extract: extract, useClock: o.useClock, maxAhead: t.maxAhead, next: next[K, V](b, n),
+			ctx: b.ctx, n: n, stats: b.ctx.Stats(n.id), key: key, value: value, extract: extract, useClock: o.useClock, maxAhead: t.maxAhead, next: next[K, V](b, n),
 		}
 		_, s.keyNull = key.(nullable)
 		_, s.valueNull = value.(nullable)
@@ -97,12 +97,14 @@ func typesOf[K, V any]() string { return fmt.Sprintf("%T, %T", *new(K), *new(V))
 type sourceNode[K, V any] struct {
 	ctx       *task.Context
 	n         *node
+	stats     *task.NodeStats
 	key       Codec[K]
 	value     Codec[V]
 	keyNull   bool // the codec decodes null
 	valueNull bool
 	extract   func(*Record[K, V]) time.Time
 	useClock  bool
+	carries   bool // the last header is the origin
 	maxAhead  time.Duration
 	next      edge[K, V]
 	record    Record[K, V]
@@ -110,18 +112,18 @@ type sourceNode[K, V any] struct {
 
 // Load decodes a record.
 func (s *sourceNode[K, V]) Load(raw *record.Raw) (int64, bool, error) {
+	s.stats.Records++
 	r := &s.record
 	*r = Record[K, V]{Timestamp: raw.Timestamp, Headers: raw.Headers}
-	var err error
-	if raw.Key == nil && !s.keyNull {
-		r.NullKey = true
-	} else if r.Key, err = s.key.Decode(raw.Key); err != nil {
+	if s.carries {
+		r.Headers = task.WithoutOrigin(raw.Headers)
+	}
+	var ok bool
+	if r.Key, r.NullKey, ok = decodeOr(s.key, raw.Key, s.keyNull); !ok {
 		s.ctx.Drop(s.n.problem(record.StageDecode, classUndecodable, "the key cannot be decoded"))
 		return 0, false, nil
 	}
-	if raw.Value == nil && !s.valueNull {
-		r.NullValue = true
-	} else if r.Value, err = s.value.Decode(raw.Value); err != nil {
+	if r.Value, r.NullValue, ok = decodeOr(s.value, raw.Value, s.valueNull); !ok {
 		s.ctx.Drop(s.n.problem(record.StageDecode, classUndecodable, "the value cannot be decoded"))
 		return 0, false, nil
 	}
@@ -133,6 +135,15 @@ func (s *sourceNode[K, V]) Load(raw *record.Raw) (int64, bool, error) {
 		}
 	}
 	return r.Timestamp, s.checkTime(), nil
+}
+
+// decodeOr decodes a key or a value. null says that there is none, ok that the codec could; sees that it decodes null.
+func decodeOr[T any](c Codec[T], b []byte, sees bool) (v T, null, ok bool) {
+	if b == nil && !sees {
+		return v, true, true
+	}
+	v, err := c.Decode(b)
+	return v, false, err == nil // what failed is told without the error, which may hold the value
 }
 
 // checkTime drops the record if its event time would do harm.

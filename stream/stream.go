@@ -18,13 +18,13 @@ type Stream[K, V any] struct {
 }
 
 // Keys sets the codec of the keys, for what follows. Default: that of the source; after a function that changes the
-// type, the standard one of string, []byte, int64 and float64
+// type, the standard one of string, []byte, int64 and float64.
 func (s Stream[K, V]) Keys(c Codec[K]) Stream[K, V] {
 	s.keys = c
 	return s
 }
 
-// Values sets the codec of the values, for what follows. Default: as with [Stream.Keys]
+// Values sets the codec of the values, for what follows. Default: as with [Stream.Keys].
 func (s Stream[K, V]) Values(c Codec[V]) Stream[K, V] {
 	s.values = c
 	return s
@@ -41,9 +41,9 @@ func (s Stream[K, V]) needCodecs(op string) {
 }
 
 // same declares a node that keeps the types.
-func (s Stream[K, V]) same(kind string, opts []Option, make func(b *builder, n *node, next edge[K, V]) processor[K, V]) Stream[K, V] {
+func (s Stream[K, V]) same(kind string, opts []Option, build func(b *builder, n *node, next edge[K, V]) processor[K, V]) Stream[K, V] {
 	n := s.n.t.add(kind, options(opts).name, s.n)
-	n.build = func(b *builder) []any { return []any{make(b, n, next[K, V](b, n))} }
+	n.build = func(b *builder) []any { return []any{build(b, n, next[K, V](b, n))} }
 	s.n = n
 	return s
 }
@@ -165,7 +165,7 @@ func (s Stream[K, V]) Split(name string, branches ...Branch[K, V]) []Stream[K, V
 	n.build = func(b *builder) []any {
 		sp := &split[K, V]{ctx: b.ctx, n: n}
 		for i, bn := range nodes {
-			sp.to = append(sp.to, edge[K, V]{to: b.instance(bn)[0].(processor[K, V]), ctx: b.ctx, stats: b.ctx.Stats(bn.id)})
+			sp.to = append(sp.to, edgeTo[K, V](b, bn, 0))
 			if i < len(branches) {
 				sp.branches = append(sp.branches, branches[i].When)
 			}

@@ -31,10 +31,16 @@ type historian[K comparable, V any] interface {
 	getAsOf(k K, t int64) (row[V], error)
 }
 
-// TableFrom reads a topic as a table: a record sets the row of its key, one without a value deletes it. The rows are
-// kept in a store of that name, and its changelog.
+// TableFrom reads a topic as a table: a record sets the row of its key, one without a value deletes it, one without a key
+// is dropped. The rows are kept in a store of that name, and its changelog <application>-<name>-changelog. An update that
+// comes out of order overwrites the row, unless the table is [Versioned].
+//
+// A [Nullable] codec of the values is a fault: a table has no row where the value is null.
 func TableFrom[K comparable, V any](t *Topology, name, topic string, keys Codec[K], values Codec[V], opts ...TableOption) Table[K, V] {
 	sources, stores, history, versioned := tableOptions(opts)
+	if isNullable(values) {
+		t.fail("table", "the codec of the values is Nullable: a record without a value deletes the row. Read the topic without it, or as a stream and call ToTable")
+	}
 	src := addSource(t, "table", topic, keys, values, sources)
 	rows := Stream[K, V]{n: src, keys: keys, values: values}
 	if versioned {
@@ -43,8 +49,10 @@ func TableFrom[K comparable, V any](t *Topology, name, topic string, keys Codec[
 	return toTable(rows, "table", name, stores)
 }
 
-// ToTable takes a stream for the updates of a table: a record sets the row of its key, one without a value deletes it.
-// A [SourceOption] has no meaning here, and is a fault.
+// ToTable takes a stream for the updates of a table: a record sets the row of its key, one without a value, or with one
+// that is null by a [Nullable] codec, deletes it; one without a key is dropped. The rows are kept in a store of that
+// name, and its changelog. A stream whose keys have changed goes through the topic <application>-<name>-repartition
+// first. A [SourceOption] has no meaning here, and is a fault.
 func ToTable[K comparable, V any](s Stream[K, V], name string, opts ...TableOption) Table[K, V] {
 	const kind = "to-table"
 	s.needCodecs(kind)
@@ -64,7 +72,7 @@ func toTable[K comparable, V any](s Stream[K, V], kind, name string, opts []Stor
 	n := s.n.t.addStateful(kind, name, s.n)
 	n.store(o.table(name))
 	n.build = func(b *builder) []any {
-		p := &tableNode[K, V]{ctx: b.ctx, n: n, rows: kvOf(b, n, s.keys, s.values, o), next: next[K, Change[V]](b, n)}
+		p := &tableNode[K, V]{ctx: b.ctx, n: n, isNull: nullOf(s.values), rows: kvOf(b, n, s.keys, s.values, o), next: next[K, Change[V]](b, n)}
 		b.lives(n, p)
 		return []any{p}
 	}
@@ -93,11 +101,12 @@ func kvOf[K comparable, V any](b *builder, n *node, keys Codec[K], values Codec[
 
 // tableNode keeps the rows of a table that is made of a stream.
 type tableNode[K comparable, V any] struct {
-	ctx  *task.Context
-	n    *node
-	rows *kvStore[K, V]
-	next edge[K, Change[V]]
-	out  Record[K, Change[V]]
+	ctx    *task.Context
+	n      *node
+	isNull func(V) bool // nil: no value is null
+	rows   *kvStore[K, V]
+	next   edge[K, Change[V]]
+	out    Record[K, Change[V]]
 }
 
 func (t *tableNode[K, V]) process(r *Record[K, V]) error {
@@ -111,12 +120,20 @@ func (t *tableNode[K, V]) process(r *Record[K, V]) error {
 	}
 	t.rows.mark(c)
 	old := c.row
-	c.row = row[V]{value: r.Value, timestamp: r.Timestamp, exists: !r.NullValue}
+	c.row = rowOf(r, t.isNull)
 	if t.rows.hold {
 		return nil
 	}
 	t.out.Headers = r.Headers
 	return sendChange(&t.next, &t.out, r.Key, old, c.row, r.Timestamp)
+}
+
+// rowOf returns the row that a record sets. isNull tells whether a value is null; nil: none is.
+func rowOf[K, V any](r *Record[K, V], isNull func(V) bool) row[V] {
+	if r.NullValue || isNull != nil && isNull(r.Value) {
+		return row[V]{timestamp: r.Timestamp}
+	}
+	return row[V]{value: r.Value, timestamp: r.Timestamp, exists: true}
 }
 
 // sendChange sends the update of a row on.
@@ -255,20 +272,20 @@ func derivedTable[K comparable, V, V2 any, P interface {
 	processor[K, Change[V]]
 	getter[K, V2]
 	historian[K, V2]
-}](t Table[K, V], kind string, opts []Option, values Codec[V2], make func(*builder) P, wire func(P, edge[K, Change[V2]]),
+}](t Table[K, V], kind string, opts []Option, values Codec[V2], instance func(*builder) P, wire func(P, edge[K, Change[V2]]),
 ) Table[K, V2] {
 	n := t.n.t.add(kind, options(opts).name, t.n)
 	n.build = func(b *builder) []any {
-		p := make(b)
+		p := instance(b)
 		wire(p, next[K, Change[V2]](b, n))
 		return []any{p}
 	}
 	out := Table[K, V2]{
 		n: n, keys: t.keys, values: values, from: t.from, history: t.history,
-		getter: func(b *builder) getter[K, V2] { return make(b) },
+		getter: func(b *builder) getter[K, V2] { return instance(b) },
 	}
 	if t.past != nil {
-		out.past = func(b *builder) historian[K, V2] { return make(b) }
+		out.past = func(b *builder) historian[K, V2] { return instance(b) }
 	}
 	return out
 }

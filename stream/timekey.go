@@ -67,9 +67,9 @@ const (
 
 func (m *meta) key() []byte { return []byte{prefixMeta, m.id} }
 
-// flush writes the numbers if they have changed, or in any case: where a changelog loses its oldest records, the numbers
-// have to outlive the rows.
-func (m *meta) flush(changed bool) error {
+// flush writes the numbers if they have changed.
+func (m *meta) flush() error {
+	changed := false
 	for i, f := range m.fields {
 		changed = changed || *f != m.last[i]
 	}

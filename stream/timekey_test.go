@@ -62,14 +62,14 @@ func TestMeta(t *testing.T) {
 	if err != nil || a != math.MinInt64 || b != 7 {
 		t.Fatalf("a new one: %d, %d, %v", a, b, err)
 	}
-	if err := m.flush(false); err != nil {
+	if err := m.flush(); err != nil {
 		t.Fatal(err)
 	}
 	if v, _ := s.Get([]byte{prefixMeta, 1}); v != nil {
 		t.Errorf("written without a change: %x", v)
 	}
 	a = -3
-	if err := m.flush(false); err != nil {
+	if err := m.flush(); err != nil {
 		t.Fatal(err)
 	}
 	var c, d int64

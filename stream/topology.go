@@ -60,7 +60,7 @@ type child struct {
 type TopologyOption func(*Topology)
 
 // DeadLetters names the topic for records that are dropped, each with the reason in its headers. Default: dropped
-// records are counted only
+// records are counted only.
 func DeadLetters(topic string) TopologyOption { return func(t *Topology) { t.deadLetters = topic } }
 
 // MaxIdle is how long a task that reads several topics waits for one that has no records at the moment, so that records
@@ -68,11 +68,11 @@ func DeadLetters(topic string) TopologyOption { return func(t *Topology) { t.dea
 func MaxIdle(d time.Duration) TopologyOption { return func(t *Topology) { t.maxIdle = d } }
 
 // IdleTimeout is after how long without any record the stream time of a task follows the clock, that much behind it, so
-// that windows close. Records older than that are then late. Default: never; stream time moves with records alone
+// that windows close. Records older than that are then late. Default: never; stream time moves with records alone.
 func IdleTimeout(d time.Duration) TopologyOption { return func(t *Topology) { t.idleTimeout = d } }
 
 // MaxAhead is how far a record's event time may be ahead of the clock. A record from further ahead is dropped, with
-// class future_timestamp, before it moves stream time and makes every other record late. Default: 24 h
+// class future_timestamp, before it moves stream time and makes every other record late. Default: 24 h.
 func MaxAhead(d time.Duration) TopologyOption { return func(t *Topology) { t.maxAhead = d } }
 
 const defaultMaxAhead = 24 * time.Hour

@@ -18,8 +18,9 @@ func (versionedOption) tableOption() {}
 // older than history, as stream time goes, is dropped. [JoinTable] with such a table finds for each record the value
 // that was valid at its time.
 //
-// A value can be found for history after it was replaced; the latest one always. It is for [TableFrom] and [ToTable], and cannot be combined with [EmitOnCommit]. Default: only
-// the latest value is kept, and an update that comes out of order replaces it.
+// A value can be found for history after it was replaced; the latest one always. It is for [TableFrom] and [ToTable], and
+// cannot be combined with [EmitOnCommit]. Default: only the latest value is kept, and an update that comes out of order
+// replaces it.
 func Versioned(history time.Duration) TableOption { return versionedOption(history) }
 
 // tableOptions sorts options.
@@ -62,7 +63,7 @@ func versionedTable[K comparable, V any](s Stream[K, V], kind, name string, opts
 		return v
 	}
 	n.build = func(b *builder) []any {
-		p := &versionedNode[K, V]{ctx: b.ctx, n: n, rows: rows(b), next: next[K, Change[V]](b, n)}
+		p := &versionedNode[K, V]{ctx: b.ctx, n: n, isNull: nullOf(s.values), rows: rows(b), next: next[K, Change[V]](b, n)}
 		b.lives(n, p)
 		return []any{p}
 	}
@@ -78,11 +79,12 @@ const prefixPast byte = 2
 
 // versionedNode keeps the rows of a versioned table.
 type versionedNode[K comparable, V any] struct {
-	ctx  *task.Context
-	n    *node
-	rows *versionedRows[K, V]
-	next edge[K, Change[V]]
-	out  Record[K, Change[V]]
+	ctx    *task.Context
+	n      *node
+	isNull func(V) bool // nil: no value is null
+	rows   *versionedRows[K, V]
+	next   edge[K, Change[V]]
+	out    Record[K, Change[V]]
 }
 
 func (t *versionedNode[K, V]) open() error {
@@ -95,7 +97,7 @@ func (t *versionedNode[K, V]) open() error {
 
 // Flush writes the latest values to their store.
 func (t *versionedNode[K, V]) Flush() error {
-	if err := t.rows.meta.flush(false); err != nil {
+	if err := t.rows.meta.flush(); err != nil {
 		return err
 	}
 	return t.rows.latest.flush(nil)
@@ -113,7 +115,7 @@ func (t *versionedNode[K, V]) process(r *Record[K, V]) error {
 		t.ctx.Drop(t.n.problem(record.StageProcess, classLate, "the update is older than the history"))
 		return nil
 	}
-	now := row[V]{value: r.Value, timestamp: r.Timestamp, exists: !r.NullValue}
+	now := rowOf(r, t.isNull)
 	old, stale, err := t.rows.update(r.Key, now)
 	if err != nil {
 		return err
@@ -123,7 +125,7 @@ func (t *versionedNode[K, V]) process(r *Record[K, V]) error {
 		return sendChange(&t.next, &t.out, r.Key, old, now, r.Timestamp)
 	}
 	t.out.Key, t.out.Timestamp = r.Key, r.Timestamp
-	t.out.Value = Change[V]{New: r.Value, HasNew: now.exists, Stale: true}
+	t.out.Value = Change[V]{New: now.value, HasNew: now.exists, Stale: true}
 	return t.next.send(&t.out)
 }
 

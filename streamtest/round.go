@@ -18,15 +18,29 @@ type position struct {
 
 // Send writes a record.
 func (r *running) Send(m *task.Message) *record.Problem {
+	place, problem := m.Place(len(r.driver.topic(m.Topic).partitions))
+	if problem != nil {
+		return problem
+	}
 	raw := record.Raw{
 		Key: bytes.Clone(m.Key), Value: bytes.Clone(m.Value), Headers: slices.Clone(m.Headers), Topic: m.Topic, Timestamp: m.Timestamp,
 	}
-	if m.Provenance && m.Source != nil {
-		raw.Headers = append(raw.Headers, source(m.Source))
+	to := r.id.Partition
+	if m.Source != nil {
+		origin := r.driver.program.Origin(m.Source, new(record.Raw))
+		if origin != m.Source {
+			to = origin.Partition
+		}
+		if m.Provenance {
+			raw.Headers = append(raw.Headers, source(origin))
+		}
+		if m.CarryOrigin {
+			raw.Headers = append(raw.Headers, record.Header{Key: task.OriginHeader, Value: task.AppendOrigin(nil, m, origin)})
+		}
 	}
-	raw.Partition = m.Partition
-	if m.Partition == task.AnyPartition {
-		raw.Partition = r.driver.topic(m.Topic).place(m.Key, r.id.Partition)
+	raw.Partition = place
+	if place == task.AnyPartition {
+		raw.Partition = r.driver.topic(m.Topic).place(m.Key, to)
 	}
 	r.out = append(r.out, raw)
 	return nil
@@ -41,6 +55,9 @@ func (r *running) Change(name string, key, value []byte) error {
 // Drop notes a record that was dropped, and writes its dead letter.
 func (r *running) Drop(source *record.Raw, x task.Drop) {
 	p := r.driver.program
+	if source != nil {
+		source = p.Origin(source, new(record.Raw))
+	}
 	drop := Drop{Node: p.Nodes[x.Node].Name, Problem: x.Problem, Count: x.Count}
 	if source != nil {
 		drop.Record = *source

@@ -107,34 +107,34 @@ func openTransactions(ctx context.Context, bootstrap []string) ([]string, error)
 	return list, nil
 }
 
-// caughtUp tells whether the group has committed all events and all of the repartition topic.
-func caughtUp(ctx context.Context, admin *kadm.Client) (bool, error) {
+// behind returns the partitions, of the events and of the repartition topic, with records that the group has not
+// committed. What comes after the last committed record, markers of transactions and aborted records, is never read.
+func behind(ctx context.Context, bootstrap []string, admin *kadm.Client) ([]string, error) {
 	at, err := admin.FetchOffsets(ctx, topology.Name)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
-	// The last offset of a topic that is written in transactions is that of a marker.
-	for topic, marker := range map[string]int64{topology.Events: 0, topology.Name + "-window-repartition": 1} {
-		ends, err := admin.ListEndOffsets(ctx, topic)
+	var list []string
+	for _, topic := range []string{topology.Events, topology.Name + "-window-repartition"} {
+		rs, err := torture.Committed(ctx, bootstrap, topic)
 		if err != nil {
-			return false, err
+			return nil, err
 		}
-		done := true
-		ends.Each(func(o kadm.ListedOffset) {
-			c, ok := at.Lookup(o.Topic, o.Partition)
-			if o.Offset > 0 && (!ok || c.At < o.Offset-marker) {
-				done = false
+		next := map[int32]int64{}
+		for _, r := range rs {
+			next[r.Partition] = max(next[r.Partition], r.Offset+1)
+		}
+		for p, end := range next {
+			if c, ok := at.Lookup(topic, p); !ok || c.At < end {
+				list = append(list, fmt.Sprintf("%s/%d: %d of %d", topic, p, c.At, end))
 			}
-		})
-		if !done {
-			return false, nil
 		}
 	}
-	return true, nil
+	return list, nil
 }
 
 func poll(ctx context.Context, cond func() (bool, error)) error {
-	tick := time.NewTicker(100 * time.Millisecond)
+	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		if ok, err := cond(); ok || err != nil {

@@ -98,7 +98,7 @@ func (a *App) Produce(ctx context.Context, o ProduceOptions) (Produced, error) {
 		return Produced{}, err
 	}
 	defer client.Close()
-	if err := needTopics(ctx, client, o.Create, newTopicPartitions, o.Topic); err != nil {
+	if err := needTopics(ctx, client, o.Create, kafka.NewTopic{Name: o.Topic, Partitions: newTopicPartitions}); err != nil {
 		return Produced{}, err
 	}
 	producer, err := client.NewProducer(kafka.ProducerConfig{Topic: o.Topic})

@@ -32,6 +32,7 @@ type RunOptions struct {
 	InstanceID   string   // of this instance, for good; "" is a random one
 	Threads      int      // 0 is one for each processor
 	CreateTopics bool     // make the topics that are not there
+	StateDir     string   // the folder of the state, of a pipeline that has some; "" is that of the file
 	HTTP         string   // the address for health and metrics; "" is none
 	Started      func(*Running)
 }
@@ -77,8 +78,13 @@ func (a *App) Run(ctx context.Context, o RunOptions) (engine.Stats, error) {
 	if err != nil {
 		return engine.Stats{}, err
 	}
+	state := ""
+	if p.Partitioned() != nil {
+		state = cmp.Or(o.StateDir, p.State.Dir)
+	}
 	e, err := engine.New(engine.Options{
 		Client: client, Program: program, Group: p.Group, Guarantee: engine.Guarantee(p.Guarantee), InstanceID: o.InstanceID, Threads: o.Threads,
+		StateDir:       state,
 		CommitInterval: p.CommitInterval, Version: a.Version, Log: a.Log, Now: a.Now,
 		LetterHeaders: []record.Header{{Key: engine.LetterModel, Value: []byte(m.Ref)}},
 	})
@@ -210,7 +216,7 @@ func inputNames(b *model.Bundle) []string {
 // NewWorkers makes the path of a model, which reproduces its golden rows first, and a worker for each thread.
 func NewWorkers(p *config.Pipeline, m *model.Loaded, threads int) ([]*pipeline.Worker, error) {
 	path, err := pipeline.New(m.Bundle, pipeline.Options{
-		Field: p.Sink.Field, MaxBytes: p.Source.MaxRecordBytes,
+		Field: p.Sink.Field, MaxBytes: p.Source.MaxRecordBytes, Tables: pipelineTables(p),
 		Headers: []record.Header{{Key: headerModel, Value: []byte(m.Ref)}, {Key: headerDigest, Value: []byte(m.Digest)}},
 	})
 	if err != nil {

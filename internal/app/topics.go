@@ -15,9 +15,9 @@ import (
 const newTopicPartitions = 6
 
 // needTopics checks that topics exist, or makes those that do not where create is set.
-func needTopics(ctx context.Context, c *kafka.Client, create bool, partitions int, names ...string) error {
-	for _, name := range names {
-		_, err := c.Topics(ctx, name)
+func needTopics(ctx context.Context, c *kafka.Client, create bool, topics ...kafka.NewTopic) error {
+	for _, t := range topics {
+		_, err := c.Topics(ctx, t.Name)
 		e, ok := errors.AsType[*kafka.Error](err)
 		if !ok || e.Code != kafka.CodeUnknownTopic {
 			if err != nil {
@@ -29,14 +29,14 @@ func needTopics(ctx context.Context, c *kafka.Client, create bool, partitions in
 			e.Hint = "mend the name, or let this command make the topic: add --create-topics"
 			return e
 		}
-		err = c.CreateTopics(ctx, kafka.NewTopic{Name: name, Partitions: partitions})
+		err = c.CreateTopics(ctx, t)
 		if e, ok := errors.AsType[*kafka.Error](err); ok && e.Code == kafka.CodeTopicExists {
 			err = nil // somebody else was faster
 		}
 		if err != nil {
 			return err
 		}
-		if err := awaitTopic(ctx, c, name); err != nil {
+		if err := awaitTopic(ctx, c, t.Name); err != nil {
 			return err
 		}
 	}
@@ -71,8 +71,8 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// createPipelineTopics makes the topics of a pipeline that are not there, the outputs with as many partitions as the
-// source has. It waits for the brokers, as the engine does.
+// createPipelineTopics makes the topics of a pipeline that are not there, the outputs and the tables with as many
+// partitions as the source has, and the tables compacted. It waits for the brokers, as the engine does.
 func (a *App) createPipelineTopics(ctx context.Context, c *kafka.Client, p *config.Pipeline) error {
 	backoff := kafka.Backoff{Min: 200 * time.Millisecond, Max: 10 * time.Second}
 	for try := 1; ; try++ {
@@ -91,12 +91,17 @@ func (a *App) createPipelineTopics(ctx context.Context, c *kafka.Client, p *conf
 }
 
 func createTopics(ctx context.Context, c *kafka.Client, p *config.Pipeline) error {
-	if err := needTopics(ctx, c, true, newTopicPartitions, p.Source.Topic); err != nil {
+	if err := needTopics(ctx, c, true, kafka.NewTopic{Name: p.Source.Topic, Partitions: newTopicPartitions}); err != nil {
 		return err
 	}
 	source, err := c.Topics(ctx, p.Source.Topic)
 	if err != nil {
 		return err
 	}
-	return needTopics(ctx, c, true, len(source[0].Partitions), p.Sink.Topic, p.DeadLetter.Topic)
+	n := len(source[0].Partitions)
+	topics := []kafka.NewTopic{{Name: p.Sink.Topic, Partitions: n}, {Name: p.DeadLetter.Topic, Partitions: n}}
+	for i := range p.Tables {
+		topics = append(topics, kafka.NewTopic{Name: p.Tables[i].Topic, Partitions: n, Configs: map[string]string{"cleanup.policy": "compact"}})
+	}
+	return needTopics(ctx, c, true, topics...)
 }

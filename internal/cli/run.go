@@ -49,7 +49,8 @@ at once from its dead predecessor, instead of after the session and transaction 
 	cmd.Flags().StringVarP(&o.Model, "model", "m", "@champion", "the `model`: NAME@VERSION, NAME@ALIAS or @ALIAS; it has to be approved")
 	cmd.Flags().StringVar(&o.InstanceID, "instance-id", "", "the `name` of this instance (default: a random one)")
 	cmd.Flags().IntVar(&o.Threads, "threads", 0, "`number` of threads (default: one for each processor)")
-	cmd.Flags().BoolVar(&o.CreateTopics, "create-topics", false, "make the topics that do not exist, as many partitions for the outputs as the source has")
+	cmd.Flags().BoolVar(&o.CreateTopics, "create-topics", false, "make the topics that do not exist, as many partitions for the outputs and tables as the source has")
+	cmd.Flags().StringVar(&o.StateDir, "state-dir", "", "the `folder` of the state, where a table is partitioned (default: state.dir of the pipeline file)")
 	cmd.Flags().StringVar(&o.HTTP, "http", "", "the `address` for /metrics, /livez and /readyz, such as :9090 (default: none)")
 	return cmd
 }

@@ -31,10 +31,13 @@ type Pipeline struct {
 	// label and what train.ignore names.
 	Inputs []string
 
+	Tables []Table // in the order of the file
+
 	Train      Train
 	Model      Model
 	Sink       Sink
 	DeadLetter DeadLetter
+	State      State
 
 	Guarantee      Guarantee
 	Group          string // the consumer group

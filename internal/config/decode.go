@@ -366,6 +366,11 @@ func (d *decoder) named(n *node, path string, f *field) (value, bool) {
 	for _, p := range n.pairs {
 		at := join(path, p.key.yaml)
 		d.keys[at], d.at[at] = p.key, p.value
+		if f.item.kind == kindMapping {
+			v.names = append(v.names, p.key.yaml)
+			v.list = append(v.list, value{node: p.value, fields: d.fields(p.value, at, f.item.fields)})
+			continue
+		}
 		if x, ok := d.value(p.value, at, f.item); ok {
 			v.names = append(v.names, p.key.yaml)
 			v.list = append(v.list, x)

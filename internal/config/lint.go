@@ -31,6 +31,7 @@ func (d *decoder) lint(top map[string]value) {
 	d.lintKafka()
 	d.lintTopics()
 	d.lintSinkField()
+	d.lintTables()
 }
 
 // lintColumns collects the fields of the schema, by type and in the order of the file.

@@ -44,6 +44,9 @@ func (s section) write(b *strings.Builder) (below []section) {
 			below = append(below, section{join(s.path, f.key), f.fields})
 		}
 		fmt.Fprintf(b, "| %s | %s | %s | %s. |\n", key, cell(f.describe()), cell(f.describeDefault()), cell(f.doc))
+		if f.kind == kindNamed && f.item.kind == kindMapping {
+			below = append(below, section{join(s.path, f.key) + ".NAME", f.item.fields})
+		}
 		if f.kind == kindList && f.item.kind == kindMapping && len(f.item.fields) > 1 {
 			path := join(s.path, f.key) + "[]"
 			below = append(below, section{path, f.item.fields})
@@ -67,6 +70,8 @@ func (f *field) describe() string {
 		return "a list of names, or of mappings"
 	case f.kind == kindList && f.item.kind == kindMapping:
 		return "a list of names"
+	case f.kind == kindNamed && f.item.kind == kindMapping:
+		return "a mapping of names to mappings"
 	case f.kind == kindNamed:
 		return "a mapping of names to expressions"
 	case f.secret:

@@ -59,6 +59,16 @@ func (d *decoder) keyPath(src *source, path string, value *node) (keys []*node, 
 		done = join(done, key)
 		at += len(key) + 1
 		switch {
+		case f.kind == kindNamed && more && f.item.kind == kindMapping:
+			name, _, deeper := strings.Cut(rest, ".")
+			k := &node{src: src, start: at, yaml: name, typed: true}
+			keys = append(keys, k)
+			done = join(done, name)
+			if at += len(name) + 1; !deeper {
+				d.report(k, done+" is a mapping: an override sets one key of it", fmt.Sprintf("such as %s.%s=...", done, f.item.fields[0].key))
+				return nil, false
+			}
+			fields = f.item.fields
 		case f.kind == kindNamed && more:
 			return append(keys, &node{src: src, start: at, yaml: rest, typed: true}), true
 		case f.kind == kindMapping && more:

@@ -104,6 +104,12 @@ func pipelineFields() []field {
 				}
 			},
 		},
+		{
+			key: "tables", kind: kindNamed, defDoc: "none",
+			doc:  "Reference data in topics that millrace run fills fields of the schema from: names, of letters, digits and _, to tables",
+			item: &field{kind: kindMapping, doc: "A table", fields: tableFields()},
+			set:  setTables,
+		},
 		{key: "train", kind: kindMapping, required: true, doc: "How the model is trained", fields: trainFields()},
 		{key: "model", kind: kindMapping, doc: "Where models are kept", fields: []field{{
 			key: "registry", kind: kindPath, def: "models",
@@ -115,6 +121,11 @@ func pipelineFields() []field {
 			key: "topic", kind: kindText, required: true, check: checkTopic, example: "housing.dlq",
 			doc: "The topic of the records that get no prediction, each with the reason in its headers",
 			set: func(p *Pipeline, v value) { p.DeadLetter.Topic = v.text },
+		}}},
+		{key: "state", kind: kindMapping, doc: "Where millrace run keeps the rows of tables that are partitioned", fields: []field{{
+			key: "dir", kind: kindPath, defDoc: "the folder state/GROUP beside the file",
+			doc: "The folder of the state, for one process alone; it can be deleted while that does not run, and is then restored from Kafka",
+			set: func(p *Pipeline, v value) { p.State.Dir = v.text },
 		}}},
 		{
 			key: "guarantee", kind: kindText, def: string(ExactlyOnce), allowed: []string{string(ExactlyOnce), string(AtLeastOnce)},

@@ -1,10 +1,15 @@
 package engine
 
 import (
+	"fmt"
+	"strconv"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
+	"millrace.dev/internal/task"
+	"millrace.dev/record"
+	"millrace.dev/stream"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -174,5 +179,37 @@ func TestAtLeastOnceHandsOverCleanly(t *testing.T) {
 		w.drained()
 		b.stop(t)
 		w.verify()
+	})
+}
+
+func TestChosenPartitions(t *testing.T) {
+	t.Parallel()
+	bubble(t, 6, func(t *testing.T, w *world) {
+		seen := make(chan int, 1000)
+		in := w.run(func(s *setup) {
+			s.topology = stream.New(group, stream.DeadLetters(s.letters))
+			stream.From(s.topology, s.source, stream.Bytes(), stream.Bytes()).To(s.sink, stream.PartitionBy(func(r *stream.Record[[]byte, []byte], n int) int {
+				seen <- n
+				return int(r.Value[0] - '0')
+			}))
+		})
+		var rs []record.Raw
+		for i := range 90 {
+			rs = append(rs, record.Raw{Key: []byte{byte(i)}, Value: fmt.Appendf(nil, "%d", i%9), Timestamp: time.Now().UnixMilli()})
+		}
+		w.put(rs...)
+		w.drained()
+		in.stop(t)
+		for _, r := range w.read(sink) {
+			if string(r.Value) != strconv.Itoa(int(r.Partition)) {
+				t.Errorf("%s is in partition %d", r.Value, r.Partition)
+			}
+		}
+		if s := in.Stats(); s.Written != 40 || s.DeadLetters[Kind{record.StageProcess, task.ClassUnknownPartition}] != 50 {
+			t.Errorf("stats: %+v", s)
+		}
+		if n := <-seen; n != 4 {
+			t.Errorf("%d partitions, want 4", n)
+		}
 	})
 }

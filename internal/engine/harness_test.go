@@ -22,6 +22,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"millrace.dev/internal/kafka"
+	"millrace.dev/internal/task"
 	"millrace.dev/record"
 	"millrace.dev/stream"
 )
@@ -575,7 +576,7 @@ func sourceOf(t *testing.T, r *record.Raw) coordinates {
 	t.Helper()
 	text := header(r, HeaderSource)
 	if r.Topic == letters {
-		text = header(r, LetterTopic) + "/" + header(r, LetterPartition) + "/" + header(r, LetterOffset)
+		text = header(r, task.LetterTopic) + "/" + header(r, task.LetterPartition) + "/" + header(r, task.LetterOffset)
 	}
 	parts := strings.Split(text, "/")
 	if len(parts) != 3 || parts[0] != source {

@@ -1,9 +1,8 @@
 package engine
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -23,30 +22,16 @@ const (
 	HeaderSourceTimestamp = "millrace.source.timestamp"
 )
 
-// Headers of a dead letter, after those of the record itself. A dead letter that lacks the record's value, key or
-// headers points to the record, which can be read at its topic, partition and offset for as long as that topic
-// keeps it.
+// Headers of a dead letter beside those of package task, after the record's own. A dead letter that lacks the record's
+// value, key or headers points to the record, which can be read at its topic, partition and offset for as long as that
+// topic keeps it.
 const (
-	letterPrefix    = "millrace.dlq."
-	LetterID        = letterPrefix + "id"         // 32 hex digits, of topic, partition and offset: the same for the same record
-	LetterTopic     = letterPrefix + "topic"      // where the record stands
-	LetterPartition = letterPrefix + "partition"  //
-	LetterOffset    = letterPrefix + "offset"     //
-	LetterTimestamp = letterPrefix + "timestamp"  // the record's, in milliseconds; -1 is none
-	LetterGroup     = letterPrefix + "group"      // the pipeline's consumer group
-	LetterStage     = letterPrefix + "stage"      // where on the data path the record failed
-	LetterClass     = letterPrefix + "class"      // what kind of failure
-	LetterField     = letterPrefix + "field"      // at which field; absent if none
-	LetterReason    = letterPrefix + "reason"     // a sentence, without any value of the record
-	LetterNode      = letterPrefix + "node"       // the operator that dropped the record
-	LetterModel     = letterPrefix + "model"      // the model in use; absent if there is none
-	LetterAttempt   = letterPrefix + "attempt"    // 1; one more than the record's own header of this name
-	LetterFirstSeen = letterPrefix + "first-seen" // the record's own header of this name, else its timestamp
-	LetterVersion   = letterPrefix + "version"    // of the program; absent if unknown
+	LetterModel   = task.LetterPrefix + "model"   // the model in use; absent if there is none
+	LetterVersion = task.LetterPrefix + "version" // of the program; absent if unknown
 
-	LetterValueBytes   = letterPrefix + "value-bytes"   // in place of a value that the topic does not take: its size
-	LetterKeyBytes     = letterPrefix + "key-bytes"     // the same for the key
-	LetterHeadersBytes = letterPrefix + "headers-bytes" // the same for the record's own headers
+	LetterValueBytes   = task.LetterPrefix + "value-bytes"   // in place of a value that the topic does not take: its size
+	LetterKeyBytes     = task.LetterPrefix + "key-bytes"     // the same for the key
+	LetterHeadersBytes = task.LetterPrefix + "headers-bytes" // the same for the record's own headers
 )
 
 // Classes of the problems that the engine itself finds. Their stage is record.StageProduce.
@@ -88,21 +73,25 @@ type writer struct {
 	tally  *tally
 	now    int64 // milliseconds
 	text   []byte
-	source string // topic and partition whose text is prefix
+	origin record.Raw // of the record at hand, if that carries it
+	source string     // topic and partition whose text is prefix
 	part   int32
 	prefix []byte
 }
 
 // target is a topic that is written.
 type target struct {
-	topic  string
-	limits kafka.Limits
+	topic      string
+	limits     kafka.Limits
+	partitions int
+	internal   bool // a repartition topic
 }
 
 func newWriter(l *loop, r *running) *writer {
 	x := &writer{loop: l, engine: l.engine, of: r, all: map[string]*target{}, logs: map[string]*target{}, last: &target{}}
+	own := repartitionTopics(l.engine.program)
 	for topic, limits := range l.plan.limits {
-		x.all[topic] = &target{topic, limits}
+		x.all[topic] = &target{topic, limits, l.plan.partitions[topic], slices.Contains(own, topic)}
 	}
 	if r == nil {
 		return x
@@ -162,7 +151,8 @@ func (x *writer) discard() {
 
 // Send writes a record, or says why its topic cannot take it.
 func (x *writer) Send(m *task.Message) *record.Problem {
-	l, raw := &x.target(m.Topic).limits, m.Source
+	goal, raw := x.target(m.Topic), m.Source
+	l := &goal.limits
 	if raw != nil {
 		if verdicts := *x.engine.verdicts.Load(); len(verdicts) > 0 {
 			if v := verdicts[at(raw)]; v.problem.Stage != "" {
@@ -173,22 +163,36 @@ func (x *writer) Send(m *task.Message) *record.Problem {
 	if l.Compacted && m.Key == nil {
 		return &record.Problem{Stage: record.StageProduce, Class: classNullKey, Reason: "the topic is compacted and takes no record without a key"}
 	}
+	place, problem := m.Place(goal.partitions)
+	if problem != nil {
+		return problem
+	}
+	origin, to := raw, x.to
+	if raw != nil {
+		if origin = x.engine.program.Origin(raw, &x.origin); origin != raw {
+			to = origin.Partition
+		}
+	}
 	ts := x.timestamp(m.Timestamp, l)
 	out := x.outbox()
 	switch {
-	case m.Partition >= 0:
-		out.AddTo(m.Topic, m.Partition, out.Copy(m.Key), ts)
+	case place >= 0:
+		out.AddTo(m.Topic, place, out.Copy(m.Key), ts)
 	default:
-		out.Add(m.Topic, x.to, out.Copy(m.Key), ts)
+		out.Add(m.Topic, to, out.Copy(m.Key), ts)
 	}
 	for _, h := range m.Headers {
 		out.Header(h.Key, h.Value)
 	}
 	if m.Provenance && raw != nil {
-		out.HeaderCopy(HeaderSource, x.provenance(raw))
-		if ts != raw.Timestamp {
-			x.number(out, HeaderSourceTimestamp, raw.Timestamp)
+		out.HeaderCopy(HeaderSource, x.provenance(origin))
+		if ts != origin.Timestamp {
+			x.number(out, HeaderSourceTimestamp, origin.Timestamp)
 		}
+	}
+	if m.CarryOrigin && raw != nil {
+		x.text = task.AppendOrigin(x.text[:0], m, origin)
+		out.HeaderCopy(task.OriginHeader, x.text)
 	}
 	if m.Value != nil {
 		out.ValueCopy(m.Value)
@@ -199,6 +203,10 @@ func (x *writer) Send(m *task.Message) *record.Problem {
 			Stage: record.StageProduce, Class: classTooLarge,
 			Reason: "the output takes up to " + strconv.Itoa(size) + " bytes; its topic takes records of " + strconv.Itoa(l.MaxBytes),
 		}
+	}
+	if goal.internal {
+		x.tally.internal++
+		return nil
 	}
 	x.tally.written++
 	if raw != nil {
@@ -247,7 +255,7 @@ func (x *writer) Drop(raw *record.Raw, d task.Drop) {
 	if x.engine.program.DeadLetters == "" || raw == nil || raw.Topic == "" {
 		return
 	}
-	x.letter(raw, p, node, x.engine.condemned(at(raw)).bare)
+	x.letter(x.engine.program.Origin(raw, &x.origin), d, x.engine.condemned(at(raw)).bare)
 	x.tally.deadLetters[Kind{p.Stage, p.Class}]++
 	x.tally.timestamps = append(x.tally.timestamps, raw.Timestamp)
 }
@@ -271,51 +279,47 @@ func (x *writer) timestamp(ts int64, l *kafka.Limits) int64 {
 }
 
 // letter adds a dead letter to out: the record as it came, or as much of it as the topic takes.
-func (x *writer) letter(raw *record.Raw, p *record.Problem, node string, bare bool) {
+func (x *writer) letter(raw *record.Raw, d task.Drop, bare bool) {
 	l, out := x.all[x.engine.program.DeadLetters].limits, x.outbox()
+	why := x.engine.program.LetterHeaders(x.engine.options.Group, raw, d)
 	if bare {
-		x.form(raw, p, node, &l, form{}, out)
+		x.form(raw, why, &l, form{}, out)
 		return
 	}
 	for _, f := range []form{{value: true, headers: true, key: true}, {headers: true, key: true}, {key: true}} {
-		x.form(raw, p, node, &l, f, out)
+		x.form(raw, why, &l, f, out)
 		if out.Size() <= l.MaxBytes {
 			return
 		}
 		out.Drop()
 	}
-	x.form(raw, p, node, &l, form{}, out)
+	x.form(raw, why, &l, form{}, out)
 }
 
 // form says which bytes of a record a dead letter holds.
 type form struct{ value, headers, key bool }
 
-func (x *writer) form(raw *record.Raw, p *record.Problem, node string, l *kafka.Limits, f form, out *kafka.Outbox) {
+func (x *writer) form(raw *record.Raw, why []record.Header, l *kafka.Limits, f form, out *kafka.Outbox) {
 	key := raw.Key
 	if !f.key {
 		key = nil
 	}
 	out.Add(x.engine.program.DeadLetters, raw.Partition, key, x.timestamp(raw.Timestamp, l))
-	attempt, firstSeen, size := 1, raw.Timestamp, 0
+	size := 0
 	for _, h := range raw.Headers {
 		size += len(h.Key) + len(h.Value)
-		if own, ok := strings.CutPrefix(h.Key, letterPrefix); ok { // the record was a dead letter before
-			switch n, err := strconv.ParseInt(string(h.Value), 10, 64); {
-			case err != nil:
-			case letterPrefix+own == LetterAttempt:
-				attempt = int(min(max(n, 0), 1<<30)) + 1
-			case letterPrefix+own == LetterFirstSeen:
-				firstSeen = n
-			}
-			continue
-		}
-		if f.headers {
+		if f.headers && !strings.HasPrefix(h.Key, task.LetterPrefix) { // of when the record was a dead letter before
 			out.Header(h.Key, h.Value)
 		}
 	}
-	x.describe(raw, p, node, out)
-	x.number(out, LetterAttempt, int64(attempt))
-	x.number(out, LetterFirstSeen, firstSeen)
+	for _, hs := range [][]record.Header{why, x.engine.options.LetterHeaders} {
+		for _, h := range hs {
+			out.Header(h.Key, h.Value)
+		}
+	}
+	if v := x.engine.options.Version; v != "" {
+		out.Header(LetterVersion, []byte(v))
+	}
 	if f.value {
 		out.Value(raw.Value)
 	} else {
@@ -329,52 +333,7 @@ func (x *writer) form(raw *record.Raw, p *record.Problem, node string, l *kafka.
 	}
 }
 
-// describe adds the headers that say what failed where.
-func (x *writer) describe(raw *record.Raw, p *record.Problem, node string, out *kafka.Outbox) {
-	o := &x.engine.options
-	out.HeaderCopy(LetterID, x.id(raw))
-	x.string(out, LetterTopic, raw.Topic)
-	x.number(out, LetterPartition, int64(raw.Partition))
-	x.number(out, LetterOffset, raw.Offset)
-	x.number(out, LetterTimestamp, raw.Timestamp)
-	x.string(out, LetterGroup, o.Group)
-	x.string(out, LetterStage, p.Stage)
-	x.string(out, LetterClass, p.Class)
-	x.string(out, LetterField, p.Field)
-	x.string(out, LetterReason, p.Reason)
-	x.string(out, LetterNode, node)
-	for _, h := range o.LetterHeaders {
-		out.Header(h.Key, h.Value)
-	}
-	x.string(out, LetterVersion, o.Version)
-}
-
-// maxHeaderText bounds each text of a dead letter that is not of fixed length.
-const maxHeaderText = 500
-
-// string adds a header; an empty value is left out.
-func (x *writer) string(out *kafka.Outbox, key, value string) {
-	if value == "" {
-		return
-	}
-	if len(value) > maxHeaderText {
-		value = strings.ToValidUTF8(value[:maxHeaderText], "")
-	}
-	x.text = append(x.text[:0], value...)
-	out.HeaderCopy(key, x.text)
-}
-
 func (x *writer) number(out *kafka.Outbox, key string, value int64) {
 	x.text = strconv.AppendInt(x.text[:0], value, 10)
 	out.HeaderCopy(key, x.text)
-}
-
-// id returns the id of a record's dead letter: the first 16 bytes of the SHA-256 of topic, partition and offset
-// with null bytes between them, in hex.
-func (x *writer) id(raw *record.Raw) []byte {
-	x.text = append(append(x.text[:0], raw.Topic...), 0)
-	x.text = append(strconv.AppendInt(x.text, int64(raw.Partition), 10), 0)
-	sum := sha256.Sum256(strconv.AppendInt(x.text, raw.Offset, 10))
-	x.text = hex.AppendEncode(x.text[:0], sum[:16])
-	return x.text
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"millrace.dev/internal/kafka"
+	"millrace.dev/internal/task"
 	"millrace.dev/record"
 )
 
@@ -34,9 +35,9 @@ func TestHeaders(t *testing.T) {
 			record.Raw{Key: []byte("b"), Value: []byte("bad"), Timestamp: ts, Headers: []record.Header{{Key: "trace", Value: []byte("2")}}},
 			record.Raw{Value: []byte("bad again"), Timestamp: ts, Headers: []record.Header{
 				{Key: "trace", Value: []byte("3")},
-				{Key: LetterAttempt, Value: []byte("2")},
-				{Key: LetterFirstSeen, Value: []byte("17")},
-				{Key: LetterReason, Value: []byte("an old one")},
+				{Key: task.LetterAttempt, Value: []byte("2")},
+				{Key: task.LetterFirstSeen, Value: []byte("17")},
+				{Key: task.LetterReason, Value: []byte("an old one")},
 			}},
 			record.Raw{Key: []byte("c"), Timestamp: ts},
 		)
@@ -53,15 +54,15 @@ func TestHeaders(t *testing.T) {
 		want := map[int64][]string{
 			1: {
 				"trace: 2", "millrace.dlq.id: 1e9fa7b8a40928787f2d93deda0b0bde", "millrace.dlq.topic: houses", "millrace.dlq.partition: 0",
-				"millrace.dlq.offset: 1", "millrace.dlq.timestamp: " + stamp, "millrace.dlq.group: house-prices", "millrace.dlq.stage: decode",
-				"millrace.dlq.class: invalid_json", "millrace.dlq.field: x", "millrace.dlq.reason: not a JSON object", "millrace.dlq.node: predict",
-				"millrace.dlq.model: m@1", "millrace.dlq.version: v1", "millrace.dlq.attempt: 1", "millrace.dlq.first-seen: " + stamp,
+				"millrace.dlq.offset: 1", "millrace.dlq.timestamp: " + stamp, "millrace.dlq.group: house-prices", "millrace.dlq.node: predict",
+				"millrace.dlq.stage: decode", "millrace.dlq.class: invalid_json", "millrace.dlq.field: x", "millrace.dlq.reason: not a JSON object",
+				"millrace.dlq.attempt: 1", "millrace.dlq.first-seen: " + stamp, "millrace.dlq.model: m@1", "millrace.dlq.version: v1",
 			},
 			2: {
 				"trace: 3", "millrace.dlq.id: 20e4bb3fdaa0fa9fb35d788715e5c428", "millrace.dlq.topic: houses", "millrace.dlq.partition: 0",
-				"millrace.dlq.offset: 2", "millrace.dlq.timestamp: " + stamp, "millrace.dlq.group: house-prices", "millrace.dlq.stage: decode",
-				"millrace.dlq.class: invalid_json", "millrace.dlq.field: x", "millrace.dlq.reason: not a JSON object", "millrace.dlq.node: predict",
-				"millrace.dlq.model: m@1", "millrace.dlq.version: v1", "millrace.dlq.attempt: 3", "millrace.dlq.first-seen: 17",
+				"millrace.dlq.offset: 2", "millrace.dlq.timestamp: " + stamp, "millrace.dlq.group: house-prices", "millrace.dlq.node: predict",
+				"millrace.dlq.stage: decode", "millrace.dlq.class: invalid_json", "millrace.dlq.field: x", "millrace.dlq.reason: not a JSON object",
+				"millrace.dlq.attempt: 3", "millrace.dlq.first-seen: 17", "millrace.dlq.model: m@1", "millrace.dlq.version: v1",
 			},
 		}
 		dead := w.read(letters)
@@ -73,7 +74,7 @@ func TestHeaders(t *testing.T) {
 				if diff := cmp.Diff(lines, headers(&r)); diff != "" {
 					t.Error(diff)
 				}
-			} else if r.Value != nil || header(&r, LetterClass) != "null_value" || string(r.Key) != "c" {
+			} else if r.Value != nil || header(&r, task.LetterClass) != "null_value" || string(r.Key) != "c" {
 				t.Errorf("tombstone: %q %q %v", r.Key, r.Value, headers(&r))
 			}
 			if r.Timestamp != ts {
@@ -133,7 +134,7 @@ func TestTooLarge(t *testing.T) {
 			if key == "" {
 				key = "none"
 			}
-			parts := []string{header(&r, LetterStage), header(&r, LetterClass), strconv.Itoa(len(r.Value))}
+			parts := []string{header(&r, task.LetterStage), header(&r, task.LetterClass), strconv.Itoa(len(r.Value))}
 			for _, h := range []string{LetterValueBytes, LetterKeyBytes, LetterHeadersBytes} {
 				parts = append(parts, header(&r, h))
 			}
@@ -222,7 +223,7 @@ func TestRefusedLetter(t *testing.T) {
 		in := w.run(func(o *setup) { o.Compression = kafka.CompressionNone })
 		w.drained()
 		dead := w.read(letters)
-		if len(dead) != 1 || dead[0].Value != nil || header(&dead[0], LetterValueBytes) != "10" || header(&dead[0], LetterClass) != "invalid_json" {
+		if len(dead) != 1 || dead[0].Value != nil || header(&dead[0], LetterValueBytes) != "10" || header(&dead[0], task.LetterClass) != "invalid_json" {
 			t.Errorf("letters: %v", dead)
 		}
 		fault("invalid_json")

@@ -198,10 +198,10 @@ func (s *restore) step(r *running, names map[string]string, step kafka.Step) err
 
 // Restoring is how far the reading of changelogs is.
 type Restoring struct {
-	Tasks int           // that wait for their state
-	Left  int64         // offsets, as far as that is known
-	Rate  float64       // records a second
-	ETA   time.Duration // 0 if it is not known
+	Tasks int           `json:"tasks"`              // that wait for their state
+	Left  int64         `json:"left"`               // offsets, as far as that is known
+	Rate  float64       `json:"records_per_second"` // since each of them began
+	ETA   time.Duration `json:"eta_ns"`             // 0 if it is not known
 }
 
 // How often the progress of restoring is taken, and logged.

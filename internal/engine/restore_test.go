@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -51,7 +52,7 @@ func (w *world) counts() map[string]string {
 	for _, r := range w.read(sink) {
 		k := string(r.Key)
 		n[k]++
-		if got[k] = string(r.Value); got[k] != fmt.Sprint(n[k]) {
+		if got[k] = string(r.Value); got[k] != strconv.Itoa(n[k]) {
 			w.t.Errorf("%s: %s is the count number %d", k, r.Value, n[k])
 		}
 	}
@@ -62,7 +63,7 @@ func (w *world) wantCounts(keys, want int) {
 	w.t.Helper()
 	got := w.counts()
 	for i := range keys {
-		if k := fmt.Sprintf("key-%d", i); got[k] != fmt.Sprint(want) {
+		if k := fmt.Sprintf("key-%d", i); got[k] != strconv.Itoa(want) {
 			w.t.Errorf("%s: %s, want %d", k, got[k], want)
 		}
 	}
@@ -75,7 +76,7 @@ func (w *world) wantCounts(keys, want int) {
 func (in *instance) restored(t *testing.T) int {
 	t.Helper()
 	n := 0
-	for _, line := range strings.Split(in.log.String(), "\n") {
+	for line := range strings.SplitSeq(in.log.String(), "\n") {
 		if _, rest, ok := strings.Cut(line, "records_restored="); ok {
 			var k int
 			if _, err := fmt.Sscan(rest, &k); err != nil {
@@ -594,7 +595,7 @@ func TestWriteRefusedInChangelog(t *testing.T) {
 func damage(t *testing.T, dir string) {
 	t.Helper()
 	n := 0
-	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
 		if err != nil || filepath.Ext(path) != ".sst" {
 			return err
 		}

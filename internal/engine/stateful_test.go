@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"millrace.dev/internal/kafka"
+	"millrace.dev/internal/task"
 	"millrace.dev/record"
 	"millrace.dev/stream"
 )
@@ -204,7 +205,7 @@ func (m *mall) audit() {
 	for _, r := range m.read(letters) {
 		from := sourceOf(m.t, &r)
 		seen[from]++
-		if header(&r, LetterClass) != "null_key" || want[from] != "" {
+		if header(&r, task.LetterClass) != "null_key" || want[from] != "" {
 			m.t.Errorf("%v is a dead letter: %v", from, headers(&r))
 		}
 	}
@@ -286,10 +287,11 @@ func (m *mall) trade(seed uint64) (stop func()) {
 	}
 }
 
-func (in *instance) works(m *mall, n uint64) {
+// works waits until the instance has processed some records.
+func (in *instance) works(m *mall) {
 	m.t.Helper()
 	at := in.Stats().Records
-	m.until("the instance to work", func() bool { return in.Stats().Records > at+n })
+	m.until("the instance to work", func() bool { return in.Stats().Records > at+100 })
 }
 
 func TestStateful(t *testing.T) {
@@ -321,15 +323,15 @@ func TestStatefulMembersComeAndGo(t *testing.T) {
 	withMall(t, 6, func(t *testing.T, m *mall) {
 		stop := m.trade(1)
 		a := m.shop("")
-		a.works(m, 100)
+		a.works(m)
 		b := m.shop("")
-		b.works(m, 100)
+		b.works(m)
 		c := m.shop("")
-		c.works(m, 100)
+		c.works(m)
 		b.stop(t)
-		a.works(m, 100)
+		a.works(m)
 		d := m.shop("")
-		d.works(m, 100)
+		d.works(m)
 		a.stop(t)
 		stop()
 		m.closed()

@@ -156,7 +156,8 @@ type position struct{ next, end int64 }
 // tally counts what a batch or a round came to.
 type tally struct {
 	rows, batches int
-	written       int
+	written       int // to topics other than the application's own
+	internal      int // to repartition topics
 	deadLetters   map[Kind]uint64
 	dropped       map[Drop]uint64
 	nodes         []task.NodeStats // by task.Node.ID
@@ -170,11 +171,11 @@ func newTally() tally {
 
 // empty tells whether nothing was done.
 func (t *tally) empty() bool {
-	return t.rows+t.written == 0 && len(t.deadLetters)+len(t.dropped) == 0
+	return t.rows+t.written+t.internal == 0 && len(t.deadLetters)+len(t.dropped) == 0
 }
 
 func (t *tally) reset() {
-	t.rows, t.batches, t.written, t.timestamps = 0, 0, 0, t.timestamps[:0]
+	t.rows, t.batches, t.written, t.internal, t.timestamps = 0, 0, 0, 0, t.timestamps[:0]
 	clear(t.deadLetters)
 	clear(t.dropped)
 	clear(t.nodes)
@@ -186,6 +187,7 @@ func (t *tally) add(b *tally) {
 	t.rows += b.rows
 	t.batches += b.batches
 	t.written += b.written
+	t.internal += b.internal
 	t.timestamps = append(t.timestamps, b.timestamps...)
 	for k, n := range b.deadLetters {
 		t.deadLetters[k] += n

@@ -47,6 +47,19 @@ func writtenTopics(p *task.Program) []string {
 	return distinct(names)
 }
 
+// repartitionTopics returns the topics that a program writes to read them again.
+func repartitionTopics(p *task.Program) []string {
+	var names []string
+	for _, sub := range p.Subs {
+		for _, s := range sub.Sinks {
+			if s.Internal {
+				names = append(names, s.Topic)
+			}
+		}
+	}
+	return names
+}
+
 func distinct(names []string) []string {
 	slices.Sort(names)
 	return slices.Compact(names)
@@ -56,7 +69,7 @@ func distinct(names []string) []string {
 type plan struct {
 	limits     map[string]kafka.Limits // of the topics that are written
 	tasks      []int                   // the number of each sub-topology's
-	partitions map[string]int          // of the topics that are read, the number
+	partitions map[string]int          // of topics, the number
 	readers    map[string]int          // of topics, the sub-topology
 	changelogs map[string]bool         // topics
 }
@@ -139,23 +152,18 @@ func (e *Engine) checkLetters(p *plan) error {
 
 // makeInternal makes the repartition and changelog topics that are not there, and notes numbers of partitions and tasks.
 func (e *Engine) makeInternal(ctx context.Context, p *plan) error {
-	e.lock.Lock()
-	for name, t := range e.topics {
-		p.partitions[name] = len(t.Partitions)
-	}
-	e.lock.Unlock()
-	var err error
-	var repartition []string
-	if p.tasks, repartition, err = partitions(e.program, p.partitions); err != nil {
+	if err := e.countPartitions(p); err != nil {
 		return err
 	}
 	var topics []kafka.NewTopic
-	for _, name := range distinct(repartition) {
-		topics = append(topics, kafka.NewTopic{Name: name, Partitions: p.partitions[name], Configs: map[string]string{
-			"cleanup.policy": "delete", "retention.ms": "-1", // emptied by the application, when it has read it
-		}})
-	}
 	for i, sub := range e.program.Subs {
+		for _, s := range sub.Sources {
+			if s.Internal {
+				topics = append(topics, kafka.NewTopic{Name: s.Topic, Partitions: p.partitions[s.Topic], Configs: map[string]string{
+					"cleanup.policy": "delete", "retention.ms": "-1", // emptied by the application, when it has read it
+				}})
+			}
+		}
 		for _, s := range sub.Stores {
 			if s.Logged {
 				topics = append(topics, changelogTopic(e.program, s, p.tasks[i]))
@@ -177,6 +185,30 @@ func (e *Engine) makeInternal(ctx context.Context, p *plan) error {
 	return e.checkTopics(ctx)
 }
 
+// countPartitions notes the partitions of the topics that are read, and the tasks of each sub-topology.
+func (e *Engine) countPartitions(p *plan) error {
+	e.lock.Lock()
+	defer e.lock.Unlock()
+	var err error
+	p.partitions, err = e.program.Partitions(func(topic string) int { return len(e.topics[topic].Partitions) })
+	if err != nil {
+		return &kafka.Error{
+			Code: kafka.CodeConfig, Op: "use topics", Where: strings.Join(readTopics(e.program), ", "), Err: err,
+			Hint: "make the partitions as many, or call Repartition on one of the streams",
+		}
+	}
+	for name, t := range e.topics { // those that are only written too
+		p.partitions[name] = len(t.Partitions)
+	}
+	p.tasks = make([]int, len(e.program.Subs))
+	for i, sub := range e.program.Subs {
+		for _, s := range sub.Sources {
+			p.tasks[i] = max(p.tasks[i], p.partitions[s.Topic])
+		}
+	}
+	return nil
+}
+
 // changelogSlack is how much longer than its store needs a changelog keeps records of windows: clocks differ.
 const changelogSlack = 24 * time.Hour
 
@@ -187,81 +219,6 @@ func changelogTopic(p *task.Program, s task.StoreSpec, n int) kafka.NewTopic {
 		configs["retention.ms"] = strconv.FormatInt((s.Retention + changelogSlack).Milliseconds(), 10)
 	}
 	return kafka.NewTopic{Name: p.Changelog(s.Name), Partitions: n, Configs: configs}
-}
-
-// partitions returns the number of tasks of each sub-topology and the names of the repartition topics, and adds the
-// numbers of their partitions to counts, which has those of all other topics.
-func partitions(p *task.Program, counts map[string]int) (tasks []int, repartition []string, err error) {
-	tasks = make([]int, len(p.Subs))
-	for range len(p.Subs) + 1 { // what one sub-topology needs may follow from another's
-		for i, sub := range p.Subs {
-			for _, s := range sub.Sources {
-				if s.Internal && s.Partitions > 0 {
-					counts[s.Topic] = s.Partitions
-				}
-				tasks[i] = max(tasks[i], counts[s.Topic])
-			}
-		}
-		for i, sub := range p.Subs {
-			for _, s := range sub.Sources {
-				if !s.Internal || s.Partitions > 0 {
-					continue
-				}
-				n := 0
-				if fixed := fixedPartitions(sub, counts); fixed > 0 {
-					n = fixed
-				} else {
-					for j, up := range p.Subs {
-						if slices.ContainsFunc(up.Sinks, func(k task.Sink) bool { return k.Internal && k.Topic == s.Topic }) {
-							n = max(n, tasks[j])
-						}
-					}
-					n = max(n, tasks[i])
-				}
-				counts[s.Topic] = n
-			}
-		}
-	}
-	for _, sub := range p.Subs {
-		for _, s := range sub.Sources {
-			if s.Internal {
-				repartition = append(repartition, s.Topic)
-			}
-		}
-		if err := copartitioned(sub, counts); err != nil {
-			return nil, nil, err
-		}
-	}
-	return tasks, repartition, nil
-}
-
-// fixedPartitions returns the number of partitions that the other sources of a repartition topic's sub-topology have.
-func fixedPartitions(sub *task.Subtopology, counts map[string]int) int {
-	n := 0
-	for _, s := range sub.Sources {
-		if !s.Internal || s.Partitions > 0 {
-			n = max(n, counts[s.Topic])
-		}
-	}
-	return n
-}
-
-// copartitioned checks that the sources of a sub-topology that keeps state have equally many partitions.
-func copartitioned(sub *task.Subtopology, counts map[string]int) error {
-	if len(sub.Stores) == 0 {
-		return nil
-	}
-	for _, s := range sub.Sources[1:] {
-		a, b := sub.Sources[0].Topic, s.Topic
-		if counts[a] != counts[b] {
-			return &kafka.Error{
-				Code: kafka.CodeConfig, Op: "use topics", Where: a + ", " + b,
-				Err:  fmt.Errorf("they are joined, and have %d and %d partitions", counts[a], counts[b]),
-				Hint: "make the partitions as many, or call Repartition on one of the streams",
-			}
-		}
-	}
-	return nil
 }
 
 // A topic that was made a moment ago is not known to every broker yet: how often to ask, and the pause between.

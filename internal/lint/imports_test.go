@@ -36,6 +36,7 @@ func layers() [][]string {
 		{"internal/demo"},
 		{"internal/cli"},
 		{"cmd/millrace"},
+		{"examples/..."},
 		{"e2e/leash", "e2e/streams/topology"},
 		{"e2e/..."},
 		{"bench/internal/..."},

@@ -1,6 +1,6 @@
 // Package pipeline is the one data path of millrace:
 //
-//	bytes -> decode -> features -> score -> encode -> bytes
+//	bytes -> decode -> [rows of tables] -> features -> score -> encode -> bytes
 //
 // It is pure: no input or output, no clock, no randomness, no goroutines. The drivers (internal/engine for Kafka,
 // internal/batch for files) feed it batches and differ in nothing else, so a record gets the same prediction, bit
@@ -41,8 +41,10 @@ type Options struct {
 	Field string
 	// Headers are added to every prediction; the path only hands them on. Default: none.
 	Headers []record.Header
-	// MaxBytes is the size in bytes above which a record is rejected. Default: 1 MiB.
+	// MaxBytes is the size in bytes above which a record is rejected, or a row of a table. Default: 1 MiB.
 	MaxBytes int
+	// Tables fill fields of the schema that records do not have. Default: none; every field is in the record
+	Tables []Table
 }
 
 // NewDecoder returns the decoder of o for records of s; the fields named in undeclared
@@ -94,6 +96,7 @@ type Worker struct {
 	out       []byte
 	ends      []int
 	counts    []inputCounts
+	tables    []*joined
 }
 
 type inputCounts struct{ missing, unseen atomic.Uint64 }
@@ -101,11 +104,17 @@ type inputCounts struct{ missing, unseen atomic.Uint64 }
 // NewWorker returns a worker of p.
 func (p *Path) NewWorker() (*Worker, error) {
 	// The label is what the model predicts: a record that has it all the same is not looked at there.
-	d, err := NewDecoder(p.bundle.Schema, p.options, p.bundle.Manifest.Label)
+	// The same holds for what comes from tables.
+	undeclared := append(tableFields(p.options.Tables), p.bundle.Manifest.Label)
+	d, err := NewDecoder(p.bundle.Schema, p.options, undeclared...)
 	if err != nil {
 		return nil, fmt.Errorf("pipeline: %w", err)
 	}
-	w := &Worker{path: p, decoder: d, evaluator: p.bundle.Plan.NewEvaluator(), counts: make([]inputCounts, len(p.bundle.Plan.Inputs()))}
+	tables, err := newTables(p.bundle.Schema, p.levels, &p.options)
+	if err != nil {
+		return nil, fmt.Errorf("pipeline: %w", err)
+	}
+	w := &Worker{path: p, tables: tables, decoder: d, evaluator: p.bundle.Plan.NewEvaluator(), counts: make([]inputCounts, len(p.bundle.Plan.Inputs()))}
 	if p.options.Format == CSV {
 		w.encoder, err = codec.NewCSVEncoder(',')
 	} else {
@@ -122,10 +131,36 @@ func (w *Worker) NewBatch() *record.Batch {
 	return record.NewBatch(w.path.bundle.Schema, w.path.levels)
 }
 
-// Process runs the path on every row of b, which [Worker.NewBatch] made. Afterwards each row has either a problem,
-// b.Problem, or an output, [Worker.Output].
+// Process runs the path on every record of b, which [Worker.NewBatch] made. Afterwards each record has either a problem,
+// b.Problem, or an output, [Worker.Output]. Where the path has tables they have no rows: see [Worker.Decode].
 func (w *Worker) Process(b *record.Batch) {
+	w.Decode(b)
+	w.Complete(b)
+}
+
+// Decode is the first half of [Worker.Process]. Between it and [Worker.Complete] a driver gives the rows that it has
+// found: for each table of the options and each record of b, it asks for [Worker.Key] and calls [Worker.SetRow].
+func (w *Worker) Decode(b *record.Batch) {
 	w.decoder.Decode(b)
+	for _, t := range w.tables {
+		t.begin(b.Len())
+	}
+}
+
+// Key returns the key of the row that record i of b has in a table, an index of the options' Tables. It returns false
+// if the record has none, or has a problem. The key is valid until b is reset.
+func (w *Worker) Key(b *record.Batch, table, i int) (string, bool) {
+	return w.tables[table].keyOf(b, i)
+}
+
+// SetRow gives the row of record i in a table, which is kept until the next Decode. Default: nil, there is none.
+func (w *Worker) SetRow(table, i int, row []byte) { w.tables[table].rows[i] = row }
+
+// Complete is the second half of [Worker.Process].
+func (w *Worker) Complete(b *record.Batch) {
+	for _, t := range w.tables {
+		t.fill(b)
+	}
 	w.frame = w.evaluator.Eval(b)
 	w.score(b)
 	w.encode(b)

@@ -125,7 +125,7 @@ func (db *DB) openFolder(o Options, after func(time.Duration) <-chan time.Time) 
 	}
 	if err := db.readTasks(); err != nil {
 		close(db.health.closing)
-		err = errors.Join(err, db.pebble.Close())
+		err = errors.Join(err, db.closePebble())
 		db.health.running.Wait()
 		return err
 	}
@@ -226,7 +226,9 @@ func (db *DB) enter(op string) (leave func(), err error) {
 }
 
 // Close closes the DB. It fails with [ErrOpen], and closes nothing, where a task is still open. Committed state that
-// is not in files yet is forgotten, as in a crash; call [DB.Flush] before Close to keep it.
+// is not in files yet is forgotten, as in a crash; call [DB.Flush] before Close to keep it. After some errors of
+// the disk a part of the DB stays in memory until the process ends; it has no influence on a DB that is opened
+// later.
 func (db *DB) Close() error {
 	db.life.Lock()
 	defer db.life.Unlock()
@@ -243,14 +245,29 @@ func (db *DB) Close() error {
 	close(db.stop)
 	db.sweeper.Wait()
 	close(db.health.closing)
-	err := db.pebble.Close()
-	if db.health.alive() != nil {
-		err = nil // it is what has been said before
-	} else if err != nil {
-		err = fmt.Errorf("store: close the state folder %s: %w", db.folder.dir, err)
-	}
+	err := db.closePebble()
 	db.health.running.Wait()
 	return errors.Join(err, db.folder.unlock())
+}
+
+// closePebble closes Pebble, save one that cannot go on: that stays in memory until the process ends, and can do nothing.
+func (db *DB) closePebble() error {
+	select {
+	case <-db.health.died:
+		return nil // what there is to say has been said
+	default:
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- db.pebble.Close() }()
+	select {
+	case err := <-closed:
+		if err != nil {
+			return fmt.Errorf("store: close the state folder %s: %w", db.folder.dir, err)
+		}
+		return nil
+	case <-db.health.died:
+		return db.health.report().fatal
+	}
 }
 
 func (db *DB) openTasks() []string {

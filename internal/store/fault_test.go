@@ -5,8 +5,11 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"os"
+	"os/exec"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -86,6 +89,28 @@ func wantUnwritable(t *testing.T, err error, hint string) {
 	}
 }
 
+// aloneEnv tells a process that it runs one test of those that leave goroutines behind.
+const aloneEnv = "MILLRACE_STORE_ALONE"
+
+// alone runs the test in a process of its own, and tells whether it is in that: after an error of the manifest
+// goroutines stay behind, as they have to, and what must not happen is that the process ends.
+func alone(t *testing.T) bool {
+	t.Helper()
+	if os.Getenv(aloneEnv) != "" {
+		return true
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), exe, "-test.run=^"+t.Name()+"$", "-test.short="+strconv.FormatBool(testing.Short()))
+	cmd.Env = append(os.Environ(), aloneEnv+"=1")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+	return false
+}
+
 // TestDiskFull fills the disk for the files of the state: commits go on until memory is full, then fail, and go
 // on once there is space; nothing is lost.
 func TestDiskFull(t *testing.T) {
@@ -144,6 +169,9 @@ func TestDiskFull(t *testing.T) {
 // TestManifestFails fails where Pebble would end the process. Nothing changes on disk from then on.
 func TestManifestFails(t *testing.T) {
 	t.Parallel()
+	if !alone(t) {
+		return
+	}
 	for _, errno := range []syscall.Errno{syscall.ENOSPC, syscall.EIO} {
 		for _, kind := range []errorfs.OpKind{errorfs.OpFileWrite, errorfs.OpFileSync} {
 			t.Run(fmt.Sprintf("%v/%d", errno, kind), func(t *testing.T) {
@@ -161,7 +189,7 @@ func TestManifestFails(t *testing.T) {
 				if err := s.commit(false); err != nil {
 					t.Fatal(err)
 				}
-				f.fail(errno)
+				busy(t, db, f, errno)
 				hint := "see to the disk"
 				if errno == syscall.ENOSPC {
 					hint = "free space"
@@ -181,6 +209,7 @@ func TestManifestFails(t *testing.T) {
 						t.Errorf("after the failure: commit %d, flushed %d", got[0], flushed)
 					}
 				}
+				checkFolder(t, mem, "/state", "0_0") // in the same process
 				if text := log.String(); strings.Count(text, "has failed") != 1 {
 					t.Errorf("the log:\n%s", text)
 				}
@@ -189,9 +218,38 @@ func TestManifestFails(t *testing.T) {
 	}
 }
 
+// busy makes the file system fail while other tasks commit all the time. Each of them has to end with the error.
+func busy(t *testing.T, db *DB, f *faults, errno syscall.Errno) {
+	t.Helper()
+	var work sync.WaitGroup
+	for i := range 2 {
+		s, err := openScript(db, fmt.Sprintf("9_%d", i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		work.Go(func() {
+			for n := 0; err == nil; n++ {
+				if err = s.commit(false); n == 100 {
+					f.fail(errno)
+				}
+			}
+			if !errors.Is(err, ErrUnwritable) {
+				t.Error(err)
+			}
+			if err := s.task.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	work.Wait()
+}
+
 // TestRandomFaults fails any operation now and then. Whatever comes of it, it is an error, or the right state.
 func TestRandomFaults(t *testing.T) {
 	t.Parallel()
+	if !alone(t) {
+		return
+	}
 	runs := 60
 	if testing.Short() {
 		runs = 15

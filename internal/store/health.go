@@ -14,9 +14,11 @@ import (
 // logger; those who write ask.
 //
 // There are two kinds of trouble. A flush or a compaction that fails is tried again, with growing pauses, and may
-// succeed later: nothing is lost meanwhile, but memory fills. After an error of the manifest Pebble cannot go
-// on, and would end the process: instead the folder stays as it is from that moment on, as if the process had died,
-// and every write is refused until the state is opened anew.
+// succeed later: nothing is lost meanwhile, but memory fills. After an error of the manifest, which says what files
+// there are, Pebble cannot go on, and would end the process. Instead the goroutine that met the error stops
+// there for ever, with the right to write the manifest in its hands and no lock, so that no other can make a change
+// of files, and the folder stays as it is, as if the process had died. Reading goes on; every write is
+// refused until the state is opened anew, and this Pebble is never closed.
 type health struct {
 	dir    string
 	logger *slog.Logger
@@ -31,6 +33,7 @@ type health struct {
 	failures int   // of flushes and compactions in a row
 	flushes  int   // how many have ended
 	changed  chan struct{}
+	died     chan struct{} // closed when dead is set
 	closing  chan struct{} // closed when the DB is
 	onDamage func(error)   // called once, on a goroutine of its own
 	onFile   func()        // called when files have changed; must not block
@@ -43,12 +46,12 @@ func newHealth(dir string, logger *slog.Logger) *health {
 	}
 	return &health{
 		dir: dir, logger: logger, after: time.After,
-		changed: make(chan struct{}), closing: make(chan struct{}),
+		changed: make(chan struct{}), died: make(chan struct{}), closing: make(chan struct{}),
 		onDamage: func(error) {}, onFile: func() {},
 	}
 }
 
-// begin is called when the DB is open.
+// begin is called when the DB is open, or before Pebble does anything in the background.
 func (h *health) begin() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -101,21 +104,33 @@ func (h *health) alive() error {
 	return nil
 }
 
-// die notes that Pebble cannot go on. It is called again and again by a Pebble that tries nevertheless, with its lock
-// held: then it takes its time, so that this does not take a processor.
+// die notes that Pebble cannot go on.
 func (h *health) die(err error) {
 	h.mu.Lock()
 	again := h.dead != nil
 	h.mu.Unlock()
 	if again {
-		select {
-		case <-h.after(firstPause):
-		case <-h.closing:
-		}
 		return
 	}
 	h.logger.Error("the state folder has failed", slog.String("folder", h.dir), slog.String("error", err.Error()))
-	h.update(func() { h.dead = err })
+	h.update(func() {
+		if h.dead == nil {
+			h.dead = err
+			close(h.died)
+		}
+	})
+}
+
+// fatal is called with an error of what Pebble cannot do without. It does not return once the DB is open.
+func (h *health) fatal(err error) error {
+	h.die(err)
+	h.mu.Lock()
+	opened := h.opened
+	h.mu.Unlock()
+	if opened {
+		select {}
+	}
+	return err
 }
 
 // damage notes that a file is corrupt.
@@ -131,8 +146,8 @@ func (h *health) damage(err error) {
 	h.running.Go(func() { h.onDamage(err) })
 }
 
-// pause waits before the next file is created, the longer the more often that was in vain. A Pebble that cannot go
-// on waits until the DB is closed.
+// pause waits before the next file is created, the longer the more often that was in vain, and for ever where Pebble
+// cannot go on.
 func (h *health) pause() {
 	h.mu.Lock()
 	opened, dead, n := h.opened, h.dead != nil, h.failures
@@ -141,8 +156,7 @@ func (h *health) pause() {
 		return
 	}
 	if dead {
-		<-h.closing
-		return
+		select {}
 	}
 	if n > 0 {
 		select {
@@ -197,6 +211,8 @@ func (h *health) listener() *pebble.EventListener {
 				h.damage(err)
 			}
 		},
+		FlushBegin:      func(pebble.FlushInfo) { h.begin() },
+		CompactionBegin: func(pebble.CompactionInfo) { h.begin() },
 		CompactionEnd: func(info pebble.CompactionInfo) {
 			if !errors.Is(info.Err, pebble.ErrCancelledCompaction) {
 				h.ended("compaction", &h.compact, info.Err)
@@ -217,7 +233,8 @@ func (l pebbleLogger) Errorf(format string, args ...any) {
 	l.h.logger.Debug("pebble", slog.String("error", fmt.Sprintf(format, args...)))
 }
 
-// Fatalf is called where Pebble wants the process to end. It returns, and the error comes out of the next write.
+// Fatalf is called where Pebble wants the process to end; [health.fatal] has most of the reasons for that before. It
+// returns, and the error comes out of the next write.
 func (l pebbleLogger) Fatalf(format string, args ...any) {
 	err := fmt.Errorf(format, args...)
 	for _, a := range args {

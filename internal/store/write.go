@@ -42,7 +42,10 @@ func (db *DB) admit(n int64) error {
 		if r.fatal != nil {
 			return r.fatal
 		}
-		m := db.pebble.Metrics()
+		m := db.metrics()
+		if m == nil {
+			continue // it has died: the report says so now
+		}
 		flush, compact := int64(m.MemTable.Size) >= db.memTables, m.Levels[0].Sublevels >= maxSublevels
 		switch {
 		case !flush && !compact:
@@ -59,6 +62,19 @@ func (db *DB) admit(n int64) error {
 		case <-timer.C:
 		}
 		timer.Stop()
+	}
+}
+
+// metrics asks Pebble for its metrics, for which it needs what a Pebble that has died never gives back: then it
+// returns nil.
+func (db *DB) metrics() *pebble.Metrics {
+	got := make(chan *pebble.Metrics, 1)
+	go func() { got <- db.pebble.Metrics() }()
+	select {
+	case m := <-got:
+		return m
+	case <-db.health.died:
+		return nil
 	}
 }
 

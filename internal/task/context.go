@@ -2,6 +2,7 @@ package task
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"math"
 	"time"
@@ -20,14 +21,40 @@ const AnyPartition int32 = -1
 type Message struct {
 	Topic     string
 	Partition int32
+	// Choose returns the partition out of n, or a negative number for AnyPartition: see [Message.Place]. nil leaves it to
+	// Partition.
+	Choose    func(n int) int
 	Key       []byte // nil is null; copied by Send
 	Value     []byte // nil is null; copied by Send
 	Headers   []record.Header
 	Timestamp int64
 	// Source is the record whose processing led to the message; nil if none did.
 	Source *record.Raw
-	// Provenance adds the header that names the source.
+	// Provenance adds the header that names the source's origin.
 	Provenance bool
+	// CarryOrigin adds the header that holds the source's origin: see [Program.Origin].
+	CarryOrigin bool
+}
+
+// ClassUnknownPartition is why a record is dropped whose chosen partition there is not.
+const ClassUnknownPartition = "unknown_partition"
+
+// Place returns the partition of the message, or [AnyPartition], in a topic with n of them. An [Output] calls it once for
+// each message.
+func (m *Message) Place(n int) (int32, *record.Problem) {
+	if m.Choose == nil {
+		return m.Partition, nil
+	}
+	p := m.Choose(n)
+	switch {
+	case p < 0:
+		return AnyPartition, nil
+	case p >= n:
+		return 0, &record.Problem{
+			Stage: record.StageProcess, Class: ClassUnknownPartition, Reason: fmt.Sprintf("partition %d was chosen; the topic has %d", p, n),
+		}
+	}
+	return int32(p), nil
 }
 
 // Output takes what a task writes. It is used by the task's goroutine alone.
@@ -95,6 +122,15 @@ func (c *Context) ID() ID { return c.id }
 
 // Record returns the record of the source that is being processed, nil outside of that.
 func (c *Context) Record() *record.Raw { return c.record }
+
+// Origin returns the record that led to what Record returns, which may be it, and nil where that is nil: see
+// [Program.Origin].
+func (c *Context) Origin(into *record.Raw) *record.Raw {
+	if c.record == nil {
+		return nil
+	}
+	return c.program.Origin(c.record, into)
+}
 
 // SetRecord sets what Record returns, for an operator that goes on with a record later, and returns what it was.
 func (c *Context) SetRecord(r *record.Raw) *record.Raw {

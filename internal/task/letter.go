@@ -35,6 +35,21 @@ const maxLetterText = 500
 // record led to the drop.
 func (p *Program) Letter(source *record.Raw, d Drop) record.Raw {
 	l := record.Raw{Topic: p.DeadLetters, Timestamp: -1}
+	if source != nil {
+		l.Key, l.Value, l.Timestamp, l.Partition = source.Key, source.Value, source.Timestamp, source.Partition
+		for _, h := range source.Headers {
+			if !strings.HasPrefix(h.Key, LetterPrefix) {
+				l.Headers = append(l.Headers, h)
+			}
+		}
+	}
+	l.Headers = append(l.Headers, p.LetterHeaders(p.Name, source, d)...)
+	return l
+}
+
+// LetterHeaders returns the headers that say what happened to a dropped record; group is the consumer group.
+func (p *Program) LetterHeaders(group string, source *record.Raw, d Drop) []record.Header {
+	var hs []record.Header
 	add := func(key, value string) {
 		if value == "" {
 			return
@@ -42,19 +57,14 @@ func (p *Program) Letter(source *record.Raw, d Drop) record.Raw {
 		if len(value) > maxLetterText {
 			value = strings.ToValidUTF8(value[:maxLetterText], "")
 		}
-		l.Headers = append(l.Headers, record.Header{Key: key, Value: []byte(value)})
+		hs = append(hs, record.Header{Key: key, Value: []byte(value)})
 	}
 	number := func(key string, n int64) { add(key, strconv.FormatInt(n, 10)) }
-	attempt, firstSeen := int64(1), int64(-1)
+	attempt, firstSeen, timestamp := int64(1), int64(-1), int64(-1)
 	if source != nil {
-		l.Key, l.Value, l.Timestamp, l.Partition = source.Key, source.Value, source.Timestamp, source.Partition
-		firstSeen = source.Timestamp
+		timestamp, firstSeen = source.Timestamp, source.Timestamp
 		for _, h := range source.Headers {
-			if !strings.HasPrefix(h.Key, LetterPrefix) {
-				l.Headers = append(l.Headers, h)
-				continue
-			}
-			n, err := strconv.ParseInt(string(h.Value), 10, 64) // the record was a dead letter before
+			n, err := strconv.ParseInt(string(h.Value), 10, 64) // the record may have been a dead letter before
 			switch {
 			case err != nil:
 			case h.Key == LetterAttempt:
@@ -68,8 +78,8 @@ func (p *Program) Letter(source *record.Raw, d Drop) record.Raw {
 		number(LetterPartition, int64(source.Partition))
 		number(LetterOffset, source.Offset)
 	}
-	number(LetterTimestamp, l.Timestamp)
-	add(LetterGroup, p.Name)
+	number(LetterTimestamp, timestamp)
+	add(LetterGroup, group)
 	add(LetterNode, p.Nodes[d.Node].Name)
 	add(LetterStage, d.Problem.Stage)
 	add(LetterClass, d.Problem.Class)
@@ -77,7 +87,7 @@ func (p *Program) Letter(source *record.Raw, d Drop) record.Raw {
 	add(LetterReason, d.Problem.Reason)
 	number(LetterAttempt, attempt)
 	number(LetterFirstSeen, firstSeen)
-	return l
+	return hs
 }
 
 // letterID returns the first 16 bytes of the SHA-256 of topic, partition and offset with null bytes between them, in

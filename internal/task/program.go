@@ -23,6 +23,7 @@ type Program struct {
 	Nodes       []Node // in the order in which they were declared; Node.ID is the index
 	Subs        []*Subtopology
 	Globals     []*Global
+	Origins     []string      // the repartition topics whose records carry the ones that led to them: see [Program.Origin]
 	DeadLetters string        // the topic for dropped records, or ""
 	MaxIdle     time.Duration // how long a task waits for records of a partition that has none, to merge by time
 	IdleTimeout time.Duration // after how long without records stream time follows the clock; 0 is never
@@ -65,6 +66,8 @@ type Source struct {
 	Internal bool
 	// Partitions of a repartition topic. Default: as many as the largest topic that flows into it
 	Partitions int
+	// CarriesOrigin marks a repartition topic as one of the program's Origins.
+	CarriesOrigin bool
 }
 
 // Sink is a topic that a sub-topology writes.

@@ -43,7 +43,7 @@ func run() error {
 		return err
 	}
 	if *addr != "" {
-		l, err := net.Listen("tcp", *addr)
+		l, err := new(net.ListenConfig).Listen(ctx, "tcp", *addr)
 		if err != nil {
 			return err
 		}

@@ -1,0 +1,146 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"millrace.dev/internal/app"
+	"millrace.dev/internal/config"
+	"millrace.dev/stream"
+)
+
+func (c *cli) planCommand() *cobra.Command {
+	var dot, mermaid bool
+	cmd := &cobra.Command{
+		Use:   "plan [PIPELINE]",
+		Short: "Show what run does with a pipeline file",
+		Long: `Plan describes the topology that run builds of a pipeline file: what it reads and writes, the operators between, and
+the stores and topics that it makes for itself. It needs neither a broker nor a model.`,
+		Args: optionalArg,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if c.json && (dot || mermaid) || dot && mermaid {
+				return usage(cmd, errors.New("give one of --json, --dot and --mermaid"))
+			}
+			c.pipelineArg(args)
+			p, err := c.app().Plan(c.file, c.set)
+			switch {
+			case err != nil:
+				return err
+			case c.json:
+				return c.printJSON(planJSON(p))
+			case dot:
+				_, err = io.WriteString(c.out, p.Topology.DOT())
+			case mermaid:
+				_, err = io.WriteString(c.out, p.Topology.Mermaid())
+			default:
+				_, err = io.WriteString(c.out, planText(p)+"\n"+p.Topology.String())
+			}
+			return err
+		},
+	}
+	c.pipelineFlags(cmd)
+	c.jsonFlag(cmd, "the plan")
+	cmd.Flags().BoolVar(&dot, "dot", false, "print the topology as a graph for Graphviz")
+	cmd.Flags().BoolVar(&mermaid, "mermaid", false, "print the topology as a flowchart for Mermaid")
+	return cmd
+}
+
+// planText is the head of a plan: what is decided in the file, before the operators that follow from it.
+func planText(p *app.Plan) string {
+	f := p.Pipeline
+	var stores []string
+	for i := range p.Topology.Stores {
+		stores = append(stores, p.Topology.Stores[i].Name)
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "Pipeline %s\n", f.Name)
+	for _, line := range [][2]string{
+		{"source", fmt.Sprintf("%s, from the %s record on", f.Source.Topic, map[string]string{"latest": "next", "earliest": "oldest"}[f.Source.Start])},
+		{"sink", fmt.Sprintf("%s, the prediction in the field %s", f.Sink.Topic, f.Sink.Field)},
+		{"dead letters", f.DeadLetter.Topic},
+		{"tables", tablesText(f.Tables)},
+		{"group", f.Group},
+		{"guarantee", fmt.Sprintf("%s, a commit each %s", f.Guarantee, f.CommitInterval)},
+		{"stores", inWords(stores)},
+		{"own topics", inWords(p.Topics(stream.TopicRepartition, stream.TopicChangelog))},
+	} {
+		fmt.Fprintf(&b, "  %-13s %s\n", line[0], line[1])
+	}
+	return b.String()
+}
+
+// tablesText describes tables, each on a line of its own.
+func tablesText(tables []config.Table) string {
+	var lines []string
+	for i := range tables {
+		t := &tables[i]
+		text := fmt.Sprintf("%s: %s of the topic %s by %s, %s", t.Name, inWords(t.Fields), t.Topic, t.Key, t.Join)
+		if t.Required {
+			text += ", required"
+		}
+		lines = append(lines, text)
+	}
+	if len(lines) == 0 {
+		return "none"
+	}
+	return strings.Join(lines, "\n"+strings.Repeat(" ", 16))
+}
+
+// inWords returns names with commas between.
+func inWords(names []string) string {
+	if len(names) == 0 {
+		return "none"
+	}
+	return strings.Join(names, ", ")
+}
+
+// shownPlan is what plan --json prints.
+type shownPlan struct {
+	Pipeline       string              `json:"pipeline"`
+	Source         shownSource         `json:"source"`
+	Sink           shownSink           `json:"sink"`
+	DeadLetters    string              `json:"dead_letters"` // the topic
+	Tables         []shownTable        `json:"tables"`
+	Group          string              `json:"group"`
+	Guarantee      string              `json:"guarantee"`
+	CommitInterval int64               `json:"commit_interval_ms"`
+	Topology       *stream.Description `json:"topology"`
+}
+
+type shownSource struct {
+	Topic string `json:"topic"`
+	Start string `json:"start"`
+}
+
+type shownSink struct {
+	Topic string `json:"topic"`
+	Field string `json:"field"`
+}
+
+type shownTable struct {
+	Name     string   `json:"name"`
+	Topic    string   `json:"topic"`
+	Key      string   `json:"key"`
+	Join     string   `json:"join"`
+	Fields   []string `json:"fields"`
+	Required bool     `json:"required"`
+}
+
+func planJSON(p *app.Plan) shownPlan {
+	f := p.Pipeline
+	tables := []shownTable{}
+	for i := range f.Tables {
+		t := &f.Tables[i]
+		tables = append(tables, shownTable{t.Name, t.Topic, t.Key, string(t.Join), t.Fields, t.Required})
+	}
+	return shownPlan{
+		Tables:   tables,
+		Pipeline: f.Name, Source: shownSource{f.Source.Topic, f.Source.Start}, Sink: shownSink{f.Sink.Topic, f.Sink.Field},
+		DeadLetters: f.DeadLetter.Topic, Group: f.Group, Guarantee: string(f.Guarantee),
+		CommitInterval: int64(f.CommitInterval / time.Millisecond), Topology: p.Topology,
+	}
+}
