@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"context"
 	"errors"
 	"slices"
 
@@ -14,7 +13,7 @@ var errGrown = errors.New("a topic has got more partitions; beginning anew with 
 
 // adopt makes the tasks be those of the partitions that the group has given to this instance. Nothing of a round may be
 // open that could not be committed without the tasks that go.
-func (l *loop) adopt(ctx context.Context) error {
+func (l *loop) adopt() error {
 	changes := l.engine.changes.take()
 	if len(changes) == 0 {
 		return nil
@@ -45,7 +44,7 @@ func (l *loop) adopt(ctx context.Context) error {
 		for p := range l.plan.tasks[sub.ID] {
 			id := task.ID{Sub: sub.ID, Partition: int32(p)}
 			if l.tasks[id] == nil && complete(sub, id.Partition, assigned, l.plan) {
-				if err := l.openTask(ctx, id); err != nil {
+				if err := l.openTask(id); err != nil {
 					return err
 				}
 			}
@@ -92,7 +91,7 @@ func (l *loop) dismiss(topic string, p int32) error {
 }
 
 // openTask opens a task and begins to restore its state.
-func (l *loop) openTask(ctx context.Context, id task.ID) error {
+func (l *loop) openTask(id task.ID) error {
 	sub := l.engine.program.Subs[id.Sub]
 	r := &running{id: id, loop: l, lock: newLock(), tally: newTally(), slice: firstSlice}
 	for _, s := range sub.Sources {
@@ -106,7 +105,7 @@ func (l *loop) openTask(ctx context.Context, id task.ID) error {
 	l.tasks[id] = r
 	l.order = append(l.order, r)
 	slices.SortFunc(l.order, byID)
-	l.startRestore(ctx, r)
+	l.startRestore(r)
 	return nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,6 +20,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
 	"millrace.dev/internal/kafka"
 	"millrace.dev/internal/task"
 	"millrace.dev/record"
@@ -251,6 +253,7 @@ type world struct {
 	ports   []int
 	client  *kafka.Client // of the test itself
 	running []*instance   // all that ever ran
+	heard   sync.Map      // when members of groups last said something, by id
 	input   *kafka.Producer
 }
 
@@ -294,6 +297,42 @@ func (w *world) start() {
 		w.t.Fatal(err)
 	}
 	w.cluster = c
+	c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat, kmsg.JoinGroup, kmsg.SyncGroup}, Count: -1, Observe: true, When: func(r kmsg.Request) bool {
+		switch r := r.(type) {
+		case *kmsg.HeartbeatRequest:
+			w.heard.Store(r.MemberID, time.Now())
+		case *kmsg.JoinGroupRequest:
+			w.heard.Store(r.MemberID, time.Now())
+		case *kmsg.SyncGroupRequest:
+			w.heard.Store(r.MemberID, time.Now())
+		}
+		return true
+	}})
+}
+
+// reap takes members out of the group that have been silent for long. The cluster of the tests does not do so, as Kafka
+// does, with one whose connection breaks while it waits for the others to join.
+func (w *world) reap() {
+	info := w.cluster.GroupInfo(group)
+	if info == nil {
+		return
+	}
+	req := kmsg.NewPtrLeaveGroupRequest()
+	req.Group = group
+	for _, m := range info.Members {
+		if at, ok := w.heard.Load(m.MemberID); ok && time.Since(at.(time.Time)) > 4*sessionTimeout {
+			lm := kmsg.NewLeaveGroupRequestMember()
+			lm.MemberID = m.MemberID
+			req.Members = append(req.Members, lm)
+		}
+	}
+	if len(req.Members) > 0 {
+		c := w.raw()
+		defer c.Close()
+		if _, err := req.RequestWith(w.t.Context(), c); err != nil {
+			w.t.Log(err)
+		}
+	}
 }
 
 func (w *world) close() {
@@ -459,18 +498,51 @@ func (w *world) until(what string, ok func() bool) {
 					err = in.err
 				default:
 				}
-				w.t.Logf("log of %s:\n%s%+v\nerror: %v", in.Instance(), in.log, in.Stats().Lag, err)
+				w.t.Logf("log of %s:\n%s%+v\n%serror: %v", in.Instance(), in.log, in.Stats().Lag, in.state(), err)
 			}
-			w.t.Fatalf("gave up waiting: %s", what)
+			w.t.Fatalf("gave up waiting: %s\n%+v\n%s", what, w.cluster.GroupInfo(group), stacks())
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
+}
+
+// state returns what the loop of an instance knows. It is for one that hangs: nothing is locked.
+func (in *instance) state() string {
+	l := in.loop.Load()
+	if l == nil {
+		return "no loop\n"
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "open %t, waiting %t, worked %t, settling %t, stale %t, doomed %t, changes %d, assigned %v, restores %+v\n", l.outlet.opened(), l.outlet.waiting(), l.worked.Load(),
+		l.settling, l.session.Stale(), l.session.Doomed(), len(in.changes.list), l.session.Assigned(), l.restores)
+	for _, r := range l.order {
+		fmt.Fprintf(&b, "  task %s: started %t, restoring %t, scheduled %t, busy %t, next %v", r.id, r.started, r.restoring, r.scheduled, r.busy, r.next)
+		for _, x := range r.intakes {
+			at, ok := l.session.Position(x.topic, r.id.Partition)
+			fmt.Fprintf(&b, "; %s at %v %t end %t, waiting %d, paused %t", x.topic, at.Offset, ok, l.session.AtEnd(x.topic, r.id.Partition), x.waiting(), x.paused.Load())
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+// stacks returns what the goroutines of engines are doing.
+func stacks() string {
+	b := make([]byte, 4<<20)
+	var out []string
+	for _, g := range strings.Split(string(b[:runtime.Stack(b, true)]), "\n\n") {
+		if strings.Contains(g, "internal/engine.(*loop)") || strings.Contains(g, "internal/engine.(*pool)") || strings.Contains(g, "internal/engine.(*restore)") {
+			out = append(out, g)
+		}
+	}
+	return strings.Join(out, "\n\n")
 }
 
 // drained waits until the group has committed every record of the source, and no transaction is open any more.
 func (w *world) drained() {
 	w.t.Helper()
 	w.until("the group to reach the end of the topic", func() bool {
+		w.reap()
 		lag, err := w.client.Lag(w.t.Context(), group, source)
 		if err != nil {
 			return false

@@ -130,7 +130,7 @@ func (l *loop) between(ctx context.Context) (began bool, err error) {
 	if l.session.ExactlyOnce() && l.session.Stale() { // the next round is lost anyway: let it be a short one
 		return true, l.undo(ctx)
 	}
-	if err := l.adopt(ctx); err != nil {
+	if err := l.adopt(); err != nil {
 		return false, err
 	}
 	l.engine.cleanState(ctx)
@@ -198,7 +198,7 @@ func (l *loop) poll(ctx context.Context) error {
 		if l.session.ExactlyOnce() && l.session.Stale() { // they come again when that round was undone
 			return nil
 		}
-		if err := l.adopt(ctx); err != nil {
+		if err := l.adopt(); err != nil {
 			return err
 		}
 		if err := l.begin(); err != nil {
@@ -216,7 +216,7 @@ func (l *loop) poll(ctx context.Context) error {
 	}
 	l.settling = false
 	if !l.outlet.opened() {
-		if err := l.adopt(ctx); err != nil {
+		if err := l.adopt(); err != nil {
 			return err
 		}
 	}

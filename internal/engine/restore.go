@@ -68,8 +68,8 @@ func (s *restore) stop() {
 }
 
 // startRestore reads the changelogs of a task on a goroutine of its own, and tells the loop when they are read.
-func (l *loop) startRestore(ctx context.Context, r *running) {
-	rctx, cancel := context.WithCancel(ctx)
+func (l *loop) startRestore(r *running) {
+	rctx, cancel := context.WithCancel(l.env.Context)
 	r.restore = &restore{cancel: cancel, done: make(chan struct{}), begun: time.Now(), lock: newLock(), left: map[string]int64{}}
 	s := r.restore
 	from, names := s.plan(r)

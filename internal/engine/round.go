@@ -81,7 +81,7 @@ func (l *loop) end(ctx context.Context, last bool) error {
 		}
 	}
 	if l.session.Doomed() {
-		return l.undo(ectx)
+		return l.undo(ctx)
 	}
 	positions, err := l.flush()
 	if err != nil {
@@ -244,7 +244,7 @@ func (l *loop) undone(ctx context.Context, err error) error {
 			return err
 		}
 	}
-	if err := l.adopt(ctx); err != nil {
+	if err := l.adopt(); err != nil {
 		return err
 	}
 	l.pool.resume()

@@ -147,6 +147,7 @@ func (m *mall) closed() {
 	m.t.Helper()
 	m.drained()
 	m.until("the group to reach the end of the repartition topic", func() bool {
+		m.reap()
 		at, err := m.client.Committed(m.t.Context(), group)
 		if err != nil {
 			return false
