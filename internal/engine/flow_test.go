@@ -21,10 +21,10 @@ import (
 )
 
 // mapped is a topology that calls a function for each value.
-func mapped(f func(string) (string, error), more ...stream.SourceOption) func(*setup) {
+func mapped(f func(string) (string, error)) func(*setup) {
 	return func(s *setup) {
 		s.topology = stream.New(group, stream.DeadLetters(s.letters))
-		in := stream.From(s.topology, s.source, stream.String(), stream.String(), append(more, stream.UseClock())...)
+		in := stream.From(s.topology, s.source, stream.String(), stream.String(), stream.UseClock())
 		stream.TryMapValues(in, func(_ context.Context, v string) (string, error) { return f(v) }).To(s.sink, stream.Provenance())
 	}
 }
@@ -136,7 +136,7 @@ func (x *ticker) Init(c *stream.ProcessorContext[string, string]) error {
 		if err := x.ticks.Put("ticks", n+1); err != nil {
 			return err
 		}
-		return c.Forward(&stream.Record[string, string]{Key: fmt.Sprint(c.Partition()), Value: fmt.Sprint(n + 1), Timestamp: at})
+		return c.Forward(&stream.Record[string, string]{Key: strconv.Itoa(int(c.Partition())), Value: strconv.FormatInt(n+1, 10), Timestamp: at})
 	})
 	return nil
 }
@@ -419,7 +419,7 @@ func TestHeldOutput(t *testing.T) {
 		close(stop)
 		<-watched
 		in.stop(t)
-		if n := most.Load(); n > maxHeld+4*maxOutbox {
+		if n := most.Load(); n > maxHeld+2*2*sliceBytes {
 			t.Errorf("%d bytes were held", n)
 		}
 		seen := map[string]int{}

@@ -320,7 +320,8 @@ func (w *world) reap() {
 	req := kmsg.NewPtrLeaveGroupRequest()
 	req.Group = group
 	for _, m := range info.Members {
-		if at, ok := w.heard.Load(m.MemberID); ok && time.Since(at.(time.Time)) > 4*sessionTimeout {
+		at, _ := w.heard.Load(m.MemberID)
+		if at, ok := at.(time.Time); ok && time.Since(at) > 4*sessionTimeout {
 			lm := kmsg.NewLeaveGroupRequestMember()
 			lm.MemberID = m.MemberID
 			req.Members = append(req.Members, lm)
@@ -530,7 +531,7 @@ func (in *instance) state() string {
 func stacks() string {
 	b := make([]byte, 4<<20)
 	var out []string
-	for _, g := range strings.Split(string(b[:runtime.Stack(b, true)]), "\n\n") {
+	for g := range strings.SplitSeq(string(b[:runtime.Stack(b, true)]), "\n\n") {
 		if strings.Contains(g, "internal/engine.(*loop)") || strings.Contains(g, "internal/engine.(*pool)") || strings.Contains(g, "internal/engine.(*restore)") {
 			out = append(out, g)
 		}

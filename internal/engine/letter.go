@@ -70,13 +70,15 @@ type writer struct {
 	all    map[string]*target
 	logs   map[string]*target // by store
 	out    *kafka.Outbox
-	tally  *tally
-	now    int64 // milliseconds
-	text   []byte
-	origin record.Raw // of the record at hand, if that carries it
-	source string     // topic and partition whose text is prefix
-	part   int32
-	prefix []byte
+	// shipped is how many bytes were sent.
+	shipped int
+	tally   *tally
+	now     int64 // milliseconds
+	text    []byte
+	origin  record.Raw // of the record at hand, if that carries it
+	source  string     // topic and partition whose text is prefix
+	part    int32
+	prefix  []byte
 }
 
 // target is a topic that is written.
@@ -138,8 +140,17 @@ func (x *writer) ship() {
 	if x.of != nil {
 		x.of.wrote = x.of.wrote || x.out.Len() > 0
 	}
+	x.shipped += x.out.Bytes()
 	x.loop.outlet.put(x.out)
 	x.out = nil
+}
+
+// given returns how many bytes have been written so far.
+func (x *writer) given() int {
+	if x.out == nil {
+		return x.shipped
+	}
+	return x.shipped + x.out.Bytes()
 }
 
 func (x *writer) discard() {

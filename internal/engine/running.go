@@ -122,12 +122,13 @@ func (r *running) collect() {
 	r.inbox = r.inbox[:0]
 }
 
-// A task has its turn until it has processed batchRows records, or somebody asks for it back; it looks whether that is
-// so about every sliceTime.
+// A task has its turn until it has processed batchRows records, somebody asks for it back, or too much output waits; it
+// looks whether that is so about every sliceTime, and about every sliceBytes of output.
 const (
 	batchRows  = 1000
 	firstSlice = 64
 	sliceTime  = 5 * time.Millisecond
+	sliceBytes = 2 * maxOutbox
 )
 
 // process has the task process some of its records, and tells whether there is more to do.
@@ -138,7 +139,7 @@ func (r *running) process() (again bool, err error) {
 	r.collect()
 	r.out.begin(&r.tally)
 	for rows := 0; rows < batchRows; {
-		start, slice := time.Now(), min(r.slice, batchRows-rows)
+		start, given, slice := time.Now(), r.out.given(), min(r.slice, batchRows-rows)
 		n, err := r.task.Process(slice)
 		if err != nil {
 			return false, &TaskError{err}
@@ -148,7 +149,10 @@ func (r *running) process() (again bool, err error) {
 		if again = n == slice; !again || r.loop.pool.halt.Load() {
 			break
 		}
-		r.pace(time.Since(start))
+		r.pace(time.Since(start), r.out.given()-given)
+		if r.loop.outlet.full() {
+			break
+		}
 	}
 	r.tally.batches++
 	r.out.ship()
@@ -188,12 +192,12 @@ func (r *running) took(n int) {
 	}
 }
 
-// pace sets the slices to what takes sliceTime.
-func (r *running) pace(d time.Duration) {
+// pace sets the slices to what takes sliceTime and makes no more than sliceBytes.
+func (r *running) pace(d time.Duration, bytes int) {
 	switch {
-	case d > 2*sliceTime:
+	case d > 2*sliceTime || bytes > 2*sliceBytes:
 		r.slice = max(1, r.slice/4)
-	case d < sliceTime/4:
+	case d < sliceTime/4 && bytes < sliceBytes/4:
 		r.slice = min(2*r.slice, batchRows)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -65,7 +66,7 @@ func TestCopartitionError(t *testing.T) {
 		})
 		<-in.done
 		wantError(t, in.err, kafka.CodeConfig, "table")
-		if !strings.Contains(in.err.Error(), "3 and 4 partitions") {
+		if !strings.Contains(in.err.Error(), "houses has 3, table has 4") {
 			t.Errorf("%v", in.err)
 		}
 	})
@@ -366,7 +367,7 @@ func TestGlobalTable(t *testing.T) {
 				if !ok {
 					return "none"
 				}
-				return fmt.Sprint(rate)
+				return strconv.FormatInt(rate, 10)
 			}).To(s.sink, stream.Provenance())
 		}
 		a, b := w.run(topology), w.run(topology)
@@ -398,7 +399,7 @@ func TestGlobalTable(t *testing.T) {
 		}
 		want := map[string][]string{"key-1": {"491", "none"}, "key-2": {"492"}, "key-3": {"493", "7"}, "key-4": {"494", "8"}}
 		for _, i := range []int{0, 5, 6, 7, 8, 9} {
-			want[fmt.Sprintf("key-%d", i)] = []string{fmt.Sprint(490 + i)}
+			want[fmt.Sprintf("key-%d", i)] = []string{strconv.Itoa(490 + i)}
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Error(diff)
