@@ -387,7 +387,7 @@ func (s *stage) killBroker(ctx context.Context) error {
 func (s *stage) hang(ctx context.Context) error {
 	s.note("a transaction hangs in the changelogs")
 	cl, err := kgo.NewClient(kgo.SeedBrokers(s.cluster.Bootstrap()...), kgo.TransactionalID(fmt.Sprintf("stranger-%d", s.rng.Uint64())),
-		kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.TransactionTimeout(20*time.Second))
+		kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.TransactionTimeout(time.Minute))
 	if err != nil {
 		return err
 	}
@@ -406,15 +406,51 @@ func (s *stage) hang(ctx context.Context) error {
 	if err := s.until(ctx, time.Since(s.began)+time.Second); err != nil { // instances commit above it
 		return err
 	}
+	before, _, err := s.group(ctx)
+	if err != nil {
+		return err
+	}
 	i := s.rng.IntN(len(s.members))
 	if err := s.kill(ctx, i, true); err != nil {
 		return err
 	}
-	if err := s.until(ctx, time.Since(s.began)+2*time.Second); err != nil {
+	if err := s.replaced(ctx, before); err != nil {
+		return err
+	}
+	if err := s.until(ctx, time.Since(s.began)+3*time.Second); err != nil {
 		return err
 	}
 	s.note("the transaction is aborted")
 	return cl.EndTransaction(ctx, kgo.TryAbort)
+}
+
+// group returns the ids of the group's members, and whether they have their partitions.
+func (s *stage) group(ctx context.Context) (ids []string, stable bool, err error) {
+	cl, err := kgo.NewClient(kgo.SeedBrokers(s.cluster.Bootstrap()...))
+	if err != nil {
+		return nil, false, err
+	}
+	defer cl.Close()
+	groups, err := kadm.NewClient(cl).DescribeGroups(ctx, topology.Name)
+	if err != nil {
+		return nil, false, err
+	}
+	g := groups[topology.Name]
+	for _, m := range g.Members {
+		ids = append(ids, m.MemberID)
+	}
+	return ids, g.State == "Stable", g.Err
+}
+
+// replaced waits until a new member has taken the place of one of those that there were.
+func (s *stage) replaced(ctx context.Context, before []string) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	return poll(ctx, func() (bool, error) {
+		now, stable, err := s.group(ctx)
+		added := slices.ContainsFunc(now, func(id string) bool { return !slices.Contains(before, id) })
+		return err == nil && stable && added && len(now) == len(s.members), nil //nolint:nilerr // the coordinator may not be there yet
+	})
 }
 
 // TestOracle holds the oracle against applications that are wrong on purpose.
