@@ -34,7 +34,7 @@ type contestant struct {
 func (b *bench) contestants() []*contestant {
 	all := []*contestant{{name: "Kafka Streams", args: b.peerArgs, windowed: keyThenStart}}
 	if b.ours != "" {
-		all = append(all, &contestant{name: "millrace", args: b.oursArgs, env: []string{"GOMAXPROCS=" + strconv.Itoa(b.threads), "GOGC=50"}, windowed: startThenEnd})
+		all = append(all, &contestant{name: "millrace", args: b.oursArgs, env: []string{"GOMAXPROCS=" + strconv.Itoa(b.threads), "GOMEMLIMIT=64MiB"}, windowed: startThenEnd})
 	}
 	return all
 }

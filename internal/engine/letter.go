@@ -119,7 +119,7 @@ func (x *writer) target(topic string) *target {
 }
 
 // maxOutbox is about how many bytes are collected before they are sent.
-const maxOutbox = 1 << 20
+const maxOutbox = 256 << 10
 
 // outbox returns what is being filled.
 func (x *writer) outbox() *kafka.Outbox {

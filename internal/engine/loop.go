@@ -272,7 +272,9 @@ func (l *loop) room() int {
 // maxWaiting is how many records of a topic wait in a task for those of another.
 const maxWaiting = 2000
 
-// hold stops reading topics of which a task that merges several has enough, and goes on with them when it has not.
+// hold stops reading topics of which a task has enough that waits for another one, and goes on with them when it has
+// not. It is not done without need: a fetch that leaves them out may be held back by the broker for as long as there is
+// nothing new in the others.
 func (l *loop) hold() {
 	share := l.engine.options.MaxQueuedBytes / int64(max(1, 2*len(l.order)))
 	for _, r := range l.order {
@@ -282,7 +284,7 @@ func (l *loop) hold() {
 		for _, in := range r.intakes {
 			ps := kafka.Partitions{in.topic: {r.id.Partition}}
 			switch n, paused := in.waiting(), in.paused.Load(); {
-			case !paused && (n > maxWaiting || n > 1 && in.waitingBytes() > share):
+			case !paused && r.stuck.Load() && (n > maxWaiting || n > 1 && in.waitingBytes() > share):
 				in.paused.Store(true)
 				l.session.Pause(ps)
 			case paused && n <= maxWaiting/2 && in.waitingBytes() <= share/2:

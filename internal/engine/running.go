@@ -32,6 +32,7 @@ type running struct {
 	bytes  atomic.Int64 // of changed state
 	rows   atomic.Int64 // of changed state, in memory before the stores
 	parked atomic.Bool  // it waits for a round
+	stuck  atomic.Bool  // it waits for records of another source than those that it has
 
 	// The loop's.
 	started   bool // it reads
@@ -158,6 +159,7 @@ func (r *running) process() (again bool, err error) {
 	r.out.ship()
 	r.bytes.Store(r.state.UncommittedBytes())
 	r.rows.Store(r.task.Uncommitted())
+	r.stuck.Store(r.task.Blocked())
 	if (r.tally.rows > 0 || r.wrote || r.bytes.Load()+r.rows.Load() > 0) && !r.loop.worked.Swap(true) && !r.loop.outlet.opened() {
 		r.loop.engine.waker.poke()
 	}
@@ -290,6 +292,7 @@ func (r *running) reset() error {
 	r.bytes.Store(0)
 	r.rows.Store(0)
 	r.parked.Store(false)
+	r.stuck.Store(false)
 	r.seen = nil
 	if err := guarded(r.task.Reset); err != nil {
 		return &TaskError{fmt.Errorf("start task %s: %w", r.id, err)}

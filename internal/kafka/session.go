@@ -66,7 +66,7 @@ type SessionConfig struct {
 	Compression string
 	// MaxBytes are the largest batches that the destination topics take. Default: 1000012 for each
 	MaxBytes map[string]int
-	// MaxInFlight bounds the bytes that are written and not yet acknowledged. Default: 16 MiB
+	// MaxInFlight bounds the bytes that are written and not yet acknowledged. Default: 4 MiB
 	MaxInFlight int
 	// MaxWait is how long a broker holds a fetch back when there is nothing new. Default: 500 ms
 	MaxWait time.Duration
@@ -90,7 +90,7 @@ type Change struct {
 const (
 	defaultSessionTimeout     = 6 * time.Second
 	defaultTransactionTimeout = 5 * time.Second
-	defaultMaxInFlight        = 16 << 20
+	defaultMaxInFlight        = 4 << 20
 	defaultMaxWait            = 500 * time.Millisecond
 	defaultBatchBytes         = 1000012
 	rebalanceTimeout          = 10 * time.Second
@@ -292,7 +292,7 @@ func (s *Session) options() ([]kgo.Opt, error) {
 		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()), kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 		kgo.OnOffsetsFetched(s.fetched), kgo.AdjustFetchOffsetsFn(s.begin),
 		kgo.KeepControlRecords(), // they tell that the end was reached
-		kgo.FetchMaxWait(c.MaxWait), kgo.FetchMaxBytes(16 << 20), kgo.FetchMaxPartitionBytes(1 << 20),
+		kgo.FetchMaxWait(c.MaxWait), kgo.FetchMaxBytes(8 << 20), kgo.FetchMaxPartitionBytes(512 << 10),
 		kgo.DisableAutoCommit(),
 		kgo.RecordPartitioner(newBySource()), kgo.ProducerBatchCompression(codec...), kgo.ProducerLinger(0),
 		kgo.RequiredAcks(kgo.AllISRAcks()),

@@ -36,7 +36,8 @@ type Task struct {
 	env     Env
 	procs   *Processors
 	queues  []*queue
-	blocked time.Time // since when records wait for another source
+	blocked time.Time // since when a source has no records while another one has
+	waits   bool      // the last call of Process ended because of that
 	active  time.Time // when a record was last processed
 	samples int
 }
@@ -80,7 +81,7 @@ func (t *Task) build() error {
 	c.record, c.streamTime, c.resumed, c.nextTime = nil, NoTime, NoTime, math.MaxInt64
 	c.schedules, c.stats = nil, make([]NodeStats, len(t.program.Nodes))
 	c.now = t.env.Now()
-	t.active, t.blocked = c.now, time.Time{}
+	t.active, t.blocked, t.waits = c.now, time.Time{}, false
 	t.queues = make([]*queue, len(t.sub.Sources))
 	for i := range t.queues {
 		t.queues[i] = &queue{next: -1}
@@ -260,6 +261,10 @@ func (t *Task) waiting() bool {
 	return slices.ContainsFunc(t.queues, func(q *queue) bool { return len(q.runs) > 0 })
 }
 
+// Blocked tells whether the last call of Process ended because records wait for another source, which has none. More of
+// the same source are of no use then.
+func (t *Task) Blocked() bool { return t.waits }
+
 // Next returns when Process has something to do by the clock; the zero time is never.
 func (t *Task) Next() time.Time {
 	var at time.Time
@@ -341,6 +346,7 @@ func (t *Task) push(source Loader, q *queue) error {
 // merge processes the records of several sources by their event times; of equal ones the source that was declared
 // first goes first.
 func (t *Task) merge(limit int) (int, error) {
+	t.waits = false
 	n := 0
 	for n < limit {
 		first, empty, dropped, err := t.first()
@@ -355,6 +361,7 @@ func (t *Task) merge(limit int) (int, error) {
 		if !empty {
 			t.blocked = time.Time{}
 		} else if t.mustWait() {
+			t.waits = true
 			break
 		}
 		q := t.queues[first]
