@@ -449,7 +449,7 @@ func (s *stage) replaced(ctx context.Context, before []string) error {
 	return poll(ctx, func() (bool, error) {
 		now, stable, err := s.group(ctx)
 		added := slices.ContainsFunc(now, func(id string) bool { return !slices.Contains(before, id) })
-		return err == nil && stable && added && len(now) == len(s.members), nil //nolint:nilerr // the coordinator may not be there yet
+		return err == nil && stable && added && len(now) == len(s.members), nil // the coordinator may not be there yet
 	})
 }
 

@@ -154,7 +154,6 @@ var errNoOutput = &stream.Rejection{
 
 // results gives a batch what a worker has made of it.
 func results[V any](w *scorer, b *stream.Batch[[]byte, V, []byte]) {
-	memory := b.Memory[:0]
 	model := w.worker.Headers()
 	var headers []record.Header
 	for i := range b.In {
@@ -168,15 +167,12 @@ func results[V any](w *scorer, b *stream.Batch[[]byte, V, []byte]) {
 			b.Out[i].Err = errNoOutput
 			continue
 		}
-		at := len(memory)
-		memory = append(memory, out...) // what grew out of the old memory keeps that alive
-		b.Out[i].Value = memory[at:len(memory):len(memory)]
-		b.Out[i].Headers = model
+		b.Out[i].Value, b.Out[i].Headers = out, model
 		if own := b.In[i].Headers; len(own) > 0 {
 			at := len(headers)
 			headers = append(append(headers, own...), model...)
 			b.Out[i].Headers = headers[at:len(headers):len(headers)]
 		}
 	}
-	b.Memory = memory
+	b.Memory = w.worker.Exchange(b.Memory)
 }

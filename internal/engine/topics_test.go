@@ -333,6 +333,35 @@ func TestOneTopicAhead(t *testing.T) {
 	})
 }
 
+// TestTableAtRest joins many records with a table to which nothing is added: reading does not stop for it, as a fetch of
+// nothing but the table would be held back by the broker.
+func TestTableAtRest(t *testing.T) {
+	t.Parallel()
+	bubble(t, 2, func(t *testing.T, w *world) {
+		if err := w.cluster.CreateTopic("other", 2, nil); err != nil {
+			t.Fatal(err)
+		}
+		in := w.run(func(s *setup) {
+			s.MaxQueued = 20_000
+			s.topology = stream.New(group)
+			records := stream.From(s.topology, s.source, stream.String(), stream.String())
+			other := stream.TableFrom(s.topology, "other", "other", stream.String(), stream.String())
+			stream.LeftJoinTable(records, other, "join", func(v, _ string, _ bool) string { return v }).To(s.sink)
+		})
+		w.until("partitions", func() bool { return len(in.Stats().Lag) == 4 })
+		start := time.Now()
+		w.numbers(0, 60_000)
+		w.drained()
+		if d := time.Since(start); d > time.Second*slack {
+			t.Errorf("it took %s", d)
+		}
+		in.stop(t)
+		if n := len(w.read(sink)); n != 60_000 {
+			t.Errorf("%d results", n)
+		}
+	})
+}
+
 // TestGlobalTable joins with a table that every instance has, from before the first record on, and that follows its topic
 // while the brokers come and go.
 func TestGlobalTable(t *testing.T) {

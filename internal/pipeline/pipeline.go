@@ -209,6 +209,14 @@ func (w *Worker) Output(i int) []byte {
 	return w.out[start:w.ends[i]:w.ends[i]]
 }
 
+// Exchange leaves the memory of the outputs to the caller, so that they stay valid, and goes on with other memory, whose
+// contents do not matter.
+func (w *Worker) Exchange(memory []byte) []byte {
+	out := w.out
+	w.out, w.ends = memory[:0], w.ends[:0]
+	return out
+}
+
 // Headers returns the headers that every prediction gets. They must not be changed.
 func (w *Worker) Headers() []record.Header { return w.path.options.Headers }
 
