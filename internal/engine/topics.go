@@ -103,7 +103,7 @@ func (e *Engine) inspect(ctx context.Context) (*plan, error) {
 	for _, t := range names {
 		l, err := e.options.Client.Limits(ctx, t)
 		if unknown(err) { // a broker that is busy has not learned of it yet; whether it is gone shows next time
-			return nil, &kafka.Error{Code: kafka.CodeUnavailable, Op: "describe topic", Where: t, Err: err, Hint: "wait: brokers learn of new topics one after the other"}
+			return nil, kafka.Unlearned(t, err)
 		}
 		if err != nil {
 			return nil, err
@@ -304,7 +304,7 @@ func (e *Engine) lacking(err error) error {
 	}
 	gone := slices.DeleteFunc(kafka.Missing(err), func(name string) bool { _, ok := e.topics[name]; return !ok })
 	if len(gone) == 0 && slices.ContainsFunc(kafka.Missing(err), func(name string) bool { return slices.Contains(e.made, name) }) {
-		return &kafka.Error{Code: kafka.CodeUnavailable, Op: "describe topic", Where: k.Where, Err: k.Err, Hint: "wait: brokers learn of new topics one after the other"}
+		return kafka.Unlearned(k.Where, k.Err)
 	}
 	if len(gone) == 0 {
 		k.Hint = "create it before the application runs: the brokers' defaults for partitions, replicas and retention are rarely what it needs"
@@ -312,7 +312,7 @@ func (e *Engine) lacking(err error) error {
 	}
 	where := strings.Join(gone, " ")
 	if e.missing++; e.missing < topicGone {
-		return &kafka.Error{Code: kafka.CodeUnavailable, Op: "describe topic", Where: where, Err: k.Err, Hint: "wait: a broker that has just started learns its topics"}
+		return kafka.Unlearned(where, k.Err)
 	}
 	return changed(where, "it was deleted while the application ran")
 }

@@ -11,6 +11,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
 	"millrace.dev/internal/kafka"
 	"millrace.dev/internal/task"
 	"millrace.dev/record"
@@ -88,6 +91,30 @@ func TestInternalTopicsDiffer(t *testing.T) {
 				if !strings.Contains(in.err.Error(), "it has 2 partitions, where 3 are needed") {
 					t.Errorf("%v", in.err)
 				}
+			})
+		})
+	}
+}
+
+// TestInternalTopicsUnlearned has brokers that do not know of a topic of the application's own long after it was made.
+func TestInternalTopicsUnlearned(t *testing.T) {
+	t.Parallel()
+	for _, topic := range []string{repartitioned, group + "-by-category-changelog"} {
+		t.Run(topic, func(t *testing.T) {
+			t.Parallel()
+			withMall(t, 3, func(t *testing.T, m *mall) {
+				m.sell(100, seeded(t, 1))
+				h := m.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Metadata}, Topic: topic, Err: kerr.UnknownTopicOrPartition, Count: -1})
+				in := m.shop("")
+				time.Sleep(40 * time.Second / slack / slack)
+				select {
+				case <-in.done:
+					t.Fatalf("it has ended: %v", in.err)
+				default:
+				}
+				h.Remove()
+				m.closed()
+				in.stop(t)
 			})
 		})
 	}

@@ -103,6 +103,15 @@ func unknownTopics(names []string) error {
 	return &Error{Code: CodeUnknownTopic, Op: "describe topic", Where: strings.Join(names, " "), Err: &MissingTopics{names}, Hint: hint}
 }
 
+// Unlearned returns the error for a topic of which a broker says that it does not exist though it does: it was just made,
+// or the broker has just started.
+func Unlearned(topic string, cause error) error {
+	return &Error{
+		Code: CodeUnavailable, Op: "describe topic", Where: topic, Err: cause,
+		Hint: "wait: brokers learn of new topics, and of all when they start, one after the other",
+	}
+}
+
 // NewTopic says how to make a topic.
 type NewTopic struct {
 	Name       string
@@ -141,9 +150,10 @@ func (c *Client) CreateTopics(ctx context.Context, topics ...NewTopic) error {
 // How often to ask for a topic that was just made, since not every broker knows it at once, and the pause between.
 const madeTries = 50
 
-// EnsureTopics makes the topics that do not exist yet, and returns once brokers know all of them. One that is there,
-// because it was or because another process was faster, must have the number of partitions that is asked for, if one
-// is: else it is an error of code [CodeConfig]. Its configuration and its replicas stay as they are.
+// EnsureTopics makes the topics that do not exist yet, and returns once brokers know all of them; when that takes longer
+// than some seconds, with an error of code [CodeUnavailable]. One that is there, because it was or because another
+// process was faster, must have the number of partitions that is asked for, if one is: else it is an error of code
+// [CodeConfig]. Its configuration and its replicas stay as they are.
 func (c *Client) EnsureTopics(ctx context.Context, topics ...NewTopic) error {
 	var errs []error
 	for _, t := range topics {
@@ -169,6 +179,9 @@ func (c *Client) ensure(ctx context.Context, t NewTopic) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
+	}
+	if codeOf(err) == CodeUnknownTopic {
+		return Unlearned(t.Name, err)
 	}
 	if err != nil {
 		return err
