@@ -7,7 +7,7 @@ import (
 )
 
 // maxHeld is how many bytes of output wait for the next round before tasks wait too.
-const maxHeld = 8 << 20
+const maxHeld = 32 << 20
 
 // outlet takes what tasks give out: for the open round or, while there is none, for the next one. It is safe for
 // concurrent use.

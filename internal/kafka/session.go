@@ -66,7 +66,7 @@ type SessionConfig struct {
 	Compression string
 	// MaxBytes are the largest batches that the destination topics take. Default: 1000012 for each
 	MaxBytes map[string]int
-	// MaxInFlight bounds the bytes that are written and not yet acknowledged. Default: 4 MiB
+	// MaxInFlight bounds the bytes that are written and not yet acknowledged. Default: 16 MiB
 	MaxInFlight int
 	// MaxWait is how long a broker holds a fetch back when there is nothing new. Default: 500 ms
 	MaxWait time.Duration
@@ -90,7 +90,7 @@ type Change struct {
 const (
 	defaultSessionTimeout     = 6 * time.Second
 	defaultTransactionTimeout = 5 * time.Second
-	defaultMaxInFlight        = 4 << 20
+	defaultMaxInFlight        = 16 << 20
 	defaultMaxWait            = 500 * time.Millisecond
 	defaultBatchBytes         = 1000012
 	rebalanceTimeout          = 10 * time.Second
