@@ -1,9 +1,11 @@
-// Package engine runs the data path on a Kafka topic: it reads records, has a [Worker] process them, and writes
-// predictions and dead letters. Under exactly-once, offsets, predictions and dead letters are committed in one
-// transaction, so that every record of the source has exactly one committed prediction or one dead letter,
-// whatever stops or fails; and records of one key come out in the order in which they went in.
+// Package engine runs a [task.Program] against Kafka: it takes part in the group, gives each task the records of its
+// partitions, writes what they make of them, and commits offsets, outputs, dead letters and changes of state in rounds,
+// under exactly-once in one transaction each. Every record of a source then has taken effect just once, whatever stops or
+// fails; and what comes of the records of one partition is written in their order.
 //
-// An [Engine] goes on by itself after everything that a new session can mend: rebalances, lost brokers,
-// transactions that were timed out or fenced. What it cannot mend ends [Engine.Run] with an error that says what
-// to do. It never drops a record and never waits without saying so.
+// An [Engine] has one loop at a time, which belongs to one session with the brokers: it polls, hands runs of records to
+// the tasks, and begins and ends rounds. A pool of workers runs the tasks. State that a new task needs is restored
+// beside the loop. After everything that a new session can mend an Engine goes on by itself: rebalances, lost brokers,
+// transactions that were timed out or fenced. What it cannot mend ends [Engine.Run] with an error that says what to do.
+// It never drops a record without a word and never waits without saying so.
 package engine
