@@ -10,6 +10,8 @@ import (
 	"math"
 	"os"
 	"runtime/pprof"
+	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -22,6 +24,7 @@ type job struct {
 	broker, group, source, sink, letters string
 	guarantee, compression               string
 	profile                              string // the file that gets a profile of the processor time; "" is none
+	headers                              bool   // a copy adds headers as `millrace run` does
 }
 
 const exactlyOnce = "exactly_once"
@@ -37,6 +40,7 @@ func (j *job) parse(name string, args []string, messages io.Writer) error {
 	f.StringVar(&j.guarantee, "guarantee", exactlyOnce, "")
 	f.StringVar(&j.compression, "compression", "snappy", "")
 	f.StringVar(&j.profile, "profile", "", "")
+	f.BoolVar(&j.headers, "headers", false, "")
 	return f.Parse(args)
 }
 
@@ -58,7 +62,7 @@ func (j *job) startProfile() (stop func(), err error) {
 func (j *job) args() []string {
 	return []string{
 		"-broker", j.broker, "-group", j.group, "-source", j.source, "-sink", j.sink, "-letters", j.letters,
-		"-guarantee", j.guarantee, "-compression", j.compression, "-profile", j.profile,
+		"-guarantee", j.guarantee, "-compression", j.compression, "-profile", j.profile, "-headers=" + strconv.FormatBool(j.headers),
 	}
 }
 
@@ -81,7 +85,7 @@ func copyMain(ctx context.Context, args []string, messages io.Writer) error {
 	opts := []kgo.Opt{
 		kgo.SeedBrokers(j.broker), kgo.ConsumerGroup(j.group), kgo.ConsumeTopics(j.source),
 		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
-		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.FetchMaxBytes(16 << 20), kgo.FetchMaxPartitionBytes(1 << 20),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.FetchMaxBytes(8 << 20), kgo.FetchMaxPartitionBytes(512 << 10),
 		kgo.ProducerBatchCompression(codec), kgo.ProducerLinger(0), kgo.MaxBufferedRecords(math.MaxInt32), kgo.DisableAutoCommit(),
 	}
 	stop, err := j.startProfile()
@@ -105,7 +109,7 @@ func copyExactlyOnce(ctx context.Context, j *job, opts []kgo.Opt) error {
 		return err
 	}
 	defer s.Close()
-	var out copied
+	out := copied{headers: j.headers}
 	for {
 		fetches := s.PollRecords(ctx, copyPoll)
 		if err := fetches.Err(); err != nil {
@@ -139,7 +143,7 @@ func copyAtLeastOnce(ctx context.Context, j *job, opts []kgo.Opt) error {
 		return err
 	}
 	defer cl.CloseAllowingRebalance()
-	var out copied
+	out := copied{headers: j.headers}
 	for {
 		fetches := cl.PollRecords(ctx, copyPoll)
 		if err := fetches.Err(); err != nil {
@@ -183,14 +187,33 @@ func more(ctx context.Context, from interface {
 }
 
 // copied notes whether a record could not be written.
-type copied struct{ failure atomic.Pointer[error] }
+type copied struct {
+	headers bool
+	failure atomic.Pointer[error]
+}
 
 // send writes the records of fetches to a topic.
 func (c *copied) send(cl *kgo.Client, fetches kgo.Fetches, topic string) {
 	records := make([]kgo.Record, fetches.NumRecords())
+	var headers []kgo.RecordHeader
+	var text []byte
+	var model, digest kgo.RecordHeader // as large as those that `millrace run` writes
+	if c.headers {
+		headers = make([]kgo.RecordHeader, 0, 3*len(records))
+		text = make([]byte, 0, 64*len(records))
+		model = kgo.RecordHeader{Key: "millrace.model", Value: []byte(modelRef)}
+		digest = kgo.RecordHeader{Key: "millrace.digest", Value: []byte("sha256:" + strings.Repeat("0123456789abcdef", 4))}
+	}
 	i := 0
 	fetches.EachRecord(func(r *kgo.Record) {
 		records[i] = kgo.Record{Topic: topic, Key: r.Key, Value: r.Value, Timestamp: r.Timestamp}
+		if c.headers {
+			at, of := len(headers), len(text)
+			text = strconv.AppendInt(append(append(text, r.Topic...), '/'), int64(r.Partition), 10)
+			text = strconv.AppendInt(append(text, '/'), r.Offset, 10)
+			headers = append(headers, model, digest, kgo.RecordHeader{Key: "millrace.source", Value: text[of:]})
+			records[i].Headers = headers[at:]
+		}
 		cl.Produce(context.Background(), &records[i], c.done)
 		i++
 	})

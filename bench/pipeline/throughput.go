@@ -35,10 +35,13 @@ func (b *bench) contestants(compression string) []*contestant {
 	if compression != "snappy" || b.profiles != "" { // snappy is what `millrace run` writes
 		millrace = &contestant{name: "engine", args: func(j job) []string { return append([]string{b.self, "engine"}, j.args()...) }}
 	}
-	return []*contestant{
-		{name: "bare copy", args: func(j job) []string { return append([]string{b.self, "copy"}, j.args()...) }},
-		millrace,
+	copied := func(headers bool) func(job) []string {
+		return func(j job) []string {
+			j.headers = headers
+			return append([]string{b.self, "copy"}, j.args()...)
+		}
 	}
+	return []*contestant{{name: "bare copy", args: copied(false)}, {name: "copy with headers", args: copied(true)}, millrace}
 }
 
 // runArgs is the command line of `millrace run`.
@@ -61,9 +64,9 @@ func (b *bench) throughput(ctx context.Context, broker string, c *rig.Cluster, c
 		return err
 	}
 	for _, guarantee := range []string{exactlyOnce, "at_least_once"} {
-		pair := b.contestants(compression)
+		all := b.contestants(compression)
 		for round := range b.counts {
-			order := slices.Clone(pair)
+			order := slices.Clone(all)
 			if round%2 == 1 {
 				slices.Reverse(order)
 			}
@@ -76,7 +79,7 @@ func (b *bench) throughput(ctx context.Context, broker string, c *rig.Cluster, c
 				who.samples = append(who.samples, s)
 			}
 		}
-		if err := b.print(broker, guarantee, compression, pair); err != nil {
+		if err := b.print(broker, guarantee, compression, all); err != nil {
 			return err
 		}
 	}
@@ -159,20 +162,24 @@ func (b *bench) observe(ctx context.Context, c *rig.Cluster, p *rig.Process, j *
 	}
 }
 
-// print writes the table of a pair of contestants.
-func (b *bench) print(broker, guarantee, compression string, pair []*contestant) error {
+// print writes the table of the contestants, and the ratios of the last one to the others.
+func (b *bench) print(broker, guarantee, compression string, all []*contestant) error {
 	w := tabwriter.NewWriter(b.out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(w, "%s, %s, %s\trecords/s\tCPU us/record\tmax RSS MiB\t\n", broker, guarantee, compression) //nolint:errcheck // Flush tells
-	for _, who := range pair {
+	for _, who := range all {
 		fmt.Fprintf(w, "%s\t%.0f\t%.2f\t%.0f\t\n", who.name, rig.Median(who.samples, func(s sample) float64 { return s.perSecond }), //nolint:errcheck // Flush tells
 			rig.Median(who.samples, func(s sample) float64 { return s.cpu }), rig.Median(who.samples, func(s sample) float64 { return s.resident }))
 	}
 	type ratio struct{ perSecond, cpu float64 }
-	ratios := make([]ratio, b.counts)
-	for i := range ratios {
-		bare, full := pair[0].samples[i], pair[1].samples[i]
-		ratios[i] = ratio{full.perSecond / bare.perSecond, full.cpu / bare.cpu}
+	last := all[len(all)-1]
+	for _, who := range all[:len(all)-1] {
+		ratios := make([]ratio, b.counts)
+		for i := range ratios {
+			full, other := last.samples[i], who.samples[i]
+			ratios[i] = ratio{full.perSecond / other.perSecond, full.cpu / other.cpu}
+		}
+		fmt.Fprintf(w, "%s to %s\t%.2f\t%.2f\t\t\n", last.name, who.name, rig.Median(ratios, func(r ratio) float64 { return r.perSecond }), rig.Median(ratios, func(r ratio) float64 { return r.cpu })) //nolint:errcheck // Flush tells
 	}
-	fmt.Fprintf(w, "ratio\t%.2f\t%.2f\t\t\n\n", rig.Median(ratios, func(r ratio) float64 { return r.perSecond }), rig.Median(ratios, func(r ratio) float64 { return r.cpu })) //nolint:errcheck // Flush tells
+	fmt.Fprintln(w) //nolint:errcheck // Flush tells
 	return w.Flush()
 }
