@@ -31,14 +31,18 @@ func newPurge(e *Engine) purge {
 	return p
 }
 
-// committed notes how far the tasks are.
-func (p *purge) committed(at kafka.Positions) {
-	for topic, ps := range at {
+// committed notes how far the group is with what a round has read. That may be less far than the tasks are: without
+// transactions a round counts as done also where the group has refused its positions, and the next owner of the
+// partitions then needs these records again.
+func (p *purge) committed(s *kafka.Session, round kafka.Positions) {
+	for topic, ps := range round {
 		if !p.topics[topic] {
 			continue
 		}
-		for partition, to := range ps {
-			p.upto[place{topic, partition}] = to.Offset
+		for partition := range ps {
+			if at, ok := s.Position(topic, partition); ok {
+				p.upto[place{topic, partition}] = at.Offset
+			}
 		}
 	}
 }

@@ -191,7 +191,7 @@ func (l *loop) committed(at kafka.Positions) {
 	l.dropped = nil
 	l.limit = min(2*l.limit, l.engine.options.MaxQueued)
 	l.engine.acquit(l.round.position)
-	l.purge.committed(at)
+	l.purge.committed(l.session, at)
 	l.round.reset()
 }
 
