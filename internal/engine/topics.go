@@ -102,8 +102,8 @@ func (e *Engine) inspect(ctx context.Context) (*plan, error) {
 	names := e.writes()
 	for _, t := range names {
 		l, err := e.options.Client.Limits(ctx, t)
-		if unknown(err) { // a broker that is busy has not learned of it yet; whether it is gone shows next time
-			return nil, &kafka.Error{Code: kafka.CodeUnavailable, Op: "describe topic", Where: t, Err: err, Hint: "wait: brokers learn of new topics one after the other"}
+		if unknown(err) {
+			return nil, late(t, err)
 		}
 		if err != nil {
 			return nil, err
@@ -235,6 +235,12 @@ func unknown(err error) bool {
 	return ok && k.Code == kafka.CodeUnknownTopic
 }
 
+// late returns the error for a topic that some broker has not learned of yet. Whether it is gone shows the next time that
+// the topics are looked at.
+func late(topic string, err error) error {
+	return &kafka.Error{Code: kafka.CodeUnavailable, Op: "describe topic", Where: topic, Err: err, Hint: "wait: brokers learn of new topics one after the other"}
+}
+
 // topicGone is how often in a row a topic has to be missing, once it was there, to count as deleted: a broker
 // that has just started may not know it yet.
 const topicGone = 3
@@ -304,7 +310,7 @@ func (e *Engine) lacking(err error) error {
 	}
 	gone := slices.DeleteFunc(kafka.Missing(err), func(name string) bool { _, ok := e.topics[name]; return !ok })
 	if len(gone) == 0 && slices.ContainsFunc(kafka.Missing(err), func(name string) bool { return slices.Contains(e.made, name) }) {
-		return &kafka.Error{Code: kafka.CodeUnavailable, Op: "describe topic", Where: k.Where, Err: k.Err, Hint: "wait: brokers learn of new topics one after the other"}
+		return late(k.Where, k.Err)
 	}
 	if len(gone) == 0 {
 		k.Hint = "create it before the application runs: the brokers' defaults for partitions, replicas and retention are rarely what it needs"
