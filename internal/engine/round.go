@@ -151,16 +151,17 @@ func (l *loop) positions(r *running, to kafka.Positions) {
 		l.round.position[at] = position{next: next, end: l.round.position[at].end}
 		news = true
 	})
-	if news || !r.wrote {
-		r.wrote = false
-		return
-	}
-	r.wrote = false
-	for _, in := range r.intakes {
-		if at, ok := l.session.Position(in.topic, r.id.Partition); ok {
-			to.Set(in.topic, r.id.Partition, at)
+	if r.chosen || r.wrote && !news {
+		for _, in := range r.intakes {
+			if _, ok := to[in.topic][r.id.Partition]; ok {
+				continue
+			}
+			if at, ok := l.session.Position(in.topic, r.id.Partition); ok {
+				to.Set(in.topic, r.id.Partition, at)
+			}
 		}
 	}
+	r.wrote, r.chosen = false, false
 }
 
 // commitState brings the state of the round to where it stays.

@@ -24,6 +24,7 @@ type running struct {
 	seen    []task.NodeStats // that the statistics have already
 	sealed  bool
 	wrote   bool // since the last flush
+	chosen  bool // it begins at the end of a topic, and the group does not know that
 	slice   int  // how many records are processed before the clock is looked at
 
 	lock  lock
@@ -264,9 +265,13 @@ func guarded(fn func() error) (err error) {
 	return fn()
 }
 
-// orient tells the task of which sources nothing is to be expected at the moment.
+// orient tells the task of which sources nothing is to be expected at the moment, and notes whether it begins where only
+// this session knows: its next round commits that.
 func (r *running) orient() {
 	for i, in := range r.intakes {
+		if in.exists && r.loop.session.Chosen(in.topic, r.id.Partition) {
+			r.wrote, r.chosen = true, true
+		}
 		if !in.exists || r.loop.session.AtEnd(in.topic, r.id.Partition) {
 			r.task.Add(i, kafka.Run{})
 		}
@@ -288,7 +293,7 @@ func (r *running) reset() error {
 	r.out.discard()
 	r.tally.reset()
 	r.state.Rollback()
-	r.sealed, r.wrote = false, false
+	r.sealed, r.wrote, r.chosen = false, false, false
 	r.bytes.Store(0)
 	r.rows.Store(0)
 	r.parked.Store(false)
