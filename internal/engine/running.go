@@ -141,11 +141,16 @@ func (r *running) process() (again bool, err error) {
 	r.collect()
 	r.out.begin(&r.tally)
 	for rows := 0; rows < batchRows; {
-		start, given, slice := time.Now(), r.out.given(), min(r.slice, batchRows-rows)
+		start, given, slice := time.Now(), r.out.given(), r.loop.draw(min(r.slice, batchRows-rows))
+		if slice == 0 {
+			again = true // and then it waits
+			break
+		}
 		n, err := r.task.Process(slice)
 		if err != nil {
 			return false, &TaskError{err}
 		}
+		r.loop.giveBack(slice - n)
 		rows += n
 		r.took(n)
 		if again = n == slice; !again || r.loop.pool.halt.Load() {
@@ -167,13 +172,19 @@ func (r *running) process() (again bool, err error) {
 	return again, nil
 }
 
-// wait tells whether too much waits for the next round already. The task then runs when that begins.
+// wait tells whether too much waits for the next round already, or no more records may be processed in this one. The task
+// then runs when the next one begins.
 func (r *running) wait() bool {
-	if !r.loop.outlet.full() {
+	l := r.loop
+	if !l.outlet.full() && l.quota.Load() > 0 {
 		return false
 	}
 	r.parked.Store(true)
-	if r.loop.outlet.full() {
+	if l.quota.Load() <= 0 {
+		l.engine.waker.poke()
+		return true
+	}
+	if l.outlet.full() {
 		return true
 	}
 	r.parked.Store(false)
