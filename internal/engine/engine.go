@@ -337,7 +337,7 @@ func (e *Engine) attempt(ctx context.Context) error {
 // work opens a session and works in it until it fails or ctx is cancelled.
 func (e *Engine) work(ctx context.Context, plan *plan) error {
 	e.grown.Store(false)
-	if err := e.identify(ctx); err != nil {
+	if err := e.identify(); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)

@@ -44,12 +44,13 @@ type loop struct {
 
 	restores restores
 	purge    purge
+	looked   time.Time // when it was last noted that state is what the changelogs say
 }
 
 func newLoop(e *Engine, s *kafka.Session, p *plan, g *globals) *loop {
 	l := &loop{
 		engine: e, session: s, plan: p, globals: g, tasks: map[task.ID]*running{}, limit: e.options.MaxQueued,
-		outlet: newOutlet(s), round: newTally(), restores: newRestores(), purge: newPurge(e),
+		outlet: newOutlet(s), round: newTally(), restores: newRestores(), purge: newPurge(e), looked: time.Now(),
 	}
 	l.letters = newWriter(l, nil)
 	l.ration(0)
@@ -138,6 +139,9 @@ func (l *loop) between(ctx context.Context) (began bool, err error) {
 		return false, err
 	}
 	l.engine.cleanState(ctx)
+	if err := l.stampAll(); err != nil {
+		return false, err
+	}
 	if l.settling || !l.worked.Load() && !l.outlet.waiting() && !l.globals.waiting() && !l.parked() {
 		return false, nil
 	}
@@ -215,8 +219,11 @@ func (l *loop) wait() time.Duration {
 	}
 	if l.outlet.opened() {
 		within(l.engine.options.CommitInterval - time.Since(l.began))
-	} else if d := l.engine.stateWait(); d >= 0 {
-		within(d)
+	} else {
+		if d := l.engine.stateWait(); d >= 0 {
+			within(d)
+		}
+		within(stampEvery - time.Since(l.looked))
 	}
 	now := l.engine.options.Now()
 	if next := l.pool.due(l.order, now); !next.IsZero() {
