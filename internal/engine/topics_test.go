@@ -88,6 +88,28 @@ func TestPurgeRefused(t *testing.T) {
 	})
 }
 
+// TestPurgeFails has the brokers fail to delete records for a while: they are deleted later, also when no others come.
+func TestPurgeFails(t *testing.T) {
+	t.Parallel()
+	bubble(t, 1, func(t *testing.T, w *world) {
+		w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.DeleteRecords}, Err: kerr.PolicyViolation, Count: 2})
+		in := w.run(func(s *setup) {
+			s.PurgeInterval = 300 * time.Millisecond
+			s.topology = stream.New(group)
+			stream.From(s.topology, s.source, stream.String(), stream.String()).Repartition("again").To(s.sink)
+		})
+		w.numbers(0, 100)
+		w.until("the records to be deleted", func() bool {
+			ps := w.cluster.PartitionInfos(group + "-again-repartition")
+			return len(ps) == 1 && ps[0].LogStartOffset == 100
+		})
+		in.stop(t)
+		if !strings.Contains(in.log.String(), "trying again later") {
+			t.Errorf("log:\n%s", in.log)
+		}
+	})
+}
+
 // TestCopartitionError joins topics with unequal numbers of partitions.
 func TestCopartitionError(t *testing.T) {
 	t.Parallel()
