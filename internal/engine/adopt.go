@@ -98,6 +98,9 @@ func (l *loop) openTask(id task.ID) error {
 		r.intakes = append(r.intakes, &intake{topic: s.Topic, exists: int(id.Partition) < l.plan.partitions[s.Topic]})
 	}
 	r.out = newWriter(l, r)
+	if err := l.engine.takeUp(id); err != nil {
+		return &TaskError{err}
+	}
 	if err := r.openState(); err != nil {
 		return &TaskError{err}
 	}

@@ -327,8 +327,17 @@ func (e *Engine) attempt(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	err = e.work(ctx, plan)
+	if k, ok := errors.AsType[*kafka.Error](err); ok && unknown(err) {
+		return kafka.Unlearned(k.Where, err) // it was there a moment ago
+	}
+	return err
+}
+
+// work opens a session and works in it until it fails or ctx is cancelled.
+func (e *Engine) work(ctx context.Context, plan *plan) error {
 	e.grown.Store(false)
-	if err := e.identify(ctx); err != nil {
+	if err := e.identify(); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)

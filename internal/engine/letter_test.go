@@ -14,6 +14,7 @@ import (
 	"millrace.dev/internal/kafka"
 	"millrace.dev/internal/task"
 	"millrace.dev/record"
+	"millrace.dev/stream"
 )
 
 // headers returns a record's headers as lines.
@@ -203,6 +204,51 @@ func TestRefused(t *testing.T) {
 				}
 				t.Logf("%d aborts", s.Aborts)
 				w.verify()
+			})
+		})
+	}
+}
+
+// TestRefusedWhileWaiting has the brokers refuse one of many records that waited together for another topic: they would all
+// be in one round, again and again.
+func TestRefusedWhileWaiting(t *testing.T) {
+	t.Parallel()
+	for _, guarantee := range []Guarantee{ExactlyOnce, AtLeastOnce} {
+		t.Run(string(guarantee), func(t *testing.T) {
+			t.Parallel()
+			bubble(t, 1, func(t *testing.T, w *world) {
+				if err := w.cluster.CreateTopic("other", 1, nil); err != nil {
+					t.Fatal(err)
+				}
+				w.cluster.Fault(kfake.Fault{
+					Keys: []kmsg.Key{kmsg.Produce}, Topic: sink, Err: kerr.InvalidRecord, Count: -1,
+					When: func(r kmsg.Request) bool { return contains(r, "poison") },
+				})
+				const n = 50
+				for i := range n {
+					v := strconv.Itoa(i)
+					if i == 37 {
+						v = "poison"
+					}
+					w.put(record.Raw{Key: []byte("k"), Value: []byte(v), Timestamp: time.Now().UnixMilli()})
+				}
+				in := w.run(func(s *setup) {
+					s.Guarantee, s.Compression = guarantee, kafka.CompressionNone
+					s.topology = stream.New(group, stream.MaxIdle(500*time.Millisecond), stream.DeadLetters(s.letters))
+					a := stream.From(s.topology, s.source, stream.String(), stream.String())
+					a.Merge(stream.From(s.topology, "other", stream.String(), stream.String())).To(s.sink)
+				})
+				w.drained()
+				w.numbers(n, n)
+				w.drained()
+				in.stop(t)
+				s := in.Stats()
+				if d := s.DeadLetters[Kind{"produce", "refused"}]; d != 1 || s.Records != 2*n || s.Aborts > 20 {
+					t.Errorf("%d refused of %d records, %d rounds undone", d, s.Records, s.Aborts)
+				}
+				if out := w.read(sink); len(out) != 2*n-1 && guarantee == ExactlyOnce {
+					t.Errorf("%d results", len(out))
+				}
 			})
 		})
 	}

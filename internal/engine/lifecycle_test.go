@@ -214,6 +214,37 @@ func TestLatestAborted(t *testing.T) {
 	})
 }
 
+// TestLatestHandsOver has a partition go from one member of a group that starts at the end to another, before anything was
+// read of it, or has the group away: what is written meanwhile is not passed over.
+func TestLatestHandsOver(t *testing.T) {
+	t.Parallel()
+	for _, guarantee := range []Guarantee{ExactlyOnce, AtLeastOnce} {
+		t.Run(string(guarantee), func(t *testing.T) {
+			t.Parallel()
+			bubble(t, 2, func(t *testing.T, w *world) {
+				latest := func(o *setup) { o.start, o.Guarantee = kafka.Latest, guarantee }
+				a := w.run(latest)
+				w.until("partitions", func() bool { return len(a.Stats().Lag) == 2 })
+				time.Sleep(time.Second)
+				unstable := w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetFetch}, Err: kerr.UnstableOffsetCommit, Count: -1})
+				b := w.run(latest)
+				w.until("a partition to go", func() bool { return unstable.Hits() > 3 })
+				w.numbers(0, 100)
+				time.Sleep(time.Second)
+				unstable.Remove()
+				w.drained()
+				a.stop(t)
+				b.stop(t)
+				w.numbers(100, 100)
+				c := w.run(latest)
+				w.drained()
+				c.stop(t)
+				w.verify()
+			})
+		})
+	}
+}
+
 func TestRecordsDeleted(t *testing.T) {
 	t.Parallel()
 	bubble(t, 1, func(t *testing.T, w *world) {

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,6 +34,7 @@ type loop struct {
 	order   []*running // the same, by id
 
 	limit    int          // records to read at a time: less while a refused record is looked for
+	quota    atomic.Int64 // while one is looked for, how many records tasks may still process in the round
 	began    time.Time    // the round
 	round    tally        // of the round
 	worked   atomic.Bool  // a task has something to commit
@@ -41,14 +44,16 @@ type loop struct {
 
 	restores restores
 	purge    purge
+	looked   time.Time // when it was last noted that state is what the changelogs say
 }
 
 func newLoop(e *Engine, s *kafka.Session, p *plan, g *globals) *loop {
 	l := &loop{
 		engine: e, session: s, plan: p, globals: g, tasks: map[task.ID]*running{}, limit: e.options.MaxQueued,
-		outlet: newOutlet(s), round: newTally(), restores: newRestores(), purge: newPurge(e),
+		outlet: newOutlet(s), round: newTally(), restores: newRestores(), purge: newPurge(e), looked: time.Now(),
 	}
 	l.letters = newWriter(l, nil)
+	l.ration(0)
 	return l
 }
 
@@ -134,15 +139,60 @@ func (l *loop) between(ctx context.Context) (began bool, err error) {
 		return false, err
 	}
 	l.engine.cleanState(ctx)
-	if l.settling || !l.worked.Load() && !l.outlet.waiting() && !l.globals.waiting() {
+	if err := l.stampAll(); err != nil {
+		return false, err
+	}
+	if l.settling || !l.worked.Load() && !l.outlet.waiting() && !l.globals.waiting() && !l.parked() {
 		return false, nil
 	}
 	return true, l.begin()
 }
 
+// searching tells whether a refused record is looked for: rounds are small, so that one is found that fails for a single
+// record.
+func (l *loop) searching() bool { return l.limit < l.engine.options.MaxQueued }
+
+// parked tells whether a task waits for a round.
+func (l *loop) parked() bool {
+	return slices.ContainsFunc(l.order, func(r *running) bool { return r.parked.Load() })
+}
+
+// unlimited is more records than a round ever has.
+const unlimited = math.MaxInt64 / 2
+
+// ration sets how many records tasks may process until it is called again.
+func (l *loop) ration(n int) {
+	if !l.searching() {
+		l.quota.Store(unlimited)
+		return
+	}
+	l.quota.Store(int64(n))
+}
+
+// draw takes up to n records from the quota.
+func (l *loop) draw(n int) int {
+	for {
+		have := l.quota.Load()
+		if have >= unlimited/2 {
+			return n
+		}
+		n = int(min(int64(n), max(0, have)))
+		if l.quota.CompareAndSwap(have, have-int64(n)) {
+			return n
+		}
+	}
+}
+
+// giveBack returns to the quota what was not needed.
+func (l *loop) giveBack(n int) {
+	if n > 0 && l.quota.Load() < unlimited/2 {
+		l.quota.Add(int64(n))
+	}
+}
+
 // due tells whether the round should end now.
 func (l *loop) due() bool {
-	if l.session.Stale() || l.session.Doomed() || l.limit < l.engine.options.MaxQueued || time.Since(l.began) >= l.engine.options.CommitInterval {
+	if l.session.Stale() || l.session.Doomed() || l.searching() || time.Since(l.began) >= l.engine.options.CommitInterval {
 		return true
 	}
 	var bytes, rows int64
@@ -169,8 +219,11 @@ func (l *loop) wait() time.Duration {
 	}
 	if l.outlet.opened() {
 		within(l.engine.options.CommitInterval - time.Since(l.began))
-	} else if d := l.engine.stateWait(); d >= 0 {
-		within(d)
+	} else {
+		if d := l.engine.stateWait(); d >= 0 {
+			within(d)
+		}
+		within(stampEvery - time.Since(l.looked))
 	}
 	now := l.engine.options.Now()
 	if next := l.pool.due(l.order, now); !next.IsZero() {

@@ -17,6 +17,7 @@ type purge struct {
 	last   time.Time
 	cancel context.CancelFunc // of the requests under way
 	done   chan struct{}
+	failed map[place]int64 // once done, what they have not deleted
 }
 
 func newPurge(e *Engine) purge {
@@ -31,14 +32,18 @@ func newPurge(e *Engine) purge {
 	return p
 }
 
-// committed notes how far the tasks are.
-func (p *purge) committed(at kafka.Positions) {
-	for topic, ps := range at {
+// committed notes how far the group is with what a round has read. That may be less far than the tasks are: without
+// transactions a round counts as done also where the group has refused its positions, and the next owner of the
+// partitions then needs these records again.
+func (p *purge) committed(s *kafka.Session, round kafka.Positions) {
+	for topic, ps := range round {
 		if !p.topics[topic] {
 			continue
 		}
-		for partition, to := range ps {
-			p.upto[place{topic, partition}] = to.Offset
+		for partition := range ps {
+			if at, ok := s.Position(topic, partition); ok {
+				p.upto[place{topic, partition}] = at.Offset
+			}
 		}
 	}
 }
@@ -52,6 +57,10 @@ func (p *purge) busy() bool {
 	case <-p.done:
 		p.cancel()
 		p.done = nil
+		for at, to := range p.failed {
+			p.upto[at] = max(p.upto[at], to)
+		}
+		p.failed = nil
 		return false
 	default:
 		return true
@@ -60,7 +69,7 @@ func (p *purge) busy() bool {
 
 // wait returns when there is something to delete; less than 0 is not by itself.
 func (p *purge) wait() time.Duration {
-	if len(p.upto) == 0 || p.busy() {
+	if p.busy() || len(p.upto) == 0 {
 		return -1
 	}
 	return max(0, p.engine.options.PurgeInterval-time.Since(p.last))
@@ -81,14 +90,22 @@ func (p *purge) step(ctx context.Context) {
 	clear(p.upto)
 	p.last = time.Now()
 	ctx, p.cancel = context.WithCancel(ctx)
-	done := make(chan struct{})
-	p.done = done
+	done, failed := make(chan struct{}), map[place]int64{}
+	p.done, p.failed = done, failed
 	go func() {
-		defer close(done)
+		defer func() {
+			close(done)
+			if len(failed) > 0 {
+				p.engine.waker.poke()
+			}
+		}()
 		for topic, offsets := range before {
 			if err := p.engine.options.Client.DeleteRecords(ctx, topic, offsets); err != nil && ctx.Err() == nil {
 				p.engine.options.Log.LogAttrs(ctx, slog.LevelWarn, "records that were processed cannot be deleted from a repartition topic; trying again later",
 					slog.String("topic", topic), slog.Any("error", err), slog.String("hint", "the principal needs the ACL: operation Delete, resource Topic "+topic))
+				for partition, to := range offsets {
+					failed[place{topic, partition}] = to
+				}
 			}
 		}
 	}()

@@ -294,6 +294,9 @@ func (l *loop) positioned(r *running) bool {
 }
 
 func (l *loop) start(ctx context.Context, r *running) error {
+	if err := l.engine.stampTasks(r.restore.begun, r.id); err != nil {
+		return &TaskError{err}
+	}
 	if err := r.start(); err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -434,6 +435,38 @@ func TestStopWhileRestoring(t *testing.T) {
 		a.stop(t)
 		w.wantCounts(100, 2)
 	})
+}
+
+// TestTopicNotLearned has a broker that has not learned yet of a topic of the application's own, or of its source, when the
+// application wants to read it: that passes.
+func TestTopicNotLearned(t *testing.T) {
+	t.Parallel()
+	for name, key := range map[string]kmsg.Key{"metadata": kmsg.Metadata, "offsets": kmsg.ListOffsets} {
+		for _, topic := range []string{countLog, source} {
+			t.Run(name+" of "+topic, func(t *testing.T) {
+				t.Parallel()
+				bubble(t, 1, func(t *testing.T, w *world) {
+					var joined atomic.Bool
+					w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.JoinGroup}, Count: -1, Observe: true, When: func(kmsg.Request) bool {
+						joined.Store(true)
+						return true
+					}}, kfake.Fault{Keys: []kmsg.Key{key}, Topic: topic, Err: kerr.UnknownTopicOrPartition, Count: 2, When: func(kmsg.Request) bool {
+						return joined.Load() // before that the topics are looked at
+					}})
+					const keys = 20
+					w.bump(keys)
+					in := w.run(counting(), inDir(t.TempDir()))
+					w.until("the records to be counted", func() bool { return in.Stats().Written == keys || in.Stats().State == Failed })
+					w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.ListOffsets}, Topic: topic, Err: kerr.UnknownTopicOrPartition, Count: 2})
+					time.Sleep(2 * measureEvery)
+					w.bump(keys)
+					w.until("more to be counted", func() bool { return in.Stats().Written == 2*keys || in.Stats().State == Failed })
+					in.stop(t)
+					w.wantCounts(keys, 2)
+				})
+			})
+		}
+	}
 }
 
 // TestStateCleaned has the state of tasks deleted that went, or that nobody asks for after a start.

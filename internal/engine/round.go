@@ -19,6 +19,7 @@ func (l *loop) begin() error {
 	}
 	l.began = time.Now()
 	l.outlet.open(l.env.Context)
+	l.ration(l.limit)
 	for _, r := range l.order {
 		if r.parked.Swap(false) {
 			l.pool.schedule(r)
@@ -63,7 +64,7 @@ func (l *loop) end(ctx context.Context, last bool) error {
 	ectx, cancel := l.patience(ctx)
 	defer cancel()
 	defer context.AfterFunc(ectx, l.outlet.giveUp)()
-	ahead := l.session.ExactlyOnce() && l.limit == l.engine.options.MaxQueued && !last
+	ahead := l.session.ExactlyOnce() && !l.searching() && !last
 	if ahead || last || l.session.Doomed() {
 		l.pool.stop()
 	} else {
@@ -118,6 +119,7 @@ func (l *loop) impatient() error {
 
 // flush has all tasks that did something finish it, and returns how far they are.
 func (l *loop) flush() (kafka.Positions, error) {
+	l.ration(0) // until the next round begins
 	l.worked.Store(false)
 	var touched []*running
 	for _, r := range l.order {
@@ -151,16 +153,17 @@ func (l *loop) positions(r *running, to kafka.Positions) {
 		l.round.position[at] = position{next: next, end: l.round.position[at].end}
 		news = true
 	})
-	if news || !r.wrote {
-		r.wrote = false
-		return
-	}
-	r.wrote = false
-	for _, in := range r.intakes {
-		if at, ok := l.session.Position(in.topic, r.id.Partition); ok {
-			to.Set(in.topic, r.id.Partition, at)
+	if r.chosen || r.wrote && !news {
+		for _, in := range r.intakes {
+			if _, ok := to[in.topic][r.id.Partition]; ok {
+				continue
+			}
+			if at, ok := l.session.Position(in.topic, r.id.Partition); ok {
+				to.Set(in.topic, r.id.Partition, at)
+			}
 		}
 	}
+	r.wrote, r.chosen = false, false
 }
 
 // commitState brings the state of the round to where it stays.
@@ -189,9 +192,11 @@ func (l *loop) committed(at kafka.Positions) {
 		l.engine.stats.committed(&l.round)
 	}
 	l.dropped = nil
-	l.limit = min(2*l.limit, l.engine.options.MaxQueued)
+	if l.round.rows > 0 { // one without records says nothing of those to come
+		l.limit = min(2*l.limit, l.engine.options.MaxQueued)
+	}
 	l.engine.acquit(l.round.position)
-	l.purge.committed(at)
+	l.purge.committed(l.session, at)
 	l.round.reset()
 }
 
@@ -253,14 +258,15 @@ func (l *loop) undone(ctx context.Context, err error) error {
 
 // refused deals with a round that failed because the brokers refused a record for what it is. When a batch was too
 // large, the topic takes less than its configuration was believed to say: a new session makes smaller ones. Else
-// half as much is read at a time, until a round of that one record fails: it is then condemned to another form. As
-// rounds succeed more is read again.
+// half as much is read, and processed, at a time, until a round of that one record fails: it is then condemned to another
+// form. As rounds succeed there is more again.
 func (l *loop) refused(ctx context.Context, w *kafka.WriteError) error {
 	if b := l.plan.limits[w.Topic].MaxBytes; w.TooLarge() && b > minLetterBytes {
 		l.engine.shrunk[w.Topic] = max(minLetterBytes, b/2)
 		return w
 	}
-	l.limit = max(1, l.limit/2)
+	l.limit = max(1, min(l.limit, l.round.rows)/2)
+	l.ration(0)
 	if l.round.rows > 1 {
 		return nil
 	}

@@ -24,6 +24,7 @@ type running struct {
 	seen    []task.NodeStats // that the statistics have already
 	sealed  bool
 	wrote   bool // since the last flush
+	chosen  bool // it begins at the end of a topic, and the group does not know that
 	slice   int  // how many records are processed before the clock is looked at
 
 	lock  lock
@@ -140,11 +141,16 @@ func (r *running) process() (again bool, err error) {
 	r.collect()
 	r.out.begin(&r.tally)
 	for rows := 0; rows < batchRows; {
-		start, given, slice := time.Now(), r.out.given(), min(r.slice, batchRows-rows)
+		start, given, slice := time.Now(), r.out.given(), r.loop.draw(min(r.slice, batchRows-rows))
+		if slice == 0 {
+			again = true // and then it waits
+			break
+		}
 		n, err := r.task.Process(slice)
 		if err != nil {
 			return false, &TaskError{err}
 		}
+		r.loop.giveBack(slice - n)
 		rows += n
 		r.took(n)
 		if again = n == slice; !again || r.loop.pool.halt.Load() {
@@ -166,13 +172,19 @@ func (r *running) process() (again bool, err error) {
 	return again, nil
 }
 
-// wait tells whether too much waits for the next round already. The task then runs when that begins.
+// wait tells whether too much waits for the next round already, or no more records may be processed in this one. The task
+// then runs when the next one begins.
 func (r *running) wait() bool {
-	if !r.loop.outlet.full() {
+	l := r.loop
+	if !l.outlet.full() && l.quota.Load() > 0 {
 		return false
 	}
 	r.parked.Store(true)
-	if r.loop.outlet.full() {
+	if l.quota.Load() <= 0 {
+		l.engine.waker.poke()
+		return true
+	}
+	if l.outlet.full() {
 		return true
 	}
 	r.parked.Store(false)
@@ -264,9 +276,13 @@ func guarded(fn func() error) (err error) {
 	return fn()
 }
 
-// orient tells the task of which sources nothing is to be expected at the moment.
+// orient tells the task of which sources nothing is to be expected at the moment, and notes whether it begins where only
+// this session knows: its next round commits that.
 func (r *running) orient() {
 	for i, in := range r.intakes {
+		if in.exists && r.loop.session.Chosen(in.topic, r.id.Partition) {
+			r.wrote, r.chosen = true, true
+		}
 		if !in.exists || r.loop.session.AtEnd(in.topic, r.id.Partition) {
 			r.task.Add(i, kafka.Run{})
 		}
@@ -288,7 +304,7 @@ func (r *running) reset() error {
 	r.out.discard()
 	r.tally.reset()
 	r.state.Rollback()
-	r.sealed, r.wrote = false, false
+	r.sealed, r.wrote, r.chosen = false, false, false
 	r.bytes.Store(0)
 	r.rows.Store(0)
 	r.parked.Store(false)

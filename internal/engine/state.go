@@ -3,18 +3,22 @@ package engine
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"millrace.dev/internal/kafka"
 	"millrace.dev/internal/store"
 	"millrace.dev/internal/task"
 )
 
-// identities names the task in the state folder that holds the ids of the changelogs which the state was made from.
+// identities names the task in the state folder that holds the ids of the changelogs which the state was made from,
+// and how old the state is.
 const identities = "changelogs"
 
 // openState opens the state folder. State that nobody asks for in a while is deleted.
@@ -98,7 +102,7 @@ func (e *Engine) cleanState(ctx context.Context) {
 
 // identify deletes the state of tasks whose changelogs are not those which the state was made from, because these were
 // deleted and made anew while the application did not run.
-func (e *Engine) identify(ctx context.Context) (err error) {
+func (e *Engine) identify() error {
 	changelogs := map[string]int{} // sub-topologies by topic
 	for _, sub := range e.program.Subs {
 		for _, s := range sub.Stores {
@@ -110,6 +114,17 @@ func (e *Engine) identify(ctx context.Context) (err error) {
 	if e.options.StateDir == "" || len(changelogs) == 0 {
 		return nil
 	}
+	e.lock.Lock()
+	topics := e.topics
+	e.lock.Unlock()
+	if err := e.remember(func(ids *store.Store) error { return e.compareChangelogs(ids, changelogs, topics) }); err != nil {
+		return err
+	}
+	return e.db.Flush()
+}
+
+// remember calls fn with what the state folder holds beside the state, and keeps what fn has changed.
+func (e *Engine) remember(fn func(ids *store.Store) error) (err error) {
 	t, err := e.db.Task(identities)
 	if err != nil {
 		return err
@@ -119,9 +134,14 @@ func (e *Engine) identify(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	e.lock.Lock()
-	topics := e.topics
-	e.lock.Unlock()
+	if err := fn(ids); err != nil {
+		return err
+	}
+	t.Seal()
+	return t.Commit(nil)
+}
+
+func (e *Engine) compareChangelogs(ids *store.Store, changelogs map[string]int, topics map[string]kafka.Topic) error {
 	for topic, sub := range changelogs {
 		id := topics[topic].ID
 		was, err := ids.Get([]byte(topic))
@@ -132,7 +152,7 @@ func (e *Engine) identify(ctx context.Context) (err error) {
 			continue
 		}
 		if was != nil {
-			e.options.Log.LogAttrs(ctx, slog.LevelWarn, "a changelog was made anew; restoring from it", slog.String("topic", topic))
+			e.options.Log.LogAttrs(context.Background(), slog.LevelWarn, "a changelog was made anew; restoring from it", slog.String("topic", topic))
 			if err := e.removeState(sub); err != nil {
 				return err
 			}
@@ -141,11 +161,97 @@ func (e *Engine) identify(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	t.Seal()
-	if err := t.Commit(nil); err != nil {
-		return err
+	return nil
+}
+
+// freshFor is how old state may be that is taken up again. That a row was deleted is told by a tombstone in the changelog,
+// which compaction removes some time after the row itself: see tombstonesFor. Older state may have rows that nothing tells of.
+const freshFor = tombstonesFor / 2
+
+// stampEvery is how often it is noted that the state of running tasks is what the changelogs say.
+const stampEvery = time.Hour
+
+// stamp is the key of the time, in milliseconds, at which the state of a task was surely what its changelogs said. No topic
+// has such a name.
+func stamp(id task.ID) []byte { return append([]byte("task "), id.String()...) }
+
+// keepsTime tells whether the state of a task is taken up again, so that its age matters.
+func (e *Engine) keepsTime(id task.ID) bool {
+	return e.options.StateDir != "" && slices.ContainsFunc(e.program.Subs[id.Sub].Stores, func(s task.StoreSpec) bool {
+		return s.Logged && s.Backend == store.Disk
+	})
+}
+
+// takeUp deletes the state of a task that is about to be opened if it is too old, or of an unknown age.
+func (e *Engine) takeUp(id task.ID) error {
+	if !e.keepsTime(id) {
+		return nil
 	}
-	return e.db.Flush()
+	return e.remember(func(ids *store.Store) error {
+		was, err := ids.Get(stamp(id))
+		if err != nil {
+			return err
+		}
+		if len(was) == 8 {
+			at := time.UnixMilli(int64(binary.BigEndian.Uint64(was)))
+			if time.Since(at) < freshFor {
+				return nil
+			}
+			e.options.Log.LogAttrs(context.Background(), slog.LevelWarn, "state is too old for its changelogs to say what was deleted since; restoring all of it",
+				slog.String("task", id.String()), slog.Time("of", at))
+		}
+		if err := e.db.Remove(id.String()); err != nil {
+			return err
+		}
+		return putTime(ids, id, time.Now()) // what is read from now on is
+	})
+}
+
+// stampTasks notes that the state of tasks was surely what their changelogs said at a time.
+func (e *Engine) stampTasks(at time.Time, tasks ...task.ID) error {
+	tasks = slices.DeleteFunc(tasks, func(id task.ID) bool { return !e.keepsTime(id) })
+	if len(tasks) == 0 {
+		return nil
+	}
+	return e.remember(func(ids *store.Store) error {
+		for _, id := range tasks {
+			was, err := ids.Get(stamp(id))
+			if err != nil {
+				return err
+			}
+			if len(was) == 8 && int64(binary.BigEndian.Uint64(was)) >= at.UnixMilli() {
+				continue
+			}
+			if err := putTime(ids, id, at); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func putTime(ids *store.Store, id task.ID, at time.Time) error {
+	return ids.Put(stamp(id), binary.BigEndian.AppendUint64(nil, uint64(at.UnixMilli())))
+}
+
+// stampAll notes from time to time that the state of running tasks is what their changelogs say. It notes the time at which
+// it looked last: whether the tasks were this instance's then has shown since, also where that was stopped meanwhile.
+func (l *loop) stampAll() error {
+	if time.Since(l.looked) < stampEvery {
+		return nil
+	}
+	var tasks []task.ID
+	for _, r := range l.order {
+		if r.started {
+			tasks = append(tasks, r.id)
+		}
+	}
+	before := l.looked
+	l.looked = time.Now()
+	if err := l.engine.stampTasks(before, tasks...); err != nil {
+		return &TaskError{err}
+	}
+	return nil
 }
 
 // removeState deletes the state of all tasks of a sub-topology.

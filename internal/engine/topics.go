@@ -215,8 +215,12 @@ func (e *Engine) countPartitions(p *plan) error {
 // changelogSlack is how much longer than its store needs a changelog keeps records of windows: clocks differ.
 const changelogSlack = 24 * time.Hour
 
+// tombstonesFor is how long a changelog keeps tombstones after it has forgotten the rows that they delete. It is the brokers'
+// own default.
+const tombstonesFor = 24 * time.Hour
+
 func changelogTopic(p *task.Program, s task.StoreSpec, n int) kafka.NewTopic {
-	configs := map[string]string{"cleanup.policy": "compact"}
+	configs := map[string]string{"cleanup.policy": "compact", "delete.retention.ms": strconv.FormatInt(tombstonesFor.Milliseconds(), 10)}
 	if s.Retention > 0 {
 		configs["cleanup.policy"] = "compact,delete"
 		configs["retention.ms"] = strconv.FormatInt((s.Retention + changelogSlack).Milliseconds(), 10)

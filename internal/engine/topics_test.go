@@ -54,6 +54,62 @@ func TestPurge(t *testing.T) {
 	})
 }
 
+// TestPurgeRefused has the group refuse the positions of a member, as when that was believed dead: the records before them
+// are still there for the next one.
+func TestPurgeRefused(t *testing.T) {
+	t.Parallel()
+	bubble(t, 1, func(t *testing.T, w *world) {
+		const again = group + "-again-repartition"
+		in := w.run(func(s *setup) {
+			s.Guarantee, s.PurgeInterval = AtLeastOnce, 300*time.Millisecond
+			s.topology = stream.New(group)
+			stream.From(s.topology, s.source, stream.String(), stream.String()).Repartition("again").To(s.sink)
+		})
+		w.numbers(0, 100)
+		committed := func() int64 {
+			at, err := w.client.Committed(t.Context(), group)
+			if err != nil {
+				return 0
+			}
+			return at[again][0].Offset
+		}
+		w.until("the first records to be committed", func() bool { return committed() == 100 })
+		refusal := w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Err: kerr.RebalanceInProgress, Count: -1})
+		w.numbers(100, 100)
+		w.until("the others to be processed", func() bool { return in.Stats().Written == 200 })
+		time.Sleep(time.Second)
+		if n, start := committed(), w.cluster.PartitionInfos(again)[0].LogStartOffset; n != 100 || start > n {
+			t.Errorf("%d are committed, and %d were deleted", n, start)
+		}
+		refusal.Remove()
+		w.numbers(200, 1)
+		w.until("everything to be committed and deleted", func() bool { return w.cluster.PartitionInfos(again)[0].LogStartOffset == 201 })
+		in.stop(t)
+	})
+}
+
+// TestPurgeFails has the brokers fail to delete records for a while: they are deleted later, also when no others come.
+func TestPurgeFails(t *testing.T) {
+	t.Parallel()
+	bubble(t, 1, func(t *testing.T, w *world) {
+		w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.DeleteRecords}, Err: kerr.PolicyViolation, Count: 2})
+		in := w.run(func(s *setup) {
+			s.PurgeInterval = 300 * time.Millisecond
+			s.topology = stream.New(group)
+			stream.From(s.topology, s.source, stream.String(), stream.String()).Repartition("again").To(s.sink)
+		})
+		w.numbers(0, 100)
+		w.until("the records to be deleted", func() bool {
+			ps := w.cluster.PartitionInfos(group + "-again-repartition")
+			return len(ps) == 1 && ps[0].LogStartOffset == 100
+		})
+		in.stop(t)
+		if !strings.Contains(in.log.String(), "trying again later") {
+			t.Errorf("log:\n%s", in.log)
+		}
+	})
+}
+
 // TestCopartitionError joins topics with unequal numbers of partitions.
 func TestCopartitionError(t *testing.T) {
 	t.Parallel()

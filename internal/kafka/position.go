@@ -58,6 +58,7 @@ type entry struct {
 	epoch     int32   // leader epoch of the record before committed, or -1
 	read      int64   // the offset after the last record that was polled
 	end       int64   // where the partition ended when it was last asked
+	chosen    bool    // committed is where it ended when it was begun: the group has committed nothing
 	epochs    []epoch // of the records from committed to read, ascending
 }
 
@@ -162,7 +163,7 @@ func (l ledger) commit(at Positions) {
 				continue
 			}
 			e.epoch = e.epochBefore(to.Offset)
-			e.committed = to
+			e.committed, e.chosen = to, false
 			e.read = max(e.read, to.Offset)
 			keep := 0
 			for keep+1 < len(e.epochs) && e.epochs[keep+1].from < to.Offset {

@@ -362,10 +362,15 @@ func (s *Session) fetched(_ context.Context, _ *kgo.Client, resp *kmsg.OffsetFet
 // configuration says. It makes every offset an exact one, because the library goes back to it when a first round is
 // aborted.
 func (s *Session) begin(ctx context.Context, offsets map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
-	ends := map[string]Offsets{}
+	ends, chosen := map[string]Offsets{}, map[string][]int32{}
 	for _, t := range s.config.Topics {
 		if len(offsets[t.Name]) == 0 {
 			continue
+		}
+		for p, o := range offsets[t.Name] {
+			if t.Start == Latest && o.EpochOffset().Offset < 0 {
+				chosen[t.Name] = append(chosen[t.Name], p)
+			}
 		}
 		end, err := s.beginTopic(ctx, t, offsets[t.Name])
 		if err != nil {
@@ -384,6 +389,7 @@ func (s *Session) begin(ctx context.Context, offsets map[string]map[int32]kgo.Of
 				to.Metadata = f.Metadata
 			}
 			s.ledger.begin(topic, p, to, at.Epoch, ends[topic][p])
+			s.ledger.get(topic, p).chosen = slices.Contains(chosen[topic], p)
 		}
 	}
 	clear(s.found)
@@ -524,6 +530,15 @@ func (s *Session) Position(topic string, partition int32) (Position, bool) {
 		return Position{}, false
 	}
 	return e.committed, true
+}
+
+// Chosen tells whether the position of a partition is where that ended when reading it began, and nobody has committed it:
+// another member that gets the partition would begin at what is the end then, and miss what came between.
+func (s *Session) Chosen(topic string, partition int32) bool {
+	<-s.turn
+	defer func() { s.turn <- struct{}{} }()
+	e := s.ledger.get(topic, partition)
+	return e != nil && e.chosen
 }
 
 // AtEnd tells whether nothing came after the position of a partition when that was last asked for: when reading it began,
