@@ -61,6 +61,7 @@ func MapBatch[K, V, V2 any](s Stream[K, V], name string, f func(context.Context,
 	const op = "map-batch"
 	t := s.n.t
 	t.checkPolicy(op, o.OnError)
+	t.needs(op, "f", f != nil)
 	if o.MaxSize < 0 || o.MaxWait < 0 || o.Concurrency < 0 {
 		t.fail(op, "a bound is negative")
 		o = BatchOptions{}

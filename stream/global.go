@@ -143,15 +143,18 @@ func (j *joinGlobal[K, V, G, T, V2]) process(r *Record[K, V]) error {
 // JoinGlobal looks a row up for each record, by a key that is computed from it, and drops the records that have none.
 // key returns false where a record gives no key.
 func JoinGlobal[K, V any, G comparable, T, V2 any](s Stream[K, V], g GlobalTable[G, T], key func(K, V) (G, bool), joiner func(V, T) V2, opts ...Option) Stream[K, V2] {
+	s.n.t.needs("join-global", "joiner", joiner != nil)
 	return addJoinGlobal(s, g, key, func(v V, t T, _ bool) V2 { return joiner(v, t) }, false, opts)
 }
 
 // LeftJoinGlobal looks a row up for each record. The joiner is told whether there is one.
 func LeftJoinGlobal[K, V any, G comparable, T, V2 any](s Stream[K, V], g GlobalTable[G, T], key func(K, V) (G, bool), joiner func(v V, t T, ok bool) V2, opts ...Option) Stream[K, V2] {
+	s.n.t.needs("join-global", "joiner", joiner != nil)
 	return addJoinGlobal(s, g, key, joiner, true, opts)
 }
 
 func addJoinGlobal[K, V any, G comparable, T, V2 any](s Stream[K, V], g GlobalTable[G, T], key func(K, V) (G, bool), joiner func(V, T, bool) V2, left bool, opts []Option) Stream[K, V2] {
+	s.n.t.needs("join-global", "key", key != nil)
 	out := derive(s, "join-global", options(opts).name, func(b *builder, n *node, next edge[K, V2]) processor[K, V] {
 		rows, ok := b.ctx.Global(g.name).(*globalRows[G, T])
 		if !ok {

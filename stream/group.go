@@ -140,6 +140,7 @@ func Count[K comparable, V any](g Grouped[K, V], name string, opts ...StoreOptio
 // Reduce combines the values of each key: the first is the aggregate, and f adds each that follows. A record without
 // key or value is dropped. For names and times see [Count].
 func Reduce[K comparable, V any](g Grouped[K, V], name string, f func(aggregate, value V) V, opts ...StoreOption) Table[K, V] {
+	g.s.n.t.needs("reduce", "f", f != nil)
 	return addAggregate(g, "reduce", name, g.s.values, opts, reducing[K](f))
 }
 
@@ -149,5 +150,7 @@ func Reduce[K comparable, V any](g Grouped[K, V], name string, f func(aggregate,
 //
 // With a [Nullable] codec an aggregate that is nil deletes the row.
 func Aggregate[K comparable, V, A any](g Grouped[K, V], name string, values Codec[A], initial func() A, add func(key K, value V, aggregate A) A, opts ...StoreOption) Table[K, A] {
+	g.s.n.t.needs("aggregate", "initial", initial != nil)
+	g.s.n.t.needs("aggregate", "add", add != nil)
 	return addAggregate(g, "aggregate", name, values, opts, folding[K, V, A]{initial: initial, add: add})
 }

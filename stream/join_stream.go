@@ -64,6 +64,7 @@ type Sides[L, R any] struct {
 // without key or value is dropped; so is a late one, which is too old to be kept and finds nothing to be joined with.
 // A stream may be joined with itself. Of opts only [InMemory] has a meaning.
 func JoinStream[K, L, R, V any](left Stream[K, L], right Stream[K, R], name string, w JoinWindow, joiner func(L, R) V, opts ...StoreOption) Stream[K, V] {
+	left.n.t.needs("join-stream", "joiner", joiner != nil)
 	return addJoinStream(left, right, streamJoin{kind: "join-stream", name: name, window: w}, func(s Sides[L, R]) V { return joiner(s.Left, s.Right) }, opts)
 }
 
@@ -78,6 +79,7 @@ func JoinStream[K, L, R, V any](left Stream[K, L], right Stream[K, R], name stri
 // the headers of its record. Like Kafka Streams, it comes with a record that is not older than those before it, and
 // can come somewhat later than it could: several are looked at together, about once a window.
 func LeftJoinStream[K, L, R, V any](left Stream[K, L], right Stream[K, R], name string, w JoinWindow, joiner func(left L, right R, ok bool) V, opts ...StoreOption) Stream[K, V] {
+	left.n.t.needs("left-join-stream", "joiner", joiner != nil)
 	return addJoinStream(left, right, streamJoin{kind: "left-join-stream", name: name, window: w, left: true}, func(s Sides[L, R]) V {
 		return joiner(s.Left, s.Right, s.HasRight)
 	}, opts)
@@ -85,6 +87,7 @@ func LeftJoinStream[K, L, R, V any](left Stream[K, L], right Stream[K, R], name 
 
 // OuterJoinStream is [LeftJoinStream] for both sides: a record of either stream that has found no match is sent on.
 func OuterJoinStream[K, L, R, V any](left Stream[K, L], right Stream[K, R], name string, w JoinWindow, joiner func(Sides[L, R]) V, opts ...StoreOption) Stream[K, V] {
+	left.n.t.needs("outer-join-stream", "joiner", joiner != nil)
 	return addJoinStream(left, right, streamJoin{kind: "outer-join-stream", name: name, window: w, left: true, right: true}, joiner, opts)
 }
 

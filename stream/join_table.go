@@ -76,24 +76,27 @@ func Grace(d time.Duration) JoinOption { return graceOption(d) }
 //
 // The result has the time and the headers of the record. A record without key or value is dropped.
 func JoinTable[K comparable, V, T, V2 any](s Stream[K, V], t Table[K, T], name string, joiner func(V, T) V2, opts ...JoinOption) Stream[K, V2] {
+	s.n.t.needs(kindJoinTable, "joiner", joiner != nil)
 	return addJoinTable(s, t, name, func(v V, t T, _ bool) V2 { return joiner(v, t) }, false, opts)
 }
 
 // LeftJoinTable joins each record with the row of its key, as [JoinTable] does. The joiner is told whether there is
 // one. A record without a key has none.
 func LeftJoinTable[K comparable, V, T, V2 any](s Stream[K, V], t Table[K, T], name string, joiner func(v V, t T, ok bool) V2, opts ...JoinOption) Stream[K, V2] {
+	s.n.t.needs(kindJoinTable, "joiner", joiner != nil)
 	return addJoinTable(s, t, name, joiner, true, opts)
 }
 
+const kindJoinTable = "join-table"
+
 func addJoinTable[K comparable, V, T, V2 any](s Stream[K, V], t Table[K, T], name string, joiner func(V, T, bool) V2, left bool, opts []JoinOption) Stream[K, V2] {
-	const kind = "join-table"
 	var o joinOptions
 	for _, opt := range opts {
 		opt.applyJoin(&o)
 	}
-	o.check(s.n.t, kind, t.history)
-	s = s.copartitioned(kind, name, left)
-	n := s.n.t.add(kind, name, s.n)
+	o.check(s.n.t, kindJoinTable, t.history)
+	s = s.copartitioned(kindJoinTable, name, left)
+	n := s.n.t.add(kindJoinTable, name, s.n)
 	n.reads = []*node{t.from}
 	buffered := o.grace > 0
 	if buffered {

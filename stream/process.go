@@ -170,6 +170,7 @@ func (s *State[K, V]) All(f func(K, V) (bool, error)) error {
 // Process hands a stream to processors of one's own: supplier is called for each task. The stores are for them alone.
 func Process[K, V, K2, V2 any](s Stream[K, V], name string, supplier func() Processor[K, V, K2, V2], stores ...StoreRef) Stream[K2, V2] {
 	t := s.n.t
+	t.needs("process", "supplier", supplier != nil)
 	if len(stores) > 0 && name == "" {
 		t.fail("process", "no name: an operator with stores needs one")
 	}

@@ -117,6 +117,7 @@ func (s Stream[K, V]) ToChosen(name string, topics []string, choose func(K, V) s
 	if len(topics) == 0 {
 		t.fail("to", "no topics")
 	}
+	t.needs("to", "choose", choose != nil)
 	s.addSink("to", name, "", opts, choose).topics = topics
 }
 
@@ -130,6 +131,7 @@ func (s Stream[K, V]) addSink(op, name, topic string, opts []SinkOption, choose 
 	if o.partition != nil && !ok {
 		s.n.t.fail(op, "PartitionBy takes %T, not records of %s", o.partition, typesOf[K, V]())
 	}
+	s.n.t.needs(op, "the function of PartitionBy", !ok || partition != nil)
 	n := s.n.t.add(kindSink, name, s.n)
 	n.topic = topic
 	n.build = func(b *builder) []any {

@@ -75,6 +75,7 @@ func addSource[K, V any](t *Topology, op, topic string, key Codec[K], value Code
 	if o.eventTime != nil && !ok {
 		t.fail(op, "topic %s: EventTime takes %T, not records of %s", topic, o.eventTime, typesOf[K, V]())
 	}
+	t.needs(op, "the function of EventTime", !ok || extract != nil)
 	n := t.add(kindSource, "")
 	n.name, n.topic, n.types = topic, topic, typesOf[K, V]()
 	n.source = &task.Source{Start: o.start}

@@ -212,6 +212,7 @@ func (t Table[K, V]) FilterNot(drop func(K, V) bool, opts ...Option) Table[K, V]
 }
 
 func (t Table[K, V]) filter(kind string, keep func(K, V) bool, want bool, opts []Option) Table[K, V] {
+	t.n.t.needs(kind, "the function", keep != nil)
 	return derivedTable(t, kind, opts, t.values, func(b *builder) *filterTable[K, V] {
 		return &filterTable[K, V]{keep: keep, want: want, of: t.getter(b), past: t.pastOf(b)}
 	}, func(f *filterTable[K, V], next edge[K, Change[V]]) { f.next = next })
@@ -255,6 +256,7 @@ func (m *mapTable[K, V, V2]) mapped(k K, r row[V]) row[V2] {
 // MapTable changes the value of each row. f is called whenever the row is looked at, and has to give the same for the
 // same.
 func MapTable[K comparable, V, V2 any](t Table[K, V], f func(K, V) V2, opts ...Option) Table[K, V2] {
+	t.n.t.needs("map-values", "f", f != nil)
 	return derivedTable(t, "map-values", opts, standard[V2](), func(b *builder) *mapTable[K, V, V2] {
 		return &mapTable[K, V, V2]{f: f, of: t.getter(b), past: t.pastOf(b)}
 	}, func(m *mapTable[K, V, V2], next edge[K, Change[V2]]) { m.next = next })

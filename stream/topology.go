@@ -117,6 +117,13 @@ func (t *Topology) fail(op, format string, args ...any) {
 	t.errs = append(t.errs, &BuildError{At: caller(), Op: op, Msg: fmt.Sprintf(format, args...)})
 }
 
+// needs notes a fault if a function that op is to call is not there.
+func (t *Topology) needs(op, what string, there bool) {
+	if !there {
+		t.fail(op, "%s is nil: want a function", what)
+	}
+}
+
 const packagePath = "millrace.dev/stream."
 
 // caller returns the file and line of the first call that came from outside of this package.

@@ -67,6 +67,7 @@ func CountWindows[K comparable, V any](g WindowedGroup[K, V], name string, opts 
 // ReduceWindows combines the values of each key and window: the first is the aggregate, and f adds each that follows. A
 // record without a value is dropped.
 func ReduceWindows[K comparable, V any](g WindowedGroup[K, V], name string, f func(aggregate, value V) V, opts ...WindowOption) Table[Windowed[K], V] {
+	g.g.s.n.t.needs("reduce-windows", "f", f != nil)
 	return addWindows(g, "reduce-windows", name, g.g.s.values, opts, reducing[K](f), false)
 }
 
@@ -74,6 +75,8 @@ func ReduceWindows[K comparable, V any](g WindowedGroup[K, V], name string, f fu
 // the aggregate it is given only if what it returns does not share memory with it. A record without a value is dropped;
 // Kafka Streams calls the aggregator with null: for that, read the topic with [Nullable].
 func AggregateWindows[K comparable, V, A any](g WindowedGroup[K, V], name string, values Codec[A], initial func() A, add func(key K, value V, aggregate A) A, opts ...WindowOption) Table[Windowed[K], A] {
+	g.g.s.n.t.needs("aggregate-windows", "initial", initial != nil)
+	g.g.s.n.t.needs("aggregate-windows", "add", add != nil)
 	return addWindows(g, "aggregate-windows", name, values, opts, folding[K, V, A]{initial: initial, add: add}, false)
 }
 

@@ -1,0 +1,122 @@
+package stream_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"millrace.dev/stream"
+)
+
+type texts = stream.Stream[string, string]
+
+// faulty is a declaration with a fault.
+type faulty struct {
+	name    string
+	declare func(top *stream.Topology, in texts)
+	want    string
+}
+
+// expectFaults checks that each declaration has the fault that is wanted and no other, told with the line of the call.
+func expectFaults(t *testing.T, list []faulty) {
+	t.Helper()
+	for _, c := range list {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			top := stream.New("app")
+			c.declare(top, stream.From(top, "in", stream.String(), stream.String()))
+			_, err := top.Program()
+			e, ok := errors.AsType[*stream.BuildError](err)
+			switch {
+			case !ok || !strings.Contains(err.Error(), c.want):
+				t.Errorf("got %v, want %q", err, c.want)
+			case strings.Contains(err.Error(), "\n"):
+				t.Errorf("more than one fault: %v", err)
+			case !strings.HasPrefix(e.At, "fault_test.go:"):
+				t.Errorf("at %s", e.At)
+			}
+		})
+	}
+}
+
+// TestNilFunctions: what a function is missing from is told before anything runs.
+func TestNilFunctions(t *testing.T) {
+	t.Parallel()
+	text := stream.String()
+	table := func(top *stream.Topology) stream.Table[string, string] {
+		return stream.TableFrom(top, "rows", "rows", text, text)
+	}
+	windows := func(in texts) stream.WindowedGroup[string, string] {
+		return stream.WindowedBy(stream.GroupByKey(in), stream.Tumbling(time.Second))
+	}
+	initial := func() string { return "" }
+	global := func(top *stream.Topology) stream.GlobalTable[string, string] {
+		return stream.GlobalTableFrom(top, "all", "all", text, text)
+	}
+	ofKey := func(k, _ string) (string, bool) { return k, true }
+	expectFaults(t, []faulty{
+		{"filter", func(_ *stream.Topology, in texts) { in.Filter(nil) }, "filter: keep is nil"},
+		{"filter not", func(_ *stream.Topology, in texts) { in.FilterNot(nil) }, "filter-not: drop is nil"},
+		{"peek", func(_ *stream.Topology, in texts) { in.Peek(nil) }, "peek: look is nil"},
+		{"foreach", func(_ *stream.Topology, in texts) { in.Foreach(nil) }, "foreach: do is nil"},
+		{"split", func(_ *stream.Topology, in texts) { in.Split("way", stream.Branch[string, string]{}) }, "split: When of branch way-0 is nil"},
+		{"map values", func(_ *stream.Topology, in texts) { stream.MapValues[string, string, string](in, nil) }, "map-values: f is nil"},
+		{"map values with key", func(_ *stream.Topology, in texts) { stream.MapValuesWithKey[string, string, string](in, nil) }, "map-values: f is nil"},
+		{"map", func(_ *stream.Topology, in texts) { stream.Map[string, string, string, string](in, nil) }, "map: f is nil"},
+		{"select key", func(_ *stream.Topology, in texts) { stream.SelectKey[string, string, string](in, nil) }, "select-key: f is nil"},
+		{"flat map", func(_ *stream.Topology, in texts) { stream.FlatMap[string, string, string, string](in, nil) }, "flat-map: f is nil"},
+		{"flat map values", func(_ *stream.Topology, in texts) { stream.FlatMapValues[string, string, string](in, nil) }, "flat-map-values: f is nil"},
+		{"flat map values with key", func(_ *stream.Topology, in texts) {
+			stream.FlatMapValuesWithKey[string, string, string](in, nil)
+		}, "flat-map-values: f is nil"},
+		{"try map values", func(_ *stream.Topology, in texts) { stream.TryMapValues[string, string, string](in, nil) }, "try-map-values: f is nil"},
+		{"try map values with key", func(_ *stream.Topology, in texts) {
+			stream.TryMapValuesWithKey[string, string, string](in, nil)
+		}, "try-map-values: f is nil"},
+		{"map batch", func(_ *stream.Topology, in texts) {
+			stream.MapBatch[string, string, string](in, "batch", nil, stream.BatchOptions{})
+		}, "map-batch: f is nil"},
+		{"process", func(_ *stream.Topology, in texts) { stream.Process[string, string, string, string](in, "own", nil) }, "process: supplier is nil"},
+		{"group by", func(_ *stream.Topology, in texts) { stream.Count(stream.GroupBy[string, string](in, text, nil), "n") }, "select-key: f is nil"},
+		{"reduce", func(_ *stream.Topology, in texts) { stream.Reduce(stream.GroupByKey(in), "all", nil) }, "reduce: f is nil"},
+		{"aggregate from nothing", func(_ *stream.Topology, in texts) {
+			stream.Aggregate(stream.GroupByKey(in), "all", text, nil, func(_, _, a string) string { return a })
+		}, "aggregate: initial is nil"},
+		{"aggregate", func(_ *stream.Topology, in texts) {
+			stream.Aggregate(stream.GroupByKey(in), "all", text, initial, nil)
+		}, "aggregate: add is nil"},
+		{"reduce windows", func(_ *stream.Topology, in texts) { stream.ReduceWindows(windows(in), "all", nil) }, "reduce-windows: f is nil"},
+		{"aggregate windows", func(_ *stream.Topology, in texts) {
+			stream.AggregateWindows(windows(in), "all", text, initial, nil)
+		}, "aggregate-windows: add is nil"},
+		{"aggregate windows from nothing", func(_ *stream.Topology, in texts) {
+			stream.AggregateWindows(windows(in), "all", text, nil, func(_, _, a string) string { return a })
+		}, "aggregate-windows: initial is nil"},
+		{"filter a table", func(top *stream.Topology, _ texts) { table(top).Filter(nil) }, "filter: the function is nil"},
+		{"map a table", func(top *stream.Topology, _ texts) { stream.MapTable[string, string, string](table(top), nil) }, "map-values: f is nil"},
+		{"join with a table", func(top *stream.Topology, in texts) {
+			stream.JoinTable[string, string, string, string](in, table(top), "both", nil)
+		}, "join-table: joiner is nil"},
+		{"left join with a table", func(top *stream.Topology, in texts) {
+			stream.LeftJoinTable[string, string, string, string](in, table(top), "both", nil)
+		}, "join-table: joiner is nil"},
+		{"join with a global table", func(top *stream.Topology, in texts) {
+			stream.JoinGlobal[string, string, string, string, string](in, global(top), ofKey, nil)
+		}, "join-global: joiner is nil"},
+		{"left join with a global table, without a key", func(top *stream.Topology, in texts) {
+			stream.LeftJoinGlobal(in, global(top), nil, func(v, _ string, _ bool) string { return v })
+		}, "join-global: key is nil"},
+		{"join streams", func(top *stream.Topology, in texts) {
+			stream.JoinStream[string, string, string, string](in, stream.From(top, "right", text, text), "both", stream.Symmetric(1e9), nil)
+		}, "join-stream: joiner is nil"},
+		{"outer join of streams", func(top *stream.Topology, in texts) {
+			stream.OuterJoinStream[string, string, string, string](in, stream.From(top, "right", text, text), "both", stream.Symmetric(1e9), nil)
+		}, "outer-join-stream: joiner is nil"},
+		{"event time", func(top *stream.Topology, _ texts) {
+			stream.From(top, "timed", text, text, stream.EventTime[string, string](nil))
+		}, "stream: the function of EventTime is nil"},
+		{"partition", func(_ *stream.Topology, in texts) { in.To("out", stream.PartitionBy[string, string](nil)) }, "to: the function of PartitionBy is nil"},
+		{"topic", func(_ *stream.Topology, in texts) { in.ToChosen("way", []string{"a"}, nil) }, "to: choose is nil"},
+	})
+}
