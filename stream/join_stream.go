@@ -11,7 +11,7 @@ import (
 
 // JoinWindow says which records of two streams belong together: those of the same key where the right one is at most
 // Before older and at most After newer than the left one, in event time, both ends included. They are whole
-// milliseconds. One of Before and After may be negative, as long as Before is not later than After: {Before: -time.Second,
+// milliseconds, and at most 90 years. One of Before and After may be negative, as long as Before is not later than After: {Before: -time.Second,
 // After: time.Minute} takes what comes between a second and a minute later.
 type JoinWindow struct {
 	Before, After time.Duration
@@ -34,14 +34,13 @@ func (w JoinWindow) retention() int64 {
 }
 
 func (w JoinWindow) check(t *Topology, kind string) {
-	const longest = 100 * 365 * 24 * time.Hour // far enough from where milliseconds overflow
 	switch {
 	case w.Before%time.Millisecond != 0 || w.After%time.Millisecond != 0 || w.Grace%time.Millisecond != 0:
 		t.fail(kind, "the window is not in whole milliseconds")
 	case w.Grace < 0:
 		t.fail(kind, "the grace is negative")
 	case max(w.Before, w.After, w.Grace) > longest || min(w.Before, w.After) < -longest:
-		t.fail(kind, "the window is longer than 100 years")
+		t.fail(kind, "the window or its grace is longer than 90 years")
 	case w.Before+w.After < 0:
 		t.fail(kind, "the window ends before it begins: Before+After is negative")
 	}
