@@ -80,7 +80,11 @@ func MapBatch[K, V, V2 any](s Stream[K, V], name string, f func(context.Context,
 	})
 	out.keys = s.keys
 	for _, g := range o.Globals {
-		out.n.reads = append(out.n.reads, g.globalNode())
+		if g == nil {
+			t.fail(op, "a global table is nil")
+			continue
+		}
+		out.n.reading(g.globalNode(), "global table")
 	}
 	return out
 }

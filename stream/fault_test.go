@@ -1,6 +1,7 @@
 package stream_test
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -119,4 +120,64 @@ func TestNilFunctions(t *testing.T) {
 		{"partition", func(_ *stream.Topology, in texts) { in.To("out", stream.PartitionBy[string, string](nil)) }, "to: the function of PartitionBy is nil"},
 		{"topic", func(_ *stream.Topology, in texts) { in.ToChosen("way", []string{"a"}, nil) }, "to: choose is nil"},
 	})
+}
+
+// TestOtherTopologies: what was declared for another topology, or not at all, is no part of this one.
+func TestOtherTopologies(t *testing.T) {
+	t.Parallel()
+	text := stream.String()
+	first := func(v, _ string) string { return v }
+	ofKey := func(k, _ string) (string, bool) { return k, true }
+	batch := func(context.Context, *stream.Batch[string, string, string]) error { return nil }
+	const another = `belongs to another topology, "other"`
+	expectFaults(t, []faulty{
+		{"merge", func(_ *stream.Topology, in texts) {
+			in.Merge(stream.From(stream.New("other"), "more", text, text))
+		}, "merge: the stream declared at fault_test.go:"},
+		{"merge with nothing", func(_ *stream.Topology, in texts) { in.Merge(texts{}) }, "merge: the stream was not declared"},
+		{"join with a table", func(_ *stream.Topology, in texts) {
+			stream.JoinTable(in, stream.TableFrom(stream.New("other"), "rows", "rows", text, text), "both", first)
+		}, another},
+		{"join with no table", func(_ *stream.Topology, in texts) {
+			stream.JoinTable(in, stream.Table[string, string]{}, "both", first)
+		}, "join-table: the table was not declared"},
+		{"join with a global table", func(_ *stream.Topology, in texts) {
+			stream.JoinGlobal(in, stream.GlobalTableFrom(stream.New("other"), "rows", "rows", text, text), ofKey, first)
+		}, another},
+		{"join with no global table", func(_ *stream.Topology, in texts) {
+			stream.JoinGlobal(in, stream.GlobalTable[string, string]{}, ofKey, first)
+		}, "join-global: the global table was not declared"},
+		{"look up in a global table", func(_ *stream.Topology, in texts) {
+			rows := stream.GlobalTableFrom(stream.New("other"), "rows", "rows", text, text)
+			stream.MapBatch(in, "batch", batch, stream.BatchOptions{Globals: []stream.GlobalRef{rows}})
+		}, another},
+		{"look up in nothing", func(_ *stream.Topology, in texts) {
+			stream.MapBatch(in, "batch", batch, stream.BatchOptions{Globals: []stream.GlobalRef{nil}})
+		}, "map-batch: a global table is nil"},
+		{"join streams", func(_ *stream.Topology, in texts) {
+			stream.JoinStream(in, stream.From(stream.New("other"), "more", text, text), "both", stream.Symmetric(1e9), first)
+		}, another},
+	})
+}
+
+// TestTopicReadTwice: the second declaration of a source has no effect, so that it must not ask for anything else.
+func TestTopicReadTwice(t *testing.T) {
+	t.Parallel()
+	text := stream.String()
+	expectFaults(t, []faulty{
+		{"types", func(top *stream.Topology, _ texts) { stream.From(top, "in", text, stream.Int64()) }, "topic in is read already, as string, string at fault_test.go:"},
+		{"codecs", func(top *stream.Topology, _ texts) { stream.From(top, "in", text, stream.JSON[string]()) }, "topic in is read already, with codecs stream.stringCodec, stream.stringCodec at fault_test.go:"},
+		{"options", func(top *stream.Topology, _ texts) { stream.From(top, "in", text, text, stream.StartLatest()) }, "topic in is read already, with other options, at fault_test.go:"},
+		{"options of a table", func(top *stream.Topology, _ texts) {
+			stream.TableFrom(top, "rows", "in", text, text, stream.UseClock())
+		}, "with other options"},
+	})
+	top := stream.New("app")
+	at := stream.EventTime(func(r *stream.Record[string, string]) time.Time { return r.Time() })
+	stream.From(top, "in", text, text, at, stream.StartLatest()).To("a")
+	stream.From(top, "in", text, text, stream.StartLatest(), at).To("b")
+	stream.TableFrom(top, "rows", "in", text, text)
+	if err := top.Err(); err != nil {
+		t.Error(err)
+	}
 }

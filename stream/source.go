@@ -20,6 +20,11 @@ type sourceOptions struct {
 	useClock  bool
 }
 
+// like tells whether options are the same, as far as can be told: functions cannot be compared.
+func (o *sourceOptions) like(other *sourceOptions) bool {
+	return o.start == other.start && o.useClock == other.useClock && (o.eventTime == nil) == (other.eventTime == nil)
+}
+
 type sourceOption func(*sourceOptions)
 
 func (f sourceOption) applySource(o *sourceOptions) { f(o) }
@@ -47,8 +52,8 @@ const (
 	kindRepartition = "repartition"
 )
 
-// From reads a topic as a stream of records. Reading a topic a second time gives the same stream; its types have to be
-// the same.
+// From reads a topic as a stream of records. Reading a topic a second time gives the same stream: types, codecs and, if
+// any are given again, options have to be the same.
 func From[K, V any](t *Topology, topic string, key Codec[K], value Codec[V], opts ...SourceOption) Stream[K, V] {
 	return Stream[K, V]{n: addSource(t, "stream", topic, key, value, opts), keys: key, values: value}
 }
@@ -66,10 +71,18 @@ func addSource[K, V any](t *Topology, op, topic string, key Codec[K], value Code
 		t.fail(op, "topic %s: no codec of its keys or values", topic)
 	}
 	if n, ok := t.sources[topic]; ok {
+		codecs := codecsOf(key, value)
+		switch {
+		case n.types != typesOf[K, V]():
+			t.fail(op, "topic %s is read already, as %s at %s: read it once, and derive the rest", topic, n.types, n.at)
+		case n.codecs != codecs:
+			t.fail(op, "topic %s is read already, with codecs %s at %s, not %s: read it once, and derive the rest", topic, n.codecs, n.at, codecs)
+		case len(opts) > 0 && !n.options.like(&o):
+			t.fail(op, "topic %s is read already, with other options, at %s: give them there", topic, n.at)
+		}
 		if n.types == typesOf[K, V]() {
 			return n
 		}
-		t.fail(op, "topic %s is read already, as %s at %s: read it once, and derive the rest", topic, n.types, n.at)
 	}
 	extract, ok := o.eventTime.(func(*Record[K, V]) time.Time)
 	if o.eventTime != nil && !ok {
@@ -77,7 +90,7 @@ func addSource[K, V any](t *Topology, op, topic string, key Codec[K], value Code
 	}
 	t.needs(op, "the function of EventTime", !ok || extract != nil)
 	n := t.add(kindSource, "")
-	n.name, n.topic, n.types = topic, topic, typesOf[K, V]()
+	n.name, n.topic, n.types, n.codecs, n.options = topic, topic, typesOf[K, V](), codecsOf(key, value), o
 	n.source = &task.Source{Start: o.start}
 	t.sources[topic] = n
 	n.build = func(b *builder) []any {
@@ -93,6 +106,9 @@ func addSource[K, V any](t *Topology, op, topic string, key Codec[K], value Code
 
 // typesOf names the types of key and value.
 func typesOf[K, V any]() string { return fmt.Sprintf("%T, %T", *new(K), *new(V)) }
+
+// codecsOf names the types of two codecs.
+func codecsOf(key, value any) string { return fmt.Sprintf("%T, %T", key, value) }
 
 // sourceNode decodes the records of a topic.
 type sourceNode[K, V any] struct {

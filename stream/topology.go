@@ -40,6 +40,8 @@ type node struct {
 	internal bool     // the topic is a repartition topic, and its name lacks the application's
 	topics   []string // of a sink that chooses
 	types    string   // of a source's keys and values
+	codecs   string   // the types of their codecs
+	options  sourceOptions
 	source   *task.Source
 	stores   []task.StoreSpec
 	outs     []*node // that get some of its records each, unlike children
@@ -162,11 +164,31 @@ func (t *Topology) add(kind, name string, parents ...*node) *node {
 	t.names[n.name] = n
 	t.nodes = append(t.nodes, n)
 	for port, p := range parents {
-		if p != nil {
+		if n.belongs(p, "stream") {
 			p.children = append(p.children, child{n, port})
 		}
 	}
 	return n
+}
+
+// reading notes that n looks up rows of another node.
+func (n *node) reading(of *node, what string) {
+	if n.belongs(of, what) {
+		n.reads = append(n.reads, of)
+	}
+}
+
+// belongs notes a fault if another node is not of the topology of n.
+func (n *node) belongs(other *node, what string) bool {
+	switch {
+	case other == nil:
+		n.t.fail(n.kind, "the %s was not declared: it is the zero value", what)
+	case other.t != n.t:
+		n.t.fail(n.kind, "the %s declared at %s belongs to another topology, %q", what, other.at, other.t.name)
+	default:
+		return true
+	}
+	return false
 }
 
 // addStateful declares a node whose name is part of the names of topics, and so has to be given.
