@@ -181,3 +181,78 @@ func TestTopicReadTwice(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestTopics: a topic that no broker can have, or that must not be used so, is told before anything runs.
+func TestTopics(t *testing.T) {
+	t.Parallel()
+	text := stream.String()
+	const names = "want letters, digits, '.', '_' and '-', at most 249"
+	choose := func(_, _ string) string { return "a" }
+	expectFaults(t, []faulty{
+		{"no topic", func(top *stream.Topology, _ texts) { stream.From(top, "", text, text) }, "stream: no topic"},
+		{"read", func(top *stream.Topology, _ texts) { stream.From(top, "my topic", text, text) }, `stream: topic "my topic": ` + names},
+		{"table", func(top *stream.Topology, _ texts) { stream.TableFrom(top, "rows", "a/b", text, text) }, `table: topic "a/b": ` + names},
+		{"global table", func(top *stream.Topology, _ texts) { stream.GlobalTableFrom(top, "rows", "..", text, text) }, `global-table: topic "..": ` + names},
+		{"no topic of a global table", func(top *stream.Topology, _ texts) { stream.GlobalTableFrom(top, "rows", "", text, text) }, "global-table: no topic"},
+		{"no codec of a global table", func(top *stream.Topology, _ texts) {
+			stream.GlobalTableFrom[string, string](top, "rows", "all", nil, text)
+		}, "topic all: no codec"},
+		{"written", func(_ *stream.Topology, in texts) { in.To(strings.Repeat("x", 250)) }, names},
+		{"chosen", func(_ *stream.Topology, in texts) { in.ToChosen("way", []string{"a", ""}, choose) }, "to: no topic"},
+		{"written global table", func(top *stream.Topology, in texts) {
+			in.ToChosen("way", []string{"a", "all"}, choose)
+			stream.GlobalTableFrom(top, "rows", "all", text, text)
+		}, "sink: topic all is read as a global table at fault_test.go:"},
+	})
+	for _, c := range []struct {
+		letters string
+		declare func(top *stream.Topology)
+		want    string
+	}{
+		{"dead letters", func(top *stream.Topology) { stream.From(top, "in", text, text) }, `dead letters: topic "dead letters": ` + names},
+		{"in", func(top *stream.Topology) { stream.From(top, "in", text, text) }, "source: topic in is that of the dead letters"},
+		{"in", func(top *stream.Topology) {
+			stream.From(top, "other", text, text)
+			stream.GlobalTableFrom(top, "rows", "in", text, text)
+		}, "global-table: topic in is that of the dead letters"},
+		{"out", func(top *stream.Topology) { stream.From(top, "in", text, text).To("out") }, "sink: topic out is that of the dead letters"},
+		{"out", func(top *stream.Topology) { stream.GlobalTableFrom(top, "rows", "in", text, text) }, "new topology: app reads no topic"},
+	} {
+		top := stream.New("app", stream.DeadLetters(c.letters))
+		c.declare(top)
+		_, err := top.Program()
+		e, ok := errors.AsType[*stream.BuildError](err)
+		if !ok || !strings.Contains(err.Error(), c.want) || !strings.HasPrefix(e.At, "fault_test.go:") {
+			t.Errorf("got %v, want %q", err, c.want)
+		}
+	}
+}
+
+type idle struct{}
+
+func (idle) Init(*stream.ProcessorContext[string, string]) error { return nil }
+func (idle) Process(*stream.Record[string, string]) error        { return nil }
+
+func TestStoreFaults(t *testing.T) {
+	t.Parallel()
+	text := stream.String()
+	process := func(in texts, name string, stores ...stream.StoreRef) {
+		stream.Process(in, name, func() stream.Processor[string, string, string, string] { return idle{} }, stores...)
+	}
+	expectFaults(t, []faulty{
+		{"no name", func(_ *stream.Topology, in texts) { process(in, "own", stream.NewStore("", text, text)) }, `store: name ""`},
+		{"name", func(_ *stream.Topology, in texts) { process(in, "own", stream.NewStore("a/b", text, text)) }, `store: name "a/b": want letters`},
+		{"no codec", func(_ *stream.Topology, in texts) {
+			process(in, "own", stream.NewStore[string, string]("rows", text, nil))
+		}, `the store "rows" has no codec`},
+		{"nil", func(_ *stream.Topology, in texts) { process(in, "own", nil) }, "process: a store is nil"},
+		{"of two operators", func(_ *stream.Topology, in texts) {
+			rows := stream.NewStore("rows", text, text)
+			process(in, "one", rows)
+			process(in, "two", rows)
+		}, `the store "rows" belongs to the operator at fault_test.go:`},
+		{"held back", func(_ *stream.Topology, in texts) {
+			process(in, "own", stream.NewStore("rows", text, text, stream.EmitOnCommit()))
+		}, "EmitOnCommit is for tables"},
+	})
+}

@@ -19,8 +19,9 @@ type GlobalTable[K comparable, V any] struct {
 // GlobalTableFrom reads a topic as a global table, which is kept in memory.
 func GlobalTableFrom[K comparable, V any](t *Topology, name, topic string, keys Codec[K], values Codec[V]) GlobalTable[K, V] {
 	const op = "global-table"
-	if topic == "" || keys == nil || values == nil {
-		t.fail(op, "no topic, or no codec of its keys or values")
+	t.checkTopic(op, topic)
+	if keys == nil || values == nil {
+		t.fail(op, "topic %s: no codec of its keys or values", topic)
 	}
 	n := t.addStateful(op, name)
 	n.topic = topic

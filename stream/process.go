@@ -92,11 +92,16 @@ type StoreRef interface {
 }
 
 func (s *Store[K, V]) declare(n *node) {
+	const op = "store"
+	n.t.checkName(op, s.name)
 	switch {
-	case s.name == "" || s.keys == nil || s.values == nil:
-		n.t.fail("store", "no name, or no codec")
+	case s.keys == nil || s.values == nil:
+		n.t.fail(op, "the store %q has no codec of its keys or values", s.name)
+	case s.o.emitOnCommit:
+		n.t.fail(op, "the store %q: EmitOnCommit is for tables, a processor sends on what it forwards", s.name)
 	case s.n != nil:
-		n.t.fail("store", "the store %q belongs to the operator at %s", s.name, s.n.at)
+		n.t.fail(op, "the store %q belongs to the operator at %s: declare one for each", s.name, s.n.at)
+		return
 	}
 	s.n = n
 	n.store(s.o.table(s.name))
@@ -184,6 +189,10 @@ func Process[K, V, K2, V2 any](s Stream[K, V], name string, supplier func() Proc
 		return p
 	})
 	for _, st := range stores {
+		if st == nil {
+			t.fail("process", "a store is nil")
+			continue
+		}
 		st.declare(out.n)
 	}
 	out.rekeyed = true

@@ -103,9 +103,7 @@ func encode[T any](c Codec[T], memory []byte, v T, null bool) (b, kept []byte, e
 
 // To writes the stream to a topic.
 func (s Stream[K, V]) To(topic string, opts ...SinkOption) {
-	if topic == "" {
-		s.n.t.fail("to", "no topic")
-	}
+	s.n.t.checkTopic("to", topic)
 	s.addSink("to", "", topic, opts, nil)
 }
 
@@ -117,8 +115,11 @@ func (s Stream[K, V]) ToChosen(name string, topics []string, choose func(K, V) s
 	if len(topics) == 0 {
 		t.fail("to", "no topics")
 	}
+	for _, topic := range topics {
+		t.checkTopic("to", topic)
+	}
 	t.needs("to", "choose", choose != nil)
-	s.addSink("to", name, "", opts, choose).topics = topics
+	s.addSink("to", name, "", opts, choose).topics = slices.Clone(topics)
 }
 
 func (s Stream[K, V]) addSink(op, name, topic string, opts []SinkOption, choose func(K, V) string) *node {

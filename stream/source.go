@@ -64,10 +64,8 @@ func addSource[K, V any](t *Topology, op, topic string, key Codec[K], value Code
 	for _, opt := range opts {
 		opt.applySource(&o)
 	}
-	switch {
-	case topic == "":
-		t.fail(op, "no topic")
-	case key == nil || value == nil:
+	t.checkTopic(op, topic)
+	if key == nil || value == nil {
 		t.fail(op, "topic %s: no codec of its keys or values", topic)
 	}
 	if n, ok := t.sources[topic]; ok {

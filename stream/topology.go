@@ -16,6 +16,7 @@ import (
 // can be run any number of times.
 type Topology struct {
 	name        string
+	at          string // of New
 	nodes       []*node
 	errs        []error
 	sources     map[string]*node // by topic
@@ -83,7 +84,7 @@ const defaultMaxAhead = 24 * time.Hour
 // topics. Letters, digits, '.', '_' and '-'.
 func New(name string, options ...TopologyOption) *Topology {
 	t := &Topology{
-		name: name, sources: map[string]*node{}, names: map[string]*node{}, topics: map[string]*node{},
+		name: name, at: caller(), sources: map[string]*node{}, names: map[string]*node{}, topics: map[string]*node{},
 		maxAhead: defaultMaxAhead,
 	}
 	for _, o := range options {
@@ -91,6 +92,9 @@ func New(name string, options ...TopologyOption) *Topology {
 	}
 	if !validName(name) {
 		t.fail("new topology", "name %q: want letters, digits, '.', '_' and '-', at most %d", name, maxName)
+	}
+	if t.deadLetters != "" {
+		t.checkTopic("dead letters", t.deadLetters)
 	}
 	if t.maxIdle < 0 || t.idleTimeout < 0 || t.maxAhead <= 0 {
 		t.fail("new topology", "a duration is not positive")
@@ -111,7 +115,8 @@ type BuildError struct {
 // Error returns where and what.
 func (e *BuildError) Error() string { return e.At + ": " + e.Op + ": " + e.Msg }
 
-// Err returns the faults of the declaration, each a [*BuildError], joined in one error; nil if there are none.
+// Err returns the faults of the declarations so far, each a [*BuildError], joined in one error; nil if there are none.
+// What runs or describes the topology also finds faults of the whole: that it reads no topic, or its own dead letters.
 func (t *Topology) Err() error { return errors.Join(t.errs...) }
 
 // fail notes a fault of the declaration.
@@ -146,8 +151,23 @@ const maxName = 100
 
 var namePattern = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
 
-func validName(s string) bool {
-	return len(s) <= maxName && namePattern.MatchString(s) && s != "." && s != ".."
+func validName(s string) bool { return len(s) <= maxName && validTopic(s) }
+
+// maxTopic is how long the name of a topic can be.
+const maxTopic = 249
+
+func validTopic(s string) bool {
+	return len(s) <= maxTopic && namePattern.MatchString(s) && s != "." && s != ".."
+}
+
+// checkTopic notes a fault if there is no topic, or none can have that name.
+func (t *Topology) checkTopic(op, topic string) {
+	switch {
+	case topic == "":
+		t.fail(op, "no topic")
+	case !validTopic(topic):
+		t.fail(op, "topic %q: want letters, digits, '.', '_' and '-', at most %d", topic, maxTopic)
+	}
 }
 
 // add declares a node. An empty name is replaced by kind and number: for nodes that have no state.
