@@ -3,6 +3,7 @@ package stream
 import (
 	"context"
 	"fmt"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -183,23 +184,29 @@ func (m *mapBatch[K, V, V2]) call(ctx context.Context, fl *flight[K, V, V2]) err
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		err := m.guarded(ctx, &fl.batch)
+		err := m.guarded(ctx, fl)
 		<-m.slots
 		if err == nil || try >= m.o.OnError.Retries || ctx.Err() != nil {
 			return err
 		}
-		clear(fl.batch.Out)
+		fl.batch.Out = append(fl.batch.Out[:0], make([]Result[V2], len(fl.batch.In))...)
 	}
 }
 
 // guarded makes an error of a panic, which would end the process here.
-func (m *mapBatch[K, V, V2]) guarded(ctx context.Context, b *Batch[K, V, V2]) (err error) {
+func (m *mapBatch[K, V, V2]) guarded(ctx context.Context, fl *flight[K, V, V2]) (err error) {
+	in := fl.batch.In
 	defer func() {
+		fl.batch.In = in
 		if p := recover(); p != nil {
-			err = fmt.Errorf("panic: %v", p)
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
 		}
 	}()
-	return m.f(ctx, b)
+	err = m.f(ctx, &fl.batch)
+	if n := len(fl.batch.Out); err == nil && n != len(in) {
+		err = fmt.Errorf("the function has left %d results for %d records: want one in Out for each of In", n, len(in))
+	}
+	return err
 }
 
 // land waits for the oldest batch and sends its results on.
@@ -231,10 +238,9 @@ func (m *mapBatch[K, V, V2]) forward(fl *flight[K, V, V2]) error {
 		if fl.sources[i].Topic != "" {
 			m.ctx.SetRecord(&fl.sources[i])
 		}
-		in, res := &fl.batch.In[i], &fl.batch.Out[i]
 		err := fl.err
 		if err == nil {
-			err = res.Err
+			err = fl.batch.Out[i].Err
 		}
 		if err != nil {
 			if err := m.n.failed(m.ctx, m.o.OnError, err); err != nil {
@@ -242,6 +248,7 @@ func (m *mapBatch[K, V, V2]) forward(fl *flight[K, V, V2]) error {
 			}
 			continue
 		}
+		in, res := &fl.batch.In[i], &fl.batch.Out[i]
 		m.out = Record[K, V2]{
 			Key: in.Key, Value: res.Value, Timestamp: in.Timestamp, Headers: in.Headers, NullKey: in.NullKey, NullValue: res.Null,
 		}

@@ -93,7 +93,7 @@ func kvOf[K comparable, V any](b *builder, n *node, keys Codec[K], values Codec[
 	if kv, ok := b.stores[key].(*kvStore[K, V]); ok {
 		return kv
 	}
-	kv := newKVStore(b.ctx.Store(key.name), keys, values, o.cached)
+	kv := newKVStore(key.name, b.ctx.Store(key.name), keys, values, o.cached)
 	kv.hold = o.emitOnCommit
 	b.stores[key] = kv
 	return kv
