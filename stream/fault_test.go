@@ -256,3 +256,22 @@ func TestStoreFaults(t *testing.T) {
 		}, "EmitOnCommit is for tables"},
 	})
 }
+
+// TestPolicyOfFunctionsThatCannotFail: it would be taken for a way to live with panics.
+func TestPolicyOfFunctionsThatCannotFail(t *testing.T) {
+	t.Parallel()
+	keep := func(_, _ string) bool { return true }
+	skip := stream.OnError(stream.Skip)
+	expectFaults(t, []faulty{
+		{"filter", func(_ *stream.Topology, in texts) { in.Filter(keep, skip) }, "filter: an error policy has no meaning here"},
+		{"map values", func(_ *stream.Topology, in texts) { stream.MapValues(in, strings.ToUpper, skip) }, "map-values: an error policy"},
+		{"merge", func(_ *stream.Topology, in texts) { in.Merge(in, skip) }, "merge: an error policy"},
+		{"table", func(_ *stream.Topology, in texts) { stream.ToTable(in, "rows").ToStream(skip) }, "to-stream: an error policy"},
+		{"retries", func(_ *stream.Topology, in texts) {
+			stream.TryMapValues(in, func(_ context.Context, v string) (string, error) { return v, nil }, stream.ErrorPolicy{Retries: -1})
+		}, "try-map-values: retries are negative"},
+		{"action", func(_ *stream.Topology, in texts) {
+			stream.TryMapValues(in, func(_ context.Context, v string) (string, error) { return v, nil }, stream.OnError(7))
+		}, "try-map-values: action 7: want Fail, Skip or DeadLetter"},
+	})
+}

@@ -156,7 +156,7 @@ func LeftJoinGlobal[K, V any, G comparable, T, V2 any](s Stream[K, V], g GlobalT
 
 func addJoinGlobal[K, V any, G comparable, T, V2 any](s Stream[K, V], g GlobalTable[G, T], key func(K, V) (G, bool), joiner func(V, T, bool) V2, left bool, opts []Option) Stream[K, V2] {
 	s.n.t.needs("join-global", "key", key != nil)
-	out := derive(s, "join-global", options(opts).name, func(b *builder, n *node, next edge[K, V2]) processor[K, V] {
+	out := derive(s, "join-global", s.n.t.nameIn("join-global", opts), func(b *builder, n *node, next edge[K, V2]) processor[K, V] {
 		rows, ok := b.ctx.Global(g.name).(*globalRows[G, T])
 		if !ok {
 			panic(fmt.Sprintf("stream: the driver has no global table %q of these types", g.name))

@@ -44,7 +44,7 @@ func (m *mapValues[K, V, V2]) process(r *Record[K, V]) error {
 // MapValues changes the value of each record. A record without one stays without.
 func MapValues[K, V, V2 any](s Stream[K, V], f func(V) V2, opts ...Option) Stream[K, V2] {
 	s.n.t.needs("map-values", "f", f != nil)
-	out := derive(s, "map-values", options(opts).name, func(_ *builder, _ *node, next edge[K, V2]) processor[K, V] {
+	out := derive(s, "map-values", s.n.t.nameIn("map-values", opts), func(_ *builder, _ *node, next edge[K, V2]) processor[K, V] {
 		return &mapValues[K, V, V2]{f: f, next: next}
 	})
 	out.keys = s.keys
@@ -71,7 +71,7 @@ func (m *mapValuesWithKey[K, V, V2]) process(r *Record[K, V]) error {
 // are.
 func MapValuesWithKey[K, V, V2 any](s Stream[K, V], f func(K, V) V2, opts ...Option) Stream[K, V2] {
 	s.n.t.needs("map-values", "f", f != nil)
-	out := derive(s, "map-values", options(opts).name, func(_ *builder, _ *node, next edge[K, V2]) processor[K, V] {
+	out := derive(s, "map-values", s.n.t.nameIn("map-values", opts), func(_ *builder, _ *node, next edge[K, V2]) processor[K, V] {
 		return &mapValuesWithKey[K, V, V2]{f: f, next: next}
 	})
 	out.keys = s.keys
@@ -100,7 +100,7 @@ func (m *mapRecords[K, V, K2, V2]) process(r *Record[K, V]) error {
 // A record without a value is dropped.
 func Map[K, V, K2, V2 any](s Stream[K, V], f func(K, V) (K2, V2), opts ...Option) Stream[K2, V2] {
 	s.n.t.needs("map", "f", f != nil)
-	out := derive(s, "map", options(opts).name, func(b *builder, n *node, next edge[K2, V2]) processor[K, V] {
+	out := derive(s, "map", s.n.t.nameIn("map", opts), func(b *builder, n *node, next edge[K2, V2]) processor[K, V] {
 		return &mapRecords[K, V, K2, V2]{ctx: b.ctx, n: n, f: f, next: next}
 	})
 	out.rekeyed = true
@@ -110,7 +110,7 @@ func Map[K, V, K2, V2 any](s Stream[K, V], f func(K, V) (K2, V2), opts ...Option
 // SelectKey changes the key of each record, as [Map] does.
 func SelectKey[K, V, K2 any](s Stream[K, V], f func(K, V) K2, opts ...Option) Stream[K2, V] {
 	s.n.t.needs("select-key", "f", f != nil)
-	out := derive(s, "select-key", options(opts).name, func(b *builder, n *node, next edge[K2, V]) processor[K, V] {
+	out := derive(s, "select-key", s.n.t.nameIn("select-key", opts), func(b *builder, n *node, next edge[K2, V]) processor[K, V] {
 		return &mapRecords[K, V, K2, V]{ctx: b.ctx, n: n, f: func(k K, v V) (K2, V) { return f(k, v), v }, next: next}
 	})
 	out.values, out.rekeyed = s.values, true
@@ -143,7 +143,7 @@ func (m *flatMap[K, V, K2, V2]) process(r *Record[K, V]) error {
 // call.
 func FlatMap[K, V, K2, V2 any](s Stream[K, V], f func(K, V) []KeyValue[K2, V2], opts ...Option) Stream[K2, V2] {
 	s.n.t.needs("flat-map", "f", f != nil)
-	out := derive(s, "flat-map", options(opts).name, func(b *builder, n *node, next edge[K2, V2]) processor[K, V] {
+	out := derive(s, "flat-map", s.n.t.nameIn("flat-map", opts), func(b *builder, n *node, next edge[K2, V2]) processor[K, V] {
 		return &flatMap[K, V, K2, V2]{ctx: b.ctx, n: n, f: f, next: next}
 	})
 	out.rekeyed = true
@@ -181,7 +181,7 @@ func FlatMapValues[K, V, V2 any](s Stream[K, V], f func(V) []V2, opts ...Option)
 // FlatMapValuesWithKey is [FlatMapValues] with a function that also sees the key, which must not change.
 func FlatMapValuesWithKey[K, V, V2 any](s Stream[K, V], f func(K, V) []V2, opts ...Option) Stream[K, V2] {
 	s.n.t.needs("flat-map-values", "f", f != nil)
-	out := derive(s, "flat-map-values", options(opts).name, func(_ *builder, _ *node, next edge[K, V2]) processor[K, V] {
+	out := derive(s, "flat-map-values", s.n.t.nameIn("flat-map-values", opts), func(_ *builder, _ *node, next edge[K, V2]) processor[K, V] {
 		return &flatMapValues[K, V, V2]{f: f, next: next}
 	})
 	out.keys = s.keys
@@ -205,7 +205,7 @@ const (
 	DeadLetter               // the record is dropped, and written to the dead letters
 )
 
-func (p ErrorPolicy) applyNode(o *nodeOptions) { o.policy = p }
+func (p ErrorPolicy) applyNode(o *nodeOptions) { o.policy, o.decided = p, true }
 
 // OnError is the policy without retries. Default: Fail.
 func OnError(a Action) ErrorPolicy { return ErrorPolicy{Then: a} }
@@ -215,8 +215,11 @@ func (t *Topology) checkPolicy(op string, p ErrorPolicy) {
 	if p.Then == DeadLetter && t.deadLetters == "" {
 		t.fail(op, "dead letters need a topic: give the topology DeadLetters")
 	}
-	if p.Retries < 0 || p.Then < Fail || p.Then > DeadLetter {
-		t.fail(op, "no such error policy")
+	if p.Retries < 0 {
+		t.fail(op, "retries are negative")
+	}
+	if p.Then < Fail || p.Then > DeadLetter {
+		t.fail(op, "action %d: want Fail, Skip or DeadLetter", p.Then)
 	}
 }
 

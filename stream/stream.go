@@ -42,7 +42,7 @@ func (s Stream[K, V]) needCodecs(op string) {
 
 // same declares a node that keeps the types.
 func (s Stream[K, V]) same(kind string, opts []Option, build func(b *builder, n *node, next edge[K, V]) processor[K, V]) Stream[K, V] {
-	n := s.n.t.add(kind, options(opts).name, s.n)
+	n := s.n.t.add(kind, s.n.t.nameIn(kind, opts), s.n)
 	n.build = func(b *builder) []any { return []any{build(b, n, next[K, V](b, n))} }
 	s.n = n
 	return s
@@ -105,7 +105,7 @@ func (m *merge[K, V]) process(r *Record[K, V]) error { return m.next.send(r) }
 
 // Merge returns the records of both streams. Order is kept within each.
 func (s Stream[K, V]) Merge(other Stream[K, V], opts ...Option) Stream[K, V] {
-	n := s.n.t.add(task.KindMerge, options(opts).name, s.n, other.n)
+	n := s.n.t.add(task.KindMerge, s.n.t.nameIn(task.KindMerge, opts), s.n, other.n)
 	n.build = func(b *builder) []any {
 		m := &merge[K, V]{next[K, V](b, n)}
 		return []any{m, m}

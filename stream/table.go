@@ -276,7 +276,7 @@ func derivedTable[K comparable, V, V2 any, P interface {
 	historian[K, V2]
 }](t Table[K, V], kind string, opts []Option, values Codec[V2], instance func(*builder) P, wire func(P, edge[K, Change[V2]]),
 ) Table[K, V2] {
-	n := t.n.t.add(kind, options(opts).name, t.n)
+	n := t.n.t.add(kind, t.n.t.nameIn(kind, opts), t.n)
 	n.build = func(b *builder) []any {
 		p := instance(b)
 		wire(p, next[K, Change[V2]](b, n))
@@ -315,7 +315,7 @@ func (t *toStream[K, V]) process(r *Record[K, Change[V]]) error {
 
 // ToStream returns the updates of the table: a record for each, without a value where the row was deleted.
 func (t Table[K, V]) ToStream(opts ...Option) Stream[K, V] {
-	n := t.n.t.add("to-stream", options(opts).name, t.n)
+	n := t.n.t.add("to-stream", t.n.t.nameIn("to-stream", opts), t.n)
 	n.build = func(b *builder) []any { return []any{&toStream[K, V]{next: next[K, V](b, n)}} }
 	return Stream[K, V]{n: n, keys: t.keys, values: t.values}
 }

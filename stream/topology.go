@@ -235,12 +235,13 @@ func (n *node) store(s task.StoreSpec) {
 	n.stores = append(n.stores, s)
 }
 
-// Option names an operator.
+// Option is an option of an operator: [Named], and [OnError] or an [ErrorPolicy] for [TryMapValues].
 type Option interface{ applyNode(*nodeOptions) }
 
 type nodeOptions struct {
-	name   string
-	policy ErrorPolicy
+	name    string
+	policy  ErrorPolicy
+	decided bool // there is a policy
 }
 
 // Named names an operator that needs no name, for descriptions, metrics and dead letters.
@@ -249,6 +250,15 @@ func Named(name string) Option { return named(name) }
 type named string
 
 func (n named) applyNode(o *nodeOptions) { o.name = string(n) }
+
+// nameIn returns the name of an operator whose function cannot fail.
+func (t *Topology) nameIn(op string, opts []Option) string {
+	o := options(opts)
+	if o.decided {
+		t.fail(op, "an error policy has no meaning here: the function returns no error. Call TryMapValues or MapBatch")
+	}
+	return o.name
+}
 
 func options(opts []Option) (o nodeOptions) {
 	for _, opt := range opts {
