@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"millrace.dev/record"
 	"millrace.dev/stream"
 	"millrace.dev/streamtest"
 )
@@ -71,6 +72,11 @@ func TestFailures(t *testing.T) {
 		{"no such partition", func(t testing.TB) {
 			streamtest.NewInput(streamtest.New(t, copied()), "in", text, text).PipeTo(4, stream.Record[string, string]{})
 		}, "topic in has no partition 4, but 1 partitions"},
+		{"no such topic", func(t testing.TB) { streamtest.NewInput(streamtest.New(t, copied()), "inn", text, text) }, "neither reads nor writes a topic inn; there are [in out]"},
+		{"no such topic for bytes", func(t testing.TB) { streamtest.New(t, copied()).PipeRaw("inn", record.Raw{}) }, "topic inn"},
+		{"no such topic to read", func(t testing.TB) { streamtest.NewOutput(streamtest.New(t, copied()), "ouut", text, text) }, "topic ouut"},
+		{"no such topic to read as bytes", func(t testing.TB) { streamtest.New(t, copied()).Raw("ouut", 0) }, "topic ouut"},
+		{"partitions of no topic", func(t testing.TB) { streamtest.New(t, copied(), streamtest.Partitions(2, "inn")) }, "partitions of topic inn"},
 		{"no such partition to read", func(t testing.TB) { streamtest.New(t, copied()).Raw("out", 1) }, "topic out has no partition 1"},
 		{"no such task", func(t testing.TB) { streamtest.New(t, copied()).Rebalance(0, 3) }, "there is no task 0_3"},
 		{"no such store", func(t testing.TB) { streamtest.StateOf(streamtest.New(t, counts()), "nix", text, text) }, "there is no store nix; there are [counts]"},
@@ -189,7 +195,6 @@ func TestErrorsTellWhere(t *testing.T) {
 	type (
 		texts   = stream.Stream[string, string]
 		context = stream.ProcessorContext[string, string]
-		record  = stream.Record[string, string]
 		batch   = stream.Batch[string, string, string]
 	)
 	process := func(s texts, o own, stores ...stream.StoreRef) {
@@ -208,7 +213,7 @@ func TestErrorsTellWhere(t *testing.T) {
 			stream.Process(s, "own", func() stream.Processor[string, string, string, string] { return nil })
 		}, "task 0_0: own: the supplier has returned nil"},
 		{"process", func(s texts) {
-			process(s, own{process: func(*record) error { return errors.New("no") }})
+			process(s, own{process: func(*stream.Record[string, string]) error { return errors.New("no") }})
 		}, "task 0_0, record in/0/0: own: no"},
 		{"punctuation", func(s texts) {
 			process(s, own{init: func(c *context) error {
