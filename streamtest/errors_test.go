@@ -256,3 +256,26 @@ func TestErrorsTellWhere(t *testing.T) {
 		})
 	}
 }
+
+// TestNoLetterWithoutRecord: a record that a punctuation has made has no source to be a dead letter of.
+func TestNoLetterWithoutRecord(t *testing.T) {
+	t.Parallel()
+	top := stream.New("app", stream.DeadLetters("dead"))
+	in := stream.From(top, "in", stream.String(), stream.String())
+	stream.Process(in, "own", func() stream.Processor[string, string, string, string] {
+		return own{init: func(c *stream.ProcessorContext[string, string]) error {
+			c.OnWallClock(time.Second, func(now int64) error {
+				return c.Forward(&stream.Record[string, string]{Key: "a", Value: "b", Timestamp: now})
+			})
+			return nil
+		}}
+	}).Values(unencodable{}).To("out")
+	d := streamtest.New(t, top)
+	d.Advance(time.Second)
+	if drops := d.Drops(); len(drops) != 1 || drops[0].Problem.Class != "unencodable" || drops[0].Record.Topic != "" {
+		t.Errorf("drops: %v", drops)
+	}
+	if letters := d.Raw("dead", 0); len(letters) != 0 {
+		t.Errorf("dead letters: %v", letters)
+	}
+}
