@@ -57,7 +57,8 @@ const defaultBatchSize = 1000
 // records. Commits wait for it, so that exactly-once holds for its results too. When Concurrency is used up and another
 // batch is full, the task waits.
 //
-// f is called by several goroutines at a time. Its context ends when the results are not wanted any more.
+// f is called by several goroutines at a time. A panic in it is an error, which the operator's [ErrorPolicy] is for. Its
+// context ends when the results are not wanted any more.
 func MapBatch[K, V, V2 any](s Stream[K, V], name string, f func(context.Context, *Batch[K, V, V2]) error, o BatchOptions) Stream[K, V2] {
 	const op = "map-batch"
 	t := s.n.t

@@ -141,8 +141,8 @@ func (j *joinGlobal[K, V, G, T, V2]) process(r *Record[K, V]) error {
 	return j.next.send(&j.out)
 }
 
-// JoinGlobal looks a row up for each record, by a key that is computed from it, and drops the records that have none.
-// key returns false where a record gives no key.
+// JoinGlobal looks a row up for each record, by a key that is computed from it. A record whose key has no row has no
+// result, and does not count as dropped; one that gives no key, for which key returns false, is dropped.
 func JoinGlobal[K, V any, G comparable, T, V2 any](s Stream[K, V], g GlobalTable[G, T], key func(K, V) (G, bool), joiner func(V, T) V2, opts ...Option) Stream[K, V2] {
 	s.n.t.needs("join-global", "joiner", joiner != nil)
 	return addJoinGlobal(s, g, key, func(v V, t T, _ bool) V2 { return joiner(v, t) }, false, opts)

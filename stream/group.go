@@ -13,7 +13,8 @@ type Grouped[K comparable, V any] struct{ s Stream[K, V] }
 func GroupByKey[K comparable, V any](s Stream[K, V]) Grouped[K, V] { return Grouped[K, V]{s} }
 
 // GroupBy groups a stream by a key that is computed from each record. The records go through a repartition topic, which
-// has its name from the aggregation that follows: <application>-<name>-repartition. A record without a value is dropped.
+// has its name from the aggregation that follows: <application>-<name>-repartition. Two aggregations of one group write two:
+// to write one call [SelectKey], [Stream.Repartition] and [GroupByKey]. A record without a value is dropped.
 func GroupBy[K, V any, K2 comparable](s Stream[K, V], keys Codec[K2], key func(K, V) K2, opts ...Option) Grouped[K2, V] {
 	return Grouped[K2, V]{SelectKey(s, key, opts...).Keys(keys)}
 }

@@ -70,7 +70,7 @@ func (f storeOption) applyJoin(o *joinOptions) { o.store, o.wanted = append(o.st
 // Records wait in a store <name>-buffer, with their headers. Default: records are joined as they come.
 func Grace(d time.Duration) JoinOption { return graceOption(d) }
 
-// JoinTable joins each record with the row of its key, and drops the records that have none. With a [Versioned] table
+// JoinTable joins each record with the row of its key. One that has none has no result, and does not count as dropped. With a [Versioned] table
 // it is the row that was valid at the time of the record. The name is that of the repartition topic, should one be
 // needed, and of the store if there is a [Grace].
 //

@@ -188,9 +188,10 @@ func FlatMapValuesWithKey[K, V, V2 any](s Stream[K, V], f func(K, V) []V2, opts 
 	return out
 }
 
-// ErrorPolicy says what becomes of a record for which a function returns an error.
+// ErrorPolicy says what becomes of a record for which a function returns an error. The error is not told in the counts
+// and dead letters, since it may hold a value of the record: see [Rejection].
 type ErrorPolicy struct {
-	// Retries is how often the function is called again first.
+	// Retries is how often the function is called again first, at once.
 	Retries int
 	Then    Action
 }
@@ -201,8 +202,8 @@ type Action int
 // The actions.
 const (
 	Fail       Action = iota // the application stops with the error
-	Skip                     // the record is dropped
-	DeadLetter               // the record is dropped, and written to the dead letters
+	Skip                     // the record is dropped: counted, and a dead letter where the topology has them
+	DeadLetter               // the same, and a topology without dead letters is at fault
 )
 
 func (p ErrorPolicy) applyNode(o *nodeOptions) { o.policy, o.decided = p, true }

@@ -28,7 +28,7 @@ type ProcessorContext[K2, V2 any] struct {
 	b    *builder
 }
 
-// Forward sends a record on.
+// Forward sends a record on, with the time and the headers that it has: a Timestamp that was not set is 1970.
 func (c *ProcessorContext[K2, V2]) Forward(r *Record[K2, V2]) error { return c.next.send(r) }
 
 // StreamTime returns the highest event time that the task has seen, in milliseconds; before the first record it is the
@@ -64,12 +64,13 @@ type Punctuation struct{ s *task.Schedule }
 func (p Punctuation) Cancel() { p.s.Stop() }
 
 // OnStreamTime has f called with the stream time after the next record, and then whenever stream time has come to another
-// multiple of interval since 1970-01-01 00:00:00 UTC, at most once for a record.
+// multiple of interval since 1970-01-01 00:00:00 UTC, at most once for a record. The interval is at least a millisecond.
 func (c *ProcessorContext[K2, V2]) OnStreamTime(interval time.Duration, f func(timestamp int64) error) Punctuation {
 	return Punctuation{c.ctx.OnStreamTime(interval, c.named(f))}
 }
 
-// OnWallClock has f called, with the time of the clock in milliseconds, once for each interval at most.
+// OnWallClock has f called, with the time of the clock in milliseconds, once for each interval at most, which is at least
+// a millisecond.
 func (c *ProcessorContext[K2, V2]) OnWallClock(interval time.Duration, f func(timestamp int64) error) Punctuation {
 	return Punctuation{c.ctx.OnWallClock(interval, c.named(f))}
 }

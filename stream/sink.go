@@ -20,6 +20,7 @@ type sinkOption func(*sinkOptions)
 func (f sinkOption) applySink(o *sinkOptions) { f(o) }
 
 // Provenance adds to each record a header millrace.source, the topic/partition/offset of the record that led to it.
+// Behind a repartition topic that is the record there, unless it was made with [CarryOrigin].
 func Provenance() SinkOption { return sinkOption(func(o *sinkOptions) { o.provenance = true }) }
 
 // PartitionBy chooses the partition of each record out of as many as its topic has: 0 to partitions-1, or a negative

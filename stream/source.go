@@ -35,8 +35,9 @@ func StartLatest() SourceOption {
 	return sourceOption(func(o *sourceOptions) { o.start = task.Latest })
 }
 
-// EventTime takes the event time of a record from what it holds. A record for which f returns the zero time is
-// dropped. Default: the record's timestamp.
+// EventTime takes the event time of a record from what it holds. A record for which f returns the zero time, or one
+// before 1970, is dropped. f is not called for a record without a value, which keeps its timestamp. Default: the record's
+// timestamp.
 func EventTime[K, V any](f func(*Record[K, V]) time.Time) SourceOption {
 	return sourceOption(func(o *sourceOptions) { o.eventTime = f })
 }
@@ -171,7 +172,7 @@ func (s *sourceNode[K, V]) checkTime() bool {
 		s.record.Timestamp = now.UnixMilli()
 		return true
 	case s.record.Timestamp < 0:
-		s.ctx.Drop(s.n.problem(record.StageDecode, classNoTime, "the record has no event time"))
+		s.ctx.Drop(s.n.problem(record.StageDecode, classNoTime, "the record has no event time, or one before 1970"))
 	default:
 		s.ctx.Drop(s.n.problem(record.StageDecode, classFuture, "the event time is too far ahead of the clock"))
 	}

@@ -17,8 +17,8 @@ type Stream[K, V any] struct {
 	rekeyed bool
 }
 
-// Keys sets the codec of the keys, for what follows. Default: that of the source; after a function that changes the
-// type, the standard one of string, []byte, int64 and float64.
+// Keys sets the codec of the keys, for what follows. Default: that of the source; after a function that can change the
+// type, also where it has not, the standard one of string, []byte, int64 and float64, and none of others.
 func (s Stream[K, V]) Keys(c Codec[K]) Stream[K, V] {
 	s.keys = c
 	return s
