@@ -14,6 +14,7 @@ package millrace
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"time"
@@ -36,7 +37,7 @@ const (
 	AtLeastOnce Guarantee = "at_least_once"
 )
 
-// TLS says how connections are encrypted. The zero value is not at all.
+// TLS says how connections are encrypted. The zero value is not at all; settings without Enabled are a fault.
 type TLS struct {
 	Enabled    bool
 	CAFile     string // PEM certificates to trust. Default: those of the system
@@ -68,7 +69,7 @@ type Config struct {
 	// InstanceID names this instance for good: it must differ between the instances of an application and stay the same
 	// when one is started again, which then takes over at once from its dead predecessor. Default: none
 	InstanceID string
-	// Threads is the number of goroutines that run tasks. Default: one for each processor
+	// Threads is the number of goroutines that run tasks. Default: one for each CPU
 	Threads int
 	// CommitInterval is how long results wait for one another: a result can be read about that much later at most.
 	// Default: 100 ms
@@ -90,19 +91,23 @@ type App struct {
 	handler http.Handler
 }
 
-// NewApp makes an application that is ready to [App.Run]. Faults of the topology and of the configuration are returned
-// together, those of the topology as [*stream.BuildError].
+// NewApp makes an application that is ready to [App.Run]. Faults of the topology are returned together with those of
+// brokers, TLS and SASL, each of the topology as [*stream.BuildError]; the rest of the configuration is looked at if there
+// are none. It does not connect: brokers that cannot be reached, and topics that are missing, are found by Run.
 func NewApp(t *stream.Topology, c Config) (*App, error) {
 	p, err := t.Program()
-	if err != nil {
-		return nil, err
+	if c.TLS != (TLS{}) && !c.TLS.Enabled {
+		err = errors.Join(err, errors.New("configure: TLS is not enabled, and has settings: set Enabled, or leave it empty"))
 	}
-	client, err := kafka.New(kafka.Config{
+	client, fault := kafka.New(kafka.Config{
 		Brokers: c.Brokers, Rack: c.Rack, Log: c.Log,
 		TLS:  kafka.TLS{Enabled: c.TLS.Enabled, CAFile: c.TLS.CAFile, CertFile: c.TLS.CertFile, KeyFile: c.TLS.KeyFile, ServerName: c.TLS.ServerName},
 		SASL: kafka.SASL{Mechanism: c.SASL.Mechanism, Username: c.SASL.Username, Password: secret.New(c.SASL.Password)},
 	})
-	if err != nil {
+	if err = errors.Join(err, fault); err != nil {
+		if client != nil {
+			client.Close()
+		}
 		return nil, err
 	}
 	e, err := engine.New(engine.Options{

@@ -3,6 +3,7 @@ package stream
 import (
 	"context"
 	"fmt"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -56,11 +57,13 @@ const defaultBatchSize = 1000
 // records. Commits wait for it, so that exactly-once holds for its results too. When Concurrency is used up and another
 // batch is full, the task waits.
 //
-// f is called by several goroutines at a time. Its context ends when the results are not wanted any more.
+// f is called by several goroutines at a time. A panic in it is an error, which the operator's [ErrorPolicy] is for. Its
+// context ends when the results are not wanted any more.
 func MapBatch[K, V, V2 any](s Stream[K, V], name string, f func(context.Context, *Batch[K, V, V2]) error, o BatchOptions) Stream[K, V2] {
 	const op = "map-batch"
 	t := s.n.t
 	t.checkPolicy(op, o.OnError)
+	t.needs(op, "f", f != nil)
 	if o.MaxSize < 0 || o.MaxWait < 0 || o.Concurrency < 0 {
 		t.fail(op, "a bound is negative")
 		o = BatchOptions{}
@@ -79,7 +82,11 @@ func MapBatch[K, V, V2 any](s Stream[K, V], name string, f func(context.Context,
 	})
 	out.keys = s.keys
 	for _, g := range o.Globals {
-		out.n.reads = append(out.n.reads, g.globalNode())
+		if g == nil {
+			t.fail(op, "a global table is nil")
+			continue
+		}
+		out.n.reading(g.globalNode(), "global table")
 	}
 	return out
 }
@@ -178,23 +185,29 @@ func (m *mapBatch[K, V, V2]) call(ctx context.Context, fl *flight[K, V, V2]) err
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		err := m.guarded(ctx, &fl.batch)
+		err := m.guarded(ctx, fl)
 		<-m.slots
 		if err == nil || try >= m.o.OnError.Retries || ctx.Err() != nil {
 			return err
 		}
-		clear(fl.batch.Out)
+		fl.batch.Out = append(fl.batch.Out[:0], make([]Result[V2], len(fl.batch.In))...)
 	}
 }
 
 // guarded makes an error of a panic, which would end the process here.
-func (m *mapBatch[K, V, V2]) guarded(ctx context.Context, b *Batch[K, V, V2]) (err error) {
+func (m *mapBatch[K, V, V2]) guarded(ctx context.Context, fl *flight[K, V, V2]) (err error) {
+	in := fl.batch.In
 	defer func() {
+		fl.batch.In = in
 		if p := recover(); p != nil {
-			err = fmt.Errorf("panic: %v", p)
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
 		}
 	}()
-	return m.f(ctx, b)
+	err = m.f(ctx, &fl.batch)
+	if n := len(fl.batch.Out); err == nil && n != len(in) {
+		err = fmt.Errorf("the function has left %d results for %d records: want one in Out for each of In", n, len(in))
+	}
+	return err
 }
 
 // land waits for the oldest batch and sends its results on.
@@ -226,10 +239,9 @@ func (m *mapBatch[K, V, V2]) forward(fl *flight[K, V, V2]) error {
 		if fl.sources[i].Topic != "" {
 			m.ctx.SetRecord(&fl.sources[i])
 		}
-		in, res := &fl.batch.In[i], &fl.batch.Out[i]
 		err := fl.err
 		if err == nil {
-			err = res.Err
+			err = fl.batch.Out[i].Err
 		}
 		if err != nil {
 			if err := m.n.failed(m.ctx, m.o.OnError, err); err != nil {
@@ -237,6 +249,7 @@ func (m *mapBatch[K, V, V2]) forward(fl *flight[K, V, V2]) error {
 			}
 			continue
 		}
+		in, res := &fl.batch.In[i], &fl.batch.Out[i]
 		m.out = Record[K, V2]{
 			Key: in.Key, Value: res.Value, Timestamp: in.Timestamp, Headers: in.Headers, NullKey: in.NullKey, NullValue: res.Null,
 		}

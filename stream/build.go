@@ -2,6 +2,7 @@ package stream
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -111,10 +112,10 @@ func edgeTo[K, V any](b *builder, n *node, port int) edge[K, V] {
 
 // Program compiles the topology for a driver.
 func (t *Topology) Program() (*task.Program, error) {
-	if len(t.sources) == 0 && len(t.errs) == 0 {
-		t.fail("compile", "the topology reads no topic")
-	}
 	if err := t.Err(); err != nil {
+		return nil, err
+	}
+	if err := t.conflicts(); err != nil {
 		return nil, err
 	}
 	p := &task.Program{
@@ -139,6 +140,37 @@ func (t *Topology) Program() (*task.Program, error) {
 		p.Subs = append(p.Subs, sub)
 	}
 	return p, nil
+}
+
+// conflicts returns the faults of the topology as a whole.
+func (t *Topology) conflicts() error {
+	var errs []error
+	fault := func(at, op, format string, args ...any) {
+		errs = append(errs, &BuildError{At: at, Op: op, Msg: fmt.Sprintf(format, args...)})
+	}
+	if len(t.sources) == 0 {
+		fault(t.at, "new topology", "%s reads no topic as a stream or a table", t.name)
+	}
+	globals := map[string]*node{}
+	for _, n := range t.nodes {
+		if n.global != nil {
+			globals[n.topic] = n
+		}
+	}
+	for _, n := range t.nodes {
+		for _, topic := range append(slices.Clone(n.topics), n.topic) {
+			switch sinks := n.kind == kindSink; {
+			case topic == "" || n.internal:
+			case topic == t.deadLetters && sinks:
+				fault(n.at, n.kind, "topic %s is that of the dead letters: what else is in it could not be told apart", topic)
+			case topic == t.deadLetters:
+				fault(n.at, n.kind, "topic %s is that of the dead letters: a record that is dropped would be read again without end", topic)
+			case sinks && globals[topic] != nil:
+				fault(n.at, n.kind, "topic %s is read as a global table at %s: rows would be read before they are committed", topic, globals[topic].at)
+			}
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // partition returns the sub-topologies: the nodes that are connected, in the order of their first node; and the number

@@ -87,7 +87,8 @@ func (jsonCodec[T]) Decode(b []byte) (v T, err error) {
 	return v, err
 }
 
-// JSON is the codec of encoding/json.
+// JSON is the codec of encoding/json: fields that T does not have are passed over, and the text null is a value, the zero T
+// of most types.
 func JSON[T any]() Codec[T] { return jsonCodec[T]{} }
 
 // nullable marks codecs that decode null.

@@ -12,8 +12,8 @@
 // a value ([Stream.Filter], [MapValues], [FlatMapValues], [TryMapValues]) lets a record without a value pass as it is,
 // and what needs the value to decide where the record goes ([SelectKey], [Map], [FlatMap], [GroupBy], [Stream.Split])
 // drops it, as joins and aggregations do; but [CountWindows] counts it. The key of a record without one is the zero K for
-// functions. Joins and groups drop such a record; a left or outer join sends it on without a match. To a table a record
-// without a value is a deletion.
+// functions. Joins and groups drop such a record; a left or outer join sends it on without a match; [JoinGlobal] computes
+// its key from it. To a table a record without a value is a deletion.
 //
 // Functions of a whole [Record] ([Stream.Peek], [Process], [MapBatch], [PartitionBy]) see every record, with NullKey and
 // NullValue. To have any function see nulls, read the topic with [Nullable] as codec.

@@ -13,7 +13,8 @@ type Grouped[K comparable, V any] struct{ s Stream[K, V] }
 func GroupByKey[K comparable, V any](s Stream[K, V]) Grouped[K, V] { return Grouped[K, V]{s} }
 
 // GroupBy groups a stream by a key that is computed from each record. The records go through a repartition topic, which
-// has its name from the aggregation that follows: <application>-<name>-repartition. A record without a value is dropped.
+// has its name from the aggregation that follows: <application>-<name>-repartition. Two aggregations of one group write two:
+// to write one call [SelectKey], [Stream.Repartition] and [GroupByKey]. A record without a value is dropped.
 func GroupBy[K, V any, K2 comparable](s Stream[K, V], keys Codec[K2], key func(K, V) K2, opts ...Option) Grouped[K2, V] {
 	return Grouped[K2, V]{SelectKey(s, key, opts...).Keys(keys)}
 }
@@ -140,6 +141,7 @@ func Count[K comparable, V any](g Grouped[K, V], name string, opts ...StoreOptio
 // Reduce combines the values of each key: the first is the aggregate, and f adds each that follows. A record without
 // key or value is dropped. For names and times see [Count].
 func Reduce[K comparable, V any](g Grouped[K, V], name string, f func(aggregate, value V) V, opts ...StoreOption) Table[K, V] {
+	g.s.n.t.needs("reduce", "f", f != nil)
 	return addAggregate(g, "reduce", name, g.s.values, opts, reducing[K](f))
 }
 
@@ -149,5 +151,7 @@ func Reduce[K comparable, V any](g Grouped[K, V], name string, f func(aggregate,
 //
 // With a [Nullable] codec an aggregate that is nil deletes the row.
 func Aggregate[K comparable, V, A any](g Grouped[K, V], name string, values Codec[A], initial func() A, add func(key K, value V, aggregate A) A, opts ...StoreOption) Table[K, A] {
+	g.s.n.t.needs("aggregate", "initial", initial != nil)
+	g.s.n.t.needs("aggregate", "add", add != nil)
 	return addAggregate(g, "aggregate", name, values, opts, folding[K, V, A]{initial: initial, add: add})
 }

@@ -393,3 +393,30 @@ func TestJoinsDropWhatTheyCannotKeep(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// TestLongestJoinWindow: what a window, its grace and the slack of a changelog take fits in a duration.
+func TestLongestJoinWindow(t *testing.T) {
+	t.Parallel()
+	const years = 365 * 24 * time.Hour
+	for _, test := range []struct {
+		d     time.Duration
+		fault bool
+	}{{90 * years, false}, {90*years + time.Millisecond, true}} {
+		top := stream.New("join")
+		text := stream.String()
+		l, r := stream.From(top, "l", text, text), stream.From(top, "r", text, text)
+		stream.JoinStream(l, r, "both", stream.JoinWindow{Before: test.d, After: test.d, Grace: test.d}, func(a, b string) string { return a + b }).To("out")
+		if err := top.Err(); (err != nil) != test.fault {
+			t.Errorf("%v: %v", test.d, err)
+		}
+		p, err := top.Program()
+		if err != nil {
+			continue
+		}
+		for _, s := range p.Subs[0].Stores {
+			if s.Retention < 3*test.d {
+				t.Errorf("store %s is kept for %v", s.Name, s.Retention)
+			}
+		}
+	}
+}

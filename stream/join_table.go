@@ -70,31 +70,34 @@ func (f storeOption) applyJoin(o *joinOptions) { o.store, o.wanted = append(o.st
 // Records wait in a store <name>-buffer, with their headers. Default: records are joined as they come.
 func Grace(d time.Duration) JoinOption { return graceOption(d) }
 
-// JoinTable joins each record with the row of its key, and drops the records that have none. With a [Versioned] table
+// JoinTable joins each record with the row of its key. One that has none has no result, and does not count as dropped. With a [Versioned] table
 // it is the row that was valid at the time of the record. The name is that of the repartition topic, should one be
 // needed, and of the store if there is a [Grace].
 //
 // The result has the time and the headers of the record. A record without key or value is dropped.
 func JoinTable[K comparable, V, T, V2 any](s Stream[K, V], t Table[K, T], name string, joiner func(V, T) V2, opts ...JoinOption) Stream[K, V2] {
+	s.n.t.needs(kindJoinTable, "joiner", joiner != nil)
 	return addJoinTable(s, t, name, func(v V, t T, _ bool) V2 { return joiner(v, t) }, false, opts)
 }
 
 // LeftJoinTable joins each record with the row of its key, as [JoinTable] does. The joiner is told whether there is
 // one. A record without a key has none.
 func LeftJoinTable[K comparable, V, T, V2 any](s Stream[K, V], t Table[K, T], name string, joiner func(v V, t T, ok bool) V2, opts ...JoinOption) Stream[K, V2] {
+	s.n.t.needs(kindJoinTable, "joiner", joiner != nil)
 	return addJoinTable(s, t, name, joiner, true, opts)
 }
 
+const kindJoinTable = "join-table"
+
 func addJoinTable[K comparable, V, T, V2 any](s Stream[K, V], t Table[K, T], name string, joiner func(V, T, bool) V2, left bool, opts []JoinOption) Stream[K, V2] {
-	const kind = "join-table"
 	var o joinOptions
 	for _, opt := range opts {
 		opt.applyJoin(&o)
 	}
-	o.check(s.n.t, kind, t.history)
-	s = s.copartitioned(kind, name, left)
-	n := s.n.t.add(kind, name, s.n)
-	n.reads = []*node{t.from}
+	o.check(s.n.t, kindJoinTable, t.history)
+	s = s.copartitioned(kindJoinTable, name, left)
+	n := s.n.t.add(kindJoinTable, name, s.n)
+	n.reading(t.from, "table")
 	buffered := o.grace > 0
 	if buffered {
 		o.declare(s, n, name)

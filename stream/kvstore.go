@@ -31,6 +31,7 @@ type cached[K comparable, V any] struct {
 //
 // The cache holds at most limit rows, and in a store that holds updates back also those that wait.
 type kvStore[K comparable, V any] struct {
+	name   string // for errors
 	store  *store.Store
 	keys   Codec[K]
 	values Codec[V]
@@ -75,8 +76,8 @@ func tableRow(key, value []byte) (r task.Row, ok bool, err error) {
 // blockRows is how many rows of the cache are allocated at a time.
 const blockRows = 32
 
-func newKVStore[K comparable, V any](s *store.Store, keys Codec[K], values Codec[V], limit int) *kvStore[K, V] {
-	kv := &kvStore[K, V]{store: s, keys: keys, values: values, limit: max(1, limit), rows: map[K]*cached[K, V]{}}
+func newKVStore[K comparable, V any](name string, s *store.Store, keys Codec[K], values Codec[V], limit int) *kvStore[K, V] {
+	kv := &kvStore[K, V]{name: name, store: s, keys: keys, values: values, limit: max(1, limit), rows: map[K]*cached[K, V]{}}
 	kv.clean.next, kv.clean.prev = &kv.clean, &kv.clean
 	return kv
 }
@@ -123,8 +124,10 @@ func (s *kvStore[K, V]) load(k K) (*cached[K, V], error) {
 }
 
 func (s *kvStore[K, V]) encodeKey(k K) (err error) {
-	s.key, err = s.keys.Append(append(s.key[:0], prefixRow), k)
-	return err
+	if s.key, err = s.keys.Append(append(s.key[:0], prefixRow), k); err != nil {
+		return fmt.Errorf("store %s: encode the key of a row: %w", s.name, err)
+	}
+	return nil
 }
 
 func (s *kvStore[K, V]) decode(b []byte) (r row[V], err error) {
@@ -133,7 +136,7 @@ func (s *kvStore[K, V]) decode(b []byte) (r row[V], err error) {
 	}
 	r.timestamp, r.exists = int64(binary.BigEndian.Uint64(b)), true
 	if r.value, err = s.values.Decode(append([]byte(nil), b[timestampBytes:]...)); err != nil {
-		return r, fmt.Errorf("a row in the store cannot be decoded: has its codec changed? %w", err)
+		return r, fmt.Errorf("store %s: a row cannot be decoded: has its codec changed? Then give the store another name. %w", s.name, err)
 	}
 	return r, nil
 }
@@ -229,14 +232,14 @@ func (s *kvStore[K, V]) flush(fn func(c *cached[K, V], sent row[V]) error) error
 
 func (s *kvStore[K, V]) write(c *cached[K, V]) (err error) {
 	if err := s.encodeKey(c.key); err != nil {
-		return fmt.Errorf("encode the key of a row: %w", err)
+		return err
 	}
 	if !c.row.exists {
 		return s.store.Delete(s.key)
 	}
 	s.value = binary.BigEndian.AppendUint64(s.value[:0], uint64(c.row.timestamp))
 	if s.value, err = s.values.Append(s.value, c.row.value); err != nil {
-		return fmt.Errorf("encode the value of a row: %w", err)
+		return fmt.Errorf("store %s: encode the value of a row: %w", s.name, err)
 	}
 	return s.store.Put(s.key, s.value)
 }
@@ -249,7 +252,7 @@ func (s *kvStore[K, V]) scan(from, to []byte, fn func(K, row[V]) (bool, error)) 
 	return s.store.Scan(from, to, func(key, value []byte) (bool, error) {
 		k, err := s.keys.Decode(append([]byte(nil), key[1:]...))
 		if err != nil {
-			return false, fmt.Errorf("the key of a row in the store cannot be decoded: has its codec changed? %w", err)
+			return false, fmt.Errorf("store %s: the key of a row cannot be decoded: has its codec changed? Then give the store another name. %w", s.name, err)
 		}
 		r, err := s.decode(value)
 		if err != nil {

@@ -24,7 +24,7 @@ func openKV(tb rapid.TB, limit int) *kvStore[int64, int64] {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return newKVStore(s, Int64(), Int64(), limit)
+	return newKVStore("rows", s, Int64(), Int64(), limit)
 }
 
 // TestKVStore compares the cache over the store with a map, and looks at the bounds of the cache.

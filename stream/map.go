@@ -43,7 +43,8 @@ func (m *mapValues[K, V, V2]) process(r *Record[K, V]) error {
 
 // MapValues changes the value of each record. A record without one stays without.
 func MapValues[K, V, V2 any](s Stream[K, V], f func(V) V2, opts ...Option) Stream[K, V2] {
-	out := derive(s, "map-values", options(opts).name, func(_ *builder, _ *node, next edge[K, V2]) processor[K, V] {
+	s.n.t.needs("map-values", "f", f != nil)
+	out := derive(s, "map-values", s.n.t.nameIn("map-values", opts), func(_ *builder, _ *node, next edge[K, V2]) processor[K, V] {
 		return &mapValues[K, V, V2]{f: f, next: next}
 	})
 	out.keys = s.keys
@@ -69,7 +70,8 @@ func (m *mapValuesWithKey[K, V, V2]) process(r *Record[K, V]) error {
 // MapValuesWithKey is [MapValues] with a function that also sees the key, which must not change: records stay where they
 // are.
 func MapValuesWithKey[K, V, V2 any](s Stream[K, V], f func(K, V) V2, opts ...Option) Stream[K, V2] {
-	out := derive(s, "map-values", options(opts).name, func(_ *builder, _ *node, next edge[K, V2]) processor[K, V] {
+	s.n.t.needs("map-values", "f", f != nil)
+	out := derive(s, "map-values", s.n.t.nameIn("map-values", opts), func(_ *builder, _ *node, next edge[K, V2]) processor[K, V] {
 		return &mapValuesWithKey[K, V, V2]{f: f, next: next}
 	})
 	out.keys = s.keys
@@ -97,7 +99,8 @@ func (m *mapRecords[K, V, K2, V2]) process(r *Record[K, V]) error {
 // Map changes key and value of each record. What then needs all records of a key in one partition repartitions first.
 // A record without a value is dropped.
 func Map[K, V, K2, V2 any](s Stream[K, V], f func(K, V) (K2, V2), opts ...Option) Stream[K2, V2] {
-	out := derive(s, "map", options(opts).name, func(b *builder, n *node, next edge[K2, V2]) processor[K, V] {
+	s.n.t.needs("map", "f", f != nil)
+	out := derive(s, "map", s.n.t.nameIn("map", opts), func(b *builder, n *node, next edge[K2, V2]) processor[K, V] {
 		return &mapRecords[K, V, K2, V2]{ctx: b.ctx, n: n, f: f, next: next}
 	})
 	out.rekeyed = true
@@ -106,7 +109,8 @@ func Map[K, V, K2, V2 any](s Stream[K, V], f func(K, V) (K2, V2), opts ...Option
 
 // SelectKey changes the key of each record, as [Map] does.
 func SelectKey[K, V, K2 any](s Stream[K, V], f func(K, V) K2, opts ...Option) Stream[K2, V] {
-	out := derive(s, "select-key", options(opts).name, func(b *builder, n *node, next edge[K2, V]) processor[K, V] {
+	s.n.t.needs("select-key", "f", f != nil)
+	out := derive(s, "select-key", s.n.t.nameIn("select-key", opts), func(b *builder, n *node, next edge[K2, V]) processor[K, V] {
 		return &mapRecords[K, V, K2, V]{ctx: b.ctx, n: n, f: func(k K, v V) (K2, V) { return f(k, v), v }, next: next}
 	})
 	out.values, out.rekeyed = s.values, true
@@ -138,7 +142,8 @@ func (m *flatMap[K, V, K2, V2]) process(r *Record[K, V]) error {
 // FlatMap makes any number of records of each, as [Map] makes one. The slice that f returns is f's again after its next
 // call.
 func FlatMap[K, V, K2, V2 any](s Stream[K, V], f func(K, V) []KeyValue[K2, V2], opts ...Option) Stream[K2, V2] {
-	out := derive(s, "flat-map", options(opts).name, func(b *builder, n *node, next edge[K2, V2]) processor[K, V] {
+	s.n.t.needs("flat-map", "f", f != nil)
+	out := derive(s, "flat-map", s.n.t.nameIn("flat-map", opts), func(b *builder, n *node, next edge[K2, V2]) processor[K, V] {
 		return &flatMap[K, V, K2, V2]{ctx: b.ctx, n: n, f: f, next: next}
 	})
 	out.rekeyed = true
@@ -169,21 +174,24 @@ func (m *flatMapValues[K, V, V2]) process(r *Record[K, V]) error {
 // FlatMapValues makes any number of records of each, with the same key. A record without a value passes as it is. The
 // slice that f returns is f's again after its next call.
 func FlatMapValues[K, V, V2 any](s Stream[K, V], f func(V) []V2, opts ...Option) Stream[K, V2] {
+	s.n.t.needs("flat-map-values", "f", f != nil)
 	return FlatMapValuesWithKey(s, func(_ K, v V) []V2 { return f(v) }, opts...)
 }
 
 // FlatMapValuesWithKey is [FlatMapValues] with a function that also sees the key, which must not change.
 func FlatMapValuesWithKey[K, V, V2 any](s Stream[K, V], f func(K, V) []V2, opts ...Option) Stream[K, V2] {
-	out := derive(s, "flat-map-values", options(opts).name, func(_ *builder, _ *node, next edge[K, V2]) processor[K, V] {
+	s.n.t.needs("flat-map-values", "f", f != nil)
+	out := derive(s, "flat-map-values", s.n.t.nameIn("flat-map-values", opts), func(_ *builder, _ *node, next edge[K, V2]) processor[K, V] {
 		return &flatMapValues[K, V, V2]{f: f, next: next}
 	})
 	out.keys = s.keys
 	return out
 }
 
-// ErrorPolicy says what becomes of a record for which a function returns an error.
+// ErrorPolicy says what becomes of a record for which a function returns an error. The error is not told in the counts
+// and dead letters, since it may hold a value of the record: see [Rejection].
 type ErrorPolicy struct {
-	// Retries is how often the function is called again first.
+	// Retries is how often the function is called again first, at once.
 	Retries int
 	Then    Action
 }
@@ -194,11 +202,11 @@ type Action int
 // The actions.
 const (
 	Fail       Action = iota // the application stops with the error
-	Skip                     // the record is dropped
-	DeadLetter               // the record is dropped, and written to the dead letters
+	Skip                     // the record is dropped: counted, and a dead letter where the topology has them
+	DeadLetter               // the same, and a topology without dead letters is at fault
 )
 
-func (p ErrorPolicy) applyNode(o *nodeOptions) { o.policy = p }
+func (p ErrorPolicy) applyNode(o *nodeOptions) { o.policy, o.decided = p, true }
 
 // OnError is the policy without retries. Default: Fail.
 func OnError(a Action) ErrorPolicy { return ErrorPolicy{Then: a} }
@@ -208,8 +216,11 @@ func (t *Topology) checkPolicy(op string, p ErrorPolicy) {
 	if p.Then == DeadLetter && t.deadLetters == "" {
 		t.fail(op, "dead letters need a topic: give the topology DeadLetters")
 	}
-	if p.Retries < 0 || p.Then < Fail || p.Then > DeadLetter {
-		t.fail(op, "no such error policy")
+	if p.Retries < 0 {
+		t.fail(op, "retries are negative")
+	}
+	if p.Then < Fail || p.Then > DeadLetter {
+		t.fail(op, "action %d: want Fail, Skip or DeadLetter", p.Then)
 	}
 }
 
@@ -262,11 +273,13 @@ func (m *tryMapValues[K, V, V2]) process(r *Record[K, V]) (err error) {
 // TryMapValues is [MapValues] with a function that can fail: see [OnError] and [ErrorPolicy]. Its context ends when the
 // result is not wanted any more. The task waits for it; to call something that takes its time use [MapBatch].
 func TryMapValues[K, V, V2 any](s Stream[K, V], f func(context.Context, V) (V2, error), opts ...Option) Stream[K, V2] {
+	s.n.t.needs("try-map-values", "f", f != nil)
 	return TryMapValuesWithKey(s, func(ctx context.Context, _ K, v V) (V2, error) { return f(ctx, v) }, opts...)
 }
 
 // TryMapValuesWithKey is [TryMapValues] with a function that also sees the key, which must not change.
 func TryMapValuesWithKey[K, V, V2 any](s Stream[K, V], f func(context.Context, K, V) (V2, error), opts ...Option) Stream[K, V2] {
+	s.n.t.needs("try-map-values", "f", f != nil)
 	o := options(opts)
 	s.n.t.checkPolicy("try-map-values", o.policy)
 	out := derive(s, "try-map-values", o.name, func(b *builder, n *node, next edge[K, V2]) processor[K, V] {

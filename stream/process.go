@@ -2,6 +2,8 @@ package stream
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -20,12 +22,13 @@ type Processor[K, V, K2, V2 any] interface {
 
 // ProcessorContext is what a [Processor] can do. It is for the goroutine that calls the processor.
 type ProcessorContext[K2, V2 any] struct {
+	n    *node
 	ctx  *task.Context
 	next *edge[K2, V2]
 	b    *builder
 }
 
-// Forward sends a record on.
+// Forward sends a record on, with the time and the headers that it has: a Timestamp that was not set is 1970.
 func (c *ProcessorContext[K2, V2]) Forward(r *Record[K2, V2]) error { return c.next.send(r) }
 
 // StreamTime returns the highest event time that the task has seen, in milliseconds; before the first record it is the
@@ -61,14 +64,28 @@ type Punctuation struct{ s *task.Schedule }
 func (p Punctuation) Cancel() { p.s.Stop() }
 
 // OnStreamTime has f called with the stream time after the next record, and then whenever stream time has come to another
-// multiple of interval since 1970-01-01 00:00:00 UTC, at most once for a record.
+// multiple of interval since 1970-01-01 00:00:00 UTC, at most once for a record. The interval is at least a millisecond.
 func (c *ProcessorContext[K2, V2]) OnStreamTime(interval time.Duration, f func(timestamp int64) error) Punctuation {
-	return Punctuation{c.ctx.OnStreamTime(interval, f)}
+	return Punctuation{c.ctx.OnStreamTime(interval, c.named(f))}
 }
 
-// OnWallClock has f called, with the time of the clock in milliseconds, once for each interval at most.
+// OnWallClock has f called, with the time of the clock in milliseconds, once for each interval at most, which is at least
+// a millisecond.
 func (c *ProcessorContext[K2, V2]) OnWallClock(interval time.Duration, f func(timestamp int64) error) Punctuation {
-	return Punctuation{c.ctx.OnWallClock(interval, f)}
+	return Punctuation{c.ctx.OnWallClock(interval, c.named(f))}
+}
+
+// named has errors of a punctuation tell whose it is.
+func (c *ProcessorContext[K2, V2]) named(f func(timestamp int64) error) func(timestamp int64) error {
+	return func(timestamp int64) error { return c.n.wrap(f(timestamp)) }
+}
+
+// wrap says at which operator an error was met.
+func (n *node) wrap(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", n.name, err)
 }
 
 // Store is a key-value store of processors. Declare one with [NewStore].
@@ -92,11 +109,16 @@ type StoreRef interface {
 }
 
 func (s *Store[K, V]) declare(n *node) {
+	const op = "store"
+	n.t.checkName(op, s.name)
 	switch {
-	case s.name == "" || s.keys == nil || s.values == nil:
-		n.t.fail("store", "no name, or no codec")
+	case s.keys == nil || s.values == nil:
+		n.t.fail(op, "the store %q has no codec of its keys or values", s.name)
+	case s.o.emitOnCommit:
+		n.t.fail(op, "the store %q: EmitOnCommit is for tables, a processor sends on what it forwards", s.name)
 	case s.n != nil:
-		n.t.fail("store", "the store %q belongs to the operator at %s", s.name, s.n.at)
+		n.t.fail(op, "the store %q belongs to the operator at %s: declare one for each", s.name, s.n.at)
+		return
 	}
 	s.n = n
 	n.store(s.o.table(s.name))
@@ -113,7 +135,7 @@ func (s *Store[K, V]) in(b *builder) *kvStore[K, V] {
 	if kv, ok := b.stores[key].(*kvStore[K, V]); ok {
 		return kv
 	}
-	kv := newKVStore(b.ctx.Store(s.name), s.keys, s.values, s.o.cached)
+	kv := newKVStore(s.name, b.ctx.Store(s.name), s.keys, s.values, s.o.cached)
 	b.stores[key] = kv
 	return kv
 }
@@ -132,15 +154,25 @@ func (f storeFlusher[K, V]) Uncommitted() int { return f.kv.uncommitted() }
 func (s *Store[K, V]) flusher(b *builder) rowHolder { return storeFlusher[K, V]{s.in(b)} }
 
 // State is a [Store] in a task.
-type State[K comparable, V any] struct{ kv *kvStore[K, V] }
+type State[K comparable, V any] struct {
+	kv  *kvStore[K, V]
+	err error // why there is no store
+}
 
-// Open returns a store that was given to [Process], for the task of the context.
+// Open returns a store that was given to [Process], for the task of the context. The methods of one that was not given
+// to this operator return an error.
 func Open[K comparable, V, K2, V2 any](c *ProcessorContext[K2, V2], s *Store[K, V]) *State[K, V] {
-	return &State[K, V]{s.in(c.b)}
+	if s.n != c.n {
+		return &State[K, V]{err: fmt.Errorf("the store %q was not given to the operator %s at %s: name it in the call of Process", s.name, c.n.name, c.n.at)}
+	}
+	return &State[K, V]{kv: s.in(c.b)}
 }
 
 // Get returns the value of a key, and whether there is one.
 func (s *State[K, V]) Get(k K) (V, bool, error) {
+	if s.err != nil {
+		return *new(V), false, s.err
+	}
 	r, err := s.kv.get(k)
 	return r.value, r.exists, err
 }
@@ -152,6 +184,9 @@ func (s *State[K, V]) Put(k K, v V) error { return s.set(k, row[V]{value: v, exi
 func (s *State[K, V]) Delete(k K) error { return s.set(k, row[V]{}) }
 
 func (s *State[K, V]) set(k K, r row[V]) error {
+	if s.err != nil {
+		return s.err
+	}
 	c, err := s.kv.at(k)
 	if err != nil {
 		return err
@@ -164,18 +199,25 @@ func (s *State[K, V]) set(k K, r row[V]) error {
 // All calls f with every key and value, in the order of the keys' bytes, until it returns false. f may change the
 // store; it sees what was there when All was called.
 func (s *State[K, V]) All(f func(K, V) (bool, error)) error {
+	if s.err != nil {
+		return s.err
+	}
 	return s.kv.scan([]byte{prefixRow}, []byte{prefixRow + 1}, func(k K, r row[V]) (bool, error) { return f(k, r.value) })
 }
 
 // Process hands a stream to processors of one's own: supplier is called for each task. The stores are for them alone.
 func Process[K, V, K2, V2 any](s Stream[K, V], name string, supplier func() Processor[K, V, K2, V2], stores ...StoreRef) Stream[K2, V2] {
 	t := s.n.t
+	t.needs("process", "supplier", supplier != nil)
 	if len(stores) > 0 && name == "" {
 		t.fail("process", "no name: an operator with stores needs one")
 	}
 	out := derive(s, "process", name, func(b *builder, n *node, next edge[K2, V2]) processor[K, V] {
 		p := &process[K, V, K2, V2]{p: supplier(), next: next}
-		p.ctx = &ProcessorContext[K2, V2]{ctx: b.ctx, next: &p.next, b: b}
+		if p.p == nil {
+			p.p = noProcessor[K, V, K2, V2]{}
+		}
+		p.ctx = &ProcessorContext[K2, V2]{n: n, ctx: b.ctx, next: &p.next, b: b}
 		for _, st := range stores {
 			p.stores = append(p.stores, st.flusher(b))
 		}
@@ -183,6 +225,10 @@ func Process[K, V, K2, V2 any](s Stream[K, V], name string, supplier func() Proc
 		return p
 	})
 	for _, st := range stores {
+		if st == nil {
+			t.fail("process", "a store is nil")
+			continue
+		}
 		st.declare(out.n)
 	}
 	out.rekeyed = true
@@ -196,9 +242,17 @@ type process[K, V, K2, V2 any] struct {
 	next   edge[K2, V2]
 }
 
-func (p *process[K, V, K2, V2]) open() error { return p.p.Init(p.ctx) }
+// noProcessor stands for one that a supplier has not made.
+type noProcessor[K, V, K2, V2 any] struct{}
 
-func (p *process[K, V, K2, V2]) process(r *Record[K, V]) error { return p.p.Process(r) }
+var errNoProcessor = errors.New("the supplier has returned nil: want a processor for each call")
+
+func (noProcessor[K, V, K2, V2]) Init(*ProcessorContext[K2, V2]) error { return errNoProcessor }
+func (noProcessor[K, V, K2, V2]) Process(*Record[K, V]) error          { return errNoProcessor }
+
+func (p *process[K, V, K2, V2]) open() error { return p.ctx.n.wrap(p.p.Init(p.ctx)) }
+
+func (p *process[K, V, K2, V2]) process(r *Record[K, V]) error { return p.ctx.n.wrap(p.p.Process(r)) }
 
 // Flush writes the stores' changes.
 func (p *process[K, V, K2, V2]) Flush() error {

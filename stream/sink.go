@@ -20,6 +20,7 @@ type sinkOption func(*sinkOptions)
 func (f sinkOption) applySink(o *sinkOptions) { f(o) }
 
 // Provenance adds to each record a header millrace.source, the topic/partition/offset of the record that led to it.
+// Behind a repartition topic that is the record there, unless it was made with [CarryOrigin].
 func Provenance() SinkOption { return sinkOption(func(o *sinkOptions) { o.provenance = true }) }
 
 // PartitionBy chooses the partition of each record out of as many as its topic has: 0 to partitions-1, or a negative
@@ -103,9 +104,7 @@ func encode[T any](c Codec[T], memory []byte, v T, null bool) (b, kept []byte, e
 
 // To writes the stream to a topic.
 func (s Stream[K, V]) To(topic string, opts ...SinkOption) {
-	if topic == "" {
-		s.n.t.fail("to", "no topic")
-	}
+	s.n.t.checkTopic("to", topic)
 	s.addSink("to", "", topic, opts, nil)
 }
 
@@ -117,7 +116,11 @@ func (s Stream[K, V]) ToChosen(name string, topics []string, choose func(K, V) s
 	if len(topics) == 0 {
 		t.fail("to", "no topics")
 	}
-	s.addSink("to", name, "", opts, choose).topics = topics
+	for _, topic := range topics {
+		t.checkTopic("to", topic)
+	}
+	t.needs("to", "choose", choose != nil)
+	s.addSink("to", name, "", opts, choose).topics = slices.Clone(topics)
 }
 
 func (s Stream[K, V]) addSink(op, name, topic string, opts []SinkOption, choose func(K, V) string) *node {
@@ -130,6 +133,7 @@ func (s Stream[K, V]) addSink(op, name, topic string, opts []SinkOption, choose 
 	if o.partition != nil && !ok {
 		s.n.t.fail(op, "PartitionBy takes %T, not records of %s", o.partition, typesOf[K, V]())
 	}
+	s.n.t.needs(op, "the function of PartitionBy", !ok || partition != nil)
 	n := s.n.t.add(kindSink, name, s.n)
 	n.topic = topic
 	n.build = func(b *builder) []any {

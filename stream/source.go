@@ -20,6 +20,11 @@ type sourceOptions struct {
 	useClock  bool
 }
 
+// like tells whether options are the same, as far as can be told: functions cannot be compared.
+func (o *sourceOptions) like(other *sourceOptions) bool {
+	return o.start == other.start && o.useClock == other.useClock && (o.eventTime == nil) == (other.eventTime == nil)
+}
+
 type sourceOption func(*sourceOptions)
 
 func (f sourceOption) applySource(o *sourceOptions) { f(o) }
@@ -30,8 +35,9 @@ func StartLatest() SourceOption {
 	return sourceOption(func(o *sourceOptions) { o.start = task.Latest })
 }
 
-// EventTime takes the event time of a record from what it holds. A record for which f returns the zero time is
-// dropped. Default: the record's timestamp.
+// EventTime takes the event time of a record from what it holds. A record for which f returns the zero time, or one
+// before 1970, is dropped. f is not called for a record without a value, which keeps its timestamp. Default: the record's
+// timestamp.
 func EventTime[K, V any](f func(*Record[K, V]) time.Time) SourceOption {
 	return sourceOption(func(o *sourceOptions) { o.eventTime = f })
 }
@@ -47,8 +53,8 @@ const (
 	kindRepartition = "repartition"
 )
 
-// From reads a topic as a stream of records. Reading a topic a second time gives the same stream; its types have to be
-// the same.
+// From reads a topic as a stream of records. Reading a topic a second time gives the same stream: types, codecs and, if
+// any are given again, options have to be the same.
 func From[K, V any](t *Topology, topic string, key Codec[K], value Codec[V], opts ...SourceOption) Stream[K, V] {
 	return Stream[K, V]{n: addSource(t, "stream", topic, key, value, opts), keys: key, values: value}
 }
@@ -59,24 +65,31 @@ func addSource[K, V any](t *Topology, op, topic string, key Codec[K], value Code
 	for _, opt := range opts {
 		opt.applySource(&o)
 	}
-	switch {
-	case topic == "":
-		t.fail(op, "no topic")
-	case key == nil || value == nil:
+	t.checkTopic(op, topic)
+	if key == nil || value == nil {
 		t.fail(op, "topic %s: no codec of its keys or values", topic)
 	}
 	if n, ok := t.sources[topic]; ok {
+		codecs := codecsOf(key, value)
+		switch {
+		case n.types != typesOf[K, V]():
+			t.fail(op, "topic %s is read already, as %s at %s: read it once, and derive the rest", topic, n.types, n.at)
+		case n.codecs != codecs:
+			t.fail(op, "topic %s is read already, with codecs %s at %s, not %s: read it once, and derive the rest", topic, n.codecs, n.at, codecs)
+		case len(opts) > 0 && !n.options.like(&o):
+			t.fail(op, "topic %s is read already, with other options, at %s: give them there", topic, n.at)
+		}
 		if n.types == typesOf[K, V]() {
 			return n
 		}
-		t.fail(op, "topic %s is read already, as %s at %s: read it once, and derive the rest", topic, n.types, n.at)
 	}
 	extract, ok := o.eventTime.(func(*Record[K, V]) time.Time)
 	if o.eventTime != nil && !ok {
 		t.fail(op, "topic %s: EventTime takes %T, not records of %s", topic, o.eventTime, typesOf[K, V]())
 	}
+	t.needs(op, "the function of EventTime", !ok || extract != nil)
 	n := t.add(kindSource, "")
-	n.name, n.topic, n.types = topic, topic, typesOf[K, V]()
+	n.name, n.topic, n.types, n.codecs, n.options = topic, topic, typesOf[K, V](), codecsOf(key, value), o
 	n.source = &task.Source{Start: o.start}
 	t.sources[topic] = n
 	n.build = func(b *builder) []any {
@@ -92,6 +105,9 @@ func addSource[K, V any](t *Topology, op, topic string, key Codec[K], value Code
 
 // typesOf names the types of key and value.
 func typesOf[K, V any]() string { return fmt.Sprintf("%T, %T", *new(K), *new(V)) }
+
+// codecsOf names the types of two codecs.
+func codecsOf(key, value any) string { return fmt.Sprintf("%T, %T", key, value) }
 
 // sourceNode decodes the records of a topic.
 type sourceNode[K, V any] struct {
@@ -156,7 +172,7 @@ func (s *sourceNode[K, V]) checkTime() bool {
 		s.record.Timestamp = now.UnixMilli()
 		return true
 	case s.record.Timestamp < 0:
-		s.ctx.Drop(s.n.problem(record.StageDecode, classNoTime, "the record has no event time"))
+		s.ctx.Drop(s.n.problem(record.StageDecode, classNoTime, "the record has no event time, or one before 1970"))
 	default:
 		s.ctx.Drop(s.n.problem(record.StageDecode, classFuture, "the event time is too far ahead of the clock"))
 	}

@@ -17,8 +17,8 @@ type Stream[K, V any] struct {
 	rekeyed bool
 }
 
-// Keys sets the codec of the keys, for what follows. Default: that of the source; after a function that changes the
-// type, the standard one of string, []byte, int64 and float64.
+// Keys sets the codec of the keys, for what follows. Default: that of the source; after a function that can change the
+// type, also where it has not, the standard one of string, []byte, int64 and float64, and none of others.
 func (s Stream[K, V]) Keys(c Codec[K]) Stream[K, V] {
 	s.keys = c
 	return s
@@ -42,7 +42,7 @@ func (s Stream[K, V]) needCodecs(op string) {
 
 // same declares a node that keeps the types.
 func (s Stream[K, V]) same(kind string, opts []Option, build func(b *builder, n *node, next edge[K, V]) processor[K, V]) Stream[K, V] {
-	n := s.n.t.add(kind, options(opts).name, s.n)
+	n := s.n.t.add(kind, s.n.t.nameIn(kind, opts), s.n)
 	n.build = func(b *builder) []any { return []any{build(b, n, next[K, V](b, n))} }
 	s.n = n
 	return s
@@ -63,6 +63,7 @@ func (f *filter[K, V]) process(r *Record[K, V]) error {
 
 // Filter keeps the records for which keep is true, and those without a value.
 func (s Stream[K, V]) Filter(keep func(K, V) bool, opts ...Option) Stream[K, V] {
+	s.n.t.needs("filter", "keep", keep != nil)
 	return s.same("filter", opts, func(_ *builder, _ *node, next edge[K, V]) processor[K, V] {
 		return &filter[K, V]{keep, true, next}
 	})
@@ -70,6 +71,7 @@ func (s Stream[K, V]) Filter(keep func(K, V) bool, opts ...Option) Stream[K, V] 
 
 // FilterNot keeps the records for which drop is false, and those without a value.
 func (s Stream[K, V]) FilterNot(drop func(K, V) bool, opts ...Option) Stream[K, V] {
+	s.n.t.needs("filter-not", "drop", drop != nil)
 	return s.same("filter-not", opts, func(_ *builder, _ *node, next edge[K, V]) processor[K, V] {
 		return &filter[K, V]{drop, false, next}
 	})
@@ -87,11 +89,13 @@ func (p *peek[K, V]) process(r *Record[K, V]) error {
 
 // Peek shows every record to look, which must not change it, and passes it on.
 func (s Stream[K, V]) Peek(look func(*Record[K, V]), opts ...Option) Stream[K, V] {
+	s.n.t.needs("peek", "look", look != nil)
 	return s.same("peek", opts, func(_ *builder, _ *node, next edge[K, V]) processor[K, V] { return &peek[K, V]{look, next} })
 }
 
 // Foreach shows every record to do, and ends the stream. What do has done when a round is undone, it does again.
 func (s Stream[K, V]) Foreach(do func(*Record[K, V]), opts ...Option) {
+	s.n.t.needs("foreach", "do", do != nil)
 	s.same("foreach", opts, func(_ *builder, _ *node, next edge[K, V]) processor[K, V] { return &peek[K, V]{do, next} })
 }
 
@@ -101,7 +105,7 @@ func (m *merge[K, V]) process(r *Record[K, V]) error { return m.next.send(r) }
 
 // Merge returns the records of both streams. Order is kept within each.
 func (s Stream[K, V]) Merge(other Stream[K, V], opts ...Option) Stream[K, V] {
-	n := s.n.t.add(task.KindMerge, options(opts).name, s.n, other.n)
+	n := s.n.t.add(task.KindMerge, s.n.t.nameIn(task.KindMerge, opts), s.n, other.n)
 	n.build = func(b *builder) []any {
 		m := &merge[K, V]{next[K, V](b, n)}
 		return []any{m, m}
@@ -155,6 +159,9 @@ func (s Stream[K, V]) Split(name string, branches ...Branch[K, V]) []Stream[K, V
 			branch = n.name + "-default"
 		} else if branches[i].Name != "" {
 			branch = branches[i].Name
+		}
+		if i < len(branches) {
+			t.needs("split", "When of branch "+branch, branches[i].When != nil)
 		}
 		bn := t.add("branch", branch)
 		bn.build = func(b *builder) []any { return []any{&merge[K, V]{next[K, V](b, bn)}} }

@@ -93,7 +93,7 @@ func kvOf[K comparable, V any](b *builder, n *node, keys Codec[K], values Codec[
 	if kv, ok := b.stores[key].(*kvStore[K, V]); ok {
 		return kv
 	}
-	kv := newKVStore(b.ctx.Store(key.name), keys, values, o.cached)
+	kv := newKVStore(key.name, b.ctx.Store(key.name), keys, values, o.cached)
 	kv.hold = o.emitOnCommit
 	b.stores[key] = kv
 	return kv
@@ -212,6 +212,7 @@ func (t Table[K, V]) FilterNot(drop func(K, V) bool, opts ...Option) Table[K, V]
 }
 
 func (t Table[K, V]) filter(kind string, keep func(K, V) bool, want bool, opts []Option) Table[K, V] {
+	t.n.t.needs(kind, "the function", keep != nil)
 	return derivedTable(t, kind, opts, t.values, func(b *builder) *filterTable[K, V] {
 		return &filterTable[K, V]{keep: keep, want: want, of: t.getter(b), past: t.pastOf(b)}
 	}, func(f *filterTable[K, V], next edge[K, Change[V]]) { f.next = next })
@@ -255,6 +256,7 @@ func (m *mapTable[K, V, V2]) mapped(k K, r row[V]) row[V2] {
 // MapTable changes the value of each row. f is called whenever the row is looked at, and has to give the same for the
 // same.
 func MapTable[K comparable, V, V2 any](t Table[K, V], f func(K, V) V2, opts ...Option) Table[K, V2] {
+	t.n.t.needs("map-values", "f", f != nil)
 	return derivedTable(t, "map-values", opts, standard[V2](), func(b *builder) *mapTable[K, V, V2] {
 		return &mapTable[K, V, V2]{f: f, of: t.getter(b), past: t.pastOf(b)}
 	}, func(m *mapTable[K, V, V2], next edge[K, Change[V2]]) { m.next = next })
@@ -274,7 +276,7 @@ func derivedTable[K comparable, V, V2 any, P interface {
 	historian[K, V2]
 }](t Table[K, V], kind string, opts []Option, values Codec[V2], instance func(*builder) P, wire func(P, edge[K, Change[V2]]),
 ) Table[K, V2] {
-	n := t.n.t.add(kind, options(opts).name, t.n)
+	n := t.n.t.add(kind, t.n.t.nameIn(kind, opts), t.n)
 	n.build = func(b *builder) []any {
 		p := instance(b)
 		wire(p, next[K, Change[V2]](b, n))
@@ -313,7 +315,7 @@ func (t *toStream[K, V]) process(r *Record[K, Change[V]]) error {
 
 // ToStream returns the updates of the table: a record for each, without a value where the row was deleted.
 func (t Table[K, V]) ToStream(opts ...Option) Stream[K, V] {
-	n := t.n.t.add("to-stream", options(opts).name, t.n)
+	n := t.n.t.add("to-stream", t.n.t.nameIn("to-stream", opts), t.n)
 	n.build = func(b *builder) []any { return []any{&toStream[K, V]{next: next[K, V](b, n)}} }
 	return Stream[K, V]{n: n, keys: t.keys, values: t.values}
 }

@@ -16,6 +16,7 @@ import (
 // can be run any number of times.
 type Topology struct {
 	name        string
+	at          string // of New
 	nodes       []*node
 	errs        []error
 	sources     map[string]*node // by topic
@@ -40,6 +41,8 @@ type node struct {
 	internal bool     // the topic is a repartition topic, and its name lacks the application's
 	topics   []string // of a sink that chooses
 	types    string   // of a source's keys and values
+	codecs   string   // the types of their codecs
+	options  sourceOptions
 	source   *task.Source
 	stores   []task.StoreSpec
 	outs     []*node // that get some of its records each, unlike children
@@ -81,7 +84,7 @@ const defaultMaxAhead = 24 * time.Hour
 // topics. Letters, digits, '.', '_' and '-'.
 func New(name string, options ...TopologyOption) *Topology {
 	t := &Topology{
-		name: name, sources: map[string]*node{}, names: map[string]*node{}, topics: map[string]*node{},
+		name: name, at: caller(), sources: map[string]*node{}, names: map[string]*node{}, topics: map[string]*node{},
 		maxAhead: defaultMaxAhead,
 	}
 	for _, o := range options {
@@ -89,6 +92,9 @@ func New(name string, options ...TopologyOption) *Topology {
 	}
 	if !validName(name) {
 		t.fail("new topology", "name %q: want letters, digits, '.', '_' and '-', at most %d", name, maxName)
+	}
+	if t.deadLetters != "" {
+		t.checkTopic("dead letters", t.deadLetters)
 	}
 	if t.maxIdle < 0 || t.idleTimeout < 0 || t.maxAhead <= 0 {
 		t.fail("new topology", "a duration is not positive")
@@ -109,12 +115,20 @@ type BuildError struct {
 // Error returns where and what.
 func (e *BuildError) Error() string { return e.At + ": " + e.Op + ": " + e.Msg }
 
-// Err returns the faults of the declaration, each a [*BuildError], joined in one error; nil if there are none.
+// Err returns the faults of the declarations so far, each a [*BuildError], joined in one error; nil if there are none.
+// What runs or describes the topology also finds faults of the whole: that it reads no topic, or its own dead letters.
 func (t *Topology) Err() error { return errors.Join(t.errs...) }
 
 // fail notes a fault of the declaration.
 func (t *Topology) fail(op, format string, args ...any) {
 	t.errs = append(t.errs, &BuildError{At: caller(), Op: op, Msg: fmt.Sprintf(format, args...)})
+}
+
+// needs notes a fault if a function that op is to call is not there.
+func (t *Topology) needs(op, what string, there bool) {
+	if !there {
+		t.fail(op, "%s is nil: want a function", what)
+	}
 }
 
 const packagePath = "millrace.dev/stream."
@@ -137,8 +151,23 @@ const maxName = 100
 
 var namePattern = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
 
-func validName(s string) bool {
-	return len(s) <= maxName && namePattern.MatchString(s) && s != "." && s != ".."
+func validName(s string) bool { return len(s) <= maxName && validTopic(s) }
+
+// maxTopic is how long the name of a topic can be.
+const maxTopic = 249
+
+func validTopic(s string) bool {
+	return len(s) <= maxTopic && namePattern.MatchString(s) && s != "." && s != ".."
+}
+
+// checkTopic notes a fault if there is no topic, or none can have that name.
+func (t *Topology) checkTopic(op, topic string) {
+	switch {
+	case topic == "":
+		t.fail(op, "no topic")
+	case !validTopic(topic):
+		t.fail(op, "topic %q: want letters, digits, '.', '_' and '-', at most %d", topic, maxTopic)
+	}
 }
 
 // add declares a node. An empty name is replaced by kind and number: for nodes that have no state.
@@ -155,11 +184,31 @@ func (t *Topology) add(kind, name string, parents ...*node) *node {
 	t.names[n.name] = n
 	t.nodes = append(t.nodes, n)
 	for port, p := range parents {
-		if p != nil {
+		if n.belongs(p, "stream") {
 			p.children = append(p.children, child{n, port})
 		}
 	}
 	return n
+}
+
+// reading notes that n looks up rows of another node.
+func (n *node) reading(of *node, what string) {
+	if n.belongs(of, what) {
+		n.reads = append(n.reads, of)
+	}
+}
+
+// belongs notes a fault if another node is not of the topology of n.
+func (n *node) belongs(other *node, what string) bool {
+	switch {
+	case other == nil:
+		n.t.fail(n.kind, "the %s was not declared: it is the zero value", what)
+	case other.t != n.t:
+		n.t.fail(n.kind, "the %s declared at %s belongs to another topology, %q", what, other.at, other.t.name)
+	default:
+		return true
+	}
+	return false
 }
 
 // addStateful declares a node whose name is part of the names of topics, and so has to be given.
@@ -186,12 +235,13 @@ func (n *node) store(s task.StoreSpec) {
 	n.stores = append(n.stores, s)
 }
 
-// Option names an operator.
+// Option is an option of an operator: [Named], and [OnError] or an [ErrorPolicy] for [TryMapValues].
 type Option interface{ applyNode(*nodeOptions) }
 
 type nodeOptions struct {
-	name   string
-	policy ErrorPolicy
+	name    string
+	policy  ErrorPolicy
+	decided bool // there is a policy
 }
 
 // Named names an operator that needs no name, for descriptions, metrics and dead letters.
@@ -200,6 +250,15 @@ func Named(name string) Option { return named(name) }
 type named string
 
 func (n named) applyNode(o *nodeOptions) { o.name = string(n) }
+
+// nameIn returns the name of an operator whose function cannot fail.
+func (t *Topology) nameIn(op string, opts []Option) string {
+	o := options(opts)
+	if o.decided {
+		t.fail(op, "an error policy has no meaning here: the function returns no error. Call TryMapValues or MapBatch")
+	}
+	return o.name
+}
 
 func options(opts []Option) (o nodeOptions) {
 	for _, opt := range opts {

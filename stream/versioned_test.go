@@ -17,7 +17,7 @@ func TestVersionedRowsAsRecomputed(t *testing.T) {
 		s := newStore(t)
 		open := func() *versionedRows[string, string] {
 			v := &versionedRows[string, string]{
-				latest: newKVStore(s, String(), String(), 10), keys: String(), values: String(), history: history, observed: task.NoTime,
+				latest: newKVStore("rows", s, String(), String(), 10), keys: String(), values: String(), history: history, observed: task.NoTime,
 			}
 			noError(t, v.open(s))
 			return v

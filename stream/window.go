@@ -13,11 +13,11 @@ import (
 // them before. A window holds the records from its start up to but not including its end.
 type TimeWindows struct{ size, advance, grace time.Duration }
 
-// Tumbling returns windows that follow one another without a gap. The size is in whole milliseconds.
+// Tumbling returns windows that follow one another without a gap. The size is in whole milliseconds, at most 90 years.
 func Tumbling(size time.Duration) TimeWindows { return TimeWindows{size: size, advance: size} }
 
 // Hopping returns windows that overlap: one begins with every advance, so that a record is in about size/advance of them.
-// Both are in whole milliseconds, and the advance is at most the size.
+// Both are in whole milliseconds; the size is at most 90 years, the advance at most the size.
 func Hopping(size, advance time.Duration) TimeWindows {
 	return TimeWindows{size: size, advance: advance}
 }
@@ -25,11 +25,14 @@ func Hopping(size, advance time.Duration) TimeWindows {
 // Grace is how far stream time may pass the end of a window before the window closes: a window [start, end) takes a record
 // if end > stream time - grace, where stream time is the highest event time that the operator has seen in its task, that
 // of the record included. What comes later is dropped with class late, and counts once for each window that is closed to
-// it. Whole milliseconds. Default: 0.
+// it. Whole milliseconds, at most 90 years. Default: 0.
 func (w TimeWindows) Grace(d time.Duration) TimeWindows {
 	w.grace = d
 	return w
 }
+
+// longest is the longest time that a window, its grace or its retention takes: three of them fit in a [time.Duration].
+const longest = 90 * 365 * 24 * time.Hour
 
 // check notes a fault of the declaration.
 func (w TimeWindows) check(t *Topology, op string) {
@@ -41,6 +44,8 @@ func (w TimeWindows) check(t *Topology, op string) {
 		t.fail(op, "the advance of the windows, %v: want more than 0 and at most the size, %v", w.advance, w.size)
 	case w.grace < 0:
 		t.fail(op, "the grace of the windows, %v, is negative", w.grace)
+	case max(w.size, w.grace) > longest:
+		t.fail(op, "windows of %v with a grace of %v: want at most 90 years of each", w.size, w.grace)
 	case !whole(w.size) || !whole(w.advance) || !whole(w.grace):
 		t.fail(op, "windows of %v that advance by %v, with a grace of %v: want whole milliseconds", w.size, w.advance, w.grace)
 	}
@@ -67,6 +72,7 @@ func CountWindows[K comparable, V any](g WindowedGroup[K, V], name string, opts 
 // ReduceWindows combines the values of each key and window: the first is the aggregate, and f adds each that follows. A
 // record without a value is dropped.
 func ReduceWindows[K comparable, V any](g WindowedGroup[K, V], name string, f func(aggregate, value V) V, opts ...WindowOption) Table[Windowed[K], V] {
+	g.g.s.n.t.needs("reduce-windows", "f", f != nil)
 	return addWindows(g, "reduce-windows", name, g.g.s.values, opts, reducing[K](f), false)
 }
 
@@ -74,6 +80,8 @@ func ReduceWindows[K comparable, V any](g WindowedGroup[K, V], name string, f fu
 // the aggregate it is given only if what it returns does not share memory with it. A record without a value is dropped;
 // Kafka Streams calls the aggregator with null: for that, read the topic with [Nullable].
 func AggregateWindows[K comparable, V, A any](g WindowedGroup[K, V], name string, values Codec[A], initial func() A, add func(key K, value V, aggregate A) A, opts ...WindowOption) Table[Windowed[K], A] {
+	g.g.s.n.t.needs("aggregate-windows", "initial", initial != nil)
+	g.g.s.n.t.needs("aggregate-windows", "add", add != nil)
 	return addWindows(g, "aggregate-windows", name, values, opts, folding[K, V, A]{initial: initial, add: add}, false)
 }
 
@@ -88,6 +96,8 @@ func addWindows[K comparable, V, A any](g WindowedGroup[K, V], kind, name string
 	}
 	if least := g.w.size + g.w.grace; o.retention != 0 && o.retention < least {
 		t.fail(kind, "a retention of %v is too short: windows and their grace take %v", o.retention, least)
+	} else if o.retention > 2*longest {
+		t.fail(kind, "a retention of %v: want at most 180 years", o.retention)
 	}
 	s := g.g.s.copartitioned(kind, name, false)
 	n := t.addStateful(kind, name, s.n)

@@ -87,7 +87,7 @@ func windowRowsOf[K comparable, A any](b *builder, n *node, keys Codec[K], value
 		onClose:   o.emitOnClose, forever: o.forever(),
 		time: task.NoTime, newest: never, expired: never,
 	}
-	s.rows = newKVStore(b.ctx.Store(key.name), Codec[Windowed[K]](timeFirst[K]{keys, s.size}), values, o.cached)
+	s.rows = newKVStore(key.name, b.ctx.Store(key.name), Codec[Windowed[K]](timeFirst[K]{keys, s.size}), values, o.cached)
 	s.rows.hold = o.emitOnCommit
 	s.rows.gone = func(k Windowed[K]) bool { return k.Start < s.floor(s.newest) }
 	b.stores[key] = s

@@ -2,6 +2,7 @@ package stream_test
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"testing"
@@ -347,6 +348,19 @@ func TestWindowFaults(t *testing.T) {
 		{stream.Hopping(ms(5), 0), nil, "windowed-by: the advance of the windows, 0s: want more than 0 and at most the size, 5ms"},
 		{stream.Tumbling(ms(5)).Grace(-1), nil, "windowed-by: the grace of the windows, -1ns, is negative"},
 		{stream.Tumbling(1500 * time.Microsecond), nil, "windowed-by: windows of 1.5ms that advance by 1.5ms, with a grace of 0s: want whole milliseconds"},
+		{
+			stream.Tumbling(time.Hour).Grace(math.MaxInt64), nil,
+			"windowed-by: windows of 1h0m0s with a grace of 2562047h47m16.854775807s: want at most 90 years of each",
+		},
+		{
+			stream.Tumbling(math.MaxInt64), nil,
+			"windowed-by: windows of 2562047h47m16.854775807s with a grace of 0s: want at most 90 years of each",
+		},
+		{
+			stream.Tumbling(ms(5)),
+			[]stream.WindowOption{stream.Retention(math.MaxInt64)},
+			"aggregate-windows: a retention of 2562047h47m16.854775807s: want at most 180 years",
+		},
 		{
 			stream.Tumbling(ms(5)),
 			[]stream.WindowOption{stream.EmitOnClose(), stream.EmitOnCommit()},

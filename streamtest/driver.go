@@ -170,6 +170,11 @@ func (d *Driver) begin(topology *stream.Topology) error {
 	if p.DeadLetters != "" {
 		d.topic(p.DeadLetters)
 	}
+	for name := range d.o.partitionsOf {
+		if d.topics[name] == nil && !slices.ContainsFunc(p.Globals, func(g *task.Global) bool { return g.Topic == name }) {
+			return fmt.Errorf("partitions of topic %s, which the application neither reads nor writes; there are %v", name, d.Topics())
+		}
+	}
 	d.declared = true
 	return d.run()
 }
@@ -189,6 +194,15 @@ func (d *Driver) topic(name string) *topic {
 		d.topics[name] = t
 	}
 	return t
+}
+
+// known returns a topic that the topology reads or writes, and ends the test where there is none of that name.
+func (d *Driver) known(name string) *topic {
+	d.t.Helper()
+	if d.declared && d.topics[name] == nil {
+		d.t.Fatalf("streamtest: the application neither reads nor writes a topic %s; there are %v", name, d.Topics())
+	}
+	return d.topic(name)
 }
 
 // run starts the application, which reads its global tables before anything else.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"millrace.dev/record"
 	"millrace.dev/stream"
 	"millrace.dev/streamtest"
 )
@@ -71,6 +72,11 @@ func TestFailures(t *testing.T) {
 		{"no such partition", func(t testing.TB) {
 			streamtest.NewInput(streamtest.New(t, copied()), "in", text, text).PipeTo(4, stream.Record[string, string]{})
 		}, "topic in has no partition 4, but 1 partitions"},
+		{"no such topic", func(t testing.TB) { streamtest.NewInput(streamtest.New(t, copied()), "inn", text, text) }, "neither reads nor writes a topic inn; there are [in out]"},
+		{"no such topic for bytes", func(t testing.TB) { streamtest.New(t, copied()).PipeRaw("inn", record.Raw{}) }, "topic inn"},
+		{"no such topic to read", func(t testing.TB) { streamtest.NewOutput(streamtest.New(t, copied()), "ouut", text, text) }, "topic ouut"},
+		{"no such topic to read as bytes", func(t testing.TB) { streamtest.New(t, copied()).Raw("ouut", 0) }, "topic ouut"},
+		{"partitions of no topic", func(t testing.TB) { streamtest.New(t, copied(), streamtest.Partitions(2, "inn")) }, "partitions of topic inn"},
 		{"no such partition to read", func(t testing.TB) { streamtest.New(t, copied()).Raw("out", 1) }, "topic out has no partition 1"},
 		{"no such task", func(t testing.TB) { streamtest.New(t, copied()).Rebalance(0, 3) }, "there is no task 0_3"},
 		{"no such store", func(t testing.TB) { streamtest.StateOf(streamtest.New(t, counts()), "nix", text, text) }, "there is no store nix; there are [counts]"},
@@ -151,5 +157,125 @@ func TestKeepErrors(t *testing.T) {
 	src.Pipe("a", "x", 3)
 	if err := d.Err(); err == nil || !strings.Contains(err.Error(), "panic: oops") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// own is a processor made of functions.
+type own struct {
+	init    func(*stream.ProcessorContext[string, string]) error
+	process func(*stream.Record[string, string]) error
+}
+
+func (o own) Init(c *stream.ProcessorContext[string, string]) error {
+	if o.init == nil {
+		return nil
+	}
+	return o.init(c)
+}
+
+func (o own) Process(r *stream.Record[string, string]) error {
+	if o.process == nil {
+		return nil
+	}
+	return o.process(r)
+}
+
+// unencodable is a codec that cannot encode.
+type unencodable struct{}
+
+func (unencodable) Append([]byte, string) ([]byte, error) { return nil, errors.New("never") }
+func (unencodable) Decode(b []byte) (string, error)       { return string(b), nil }
+
+type ctx = context.Context
+
+// TestErrorsTellWhere: an error that ends the application names the operator or the store, and none ends the test.
+func TestErrorsTellWhere(t *testing.T) {
+	t.Parallel()
+	text := stream.String()
+	type (
+		texts   = stream.Stream[string, string]
+		context = stream.ProcessorContext[string, string]
+		batch   = stream.Batch[string, string, string]
+	)
+	process := func(s texts, o own, stores ...stream.StoreRef) {
+		stream.Process(s, "own", func() stream.Processor[string, string, string, string] { return o }, stores...)
+	}
+	for _, c := range []struct {
+		name    string
+		declare func(s texts)
+		want    string
+	}{
+		{"init", func(s texts) {
+			process(s, own{init: func(*context) error { return errors.New("no") }})
+		}, "task 0_0: own: no"},
+		{"init that panics", func(s texts) { process(s, own{init: func(*context) error { panic("no") }}) }, "task 0_0: panic: no"},
+		{"no processor", func(s texts) {
+			stream.Process(s, "own", func() stream.Processor[string, string, string, string] { return nil })
+		}, "task 0_0: own: the supplier has returned nil"},
+		{"process", func(s texts) {
+			process(s, own{process: func(*stream.Record[string, string]) error { return errors.New("no") }})
+		}, "task 0_0, record in/0/0: own: no"},
+		{"punctuation", func(s texts) {
+			process(s, own{init: func(c *context) error {
+				c.OnStreamTime(time.Second, func(int64) error { return errors.New("no") })
+				return nil
+			}})
+		}, "task 0_0, record in/0/0: own: no"},
+		{"store of nobody", func(s texts) {
+			rows := stream.NewStore("rows", text, text)
+			process(s, own{init: func(c *context) error { return stream.Open(c, rows).Put("a", "b") }})
+		}, `own: the store "rows" was not given to the operator own at errors_test.go:`},
+		{"store of another operator", func(s texts) {
+			rows := stream.NewStore("rows", text, text)
+			stream.Process(s, "other", func() stream.Processor[string, string, string, string] { return own{} }, rows)
+			process(s, own{init: func(c *context) error { return stream.Open(c, rows).Delete("a") }})
+		}, `the store "rows" was not given to the operator own`},
+		{"row", func(s texts) {
+			stream.Reduce(stream.GroupByKey(s.Values(unencodable{})), "rows", func(_, v string) string { return v })
+		}, "task 0_0: store rows: encode the value of a row: never"},
+		{"key", func(s texts) { stream.ToTable(s.Keys(unencodable{}), "rows") }, "task 0_0, record in/0/0: store rows: encode the key of a row: never"},
+		{"too few results", func(s texts) {
+			stream.MapBatch(s, "batch", func(_ ctx, b *batch) error { b.Out = nil; return nil }, stream.BatchOptions{})
+		}, "batch: the function has left 0 results for 1 records"},
+		{"no records", func(s texts) {
+			stream.MapBatch(s, "batch", func(_ ctx, b *batch) error { b.In, b.Out = nil, nil; return errors.New("no") }, stream.BatchOptions{OnError: stream.ErrorPolicy{Retries: 1}})
+		}, "task 0_0: batch: no"},
+		{"batch that panics", func(s texts) {
+			stream.MapBatch(s, "batch", func(ctx, *batch) error { panic("no") }, stream.BatchOptions{})
+		}, "streamtest_test.TestErrorsTellWhere"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			top := stream.New("app")
+			c.declare(stream.From(top, "in", text, text))
+			d := streamtest.New(t, top, streamtest.KeepErrors())
+			streamtest.NewInput(d, "in", text, text).Pipe("a", "b", 1)
+			if err := fmt.Sprint(d.Err()); !strings.Contains(err, c.want) {
+				t.Errorf("got %s, want %s", err, c.want)
+			}
+		})
+	}
+}
+
+// TestNoLetterWithoutRecord: a record that a punctuation has made has no source to be a dead letter of.
+func TestNoLetterWithoutRecord(t *testing.T) {
+	t.Parallel()
+	top := stream.New("app", stream.DeadLetters("dead"))
+	in := stream.From(top, "in", stream.String(), stream.String())
+	stream.Process(in, "own", func() stream.Processor[string, string, string, string] {
+		return own{init: func(c *stream.ProcessorContext[string, string]) error {
+			c.OnWallClock(time.Second, func(now int64) error {
+				return c.Forward(&stream.Record[string, string]{Key: "a", Value: "b", Timestamp: now})
+			})
+			return nil
+		}}
+	}).Values(unencodable{}).To("out")
+	d := streamtest.New(t, top)
+	d.Advance(time.Second)
+	if drops := d.Drops(); len(drops) != 1 || drops[0].Problem.Class != "unencodable" || drops[0].Record.Topic != "" {
+		t.Errorf("drops: %v", drops)
+	}
+	if letters := d.Raw("dead", 0); len(letters) != 0 {
+		t.Errorf("dead letters: %v", letters)
 	}
 }

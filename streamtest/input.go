@@ -19,9 +19,10 @@ type Input[K, V any] struct {
 	step   time.Duration
 }
 
-// NewInput returns the input of a topic.
+// NewInput returns the input of a topic. It ends the test where the application has no such topic.
 func NewInput[K, V any](d *Driver, topic string, keys stream.Codec[K], values stream.Codec[V]) *Input[K, V] {
-	return &Input[K, V]{d: d, topic: d.topic(topic), keys: keys, values: values, clock: true}
+	d.t.Helper()
+	return &Input[K, V]{d: d, topic: d.known(topic), keys: keys, values: values, clock: true}
 }
 
 // Times sets the event times of [Input.PipeNext]: start, and for each that follows a step more. Default: the driver's
@@ -110,9 +111,10 @@ func encode[T any](c stream.Codec[T], v T, null bool) ([]byte, error) {
 // and the partition by the key.
 func (d *Driver) PipeRaw(name string, r record.Raw) {
 	d.t.Helper()
+	t := d.known(name)
 	d.do(func() error {
 		r.Topic, r.Partition = name, anyPartition
-		if err := d.topic(name).write(r); err != nil {
+		if err := t.write(r); err != nil {
 			return err
 		}
 		return d.settle()

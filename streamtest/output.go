@@ -17,9 +17,10 @@ type Output[K, V any] struct {
 	values stream.Codec[V]
 }
 
-// NewOutput returns the output of a topic.
+// NewOutput returns the output of a topic. It ends the test where the application has no such topic.
 func NewOutput[K, V any](d *Driver, topic string, keys stream.Codec[K], values stream.Codec[V]) *Output[K, V] {
-	return &Output[K, V]{d: d, topic: d.topic(topic), keys: keys, values: values}
+	d.t.Helper()
+	return &Output[K, V]{d: d, topic: d.known(topic), keys: keys, values: values}
 }
 
 // Len returns the number of records that are committed and were not read yet.
@@ -123,7 +124,7 @@ func show(x any, null bool) string {
 // Raw returns the committed records of a topic's partition as bytes.
 func (d *Driver) Raw(topic string, partition int32) []record.Raw {
 	d.t.Helper()
-	t := d.topic(topic)
+	t := d.known(topic)
 	if partition < 0 || int(partition) >= len(t.partitions) {
 		d.t.Fatalf("streamtest: topic %s has no partition %d, but %d partitions", topic, partition, len(t.partitions))
 	}

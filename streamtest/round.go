@@ -52,7 +52,7 @@ func (r *running) Change(name string, key, value []byte) error {
 	return nil
 }
 
-// Drop notes a record that was dropped, and writes its dead letter.
+// Drop notes a record that was dropped, and writes its dead letter; as on Kafka there is none where no record led to it.
 func (r *running) Drop(source *record.Raw, x task.Drop) {
 	p := r.driver.program
 	if source != nil {
@@ -63,18 +63,15 @@ func (r *running) Drop(source *record.Raw, x task.Drop) {
 		drop.Record = *source
 	}
 	r.drops = append(r.drops, drop)
-	if p.DeadLetters != "" {
-		r.out = append(r.out, r.driver.letter(source, x, r.id.Partition))
+	if p.DeadLetters != "" && source != nil {
+		r.out = append(r.out, r.driver.letter(source, x))
 	}
 }
 
 // letter returns a dead letter with its partition.
-func (d *Driver) letter(source *record.Raw, x task.Drop, partition int32) record.Raw {
+func (d *Driver) letter(source *record.Raw, x task.Drop) record.Raw {
 	l := d.program.Letter(source, x)
-	if source != nil {
-		partition = source.Partition
-	}
-	l.Partition = d.topic(l.Topic).place(l.Key, partition)
+	l.Partition = d.topic(l.Topic).place(l.Key, source.Partition)
 	if l.Timestamp < 0 {
 		l.Timestamp = d.now.UnixMilli()
 	}
@@ -138,7 +135,7 @@ func (d *Driver) applyGlobals(first bool) error {
 				}
 				d.drops = append(d.drops, Drop{Node: g.Name, Record: r, Problem: *problem, Count: 1})
 				if d.program.DeadLetters != "" {
-					l := d.letter(&r, task.Drop{Node: g.Node, Problem: *problem}, r.Partition)
+					l := d.letter(&r, task.Drop{Node: g.Node, Problem: *problem})
 					d.topic(l.Topic).append(l)
 				}
 			}

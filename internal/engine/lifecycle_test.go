@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kversion"
 	"millrace.dev/internal/kafka"
 	"millrace.dev/internal/secret"
+	"millrace.dev/internal/task"
 	"millrace.dev/record"
 	"millrace.dev/stream"
 )
@@ -468,15 +469,17 @@ func TestOptions(t *testing.T) {
 		}
 	}
 	check(Options{}, "no client", "no program")
-	top := stream.New("a", stream.DeadLetters("read"))
+	top := stream.New("a")
 	in := stream.From(top, "read", stream.String(), stream.String())
 	g := stream.GlobalTableFrom(top, "g", "table", stream.String(), stream.String())
-	stream.JoinGlobal(in, g, func(k, _ string) (string, bool) { return k, true }, func(a, _ string) string { return a }).To("table")
-	in.To("read")
+	stream.JoinGlobal(in, g, func(k, _ string) (string, bool) { return k, true }, func(a, _ string) string { return a }).To("written")
 	p, err := top.Program()
 	if err != nil {
 		t.Fatal(err)
 	}
+	// No topology can be declared so.
+	p.Globals[0].Topic, p.DeadLetters = "written", "read"
+	p.Subs[0].Sinks = append(p.Subs[0].Sinks, task.Sink{Topic: "read"})
 	check(Options{Program: p, Guarantee: "perhaps", Threads: -1},
 		"no client", "read as a global table", "read, and is the dead-letter topic", "written, and is the dead-letter topic", "guarantee", "negative")
 }

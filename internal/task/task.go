@@ -73,7 +73,10 @@ func New(p *Program, id ID, env Env) (*Task, error) {
 }
 
 // Start makes the processors.
-func (t *Task) Start() error { return t.build() }
+func (t *Task) Start() (err error) {
+	defer t.recover(&err)
+	return t.build()
+}
 
 // build makes processors that know nothing but what is in the stores.
 func (t *Task) build() error {
@@ -101,7 +104,8 @@ func (t *Task) build() error {
 }
 
 // Reset forgets the queues and everything that processors hold in memory, after the state was rolled back.
-func (t *Task) Reset() error {
+func (t *Task) Reset() (err error) {
+	defer t.recover(&err)
 	t.close()
 	return t.build()
 }

@@ -1,0 +1,28 @@
+package millrace_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"millrace.dev"
+	"millrace.dev/stream"
+)
+
+// TestNewAppFaults: the faults of topology and connection are told at once, and nothing is connected to find them.
+func TestNewAppFaults(t *testing.T) {
+	t.Parallel()
+	_, err := millrace.NewApp(stream.New("no topics"), millrace.Config{TLS: millrace.TLS{CAFile: "ca.pem"}})
+	for _, want := range []string{`millrace_test.go:15: new topology: name "no topics"`, "TLS is not enabled", "no brokers"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+	if _, ok := errors.AsType[*stream.BuildError](err); !ok {
+		t.Errorf("%v is no BuildError", err)
+	}
+	_, err = millrace.NewApp(words(), millrace.Config{Brokers: []string{"localhost:9092"}, Guarantee: "eos"})
+	if err == nil || !strings.Contains(err.Error(), `guarantee "eos": want exactly_once or at_least_once`) {
+		t.Errorf("got %v", err)
+	}
+}
