@@ -80,7 +80,6 @@ func MapBatch[K, V, V2 any](s Stream[K, V], name string, f func(context.Context,
 		b.lives(n, m)
 		return m
 	})
-	out.keys = s.keys
 	for _, g := range o.Globals {
 		if g == nil {
 			t.fail(op, "a global table is nil")

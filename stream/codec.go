@@ -140,6 +140,14 @@ func (c windowedCodec[K]) Decode(b []byte) (w Windowed[K], err error) {
 // WindowedKey is the codec of the keys of windows: start and end in eight bytes each, big-endian, and the key.
 func WindowedKey[K any](of Codec[K]) Codec[Windowed[K]] { return windowedCodec[K]{of} }
 
+// kept returns the codec that there is, if it is one of T2 too, else the standard one.
+func kept[T2, T any](c Codec[T]) Codec[T2] {
+	if c, ok := c.(Codec[T2]); ok {
+		return c
+	}
+	return standard[T2]()
+}
+
 // standard returns the codec that a type has by itself, or nil.
 func standard[T any]() Codec[T] {
 	var c any

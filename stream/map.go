@@ -18,11 +18,11 @@ type KeyValue[K, V any] struct {
 // KV makes a [KeyValue].
 func KV[K, V any](k K, v V) KeyValue[K, V] { return KeyValue[K, V]{k, v} }
 
-// derive declares a node that changes types.
+// derive declares a node that changes types. Where one stays its codec stays.
 func derive[K, V, K2, V2 any](s Stream[K, V], kind, name string, build func(b *builder, n *node, next edge[K2, V2]) processor[K, V]) Stream[K2, V2] {
 	n := s.n.t.add(kind, name, s.n)
 	n.build = func(b *builder) []any { return []any{build(b, n, next[K2, V2](b, n))} }
-	return Stream[K2, V2]{n: n, keys: standard[K2](), values: standard[V2](), rekeyed: s.rekeyed}
+	return Stream[K2, V2]{n: n, keys: kept[K2](s.keys), values: kept[V2](s.values), rekeyed: s.rekeyed}
 }
 
 type mapValues[K, V, V2 any] struct {
@@ -44,11 +44,9 @@ func (m *mapValues[K, V, V2]) process(r *Record[K, V]) error {
 // MapValues changes the value of each record. A record without one stays without.
 func MapValues[K, V, V2 any](s Stream[K, V], f func(V) V2, opts ...Option) Stream[K, V2] {
 	s.n.t.needs("map-values", "f", f != nil)
-	out := derive(s, "map-values", s.n.t.nameIn("map-values", opts), func(_ *builder, _ *node, next edge[K, V2]) processor[K, V] {
+	return derive(s, "map-values", s.n.t.nameIn("map-values", opts), func(_ *builder, _ *node, next edge[K, V2]) processor[K, V] {
 		return &mapValues[K, V, V2]{f: f, next: next}
 	})
-	out.keys = s.keys
-	return out
 }
 
 type mapValuesWithKey[K, V, V2 any] struct {
@@ -71,11 +69,9 @@ func (m *mapValuesWithKey[K, V, V2]) process(r *Record[K, V]) error {
 // are.
 func MapValuesWithKey[K, V, V2 any](s Stream[K, V], f func(K, V) V2, opts ...Option) Stream[K, V2] {
 	s.n.t.needs("map-values", "f", f != nil)
-	out := derive(s, "map-values", s.n.t.nameIn("map-values", opts), func(_ *builder, _ *node, next edge[K, V2]) processor[K, V] {
+	return derive(s, "map-values", s.n.t.nameIn("map-values", opts), func(_ *builder, _ *node, next edge[K, V2]) processor[K, V] {
 		return &mapValuesWithKey[K, V, V2]{f: f, next: next}
 	})
-	out.keys = s.keys
-	return out
 }
 
 type mapRecords[K, V, K2, V2 any] struct {
@@ -181,11 +177,9 @@ func FlatMapValues[K, V, V2 any](s Stream[K, V], f func(V) []V2, opts ...Option)
 // FlatMapValuesWithKey is [FlatMapValues] with a function that also sees the key, which must not change.
 func FlatMapValuesWithKey[K, V, V2 any](s Stream[K, V], f func(K, V) []V2, opts ...Option) Stream[K, V2] {
 	s.n.t.needs("flat-map-values", "f", f != nil)
-	out := derive(s, "flat-map-values", s.n.t.nameIn("flat-map-values", opts), func(_ *builder, _ *node, next edge[K, V2]) processor[K, V] {
+	return derive(s, "flat-map-values", s.n.t.nameIn("flat-map-values", opts), func(_ *builder, _ *node, next edge[K, V2]) processor[K, V] {
 		return &flatMapValues[K, V, V2]{f: f, next: next}
 	})
-	out.keys = s.keys
-	return out
 }
 
 // ErrorPolicy says what becomes of a record for which a function returns an error. The error is not told in the counts
@@ -282,9 +276,7 @@ func TryMapValuesWithKey[K, V, V2 any](s Stream[K, V], f func(context.Context, K
 	s.n.t.needs("try-map-values", "f", f != nil)
 	o := options(opts)
 	s.n.t.checkPolicy("try-map-values", o.policy)
-	out := derive(s, "try-map-values", o.name, func(b *builder, n *node, next edge[K, V2]) processor[K, V] {
+	return derive(s, "try-map-values", o.name, func(b *builder, n *node, next edge[K, V2]) processor[K, V] {
 		return &tryMapValues[K, V, V2]{ctx: b.ctx, n: n, policy: o.policy, f: f, next: next}
 	})
-	out.keys = s.keys
-	return out
 }

@@ -257,7 +257,7 @@ func (m *mapTable[K, V, V2]) mapped(k K, r row[V]) row[V2] {
 // same.
 func MapTable[K comparable, V, V2 any](t Table[K, V], f func(K, V) V2, opts ...Option) Table[K, V2] {
 	t.n.t.needs("map-values", "f", f != nil)
-	return derivedTable(t, "map-values", opts, standard[V2](), func(b *builder) *mapTable[K, V, V2] {
+	return derivedTable(t, "map-values", opts, kept[V2](t.values), func(b *builder) *mapTable[K, V, V2] {
 		return &mapTable[K, V, V2]{f: f, of: t.getter(b), past: t.pastOf(b)}
 	}, func(m *mapTable[K, V, V2], next edge[K, Change[V2]]) { m.next = next })
 }

@@ -129,7 +129,7 @@ func TestBatchesWaitForTheClock(t *testing.T) {
 	d.Advance(time.Second) // the first two, half a second after the second
 	src.Pipe("a", 3, 3)
 	d.Commit() // does not wait
-	if diff := cmp.Diff([]int64{2, 2, 1}, streamtest.NewOutput(d, "out", stream.String(), stream.Int64()).ReadValues()); diff != "" {
+	if diff := cmp.Diff([]int64{2, 2, 1}, streamtest.NewOutput(d, "out", stream.String(), stream.Decimal()).ReadValues()); diff != "" {
 		t.Error(diff)
 	}
 }

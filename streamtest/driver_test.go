@@ -78,7 +78,7 @@ func TestMapBatch(t *testing.T) {
 	}
 	d.Commit()
 	for i := range int64(100) {
-		r, ok := streamtest.NewOutput(d, "out", stream.String(), stream.Int64()).Read()
+		r, ok := streamtest.NewOutput(d, "out", stream.String(), stream.Decimal()).Read()
 		if !ok || r.Value != 2*i {
 			t.Fatalf("record %d: got %d, %v", i, r.Value, ok)
 		}
