@@ -287,7 +287,5 @@ func (j *joinStream[K, V]) emitHeld(e *timelineRow) error {
 
 // unencodable is why a record cannot be kept.
 func (n *node) unencodable() task.Drop {
-	d := n.problem(record.StageEncode, classUnencodable, "the record cannot be encoded")
-	d.Letter = true
-	return d
+	return n.problem(record.StageEncode, classUnencodable, "the record cannot be encoded")
 }

@@ -224,7 +224,6 @@ func (n *node) failed(ctx *task.Context, p ErrorPolicy, err error) error {
 		return fmt.Errorf("%s: %w", n.name, err)
 	}
 	d := n.problem(record.StageProcess, classFunction, "the function failed")
-	d.Letter = p.Then == DeadLetter
 	if r, ok := errors.AsType[*Rejection](err); ok {
 		d.Problem = record.Problem{Stage: r.Stage, Class: r.Class, Field: r.Field, Reason: r.Reason}
 	}

@@ -61,9 +61,7 @@ func (s *sink[K, V]) process(r *Record[K, V]) error { //nolint:unparam // what o
 	m := &s.message
 	if s.topic != nil {
 		if m.Topic = s.topic(r.Key, r.Value); !slices.Contains(s.n.topics, m.Topic) {
-			d := s.n.problem(record.StageProcess, classUnknownTopic, "the chosen topic is not one of those declared")
-			d.Letter = true
-			s.ctx.Drop(d)
+			s.ctx.Drop(s.n.problem(record.StageProcess, classUnknownTopic, "the chosen topic is not one of those declared"))
 			return nil
 		}
 	}

@@ -74,8 +74,6 @@ type Drop struct {
 	// Count is how often the drop counts: a record can be missing from several windows. It is one dead letter still.
 	// Default: 1
 	Count int
-	// Letter asks for a dead letter even where the program does not want one for each dropped record.
-	Letter bool
 }
 
 // Env is what a driver gives a task.
@@ -195,7 +193,7 @@ func (c *Context) Leave(s *NodeStats, start time.Time, outer time.Duration) {
 func (c *Context) Send(node int, m *Message) {
 	m.Source = c.record
 	if p := c.env.Output.Send(m); p != nil {
-		c.Drop(Drop{Node: node, Problem: *p, Letter: true})
+		c.Drop(Drop{Node: node, Problem: *p})
 	}
 }
 
