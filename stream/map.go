@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 
 	"millrace.dev/internal/task"
 	"millrace.dev/record"
@@ -226,6 +227,8 @@ func (n *node) failed(ctx *task.Context, p ErrorPolicy, err error) error {
 	d := n.problem(record.StageProcess, classFunction, "the function failed")
 	if r, ok := errors.AsType[*Rejection](err); ok {
 		d.Problem = record.Problem{Stage: r.Stage, Class: r.Class, Field: r.Field, Reason: r.Reason}
+	} else if l := ctx.Log(); l.Enabled(ctx.Done(), slog.LevelDebug) { // it may have data of the record in it, which letters and logs are spared
+		l.LogAttrs(ctx.Done(), slog.LevelDebug, "a record is dropped: a function failed", slog.String("node", n.name), slog.Any("error", err))
 	}
 	ctx.Drop(d)
 	return nil

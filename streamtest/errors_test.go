@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -157,6 +158,25 @@ func TestKeepErrors(t *testing.T) {
 	src.Pipe("a", "x", 3)
 	if err := d.Err(); err == nil || !strings.Contains(err.Error(), "panic: oops") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestFailureInLog has a function fail where that drops the record: only the log says at debug why.
+func TestFailureInLog(t *testing.T) {
+	t.Parallel()
+	top := stream.New("app", stream.DeadLetters("dlq"))
+	in := stream.From(top, "in", stream.String(), stream.String())
+	stream.TryMapValues(in, func(context.Context, string) (string, error) { return "", errors.New("no such user: ada") },
+		stream.Named("call"), stream.OnError(stream.DeadLetter)).To("out")
+	var log strings.Builder
+	d := streamtest.New(t, top, streamtest.LogTo(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))))
+	streamtest.NewInput(d, "in", stream.String(), stream.String()).Pipe("a", "b", 1)
+	letters := streamtest.NewOutput(d, "dlq", stream.String(), stream.String()).ReadAll()
+	if len(letters) != 1 || strings.Contains(fmt.Sprint(letters), "ada") {
+		t.Errorf("letters: %v", letters)
+	}
+	if got := log.String(); !strings.Contains(got, `node=call error="no such user: ada"`) {
+		t.Errorf("log: %s", got)
 	}
 }
 
