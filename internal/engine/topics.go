@@ -306,8 +306,9 @@ func (e *Engine) lacking(err error) error {
 	if !ok || k.Code != kafka.CodeUnknownTopic {
 		return err
 	}
-	gone := slices.DeleteFunc(kafka.Missing(err), func(name string) bool { _, ok := e.topics[name]; return !ok })
-	if len(gone) == 0 && slices.ContainsFunc(kafka.Missing(err), func(name string) bool { return slices.Contains(e.made, name) }) {
+	missing := kafka.Missing(err)
+	gone := slices.DeleteFunc(slices.Clone(missing), func(name string) bool { _, ok := e.topics[name]; return !ok })
+	if len(gone) == 0 && slices.ContainsFunc(missing, func(name string) bool { return slices.Contains(e.made, name) }) {
 		return kafka.Unlearned(k.Where, k.Err)
 	}
 	if len(gone) == 0 {

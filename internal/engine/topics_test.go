@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -174,6 +175,32 @@ func TestInternalTopicsUnlearned(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestInternalTopicsUnlearnedLater has a broker that does not know of topics of the application's own when all of them are
+// looked at, though each was found by itself.
+func TestInternalTopicsUnlearnedLater(t *testing.T) {
+	t.Parallel()
+	withMall(t, 3, func(t *testing.T, m *mall) {
+		m.sell(100, seeded(t, 1))
+		var left atomic.Int32
+		left.Store(20)
+		for _, topic := range []string{repartitioned, group + "-by-category-changelog"} {
+			m.cluster.Fault(kfake.Fault{
+				Keys: []kmsg.Key{kmsg.Metadata}, Topic: topic, Err: kerr.UnknownTopicOrPartition, Count: -1,
+				When: func(r kmsg.Request) bool {
+					q, ok := r.(*kmsg.MetadataRequest)
+					return ok && len(q.Topics) > 2 && left.Add(-1) >= 0
+				},
+			})
+		}
+		in := m.shop("")
+		m.closed()
+		in.stop(t)
+		if n := left.Load(); n > 0 {
+			t.Errorf("%d requests were not answered wrongly", n)
+		}
+	})
 }
 
 // TestInternalTopicsGo has topics of the application's own deleted under it, or deleted and made anew.
