@@ -103,7 +103,7 @@ func (a *App) Run(ctx context.Context, o RunOptions) (engine.Stats, error) {
 		o.Started(r)
 	}
 	if o.CreateTopics {
-		if err := a.createPipelineTopics(ctx, client, p); err != nil {
+		if err := a.createPipelineTopics(ctx, client, p, e.Wait); err != nil {
 			return engine.Stats{}, err
 		}
 	}

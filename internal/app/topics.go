@@ -72,8 +72,9 @@ func pause(ctx context.Context, d time.Duration) error {
 }
 
 // createPipelineTopics makes the topics of a pipeline that are not there, the outputs and the tables with as many
-// partitions as the source has, and the tables compacted. It waits for the brokers, as the engine does.
-func (a *App) createPipelineTopics(ctx context.Context, c *kafka.Client, p *config.Pipeline) error {
+// partitions as the source has, and the tables compacted. It waits for the brokers, as the engine does, and calls waits
+// when it begins to.
+func (a *App) createPipelineTopics(ctx context.Context, c *kafka.Client, p *config.Pipeline, waits func()) error {
 	backoff := kafka.Backoff{Min: 200 * time.Millisecond, Max: 10 * time.Second}
 	for try := 1; ; try++ {
 		err := createTopics(ctx, c, p)
@@ -84,6 +85,7 @@ func (a *App) createPipelineTopics(ctx context.Context, c *kafka.Client, p *conf
 		wait := backoff.Pause(try)
 		a.Log.LogAttrs(ctx, slog.LevelWarn, "kafka does not answer; trying again", slog.Any("error", err),
 			slog.Int("try", try), slog.Duration("next_try_in", wait.Round(time.Millisecond)), slog.String("hint", e.Hint))
+		waits()
 		if err := pause(ctx, wait); err != nil {
 			return err
 		}

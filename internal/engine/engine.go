@@ -228,6 +228,9 @@ func (e *Engine) Instance() string { return e.instance }
 // instance's begins with the group's name, so that an ACL can name them all by that prefix.
 func (e *Engine) TransactionalID() string { return e.session.TransactionalID }
 
+// Wait notes that what has to be done before [Engine.Run] waits for the brokers.
+func (e *Engine) Wait() { e.stats.setState(WaitingForBroker) }
+
 // Stats returns what the engine has done so far. It is safe for concurrent use.
 func (e *Engine) Stats() Stats { return e.stats.snapshot() }
 
