@@ -607,6 +607,9 @@ func (s *Session) Close(ctx context.Context) {
 		s.allow()
 	}
 	defer s.cut()
+	// Rarely the library's farewell, which it leaves behind where that takes too long, waits for a poll that is long over, and
+	// would do so for ever.
+	defer s.kgo.AllowRebalance()
 	_ = s.kgo.LeaveGroupContext(ctx)
 	if s.config.InstanceID != "" {
 		s.leaveStatic(ctx)
