@@ -95,3 +95,38 @@ func TestBatch(t *testing.T) {
 		}
 	}
 }
+
+func TestRow(t *testing.T) {
+	t.Parallel()
+	s, err := NewSchema(
+		Field{Name: "e", Type: Enum}, Field{Name: "n", Type: Numeric}, Field{Name: "t", Type: Time},
+		Field{Name: "s", Type: String}, Field{Name: "m", Type: Numeric},
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := NewBatch(s, nil)
+	b.Append(Raw{})
+	b.Append(Raw{})
+	b.Codes(0)[1] = b.Dict(0).Code([]byte("level"))
+	b.Numbers(1)[1], b.Numbers(4)[1] = 1, 2
+	b.Times(2)[1] = 3
+	b.Texts(3).Set(1, []byte("text"))
+	missing, full := RowOf(b, 0), RowOf(b, 1)
+	b.Reset()
+	b.Append(Raw{})
+	b.Texts(3).Set(0, []byte("over"))
+	b.Dict(0).Code([]byte("other"))
+	want := &Row{Numbers: []float64{1, 2}, Times: []int64{3}, Texts: []Text{{"level", true}, {"text", true}}}
+	if diff := cmp.Diff(want, full); diff != "" {
+		t.Error(diff)
+	}
+	for f, slot := range []int{0, 0, 0, 1, 1} {
+		if got := s.Slot(f); got != slot {
+			t.Errorf("slot of field %d: %d, want %d", f, got, slot)
+		}
+	}
+	if !math.IsNaN(missing.Numbers[0]) || missing.Times[0] != MissingTime || missing.Texts[0].OK || missing.Texts[1].OK {
+		t.Errorf("missing: %+v", missing)
+	}
+}

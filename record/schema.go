@@ -96,6 +96,8 @@ const MaxFields = 4096
 type Schema struct {
 	fields []Field
 	index  map[string]int
+	slots  []int  // by field: its position in the slice of a Row
+	counts [3]int // of the numeric, time and text fields
 }
 
 // NewSchema returns the schema of fields in the given order. Every fault is reported, joined in one error.
@@ -116,6 +118,16 @@ func NewSchema(fields ...Field) (*Schema, error) {
 		}
 		s.index[f.Name] = i
 		errs = append(errs, f.validate()...)
+		kind := 2
+		switch f.Type {
+		case Numeric:
+			kind = 0
+		case Time:
+			kind = 1
+		case Enum, String:
+		}
+		s.slots = append(s.slots, s.counts[kind])
+		s.counts[kind]++
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
