@@ -21,7 +21,7 @@ const module = "millrace.dev"
 func layers() [][]string {
 	return [][]string{
 		{"gbm/internal/bitplane", "internal/detmath", "internal/durable", "internal/lint", "internal/secret", "internal/testenv"},
-		{"record", "internal/durable/errorfs"},
+		{"record", "internal/stat", "internal/durable/errorfs"},
 		{"feature", "gbm", "codec"},
 		{"model"},
 		{"internal/pipeline"},

@@ -1,0 +1,173 @@
+package stat
+
+import (
+	"math"
+	"math/big"
+	"math/bits"
+)
+
+// Moments counts numbers, and sums them and their squares exactly: the mean and the variance are rounded once, and
+// neither large offsets (1e9+1, 1e9+2, 1e9+3) nor squares beyond the range of float64 spoil them. It takes 1.1 KiB.
+// The zero value is empty; a copy has its own state.
+type Moments struct {
+	n        int64
+	sum      Sum
+	squares  squares
+	min, max float64
+}
+
+// Add takes x in. It ignores infinities and NaN.
+func (m *Moments) Add(x float64) {
+	mantissa, e := decompose(x)
+	if e == notFinite {
+		return
+	}
+	m.include(1, x, x)
+	m.sum.Add(x)
+	m.squares.add(mantissa, e)
+}
+
+// AddSlice takes every element of x in, as Add does.
+func (m *Moments) AddSlice(x []float64) {
+	for _, v := range x {
+		m.Add(v)
+	}
+}
+
+// Merge takes in what o has.
+func (m *Moments) Merge(o *Moments) {
+	if o.n == 0 {
+		return
+	}
+	m.include(o.n, o.min, o.max)
+	m.sum.Merge(&o.sum)
+	m.squares.merge(&o.squares)
+}
+
+// include counts n more numbers, which lie between low and high.
+func (m *Moments) include(n int64, low, high float64) {
+	if m.n == 0 {
+		m.min, m.max = low, high
+	}
+	m.n, m.min, m.max = m.n+n, min(m.min, low), max(m.max, high)
+}
+
+// N returns how many numbers there are.
+func (m *Moments) N() int64 { return m.n }
+
+// Sum returns their sum, rounded once; 0 for none.
+func (m *Moments) Sum() float64 { return m.sum.Float64() }
+
+// Min returns the smallest number, -0 being below 0; NaN for none.
+func (m *Moments) Min() float64 { return m.known(m.min) }
+
+// Max returns the largest number; NaN for none.
+func (m *Moments) Max() float64 { return m.known(m.max) }
+
+func (m *Moments) known(x float64) float64 {
+	if m.n == 0 {
+		return math.NaN()
+	}
+	return x
+}
+
+// Mean returns the mean, rounded once; NaN for no number.
+func (m *Moments) Mean() float64 {
+	if m.n == 0 {
+		return math.NaN()
+	}
+	v, _ := quotient(m.sum.units(), big.NewInt(m.n), sumUnit).Float64()
+	return v
+}
+
+// Variance returns the mean square distance from the mean (the population's variance), rounded once; NaN for no
+// number, +Inf if it is beyond the range.
+func (m *Moments) Variance() float64 { return m.variance(m.n) }
+
+// SampleVariance returns the sum of the square distances from the mean divided by n-1, which estimates the variance of
+// what the numbers were drawn from; rounded once. It is NaN for fewer than two numbers.
+func (m *Moments) SampleVariance() float64 { return m.variance(m.n - 1) }
+
+// Deviation returns the square root of [Moments.Variance]. It lies within the range even where the variance does not.
+func (m *Moments) Deviation() float64 { return m.deviation(m.n) }
+
+// SampleDeviation returns the square root of [Moments.SampleVariance].
+func (m *Moments) SampleDeviation() float64 { return m.deviation(m.n - 1) }
+
+func (m *Moments) variance(divisor int64) float64 {
+	if divisor <= 0 {
+		return math.NaN()
+	}
+	v, _ := m.spread(divisor).Float64()
+	return v
+}
+
+func (m *Moments) deviation(divisor int64) float64 {
+	if divisor <= 0 {
+		return math.NaN()
+	}
+	v, _ := new(big.Float).SetPrec(128).Sqrt(m.spread(divisor)).Float64()
+	return v
+}
+
+// spread returns (n*sum(x^2) - sum(x)^2) / (n*divisor).
+func (m *Moments) spread(divisor int64) *big.Float {
+	n, sum := big.NewInt(m.n), m.sum.units()
+	spread := m.squares.units()
+	spread.Mul(spread, n)
+	spread.Lsh(spread, squareUnit-2*sumUnit) // to the unit of sum^2
+	spread.Sub(spread, sum.Mul(sum, sum))
+	return quotient(spread, n.Mul(n, big.NewInt(divisor)), 2*sumUnit)
+}
+
+// quotient returns a/b * 2^exp, for b > 0, as a number that rounds to the same float64 as the exact one.
+func quotient(a, b *big.Int, exp int) *big.Float {
+	shift := max(0, 66+b.BitLen()-a.BitLen()) // more bits than a float64 has
+	q, rest := new(big.Int).Lsh(a, uint(shift)), new(big.Int)
+	q.QuoRem(q, b, rest)
+	q.Lsh(q, 1)
+	if sign := rest.Sign(); sign != 0 { // a last bit that says that there is more
+		q.Add(q, big.NewInt(int64(sign)))
+	}
+	f := new(big.Float).SetInt(q)
+	return f.SetMantExp(f, exp-shift-1)
+}
+
+// squares is the exact sum of squares of float64: a fixed-point number of 4,288 bits, which holds 2^63 squares of any
+// size. The product of two mantissas is a whole number of 106 bits: no rounding, and no need of a fused instruction.
+type squares struct{ limbs [squareLimbs]uint64 }
+
+const (
+	squareLimbs = 67
+	squareUnit  = -2148 // log2 of the unit of the first limb: the square of the smallest number
+)
+
+// add adds the square of m * 2^(e-1075).
+func (q *squares) add(m uint64, e uint) {
+	high, low := bits.Mul64(m, m)
+	at := 2 * (e - 1)
+	i, shift := at>>6, at&63
+	var c uint64
+	q.limbs[i], c = bits.Add64(q.limbs[i], low<<shift, 0)
+	q.limbs[i+1], c = bits.Add64(q.limbs[i+1], high<<shift|low>>(64-shift), c)
+	q.limbs[i+2], c = bits.Add64(q.limbs[i+2], high>>(64-shift), c)
+	for i += 3; c != 0; i++ {
+		q.limbs[i], c = bits.Add64(q.limbs[i], 0, c)
+	}
+}
+
+func (q *squares) merge(o *squares) {
+	var c uint64
+	for i := range q.limbs {
+		q.limbs[i], c = bits.Add64(q.limbs[i], o.limbs[i], c)
+	}
+}
+
+// units returns the sum in units of 2^squareUnit.
+func (q *squares) units() *big.Int {
+	total, limb := new(big.Int), new(big.Int)
+	for i := squareLimbs - 1; i >= 0; i-- {
+		total.Lsh(total, 64).Or(total, limb.SetUint64(q.limbs[i]))
+	}
+	return total
+}
