@@ -12,26 +12,27 @@ import (
 	"github.com/expr-lang/expr/parser/lexer"
 )
 
-// parse returns the tree of an expression.
-func parse(src string) (ast.Node, *Error) {
+// parse returns the tree of an expression, and where the colons of its named arguments are.
+func parse(src string) (ast.Node, map[int]bool, *Error) {
 	switch {
 	case len(src) > maxExpression:
-		return nil, &Error{Length: len(src), Msg: "the expression is longer than 16 KiB", Hint: "split it into several features"}
+		return nil, nil, &Error{Length: len(src), Msg: "the expression is longer than 16 KiB", Hint: "split it into several features"}
 	case !utf8.ValidString(src):
-		return nil, &Error{Length: len(src), Msg: "the expression is not UTF-8"}
+		return nil, nil, &Error{Length: len(src), Msg: "the expression is not UTF-8"}
 	case strings.TrimSpace(src) == "":
-		return nil, &Error{Length: len(src), Msg: "the expression is empty"}
+		return nil, nil, &Error{Length: len(src), Msg: "the expression is empty"}
 	}
-	tree, err := parser.Parse(callWords(src))
+	words, marks := markNames(src)
+	tree, err := parser.Parse(callWords(words))
 	if err == nil {
-		return tree.Node, nil
+		return tree.Node, marks, nil
 	}
 	e := &Error{Length: len(src), Msg: err.Error()}
 	if fe, ok := errors.AsType[*file.Error](err); ok {
 		e.Offset, e.Length = byteSpan(src, fe.Location)
 		e.Msg, e.Hint = explain(fe.Message)
 	}
-	return nil, e
+	return nil, nil, e
 }
 
 // The parser takes "matches" and "contains" for operators wherever they stand. As names of functions they are

@@ -216,7 +216,7 @@ func (d *decoder) lintSchema() {
 	if len(noLabel) > 0 && len(d.p.Inputs) > 0 {
 		stream, err := record.NewSchema(noLabel...)
 		if err == nil {
-			_, err = feature.Compile(stream, d.p.Features, d.p.Inputs)
+			_, err = feature.Compile(feature.Declaration{Schema: stream, Features: d.p.Features, Inputs: d.p.Inputs})
 		}
 		d.expressionProblems("features", err)
 	}

@@ -161,7 +161,7 @@ func (w *Worker) Complete(b *record.Batch) {
 	for _, t := range w.tables {
 		t.fill(b)
 	}
-	w.frame = w.evaluator.Eval(b)
+	w.frame = w.evaluator.Eval(b, feature.Enrichment{})
 	w.score(b)
 	w.encode(b)
 	for i, c := range w.evaluator.Counts() {
