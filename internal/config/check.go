@@ -200,7 +200,10 @@ func checkLayout(s string) *fault {
 		return nil
 	}
 	return &fault{
-		fmt.Sprintf("want a layout of a date or an instant in Go's notation, %s or %s", record.LayoutUnix, record.LayoutUnixMilli),
+		fmt.Sprintf(
+			"want a layout of a date or an instant in Go's notation, %s, %s, %s or %s",
+			record.LayoutUnix, record.LayoutUnixMilli, record.LayoutUnixMicro, record.LayoutUnixDay,
+		),
 		"write the layout as the instant 2006-01-02 15:04:05 would look, such as 02/01/2006 15:04",
 	}
 }

@@ -211,7 +211,7 @@ func schemaFields() []field {
 			"time", "Fields that hold an instant",
 			field{
 				key: "layouts", kind: kindList, defDoc: "RFC 3339, 2006-01-02 15:04:05 and 2006-01-02", least: 1,
-				doc:  "The forms that are accepted, tried in order: layouts of Go's package time, or unix or unix_ms for a number",
+				doc:  "The forms that are accepted, tried in order: layouts of Go's package time, or unix, unix_ms, unix_us or unix_day for a number",
 				item: &field{kind: kindText, check: checkLayout, doc: "A layout"},
 			},
 			field{
