@@ -1,6 +1,8 @@
 package feature
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"maps"
 	"regexp"
@@ -73,15 +75,15 @@ func aggregateFuncs() map[string]aggregateFunc {
 func (c *checker) declareWindow(w Window) {
 	out := window{Window: w, where: -1}
 	at := len(c.errs)
-	key := c.expression(w.Name, w.Key)
+	key := c.expression(w.Name+".key", w.Key)
 	if key.ok() && key.kind != kindText {
-		c.errs = append(c.errs, &Error{Feature: w.Name, Length: len(w.Key), Msg: fmt.Sprintf("the key of a window is a text, not a %s", key.kind), Hint: "text(x) makes a text of a number"})
+		c.errs = append(c.errs, &Error{Feature: w.Name + ".key", Length: len(w.Key), Msg: fmt.Sprintf("the key of a window is a text, not a %s", key.kind), Hint: "text(x) makes a text of a number"})
 	}
 	out.key = key.id
 	if w.Where != "" {
-		where := c.expression(w.Name, w.Where)
+		where := c.expression(w.Name+".where", w.Where)
 		if where.ok() && where.kind != kindBool {
-			c.errs = append(c.errs, &Error{Feature: w.Name, Length: len(w.Where), Msg: fmt.Sprintf("the condition is a %s, not a bool", where.kind)})
+			c.errs = append(c.errs, &Error{Feature: w.Name + ".where", Length: len(w.Where), Msg: fmt.Sprintf("the condition is a %s, not a bool", where.kind)})
 		}
 		out.where = where.id
 	}
@@ -188,7 +190,7 @@ func (c *checker) fromRecord(w *window) {
 	for _, v := range values {
 		if c.build.enriched[v] || c.build.waits(v) {
 			c.errs = append(c.errs, &Error{
-				Feature: w.Name, Msg: "a window uses a table, another window or a fitted function", Hint: "windows are made of fields of the record, and of features made of these",
+				Feature: w.Name + ".key", Msg: "a window uses a table, another window or a fitted function", Hint: "windows are made of fields of the record, and of features made of these",
 			})
 			return
 		}
@@ -222,6 +224,10 @@ func (p *Plan) Windows() []WindowInfo {
 		for _, a := range w.args {
 			info.Texts = append(info.Texts, p.prog.values[a].kind == kindText)
 		}
+		info.Source, info.KeySource = p.windowSource(w)
+		if key := &p.prog.values[w.key]; key.op == opColumn {
+			info.KeyField = p.schema.Field(key.field).Name
+		}
 		out = append(out, info)
 	}
 	return out
@@ -234,6 +240,41 @@ type WindowInfo struct {
 	GraceSet         bool
 	Aggregates       []Aggregate
 	Texts            []bool // by argument: it is a text, or else a number
+	// KeyField is the field that is the key, or "" where that is another expression.
+	KeyField string
+	// Source is a digest of what the window aggregates: of its key, its condition and its arguments. KeySource is one of
+	// the key alone.
+	Source, KeySource string
+}
+
+// windowSource returns the digest of the expressions of a window, and that of its key.
+func (p *Plan) windowSource(w *window) (all, key string) {
+	table := newOpTable()
+	prints := make([][]byte, len(p.prog.values))
+	var print func(id int32) []byte
+	print = func(id int32) []byte {
+		if prints[id] == nil {
+			v := p.prog.values[id]
+			h := sha256.New()
+			args := v.args
+			v.args = nil
+			h.Write(encodeJSON(v.json(table, p.prog, p.schema)))
+			for _, a := range args {
+				h.Write(print(a))
+			}
+			prints[id] = h.Sum(nil)
+		}
+		return prints[id]
+	}
+	h := sha256.New()
+	h.Write(print(w.key))
+	if w.where >= 0 {
+		h.Write(print(w.where))
+	}
+	for _, a := range w.args {
+		h.Write(print(a))
+	}
+	return hex.EncodeToString(h.Sum(nil)), hex.EncodeToString(print(w.key))
 }
 
 // Tables returns the tables that inputs of the plan look up, in the order of their declaration.
