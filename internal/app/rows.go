@@ -14,8 +14,7 @@ import (
 	"unicode/utf8"
 
 	"millrace.dev/codec"
-	"millrace.dev/internal/batch"
-	"millrace.dev/internal/pipeline"
+	"millrace.dev/internal/source"
 	"millrace.dev/record"
 )
 
@@ -26,11 +25,14 @@ type rows struct {
 
 // newRows reads f, the file of o. Of a CSV file it makes JSON objects, by the types of schema, which may be nil.
 func newRows(f *os.File, o ProduceOptions, schema *record.Schema) (*rows, error) {
-	format, err := batch.FormatOf(o.File)
+	format, compression, err := source.FormatOf(o.File)
 	if err != nil {
 		return nil, err
 	}
-	if format == pipeline.JSON {
+	if format == source.Parquet || compression != source.Plain {
+		return nil, &source.DataError{Path: o.File, Err: errors.New("produce reads no Parquet and no compressed files"), Hint: "write the records to a .jsonl or .csv file first"}
+	}
+	if format == source.JSON {
 		if len(o.Drop) > 0 {
 			return nil, &Error{Code: Usage, Op: "produce", Err: errors.New("--drop leaves out columns of a CSV file: the lines of a JSON file are written as they are")}
 		}
@@ -45,7 +47,7 @@ func newRows(f *os.File, o ProduceOptions, schema *record.Schema) (*rows, error)
 	}
 	t, err := newTable(f, o, schema)
 	if err != nil {
-		return nil, &batch.DataError{Path: o.File, Err: err}
+		return nil, &source.DataError{Path: o.File, Err: err}
 	}
 	return &rows{t.next}, nil
 }

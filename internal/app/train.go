@@ -31,7 +31,7 @@ type Trained struct {
 	Metrics model.Metrics
 
 	File     string // the pipeline file
-	Data     string // the file that was read
+	Data     string // the data that was read, as the pipeline file names it
 	Registry string // the registry's folder
 	Trees    int
 	Existed  bool // the very same model was registered before
@@ -57,14 +57,19 @@ func (a *App) Train(ctx context.Context, o TrainOptions) (*Trained, error) {
 		return nil, err
 	}
 	if p.Train.Data == "" {
-		return nil, &Error{Code: Usage, Op: "train", Where: o.File, Err: errNoData, Hint: "set train.data to a .csv or .jsonl file"}
+		return nil, &Error{Code: Usage, Op: "train", Where: o.File, Err: errNoData, Hint: "set train.data to a file, a pattern of files, or topic://NAME"}
 	}
 	reg, err := a.Registry(p.Model.Registry)
 	if err != nil {
 		return nil, err
 	}
+	client, err := a.clientFor(p, p.Train.Data, p.Train.Labels.Data)
+	if err != nil {
+		return nil, err
+	}
+	defer closeClient(client)
 	b, err := batch.TrainModel(ctx, batch.TrainOptions{
-		Name: p.Name, Data: p.Train.Data, Schema: p.Schema, Features: p.Features, Inputs: p.Inputs,
+		Name: p.Name, Data: p.Train.Data, Labels: batch.Labels(p.Train.Labels), Client: client, Schema: p.Schema, Features: p.Features, Inputs: p.Inputs,
 		Label: p.Train.Label, Field: p.Sink.Field, Where: p.Train.Where,
 		Split:  batch.Split{Train: p.Train.Split.Train, Validation: p.Train.Split.Validation, Test: p.Train.Split.Test, Seed: int64(p.Train.Split.Seed)},
 		Params: p.Train.GBM, MaxBytes: p.Source.MaxRecordBytes, Threads: o.Threads, Progress: o.Progress, CodeVersion: a.Version, RunID: o.RunID,

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -57,7 +56,7 @@ func (t *trainer) lineage(digest string) (model.Lineage, error) {
 		return model.Lineage{}, err
 	}
 	l := model.Lineage{
-		DataName: filepath.Base(t.Data), DataDigest: digest, Where: t.Where, Params: params, RunID: t.RunID,
+		DataName: t.data.Name(), DataDigest: digest, Labels: t.labels.lineage(), Where: t.Where, Params: params, RunID: t.RunID,
 		Rows:  model.Rows{Read: int(t.read), Train: t.rows[Train], Validation: t.rows[Validation], Test: t.rows[Test]},
 		Split: model.Split{Train: t.Split.Train, Validation: t.Split.Validation, Test: t.Split.Test, Seed: t.Split.Seed},
 	}

@@ -8,17 +8,22 @@ import (
 	"slices"
 	"strings"
 
+	"millrace.dev/codec"
 	"millrace.dev/feature"
 	"millrace.dev/gbm"
+	"millrace.dev/internal/kafka"
 	"millrace.dev/internal/pipeline"
+	"millrace.dev/internal/source"
 	"millrace.dev/model"
 	"millrace.dev/record"
 )
 
 // TrainOptions say what to train, on what.
 type TrainOptions struct {
-	Name        string // of the model
-	Data        string // path of the labelled data: CSV or JSON lines
+	Name        string        // of the model
+	Data        string        // the labelled data, as [source.Open] names it
+	Labels      Labels        // where the label comes from. Default: the data
+	Client      *kafka.Client // for data in topics. Default: none
 	Schema      *record.Schema
 	Features    []feature.Spec
 	Inputs      []string // of the model, in order: fields and features
@@ -42,7 +47,9 @@ const maxRejected = 0.5
 type trainer struct {
 	TrainOptions
 
-	label    int // index of the label in the schema
+	data     *source.Source
+	labels   *labels // nil where the data has the label
+	label    int     // index of the label in the schema
 	plan     *feature.Plan
 	where    []*condition
 	excluded exclusions
@@ -62,7 +69,7 @@ type condition struct {
 	holds     []bool
 }
 
-// TrainModel reads the data twice: once to fit what features and enums need from the training rows, once to compute
+// TrainModel reads the labels, if they are apart, into memory, and the data twice: once to fit what features and enums need from the training rows, once to compute
 // the model's inputs. Then it grows the forest, with the validation rows to choose the number of trees, and measures
 // it on all three parts. The bundle depends on the data and the options alone: not on the number of threads, nor on
 // the machine.
@@ -71,7 +78,7 @@ func TrainModel(ctx context.Context, o TrainOptions) (*model.Bundle, error) {
 	if err := t.prepare(); err != nil {
 		return nil, err
 	}
-	if err := t.columns(); err != nil {
+	if err := t.open(ctx); err != nil {
 		return nil, err
 	}
 	digest, err := t.fit(ctx)
@@ -83,7 +90,7 @@ func TrainModel(ctx context.Context, o TrainOptions) (*model.Bundle, error) {
 		return nil, err
 	}
 	if again != digest {
-		return nil, fmt.Errorf("%s changed while it was read: train again when nothing writes to it", o.Data)
+		return nil, &source.DataError{Path: o.Data, Err: source.ErrChanged, Hint: "train again when nothing writes to it, and nothing is deleted from it"}
 	}
 	validation := sets[Validation].dataset()
 	forest, history, err := gbm.Train(ctx, o.Params, sets[Train].dataset(), &validation, gbm.Options{Threads: o.Threads, Progress: o.Progress})
@@ -123,35 +130,78 @@ func (t *trainer) prepare() error {
 	return nil
 }
 
-// columns wants a CSV file to have the label and every column that an input of the model needs: one that is absent
-// would be missing in every row, and a model would come out of it all the same.
-func (t *trainer) columns() error {
-	src, err := open(t.Data, 0)
+// open opens the data and reads the labels. It wants a file with columns to have the label and every column that an input
+// of the model needs: one that is absent would be missing in every row, and a model would come out of it all the same.
+func (t *trainer) open(ctx context.Context) (err error) {
+	t.data, err = source.Open(ctx, t.Data, source.Options{Schema: t.Schema, Declared: true, MaxBytes: t.MaxBytes, Client: t.Client})
 	if err != nil {
 		return err
 	}
-	defer src.Close() //nolint:errcheck // it was only read
-	if _, err := pipeline.NewDecoder(t.Schema, src.options); err != nil {
-		return &DataError{Path: t.Data, Err: err}
+	if _, err := t.newDecoder(); err != nil {
+		return &source.DataError{Path: t.Data, Err: err}
 	}
-	if src.options.Format != pipeline.CSV {
-		return nil
-	}
-	header := src.options.Header
-	if !slices.Contains(header, t.Label) {
-		return &DataError{
-			Path: t.Data, Err: fmt.Errorf("it has no column %q, the label: its columns are %s", t.Label, strings.Join(header, ", ")),
+	columns := t.data.Columns()
+	if columns != nil && t.Labels.Data == "" && !slices.Contains(columns, t.Label) {
+		return &source.DataError{
+			Path: t.Data, Err: fmt.Errorf("it has no column %q, the label: its columns are %s", t.Label, strings.Join(columns, ", ")),
 			Hint: "train on labelled data, or mend train.label",
 		}
 	}
-	absent := slices.DeleteFunc(slices.Clone(t.plan.Used()), func(name string) bool { return slices.Contains(header, name) })
+	needed := slices.Clone(t.plan.Used())
+	if t.Labels.Key != "" {
+		needed = append(needed, t.Labels.Key)
+	}
+	absent := slices.DeleteFunc(needed, func(name string) bool { return columns == nil || slices.Contains(columns, name) })
 	if len(absent) > 0 {
-		return &DataError{
+		return &source.DataError{
 			Path: t.Data, Err: fmt.Errorf("inputs of the model need columns that it does not have: %s", strings.Join(absent, ", ")),
 			Hint: "mend the schema or the data, or name the inputs in train.ignore",
 		}
 	}
-	return nil
+	if t.Labels.Data != "" {
+		t.labels, err = readLabels(ctx, t)
+	}
+	return err
+}
+
+// newDecoder returns the decoder of the data. A label that comes from elsewhere is not looked at there.
+func (t *trainer) newDecoder() (codec.Decoder, error) {
+	o := pipeline.Options{Format: t.data.Format(), Header: t.data.Columns(), MaxBytes: t.MaxBytes}
+	if t.Labels.Data != "" {
+		return pipeline.NewDecoder(t.Schema, o, t.Label)
+	}
+	return pipeline.NewDecoder(t.Schema, o)
+}
+
+// scan decodes the data and calls f with one batch after another, and the number of its first record. It returns the
+// digest of the data.
+func (t *trainer) scan(ctx context.Context, levels map[string][]string, f func(b *record.Batch, first int64) error) (string, error) {
+	d, err := t.newDecoder()
+	if err != nil {
+		return "", err
+	}
+	b := record.NewBatch(t.Schema, levels)
+	r := t.data.Read(ctx)
+	defer r.Close() //nolint:errcheck // it was only read
+	for {
+		if err := ctx.Err(); err != nil {
+			return "", err
+		}
+		more, err := r.Fill(b)
+		if err != nil {
+			return "", err
+		}
+		if !more {
+			return r.Digest(), nil
+		}
+		d.Decode(b)
+		if t.labels != nil {
+			t.labels.join(b)
+		}
+		if err := f(b, r.First()); err != nil {
+			return "", err
+		}
+	}
 }
 
 // selectRows sets t.keep for the rows of b that take part, and counts the others in t.excluded with the reason.
@@ -170,6 +220,8 @@ func (t *trainer) selectRows(b *record.Batch) {
 				reason += " in " + p.Field
 			}
 			t.excluded.rejected++
+		} else if t.labels != nil && math.IsNaN(labels[i]) {
+			reason = "no label"
 		} else if j := slices.IndexFunc(t.where, func(c *condition) bool { return !c.holds[i] }); j >= 0 {
 			reason = "not " + t.where[j].text
 		} else if math.IsNaN(labels[i]) {
@@ -186,12 +238,12 @@ func (t *trainer) selectRows(b *record.Batch) {
 // rows alone, so that nothing of the validation and test rows reaches the model.
 func (t *trainer) fit(ctx context.Context) (digest string, err error) {
 	fitter := t.plan.NewFitter()
-	digest, err = t.scan(ctx, nil, func(b *record.Batch) error {
+	digest, err = t.scan(ctx, nil, func(b *record.Batch, first int64) error {
 		t.selectRows(b)
 		for i, keep := range t.keep {
 			t.read++
 			if keep {
-				part := t.Split.Part(b.Raw(i).Offset)
+				part := t.Split.Part(first + int64(i))
 				t.rows[part]++
 				t.keep[i] = part == Train
 			}
@@ -212,21 +264,24 @@ func (t *trainer) fit(ctx context.Context) (digest string, err error) {
 // enough tells why the rows do not suffice for training.
 func (t *trainer) enough() error {
 	if t.read == 0 {
-		return &DataError{Path: t.Data, Err: errors.New("it has no records")}
+		return &source.DataError{Path: t.Data, Err: errors.New("it has no records")}
 	}
 	if float64(t.excluded.rejected) > maxRejected*float64(t.read) {
-		return &DataError{
+		return &source.DataError{
 			Path: t.Data, Unfit: true, Hint: "mend the schema or the data",
 			Err: fmt.Errorf("%d of %d records do not fit the schema (%s)", t.excluded.rejected, t.read, t.excluded.summary()),
 		}
 	}
 	for part, n := range t.rows {
 		if n == 0 {
-			e := &DataError{Path: t.Data, Hint: "train on more rows"}
+			e := &source.DataError{Path: t.Data, Hint: "train on more rows"}
 			msg := fmt.Sprintf("no row is left for the %s part (read: %d", Part(part), t.read)
 			if s := t.excluded.summary(); s != "" {
 				msg += "; excluded: " + s
 				e.Hint = "see whether train.label and train.where of the pipeline file are meant so"
+				if t.labels != nil {
+					e.Hint = "see whether train.labels and train.where of the pipeline file are meant so: " + t.labels.summary()
+				}
 			}
 			e.Err = errors.New(msg + ")")
 			return e
@@ -263,13 +318,13 @@ func (t *trainer) load(ctx context.Context) (sets [parts]*set, digest string, er
 	}
 	t.excluded = exclusions{}
 	evaluator := t.plan.NewEvaluator()
-	digest, err = t.scan(ctx, t.plan.Levels(), func(b *record.Batch) error {
+	digest, err = t.scan(ctx, t.plan.Levels(), func(b *record.Batch, first int64) error {
 		t.selectRows(b)
 		f := evaluator.Eval(b)
 		labels := b.Numbers(t.label)
 		for i, keep := range t.keep {
 			if keep {
-				sets[t.Split.Part(b.Raw(i).Offset)].add(f, i, labels[i])
+				sets[t.Split.Part(first+int64(i))].add(f, i, labels[i])
 				t.keepSample(b, f, i)
 			}
 		}

@@ -251,6 +251,9 @@ func TestChangedFile(t *testing.T) {
 	if err := tr.prepare(); err != nil {
 		t.Fatal(err)
 	}
+	if err := tr.open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	before, err := tr.fit(t.Context())
 	if err != nil {
 		t.Fatal(err)
