@@ -95,10 +95,13 @@ type Metrics struct {
 
 // Lineage says what a model was made of.
 type Lineage struct {
-	// DataName names the data; a file's name without its folder.
+	// DataName names the data: a file's name, or a pattern of files, without its folder; topic://NAME?from=...&to=... with
+	// the offsets of a topic's partitions, so that the same records can be read again.
 	DataName string `json:"data_name"`
-	// DataDigest is "sha256:" and the SHA-256, in hex, of the bytes that were read.
+	// DataDigest is "sha256:" and the SHA-256, in hex, of the bytes that were read, or of a topic's records.
 	DataDigest string `json:"data_digest"`
+	// Labels says where the label came from, if not from the data. Default: nil, from the data.
+	Labels *LabelSource `json:"labels,omitempty"`
 	// Rows counts the rows of the data.
 	Rows Rows `json:"rows"`
 	// Where is the condition that a row had to meet. Default: "", every row.
@@ -110,10 +113,26 @@ type Lineage struct {
 	Params json.RawMessage `json:"params"`
 	// Features are the declared features, in the order of the pipeline file.
 	Features []FeatureSource `json:"features"`
+	// Inputs names the declared inputs of the model, in their order: a vector among them is several of the bundle's.
+	Inputs []string `json:"inputs,omitempty"`
+	// PlanDigest is the digest of the declared features, tables and windows before anything was fitted: a pipeline file
+	// that declares the same has the same.
+	PlanDigest string `json:"plan_digest,omitempty"`
 	// CodeVersion is the revision of the pipeline's own files, if there is one. Default: none.
 	CodeVersion string `json:"code_version,omitempty"`
 	// RunID is the scheduler's name for the run. It is part of the bundle's identity. Default: none.
 	RunID string `json:"run_id,omitempty"`
+}
+
+// LabelSource is the data that labels came from, by key.
+type LabelSource struct {
+	// DataName and DataDigest are as those of the data.
+	DataName   string `json:"data_name"`
+	DataDigest string `json:"data_digest"`
+	// Key is the field with the key. Default: "", the keys of the messages.
+	Key string `json:"key,omitempty"`
+	// Field is the field with the label.
+	Field string `json:"field"`
 }
 
 // Rows counts the rows of the training data: each row read is excluded, or in one of the three parts.

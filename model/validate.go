@@ -100,6 +100,12 @@ func (l *Lineage) validate() error {
 		return errors.New(`the data needs a name and a digest: "sha256:" and 64 hexadecimal digits`)
 	}
 	texts := []string{l.DataName, l.Where, l.CodeVersion, l.RunID}
+	if s := l.Labels; s != nil {
+		if s.DataName == "" || s.Field == "" || !validDigest(s.DataDigest) {
+			return errors.New("the source of the labels needs a name, a digest and a field")
+		}
+		texts = append(texts, s.DataName, s.Key, s.Field)
+	}
 	left := l.Rows.Excluded
 	for _, r := range l.Rows.Reasons {
 		left -= r.Rows

@@ -30,11 +30,11 @@ func engineMain(ctx context.Context, args []string, messages io.Writer) error {
 		return err
 	}
 	p.Source.Topic, p.Sink.Topic, p.DeadLetter.Topic = j.source, j.sink, j.letters
-	workers, err := app.NewWorkers(p, m, 0)
+	scoring, err := app.NewScoring(p, m, 0, nil)
 	if err != nil {
 		return err
 	}
-	program, err := app.Topology(p, workers).Program()
+	program, err := app.Topology(p, m.Bundle.Plan, scoring).Program()
 	if err != nil {
 		return err
 	}

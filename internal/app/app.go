@@ -7,11 +7,13 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"slices"
 	"time"
 
 	"millrace.dev/internal/config"
 	"millrace.dev/internal/kafka"
 	"millrace.dev/internal/registry"
+	"millrace.dev/internal/source"
 )
 
 // App holds what the commands need from outside.
@@ -51,4 +53,23 @@ func (a *App) cluster(p *config.Pipeline) (kafka.Config, error) {
 		TLS:  kafka.TLS{Enabled: p.Kafka.TLS.Enabled, CAFile: p.Kafka.TLS.CAFile, CertFile: p.Kafka.TLS.CertFile, KeyFile: p.Kafka.TLS.KeyFile},
 		SASL: kafka.SASL{Mechanism: p.Kafka.SASL.Mechanism, Username: p.Kafka.SASL.Username, Password: password},
 	}, nil
+}
+
+// clientFor returns a client of the cluster of a pipeline where one of the names of data is a topic, and else nil. The
+// caller closes it.
+func (a *App) clientFor(p *config.Pipeline, data ...string) (*kafka.Client, error) {
+	if !slices.ContainsFunc(data, source.IsTopic) {
+		return nil, nil //nolint:nilnil // no client is needed
+	}
+	c, err := a.cluster(p)
+	if err != nil {
+		return nil, err
+	}
+	return kafka.New(c)
+}
+
+func closeClient(c *kafka.Client) {
+	if c != nil {
+		c.Close()
+	}
 }

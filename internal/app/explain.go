@@ -5,12 +5,12 @@ import (
 	"io/fs"
 	"syscall"
 
-	"millrace.dev/internal/batch"
 	"millrace.dev/internal/config"
 	"millrace.dev/internal/devbroker"
 	"millrace.dev/internal/kafka"
 	"millrace.dev/internal/pipeline"
 	"millrace.dev/internal/registry"
+	"millrace.dev/internal/source"
 	"millrace.dev/model"
 )
 
@@ -29,7 +29,7 @@ func Explain(err error) (Code, string) {
 	if _, ok := errors.AsType[config.Problems](err); ok {
 		return Usage, ""
 	}
-	if e, ok := errors.AsType[*batch.DataError](err); ok {
+	if e, ok := errors.AsType[*source.DataError](err); ok {
 		if e.Unfit {
 			return Refused, e.Hint
 		}

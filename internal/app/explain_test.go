@@ -9,12 +9,12 @@ import (
 	"syscall"
 	"testing"
 
-	"millrace.dev/internal/batch"
 	"millrace.dev/internal/config"
 	"millrace.dev/internal/devbroker"
 	"millrace.dev/internal/kafka"
 	"millrace.dev/internal/pipeline"
 	"millrace.dev/internal/registry"
+	"millrace.dev/internal/source"
 	"millrace.dev/model"
 )
 
@@ -35,8 +35,8 @@ func TestExplain(t *testing.T) {
 		"kafka: no topic":     {wrap(&kafka.Error{Code: kafka.CodeUnknownTopic}), Usage, ""},
 		"kafka: no ACL":       {wrap(&kafka.Error{Code: kafka.CodeUnauthorized}), Usage, ""},
 		"pipeline file":       {config.Problems{{Message: "x"}}, Usage, ""},
-		"data":                {wrap(&batch.DataError{Err: errors.New("x"), Hint: "mend"}), Usage, "mend"},
-		"data that fits not":  {wrap(&batch.DataError{Err: errors.New("x"), Unfit: true}), Refused, ""},
+		"data":                {wrap(&source.DataError{Err: errors.New("x"), Hint: "mend"}), Usage, "mend"},
+		"data that fits not":  {wrap(&source.DataError{Err: errors.New("x"), Unfit: true}), Refused, ""},
 		"not approved":        {wrap(candidate), Refused, "approve it: millrace model approve houses@1"},
 		"golden rows":         {wrap(pipeline.ErrGolden), Refused, "train the model again"},
 		"damaged bundle":      {wrap(model.ErrCorrupt), Refused, "the file is not what was written"},

@@ -9,9 +9,8 @@ import (
 	"os"
 	"path/filepath"
 
-	"millrace.dev/internal/batch"
 	"millrace.dev/internal/config"
-	"millrace.dev/internal/pipeline"
+	"millrace.dev/internal/source"
 )
 
 // InitOptions say what to write a pipeline file for.
@@ -31,7 +30,7 @@ type Initialized struct {
 
 // Init infers the schema of a CSV file and writes a pipeline file for it.
 func (a *App) Init(_ context.Context, o InitOptions) (*Initialized, error) {
-	if format, err := batch.FormatOf(o.From); err == nil && format != pipeline.CSV {
+	if format, compression, err := source.FormatOf(o.From); err == nil && (format != source.CSV || compression != source.Plain) {
 		return nil, &Error{Code: Usage, Op: "init", Where: o.From, Err: errors.New("it is not a CSV file, which init looks at"), Hint: "write the first thousand records as CSV with a header"}
 	}
 	f, err := os.Open(o.From)

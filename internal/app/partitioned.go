@@ -14,10 +14,10 @@ func (r *route) table(t *stream.Topology, i int) {
 	declared := r.p.Table(r.plan.Tables()[i].Name)
 	history := declared.History > 0
 	changes := stream.From(t, declared.Topic, stream.Bytes(), stream.Nullable(stream.Bytes()), stream.UseClock())
-	keyed := stream.Process(changes, declared.Name+"-changes", func() stream.Processor[[]byte, *[]byte, []byte, []byte] {
+	keyed := stream.Process(changes, declared.Name+"-changes", func() stream.Processor[[]byte, *[]byte, string, []byte] {
 		return &changing{route: r, table: i, history: history}
 	})
-	keyed = keyed.Values(stream.Bytes()).Repartition(declared.Name + "-rows")
+	keyed = keyed.Keys(stream.String()).Values(stream.Bytes()).Repartition(declared.Name + "-rows")
 	var options []stream.TableOption
 	if history {
 		options = append(options, stream.Versioned(max(declared.History, time.Millisecond)))
@@ -38,15 +38,15 @@ type changing struct {
 	route   *route
 	table   int
 	history bool // the rows get the times of their changes
-	ctx     *stream.ProcessorContext[[]byte, []byte]
+	ctx     *stream.ProcessorContext[string, []byte]
 	decoder *cdc.Decoder
 	schema  *record.Schema
 	changes []cdc.Change
-	out     stream.Record[[]byte, []byte]
+	out     stream.Record[string, []byte]
 }
 
 // Init makes the decoder.
-func (c *changing) Init(ctx *stream.ProcessorContext[[]byte, []byte]) (err error) {
+func (c *changing) Init(ctx *stream.ProcessorContext[string, []byte]) (err error) {
 	c.ctx = ctx
 	t := c.route.p.Table(c.route.plan.Tables()[c.table].Name)
 	c.schema = t.Schema
@@ -98,7 +98,7 @@ func (c *changing) forward(r *stream.Record[[]byte, *[]byte], change *cdc.Change
 		})
 		return nil
 	}
-	c.out = stream.Record[[]byte, []byte]{Key: []byte(change.Key), Timestamp: r.Timestamp, NullValue: change.Op == cdc.Delete}
+	c.out = stream.Record[string, []byte]{Key: change.Key, Timestamp: r.Timestamp, NullValue: change.Op == cdc.Delete}
 	if c.history {
 		if c.out.Timestamp = max(0, change.At/1000); change.Snapshot {
 			c.out.Timestamp = 0 // it has been true since before

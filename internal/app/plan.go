@@ -3,6 +3,7 @@ package app
 import (
 	"slices"
 
+	"millrace.dev/feature"
 	"millrace.dev/internal/config"
 	"millrace.dev/stream"
 )
@@ -19,7 +20,11 @@ func (a *App) Plan(file string, set []string) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	d, err := Topology(p, nil).Description()
+	features, err := feature.Compile(p.Declaration())
+	if err != nil {
+		return nil, err
+	}
+	d, err := Topology(p, features, nil).Description()
 	if err != nil {
 		return nil, err
 	}

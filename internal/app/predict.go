@@ -9,6 +9,7 @@ import (
 
 	"millrace.dev/internal/batch"
 	"millrace.dev/internal/registry"
+	"millrace.dev/internal/source"
 )
 
 // PredictOptions say what to predict with which model.
@@ -16,22 +17,21 @@ type PredictOptions struct {
 	File    string   // the pipeline file
 	Set     []string // overrides of it
 	Model   string   // NAME@VERSION, NAME@ALIAS, @ALIAS or the path of a bundle
-	Data    string   // the records: .csv or .jsonl
+	Data    string   // the records: a file, a pattern of files, or topic://NAME
 	Out     string   // the file for the predictions, "-" is Stdout
 	Rejects string   // the file for what got no prediction, or ""
 	Field   string   // the field that takes the prediction; "" is the one of the pipeline file
 	Stdout  io.Writer
 }
 
-// Predicted is the outcome of predicting a file.
+// Predicted is the outcome of predicting data.
 type Predicted struct {
 	Model  string `json:"model"`
 	Digest string `json:"digest"`
 	*batch.Prediction
 }
 
-// Predict runs the records of a file through a model. The model need not be approved: predicting a file is a way to
-// judge it. An output file is there only once it is complete.
+// Predict runs records through a model. The model need not be approved: predicting what is known is a way to judge it. An output file is there only once it is complete.
 func (a *App) Predict(ctx context.Context, o PredictOptions) (*Predicted, error) {
 	p, err := a.Load(o.File, o.Set)
 	if err != nil {
@@ -44,15 +44,34 @@ func (a *App) Predict(ctx context.Context, o PredictOptions) (*Predicted, error)
 	if err != nil {
 		return nil, err
 	}
-	if err := distinct(named{"--data", o.Data}, named{"--out", o.Out}, named{"--rejects", o.Rejects}); err != nil {
+	inputs, err := source.Files(o.Data)
+	if err != nil {
+		return nil, fmt.Errorf("predict: %w", err)
+	}
+	paths := []named{{"--out", o.Out}, {"--rejects", o.Rejects}}
+	for _, in := range inputs {
+		if err := distinct(append([]named{{"--data", in}}, paths...)...); err != nil {
+			return nil, &Error{Code: Usage, Op: "predict", Err: err}
+		}
+	}
+	if err := distinct(paths...); err != nil {
 		return nil, &Error{Code: Usage, Op: "predict", Err: err}
+	}
+	client, err := a.clientFor(p, append(tableData(p, m.Bundle.Plan), o.Data)...)
+	if err != nil {
+		return nil, err
+	}
+	defer closeClient(client)
+	rows, err := a.batchRows(ctx, p, m.Bundle.Plan, client)
+	if err != nil {
+		return nil, fmt.Errorf("predict: %w", err)
 	}
 	out, err := create(o.Out, o.Stdout)
 	if err != nil {
 		return nil, err
 	}
 	defer out.discard()
-	po := batch.PredictOptions{Data: o.Data, Out: out, Field: cmp.Or(o.Field, p.Sink.Field), MaxBytes: p.Source.MaxRecordBytes}
+	po := batch.PredictOptions{Data: o.Data, Client: client, Out: out, Field: cmp.Or(o.Field, p.Sink.Field), MaxBytes: p.Source.MaxRecordBytes, Rows: rows, Required: pipelineTables(p)}
 	outputs := []*output{out}
 	if o.Rejects != "" {
 		rejects, err := create(o.Rejects, o.Stdout)

@@ -10,8 +10,8 @@ import (
 	"strings"
 	"time"
 
-	"millrace.dev/internal/batch"
 	"millrace.dev/internal/kafka"
+	"millrace.dev/internal/source"
 	"millrace.dev/record"
 )
 
@@ -122,7 +122,7 @@ func send(ctx context.Context, producer *kafka.Producer, rows *rows, o ProduceOp
 			break
 		}
 		if rerr != nil {
-			err = &batch.DataError{Path: o.File, Err: rerr}
+			err = &source.DataError{Path: o.File, Err: rerr}
 			break
 		}
 		if err = pace.wait(ctx); err != nil {

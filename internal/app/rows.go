@@ -14,8 +14,7 @@ import (
 	"unicode/utf8"
 
 	"millrace.dev/codec"
-	"millrace.dev/internal/batch"
-	"millrace.dev/internal/pipeline"
+	"millrace.dev/internal/source"
 	"millrace.dev/record"
 )
 
@@ -26,11 +25,14 @@ type rows struct {
 
 // newRows reads f, the file of o. Of a CSV file it makes JSON objects, by the types of schema, which may be nil.
 func newRows(f *os.File, o ProduceOptions, schema *record.Schema) (*rows, error) {
-	format, err := batch.FormatOf(o.File)
+	format, compression, err := source.FormatOf(o.File)
 	if err != nil {
 		return nil, err
 	}
-	if format == pipeline.JSON {
+	if format == source.Parquet || compression != source.Plain {
+		return nil, &source.DataError{Path: o.File, Err: errors.New("produce reads no Parquet and no compressed files"), Hint: "write the records to a .jsonl or .csv file first"}
+	}
+	if format == source.JSON {
 		if len(o.Drop) > 0 {
 			return nil, &Error{Code: Usage, Op: "produce", Err: errors.New("--drop leaves out columns of a CSV file: the lines of a JSON file are written as they are")}
 		}
@@ -45,7 +47,7 @@ func newRows(f *os.File, o ProduceOptions, schema *record.Schema) (*rows, error)
 	}
 	t, err := newTable(f, o, schema)
 	if err != nil {
-		return nil, &batch.DataError{Path: o.File, Err: err}
+		return nil, &source.DataError{Path: o.File, Err: err}
 	}
 	return &rows{t.next}, nil
 }
@@ -70,8 +72,8 @@ func keyOf(value []byte, field string) []byte {
 	return raw
 }
 
-// table makes JSON objects of the rows of a CSV file.
-type table struct {
+// csvTable makes JSON objects of the rows of a CSV file.
+type csvTable struct {
 	csv     *csv.Reader
 	columns []column
 	key     int // the column that becomes the key, or -1
@@ -85,12 +87,12 @@ type column struct {
 	field  record.Field
 }
 
-func newTable(r io.Reader, o ProduceOptions, schema *record.Schema) (*table, error) {
+func newTable(r io.Reader, o ProduceOptions, schema *record.Schema) (*csvTable, error) {
 	b := bufio.NewReader(r)
 	if mark, err := b.Peek(3); err == nil && string(mark) == "\ufeff" {
 		_, _ = b.Discard(len(mark)) // they were peeked at
 	}
-	t := &table{csv: csv.NewReader(b), key: -1}
+	t := &csvTable{csv: csv.NewReader(b), key: -1}
 	t.csv.ReuseRecord = true
 	header, err := t.csv.Read()
 	if errors.Is(err, io.EOF) {
@@ -125,7 +127,7 @@ func newTable(r io.Reader, o ProduceOptions, schema *record.Schema) (*table, err
 	return t, nil
 }
 
-func (t *table) next() (key, value []byte, err error) {
+func (t *csvTable) next() (key, value []byte, err error) {
 	cells, err := t.csv.Read()
 	if err != nil {
 		return nil, nil, t.fault(err)
@@ -143,7 +145,7 @@ func (t *table) next() (key, value []byte, err error) {
 }
 
 // fault says where a row is wrong.
-func (t *table) fault(err error) error {
+func (t *csvTable) fault(err error) error {
 	if e, ok := errors.AsType[*csv.ParseError](err); ok {
 		if errors.Is(e.Err, csv.ErrFieldCount) {
 			return fmt.Errorf("line %d: it has not as many cells as the header", e.StartLine)
@@ -154,7 +156,7 @@ func (t *table) fault(err error) error {
 }
 
 // object returns a row as a JSON object without the cells that are empty or stand for a missing value.
-func (t *table) object(cells []string) []byte {
+func (t *csvTable) object(cells []string) []byte {
 	out := []byte{'{'}
 	for i, cell := range cells {
 		c := &t.columns[i]

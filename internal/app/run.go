@@ -13,6 +13,7 @@ import (
 	"millrace.dev/internal/engine"
 	"millrace.dev/internal/kafka"
 	"millrace.dev/internal/pipeline"
+	"millrace.dev/internal/table"
 	"millrace.dev/internal/task"
 	"millrace.dev/model"
 	"millrace.dev/record"
@@ -61,10 +62,6 @@ func (a *App) Run(ctx context.Context, o RunOptions) (engine.Stats, error) {
 	if err != nil {
 		return engine.Stats{}, err
 	}
-	workers, err := NewWorkers(p, m, o.Threads)
-	if err != nil {
-		return engine.Stats{}, err
-	}
 	config, err := a.cluster(p)
 	if err != nil {
 		return engine.Stats{}, err
@@ -74,12 +71,20 @@ func (a *App) Run(ctx context.Context, o RunOptions) (engine.Stats, error) {
 		return engine.Stats{}, err
 	}
 	defer client.Close()
-	program, err := Topology(p, workers).Program()
+	static, err := a.staticRows(ctx, p, m.Bundle.Plan, client)
+	if err != nil {
+		return engine.Stats{}, err
+	}
+	scoring, err := NewScoring(p, m, o.Threads, static)
+	if err != nil {
+		return engine.Stats{}, err
+	}
+	program, err := Topology(p, m.Bundle.Plan, scoring).Program()
 	if err != nil {
 		return engine.Stats{}, err
 	}
 	state := ""
-	if p.Partitioned() != nil {
+	if stateful(p, m.Bundle.Plan) {
 		state = cmp.Or(o.StateDir, p.State.Dir)
 	}
 	e, err := engine.New(engine.Options{
@@ -91,7 +96,7 @@ func (a *App) Run(ctx context.Context, o RunOptions) (engine.Stats, error) {
 	if err != nil {
 		return engine.Stats{}, err
 	}
-	r := &Running{Model: m.Ref, Digest: m.Digest, engine: e, program: program, workers: workers, inputs: m.Bundle.Inputs}
+	r := &Running{Model: m.Ref, Digest: m.Digest, engine: e, program: program, workers: scoring.Workers, inputs: m.Bundle.Inputs}
 	if o.HTTP != "" {
 		stop, err := a.serveMonitoring(ctx, o.HTTP, r)
 		if err != nil {
@@ -166,7 +171,7 @@ func sameFeatures(p *config.Pipeline, b *model.Bundle) error {
 
 // samePlan compares the features and inputs of a pipeline file with those of a model.
 func samePlan(p *config.Pipeline, b *model.Bundle) error {
-	inputs := inputNames(b)
+	inputs := b.Lineage.Inputs
 	for _, name := range p.Inputs {
 		if !slices.Contains(inputs, name) {
 			return fmt.Errorf("the pipeline file has the input %q, which the model was not trained with", name)
@@ -177,25 +182,22 @@ func samePlan(p *config.Pipeline, b *model.Bundle) error {
 			return fmt.Errorf("the model was trained with the input %q, which the pipeline file does not have", name)
 		}
 	}
-	var trained []feature.Spec
 	for _, f := range b.Lineage.Features {
-		trained = append(trained, feature.Spec{Name: f.Name, Expr: f.Expr})
 		for _, mine := range p.Features {
 			if mine.Name == f.Name && mine.Expr != f.Expr {
 				return fmt.Errorf("the feature %q is declared otherwise than when the model was trained", f.Name)
 			}
 		}
 	}
-	mine, err := feature.Compile(feature.Declaration{Schema: p.Schema, Features: p.Features, Inputs: p.Inputs})
+	if b.Manifest.EventTime != p.Source.EventTime {
+		return fmt.Errorf("source.event_time is %q, and was %q when the model was trained", p.Source.EventTime, b.Manifest.EventTime)
+	}
+	mine, err := feature.Compile(p.Declaration())
 	if err != nil {
 		return err
 	}
-	its, err := feature.Compile(feature.Declaration{Schema: b.Schema, Features: trained, Inputs: inputs})
-	if err != nil {
-		return err
-	}
-	if mine.Digest() != its.Digest() {
-		return errors.New("the pipeline file declares the features or inputs otherwise, or in another order, than when the model was trained")
+	if mine.Digest() != b.Lineage.PlanDigest {
+		return errors.New("the pipeline file declares features, inputs, tables or windows otherwise, or in another order, than when the model was trained")
 	}
 	return nil
 }
@@ -205,28 +207,24 @@ func has(s *record.Schema, name string) bool {
 	return ok
 }
 
-func inputNames(b *model.Bundle) []string {
-	names := make([]string, len(b.Inputs))
-	for i, in := range b.Inputs {
-		names[i] = in.Name
+// NewScoring makes the path of a model, which reproduces its golden rows first, and a worker for each thread. static has
+// the rows of the tables that have no topic.
+func NewScoring(p *config.Pipeline, m *model.Loaded, threads int, static map[string]table.Rows) (*Scoring, error) {
+	s := &Scoring{
+		Bundle: m.Bundle, Static: static, Workers: make([]*pipeline.Worker, cmp.Or(threads, runtime.GOMAXPROCS(0))),
+		Options: pipeline.Options{
+			Field: p.Sink.Field, MaxBytes: p.Source.MaxRecordBytes, Tables: pipelineTables(p),
+			Headers: []record.Header{{Key: headerModel, Value: []byte(m.Ref)}, {Key: headerDigest, Value: []byte(m.Digest)}},
+		},
 	}
-	return names
-}
-
-// NewWorkers makes the path of a model, which reproduces its golden rows first, and a worker for each thread.
-func NewWorkers(p *config.Pipeline, m *model.Loaded, threads int) ([]*pipeline.Worker, error) {
-	path, err := pipeline.New(m.Bundle, pipeline.Options{
-		Field: p.Sink.Field, MaxBytes: p.Source.MaxRecordBytes, Tables: pipelineTables(p),
-		Headers: []record.Header{{Key: headerModel, Value: []byte(m.Ref)}, {Key: headerDigest, Value: []byte(m.Digest)}},
-	})
+	path, err := pipeline.New(m.Bundle, s.Options)
 	if err != nil {
 		return nil, &Error{Code: Refused, Op: "load model", Where: m.Ref, Err: err, Hint: "train the model again with this version of millrace"}
 	}
-	workers := make([]*pipeline.Worker, cmp.Or(threads, runtime.GOMAXPROCS(0)))
-	for i := range workers {
-		if workers[i], err = path.NewWorker(); err != nil {
+	for i := range s.Workers {
+		if s.Workers[i], err = path.NewWorker(); err != nil {
 			return nil, err
 		}
 	}
-	return workers, nil
+	return s, nil
 }

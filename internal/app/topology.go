@@ -39,15 +39,13 @@ func Topology(p *config.Pipeline, plan *feature.Plan, s *Scoring) *stream.Topolo
 	o := stream.BatchOptions{
 		MaxSize: pipeline.BatchRows, Concurrency: max(1, cap(c.free)), OnError: stream.OnError(stream.DeadLetter), Globals: c.refs,
 	}
-	var scored stream.Stream[[]byte, []byte]
 	if !stateful(p, plan) {
 		records := stream.From(t, p.Source.Topic, stream.Bytes(), stream.Bytes(), source...)
-		scored = stream.MapBatch(records, "score", c.score, o)
-	} else {
-		records := stream.From(t, p.Source.Topic, stream.Bytes(), stream.Nullable(stream.Bytes()), source...)
-		scored = stream.MapBatch(prepare(t, p, plan, s, records), "score", c.scoreCarried, o)
+		stream.MapBatch(records, "score", c.score, o).To(p.Sink.Topic, stream.Provenance())
+		return t
 	}
-	scored.To(p.Sink.Topic, stream.Provenance())
+	records := stream.From(t, p.Source.Topic, stream.String(), stream.Nullable(stream.Bytes()), source...)
+	stream.MapBatch(prepare(t, p, plan, s, records), "score", c.scoreCarried, o).To(p.Sink.Topic, stream.Provenance())
 	return t
 }
 
@@ -73,7 +71,7 @@ func application(p *config.Pipeline, plan *feature.Plan) string {
 
 // prepare takes records by the windows and by the table that is partitioned. They come out with the keys, the headers and
 // the times that they came with.
-func prepare(t *stream.Topology, p *config.Pipeline, plan *feature.Plan, s *Scoring, records stream.Stream[[]byte, *[]byte]) stream.Stream[[]byte, carried] {
+func prepare(t *stream.Topology, p *config.Pipeline, plan *feature.Plan, s *Scoring, records stream.Stream[string, *[]byte]) stream.Stream[string, carried] {
 	r := &route{p: p, plan: plan, scoring: s}
 	r.records = stream.MapValues(records, func(v *[]byte) carried {
 		if v == nil {
@@ -94,7 +92,7 @@ func prepare(t *stream.Topology, p *config.Pipeline, plan *feature.Plan, s *Scor
 		r.table(t, i)
 	}
 	if r.moved {
-		r.records = stream.Process(r.records, "origin", func() stream.Processor[[]byte, carried, []byte, carried] { return &originKey{} })
+		r.records = stream.Process(r.records, "origin", func() stream.Processor[string, carried, string, carried] { return &originKey{} })
 	}
 	return r.records
 }
@@ -104,7 +102,7 @@ type route struct {
 	p       *config.Pipeline
 	plan    *feature.Plan
 	scoring *Scoring
-	records stream.Stream[[]byte, carried]
+	records stream.Stream[string, carried]
 	moved   bool // the records do not have their own keys
 }
 
@@ -115,7 +113,7 @@ func (r *route) observer() (*pipeline.Observer, error) {
 
 // move takes the records to a topic of the pipeline's own, by another key.
 func (r *route) move(name string, key func(*pipeline.Observer) (string, bool), watch func(*pipeline.Observer) error, eventTime bool) {
-	keyed := stream.Process(r.records, name+"-key", func() stream.Processor[[]byte, carried, []byte, carried] {
+	keyed := stream.Process(r.records, name+"-key", func() stream.Processor[string, carried, string, carried] {
 		return &rekey{route: r, key: key, watch: watch, eventTime: eventTime}
 	})
 	r.records = keyed.Values(carriedCodec{}).Repartition(name, stream.CarryOrigin())
@@ -128,13 +126,13 @@ type rekey struct {
 	key       func(*pipeline.Observer) (string, bool)
 	watch     func(*pipeline.Observer) error
 	eventTime bool // the records get their event times, too
-	ctx       *stream.ProcessorContext[[]byte, carried]
+	ctx       *stream.ProcessorContext[string, carried]
 	observer  *pipeline.Observer
-	out       stream.Record[[]byte, carried]
+	out       stream.Record[string, carried]
 }
 
 // Init makes the reader of keys.
-func (k *rekey) Init(ctx *stream.ProcessorContext[[]byte, carried]) (err error) {
+func (k *rekey) Init(ctx *stream.ProcessorContext[string, carried]) (err error) {
 	k.ctx = ctx
 	if k.observer, err = k.route.observer(); err != nil || k.watch == nil {
 		return err
@@ -144,12 +142,12 @@ func (k *rekey) Init(ctx *stream.ProcessorContext[[]byte, carried]) (err error) 
 
 // Process sends a record on with its key. One that has none is predicted with nothing found for it, or refused, where the
 // others are.
-func (k *rekey) Process(r *stream.Record[[]byte, carried]) error {
-	k.out = stream.Record[[]byte, carried]{Value: r.Value, Timestamp: r.Timestamp, Headers: r.Headers, NullKey: true}
+func (k *rekey) Process(r *stream.Record[string, carried]) error {
+	k.out = stream.Record[string, carried]{Value: r.Value, Timestamp: r.Timestamp, Headers: r.Headers, NullKey: true}
 	if origin, ok := k.ctx.Origin(); ok {
 		k.observer.Take(originRecord(origin, r.Value.value))
 		if key, ok := k.key(k.observer); ok {
-			k.out.Key, k.out.NullKey = []byte(key), false
+			k.out.Key, k.out.NullKey = key, false
 		}
 		if at := k.observer.EventTime(); k.eventTime && at != record.MissingTime && at >= 0 {
 			k.out.Timestamp = at / 1000
@@ -165,22 +163,22 @@ func originRecord(origin record.Raw, value []byte) record.Raw {
 
 // originKey gives records back the key and the time that they came with.
 type originKey struct {
-	ctx *stream.ProcessorContext[[]byte, carried]
-	out stream.Record[[]byte, carried]
+	ctx *stream.ProcessorContext[string, carried]
+	out stream.Record[string, carried]
 }
 
 // Init notes the context.
-func (o *originKey) Init(ctx *stream.ProcessorContext[[]byte, carried]) error {
+func (o *originKey) Init(ctx *stream.ProcessorContext[string, carried]) error {
 	o.ctx = ctx
 	return nil
 }
 
 // Process sends the record on with its own key.
-func (o *originKey) Process(r *stream.Record[[]byte, carried]) error {
-	o.out = stream.Record[[]byte, carried]{Value: r.Value, Timestamp: r.Timestamp, Headers: r.Headers, NullKey: true}
+func (o *originKey) Process(r *stream.Record[string, carried]) error {
+	o.out = stream.Record[string, carried]{Value: r.Value, Timestamp: r.Timestamp, Headers: r.Headers, NullKey: true}
 	if origin, ok := o.ctx.Origin(); ok {
 		if o.out.Timestamp = origin.Timestamp; origin.Key != nil {
-			o.out.Key, o.out.NullKey = append([]byte(nil), origin.Key...), false
+			o.out.Key, o.out.NullKey = string(origin.Key), false
 		}
 	}
 	return o.ctx.Forward(&o.out)
@@ -261,7 +259,7 @@ func (s *scorers) score(ctx context.Context, b *stream.Batch[[]byte, []byte, []b
 }
 
 // scoreCarried predicts a batch of records that have been to their windows and rows.
-func (s *scorers) scoreCarried(ctx context.Context, b *stream.Batch[[]byte, carried, []byte]) error {
+func (s *scorers) scoreCarried(ctx context.Context, b *stream.Batch[string, carried, []byte]) error {
 	w, err := s.take(ctx)
 	if err != nil {
 		return err
@@ -272,7 +270,7 @@ func (s *scorers) scoreCarried(ctx context.Context, b *stream.Batch[[]byte, carr
 	}
 	for i := range b.In {
 		in := &b.In[i]
-		w.batch.Append(record.Raw{Key: in.Key, Value: in.Value.value, Headers: in.Headers, Timestamp: in.Timestamp})
+		w.batch.Append(record.Raw{Value: in.Value.value, Headers: in.Headers, Timestamp: in.Timestamp})
 		for k := range w.windows {
 			x := math.NaN()
 			if k < len(in.Value.windows) {
@@ -294,7 +292,7 @@ var errNoOutput = &stream.Rejection{
 }
 
 // results gives a batch what a worker has made of it.
-func results[V any](w *scorer, b *stream.Batch[[]byte, V, []byte]) {
+func results[K, V any](w *scorer, b *stream.Batch[K, V, []byte]) {
 	model := w.worker.Headers()
 	var headers []record.Header
 	for i := range b.In {

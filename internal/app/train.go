@@ -7,6 +7,7 @@ import (
 	"os/user"
 	"slices"
 
+	"millrace.dev/feature"
 	"millrace.dev/gbm"
 	"millrace.dev/internal/batch"
 	"millrace.dev/internal/registry"
@@ -31,7 +32,7 @@ type Trained struct {
 	Metrics model.Metrics
 
 	File     string // the pipeline file
-	Data     string // the file that was read
+	Data     string // the data that was read, as the pipeline file names it
 	Registry string // the registry's folder
 	Trees    int
 	Existed  bool // the very same model was registered before
@@ -57,15 +58,29 @@ func (a *App) Train(ctx context.Context, o TrainOptions) (*Trained, error) {
 		return nil, err
 	}
 	if p.Train.Data == "" {
-		return nil, &Error{Code: Usage, Op: "train", Where: o.File, Err: errNoData, Hint: "set train.data to a .csv or .jsonl file"}
+		return nil, &Error{Code: Usage, Op: "train", Where: o.File, Err: errNoData, Hint: "set train.data to a file, a pattern of files, or topic://NAME"}
 	}
 	reg, err := a.Registry(p.Model.Registry)
 	if err != nil {
 		return nil, err
 	}
+	declared := p.Declaration()
+	plan, err := feature.Compile(declared)
+	if err != nil {
+		return nil, fmt.Errorf("train: %w", err)
+	}
+	client, err := a.clientFor(p, append(tableData(p, plan), p.Train.Data, p.Train.Labels.Data)...)
+	if err != nil {
+		return nil, err
+	}
+	defer closeClient(client)
+	rows, err := a.batchRows(ctx, p, plan, client)
+	if err != nil {
+		return nil, fmt.Errorf("train: %w", err)
+	}
 	b, err := batch.TrainModel(ctx, batch.TrainOptions{
-		Name: p.Name, Data: p.Train.Data, Schema: p.Schema, Features: p.Features, Inputs: p.Inputs,
-		Label: p.Train.Label, Field: p.Sink.Field, Where: p.Train.Where,
+		Name: p.Name, Data: p.Train.Data, Labels: batch.Labels(p.Train.Labels), Client: client, Declaration: declared,
+		Rows: rows, Required: pipelineTables(p), EventTime: p.Source.EventTime, Field: p.Sink.Field, Where: p.Train.Where,
 		Split:  batch.Split{Train: p.Train.Split.Train, Validation: p.Train.Split.Validation, Test: p.Train.Split.Test, Seed: int64(p.Train.Split.Seed)},
 		Params: p.Train.GBM, MaxBytes: p.Source.MaxRecordBytes, Threads: o.Threads, Progress: o.Progress, CodeVersion: a.Version, RunID: o.RunID,
 	})

@@ -42,7 +42,7 @@ func (r *route) windows(infos []feature.WindowInfo, from, to int) {
 		s := stream.NewStore(infos[i].Name, stream.String(), stream.Codec[*window.State](windowCodec{compiled}))
 		stores, refs = append(stores, s), append(refs, s)
 	}
-	r.records = stream.Process(r.records, name, func() stream.Processor[[]byte, carried, []byte, carried] {
+	r.records = stream.Process(r.records, name, func() stream.Processor[string, carried, string, carried] {
 		return &observing{route: r, from: from, before: before, stores: stores}
 	}, refs...)
 }
@@ -53,16 +53,16 @@ type observing struct {
 	from     int // the first window
 	before   int // the aggregates of the windows before it
 	stores   []*windowStore
-	ctx      *stream.ProcessorContext[[]byte, carried]
+	ctx      *stream.ProcessorContext[string, carried]
 	states   []*stream.State[string, *window.State]
 	observer *pipeline.Observer
 	latest   int64 // the highest event time, as far as the clock believes it
 	swept    int64 // when keys were last forgotten, in event time
-	out      stream.Record[[]byte, carried]
+	out      stream.Record[string, carried]
 }
 
 // Init opens the stores.
-func (o *observing) Init(ctx *stream.ProcessorContext[[]byte, carried]) (err error) {
+func (o *observing) Init(ctx *stream.ProcessorContext[string, carried]) (err error) {
 	o.ctx, o.latest, o.swept = ctx, math.MinInt64, math.MinInt64
 	for _, s := range o.stores {
 		o.states = append(o.states, stream.Open(ctx, s))
@@ -72,7 +72,7 @@ func (o *observing) Init(ctx *stream.ProcessorContext[[]byte, carried]) (err err
 }
 
 // Process sends a record on with the aggregates.
-func (o *observing) Process(r *stream.Record[[]byte, carried]) error {
+func (o *observing) Process(r *stream.Record[string, carried]) error {
 	o.out = *r
 	origin, ok := o.ctx.Origin()
 	if !ok {

@@ -1,3 +1,3 @@
-// Package batch is the driver of the data path for files: it trains a model on labelled history, and it predicts the
-// records of a file. The path itself is internal/pipeline, the same that a stream runs through.
+// Package batch is the driver of the data path for data that has an end, files and ranges of topics: it trains a model
+// on labelled history, and it predicts records. The path itself is internal/pipeline, the same that a stream runs through.
 package batch

@@ -7,7 +7,9 @@ import (
 	"strings"
 	"testing"
 
+	"millrace.dev/feature"
 	"millrace.dev/gbm"
+	"millrace.dev/internal/source"
 	"millrace.dev/record"
 )
 
@@ -22,7 +24,7 @@ func TestUnusableData(t *testing.T) {
 		file, text, want string
 		unfit            bool
 	}{
-		"kind":           {"data.parquet", "", "unknown kind of data file", false},
+		"kind":           {"data.xlsx", "", "unknown kind of data file", false},
 		"empty":          {"data.csv", "", "needs a header", false},
 		"no records":     {"data.csv", "area,price\n", "it has no records", false},
 		"no label":       {"data.csv", "area,prize\n1,2\n", `it has no column "price", the label: its columns are area, prize`, false},
@@ -39,10 +41,10 @@ func TestUnusableData(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, err := TrainModel(t.Context(), TrainOptions{
-				Name: "houses", Data: path, Schema: schema, Inputs: []string{"area"}, Label: "price", Field: "prediction",
+				Name: "houses", Data: path, Declaration: feature.Declaration{Schema: schema, Inputs: []string{"area"}, Label: "price"}, Field: "prediction",
 				Split: Split{Train: 0.7, Validation: 0.2, Test: 0.1}, Params: gbm.DefaultParams(), CodeVersion: "test",
 			})
-			d, ok := errors.AsType[*DataError](err)
+			d, ok := errors.AsType[*source.DataError](err)
 			if !ok || d.Path != path || d.Unfit != tc.unfit || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("got %v\nwant a DataError of %s with %q, unfit %v", err, path, tc.want, tc.unfit)
 			}

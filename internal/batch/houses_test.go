@@ -34,17 +34,20 @@ func houses(t *testing.T) TrainOptions {
 	p := gbm.DefaultParams()
 	p.NTrees, p.LabelTransform = 120, gbm.TransformLog
 	return TrainOptions{
-		Name: "house-prices", Data: filepath.Join(testenv.Data(t), "housedata.csv"), Schema: schema,
-		Features: []feature.Spec{
-			{Name: "age", Expr: "year(date) - yr_built"},
-			{Name: "renovated", Expr: "yr_renovated > 0"},
-			{Name: "living_share", Expr: "sqft_living / sqft_lot"},
+		Name: "house-prices", Data: filepath.Join(testenv.Data(t), "housedata.csv"),
+		Declaration: feature.Declaration{
+			Schema: schema, Label: "price",
+			Features: []feature.Spec{
+				{Name: "age", Expr: "year(date) - yr_built"},
+				{Name: "renovated", Expr: "yr_renovated > 0"},
+				{Name: "living_share", Expr: "sqft_living / sqft_lot"},
+			},
+			Inputs: []string{
+				"bedrooms", "bathrooms", "sqft_living", "sqft_lot", "floors", "sqft_above", "sqft_basement", "yr_built", "yr_renovated",
+				"waterfront", "view", "condition", "city", "statezip", "age", "renovated", "living_share",
+			},
 		},
-		Inputs: []string{
-			"bedrooms", "bathrooms", "sqft_living", "sqft_lot", "floors", "sqft_above", "sqft_basement", "yr_built", "yr_renovated",
-			"waterfront", "view", "condition", "city", "statezip", "age", "renovated", "living_share",
-		},
-		Label: "price", Field: "prediction", Where: "price > 0 and price < 5000000",
+		Field: "prediction", Where: "price > 0 and price < 5000000",
 		Split: Split{Train: 0.7, Validation: 0.2, Test: 0.1}, Params: p, CodeVersion: "test",
 	}
 }

@@ -2,6 +2,7 @@ package batch
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/csv"
 	"encoding/json"
@@ -10,18 +11,26 @@ import (
 	"io"
 	"slices"
 
+	"millrace.dev/internal/kafka"
 	"millrace.dev/internal/pipeline"
+	"millrace.dev/internal/source"
+	"millrace.dev/internal/table"
 	"millrace.dev/model"
 	"millrace.dev/record"
 )
 
 // PredictOptions say what to predict.
 type PredictOptions struct {
-	Data     string    // path of the records: CSV or JSON lines
-	Out      io.Writer // gets the records with their predictions, in order and in the format of the data
-	Rejects  io.Writer // gets one JSON object for each record without a prediction, or nil
-	Field    string    // the field that takes the prediction. Default: the bundle's
-	MaxBytes int       // of a record. Default: 1 MiB
+	Data     string        // the records, as [source.Open] names them
+	Client   *kafka.Client // for data in topics. Default: none
+	Out      io.Writer     // gets the records with their predictions, in order: rows of CSV for CSV, else JSON objects, one a line
+	Rejects  io.Writer     // gets one JSON object for each record without a prediction, or nil
+	Field    string        // the field that takes the prediction. Default: the bundle's
+	MaxBytes int           // of a record. Default: 1 MiB
+	// Rows are those of the tables of the model, by name, with their history; Required are the tables in which a record has
+	// to have a row.
+	Rows     map[string]table.Rows
+	Required []pipeline.Table
 }
 
 // Prediction sums up what [Predict] did.
@@ -36,47 +45,55 @@ type Prediction struct {
 
 // Reject is a record without a prediction, as [PredictOptions].Rejects gets it.
 type Reject struct {
-	Record int64  `json:"record"` // its number in the file, from 0
-	Stage  string `json:"stage"`
-	Class  string `json:"class"`
-	Field  string `json:"field,omitempty"`
-	Reason string `json:"reason"`
+	Record    int64  `json:"record"`              // its number in the data, from 0
+	Partition *int32 `json:"partition,omitempty"` // where it is in a topic
+	Offset    *int64 `json:"offset,omitempty"`
+	Stage     string `json:"stage"`
+	Class     string `json:"class"`
+	Field     string `json:"field,omitempty"`
+	Reason    string `json:"reason"`
 }
 
-// Predict runs the records of a file through the path of a model, the same that a stream runs through.
+// Predict runs records through the path of a model, the same that a stream runs through.
 func Predict(ctx context.Context, b *model.Bundle, o PredictOptions) (*Prediction, error) {
-	src, err := open(o.Data, o.MaxBytes)
+	data, err := source.Open(ctx, o.Data, source.Options{Schema: b.Schema, MaxBytes: o.MaxBytes, Client: o.Client})
 	if err != nil {
 		return nil, err
 	}
-	defer src.Close() //nolint:errcheck // it was only read
-	src.options.Field = o.Field
-	path, err := pipeline.New(b, src.options)
+	path, err := pipeline.New(b, pipeline.Options{Format: data.Format(), Header: data.Columns(), Field: o.Field, MaxBytes: o.MaxBytes, Tables: o.Required})
 	if err != nil {
 		if errors.Is(err, pipeline.ErrGolden) {
 			return nil, err
 		}
-		return nil, &DataError{Path: o.Data, Err: err}
+		return nil, &source.DataError{Path: o.Data, Err: err}
 	}
 	w, err := path.NewWorker()
 	if err != nil {
 		return nil, err
 	}
+	windows, err := pipeline.NewWindows(b.Plan)
+	if err != nil {
+		return nil, err
+	}
+	tables, err := newLookup(b.Plan, o.Rows)
+	if err != nil {
+		return nil, err
+	}
 	p := &predictor{
-		worker: w, out: bufio.NewWriterSize(o.Out, 1<<18),
+		worker: w, windows: windows, states: pipeline.NewMemoryStates(windows), tables: tables, data: data, out: bufio.NewWriterSize(o.Out, 1<<18),
 		sum: &Prediction{Classes: map[string]int{}, Missing: map[string]int{}, Unseen: map[string]int{}},
 	}
 	if o.Rejects != nil {
 		p.rejects = json.NewEncoder(o.Rejects)
 	}
-	if src.options.Format == pipeline.CSV {
+	if data.Format() == pipeline.CSV {
 		h := csv.NewWriter(p.out)
-		if err := h.Write(append(slices.Clone(src.options.Header), path.Field())); err != nil {
+		if err := h.Write(append(slices.Clone(data.Columns()), path.Field())); err != nil {
 			return nil, err
 		}
 		h.Flush()
 	}
-	if err := p.all(ctx, src); err != nil {
+	if err := p.all(ctx); err != nil {
 		return nil, err
 	}
 	if err := p.out.Flush(); err != nil {
@@ -88,36 +105,50 @@ func Predict(ctx context.Context, b *model.Bundle, o PredictOptions) (*Predictio
 
 type predictor struct {
 	worker  *pipeline.Worker
+	windows *pipeline.Windows
+	states  *pipeline.MemoryStates
+	tables  lookup
+	data    *source.Source
 	out     *bufio.Writer
 	rejects *json.Encoder
 	sum     *Prediction
 }
 
-func (p *predictor) all(ctx context.Context, src *source) error {
+func (p *predictor) all(ctx context.Context) error {
 	b := p.worker.NewBatch()
+	r := p.data.Read(ctx)
+	defer r.Close() //nolint:errcheck // it was only read
 	for {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		more, err := src.fill(b)
+		more, err := r.Fill(b)
 		if err != nil || !more {
 			return err
 		}
-		p.worker.Process(b)
-		if err := p.write(b); err != nil {
+		p.worker.Decode(b)
+		columns, err := p.windows.Observe(b, p.worker.Times(), p.states)
+		if err != nil {
+			return err
+		}
+		p.worker.Complete(b, pipeline.Enrichment{Rows: p.tables, Windows: columns})
+		if err := p.write(b, r.First()); err != nil {
 			return fmt.Errorf("write predictions: %w", err)
 		}
 	}
 }
 
-func (p *predictor) write(b *record.Batch) error {
+func (p *predictor) write(b *record.Batch, first int64) error {
 	for i := range b.Len() {
 		p.sum.Records++
 		if problem := b.Problem(i); problem != nil {
 			p.sum.Rejected++
 			p.sum.Classes[problem.Class]++
 			if p.rejects != nil {
-				r := Reject{Record: b.Raw(i).Offset, Stage: problem.Stage, Class: problem.Class, Field: problem.Field, Reason: problem.Reason}
+				r := Reject{Record: first + int64(i), Stage: problem.Stage, Class: problem.Class, Field: problem.Field, Reason: problem.Reason}
+				if p.data.Topic() {
+					r.Partition, r.Offset = &b.Raw(i).Partition, &b.Raw(i).Offset
+				}
 				if err := p.rejects.Encode(r); err != nil {
 					return err
 				}
@@ -125,7 +156,7 @@ func (p *predictor) write(b *record.Batch) error {
 			continue
 		}
 		p.sum.Predictions++
-		if _, err := p.out.Write(p.worker.Output(i)); err != nil {
+		if _, err := p.out.Write(p.line(i)); err != nil {
 			return err
 		}
 		if err := p.out.WriteByte('\n'); err != nil {
@@ -133,6 +164,21 @@ func (p *predictor) write(b *record.Batch) error {
 		}
 	}
 	return nil
+}
+
+// line returns the output for record i of the batch. A record of a topic may have line breaks between its values, where
+// JSON has any white space.
+func (p *predictor) line(i int) []byte {
+	out := p.worker.Output(i)
+	if p.data.Topic() && bytes.ContainsAny(out, "\n\r") {
+		out = bytes.Map(func(r rune) rune {
+			if r == '\n' || r == '\r' {
+				return ' '
+			}
+			return r
+		}, out)
+	}
+	return out
 }
 
 // count fills in the counts by input.

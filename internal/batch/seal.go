@@ -4,11 +4,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
-	"path/filepath"
 	"slices"
 	"time"
 
 	"millrace.dev/codec"
+	"millrace.dev/feature"
 	"millrace.dev/gbm"
 	"millrace.dev/internal/pipeline"
 	"millrace.dev/model"
@@ -33,7 +33,7 @@ func (t *trainer) seal(digest string, sets [parts]*set, forest *gbm.Forest, hist
 		return nil, err
 	}
 	b := &model.Bundle{
-		Manifest: model.Manifest{Name: t.Name, Label: t.Label, SinkField: t.Field, Millrace: t.CodeVersion},
+		Manifest: model.Manifest{Name: t.Name, Label: t.Label, EventTime: t.EventTime, SinkField: t.Field, Millrace: t.CodeVersion},
 		Schema:   t.Schema, Plan: t.plan, Forest: forest, Inputs: inputs, Lineage: lineage,
 		Metrics: model.Metrics{
 			Train: measure(forest, sets[Train]), Validation: measure(forest, sets[Validation]), Test: measure(forest, sets[Test]),
@@ -57,7 +57,7 @@ func (t *trainer) lineage(digest string) (model.Lineage, error) {
 		return model.Lineage{}, err
 	}
 	l := model.Lineage{
-		DataName: filepath.Base(t.Data), DataDigest: digest, Where: t.Where, Params: params, RunID: t.RunID,
+		DataName: t.data.Name(), DataDigest: digest, Labels: t.labels.lineage(), Where: t.Where, Params: params, RunID: t.RunID, Inputs: t.Inputs, PlanDigest: t.declaredDigest,
 		Rows:  model.Rows{Read: int(t.read), Train: t.rows[Train], Validation: t.rows[Validation], Test: t.rows[Test]},
 		Split: model.Split{Train: t.Split.Train, Validation: t.Split.Validation, Test: t.Split.Test, Seed: t.Split.Seed},
 	}
@@ -81,7 +81,7 @@ func measure(f *gbm.Forest, s *set) model.Scores {
 
 // oddRecords returns the golden rows that no training data has: Kafka's null, a broken record, and one whose enums
 // hold levels that training has not seen.
-func oddRecords(s *record.Schema) [][]byte {
+func oddRecords(s *record.Schema) []model.GoldenRow {
 	unseen := map[string]string{}
 	for i := range s.Len() {
 		if f := s.Field(i); f.Type == record.Enum {
@@ -89,7 +89,7 @@ func oddRecords(s *record.Schema) [][]byte {
 		}
 	}
 	text, _ := json.Marshal(unseen) // a map of texts can always be written
-	return [][]byte{nil, []byte("{"), text}
+	return []model.GoldenRow{{}, {Value: []byte("{")}, {Value: text}}
 }
 
 // sample is a row of the training data that becomes a golden row: what training computed for it, from the data
@@ -115,9 +115,9 @@ func (s *sample) row(f *gbm.Forest) model.GoldenRow {
 	return model.NewGoldenRow(nil, &s.frame, 0, p[0])
 }
 
-// keepSample adds row i of b to the golden rows while there is room for it: the first rows that take part, and later
-// ones that have more missing inputs than any before.
-func (t *trainer) keepSample(b *record.Batch, f *record.Frame, i int) {
+// keepSample adds row i of a lane to the golden rows while there is room for it: the first rows that take part, and later
+// ones that have more missing inputs than any before. f has the inputs that the row would have in a stream.
+func (t *trainer) keepSample(l *lane, f *record.Frame, i int) error {
 	missing := 0
 	for _, c := range f.Columns {
 		if c.Type == record.Numeric && math.IsNaN(c.Numbers[i]) || c.Type == record.Enum && c.Codes[i] == record.MissingCode {
@@ -125,15 +125,47 @@ func (t *trainer) keepSample(b *record.Batch, f *record.Frame, i int) {
 		}
 	}
 	if len(t.golden) >= goldenRows/2 && (missing <= t.missing || len(t.golden) >= goldenRows) {
-		return
+		return nil
 	}
-	value, ok := t.recordJSON(b, i)
+	value, ok := t.recordJSON(l.batch, i)
 	if !ok {
-		return
+		return nil
+	}
+	g := model.GoldenRow{Value: value}
+	for _, c := range l.windows {
+		g.Windows = append(g.Windows, model.NewNumber(c[i]))
+	}
+	var err error
+	if g.Rows, err = t.rowsOf(l, i, &g); err != nil {
+		return err
 	}
 	t.missing = max(t.missing, missing)
-	t.golden = append(t.golden, value)
+	t.golden = append(t.golden, g)
 	t.expected = append(t.expected, newSample(f, i))
+	return nil
+}
+
+// rowsOf returns the rows of tables that the features of row i of a lane look up: it computes them once more, for this row
+// alone.
+func (t *trainer) rowsOf(l *lane, i int, g *model.GoldenRow) ([]model.GoldenTableRow, error) {
+	if len(t.tables) == 0 {
+		return nil, nil
+	}
+	d, err := pipeline.NewDecoder(t.Schema, pipeline.Options{}, t.Label)
+	if err != nil {
+		return nil, err
+	}
+	b := record.NewBatch(t.Schema, t.plan.Levels())
+	b.Append(record.Raw{Value: g.Value, Timestamp: -1})
+	d.Decode(b)
+	e := feature.Enrichment{}
+	for _, c := range l.windows {
+		e.Windows = append(e.Windows, c[i:i+1])
+	}
+	recorder := pipeline.NewRecorder(t.plan, t.tables)
+	e.Rows = pipeline.NewFinder(t.plan, nil).Bind(b, l.times[i:i+1], recorder)
+	t.plan.NewEvaluator().Eval(b, e)
+	return recorder.Rows(), nil
 }
 
 // recordJSON writes row i of b as the JSON record that a producer would send, with the fields that the model needs: a

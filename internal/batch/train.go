@@ -8,30 +8,36 @@ import (
 	"slices"
 	"strings"
 
+	"millrace.dev/codec"
 	"millrace.dev/feature"
 	"millrace.dev/gbm"
+	"millrace.dev/internal/kafka"
 	"millrace.dev/internal/pipeline"
+	"millrace.dev/internal/source"
+	"millrace.dev/internal/table"
 	"millrace.dev/model"
 	"millrace.dev/record"
 )
 
 // TrainOptions say what to train, on what.
 type TrainOptions struct {
-	Name        string // of the model
-	Data        string // path of the labelled data: CSV or JSON lines
-	Schema      *record.Schema
-	Features    []feature.Spec
-	Inputs      []string // of the model, in order: fields and features
-	Label       string   // the numeric field to predict
-	Field       string   // the field that takes the prediction in the stream
-	Where       string   // only rows for which this expression is true; "" is all
-	Split       Split
-	Params      gbm.Params
-	MaxBytes    int             // of a record; 0 is 1 MiB
-	Threads     int             // 0 is one for each processor
-	Progress    func(gbm.Round) // called after each tree, or nil
-	CodeVersion string          // of millrace
-	RunID       string          // the scheduler's name of this run, for the lineage; may be ""
+	Name                string                // of the model
+	Data                string                // the labelled data, as [source.Open] names it
+	Labels              Labels                // where the label comes from. Default: the data
+	Client              *kafka.Client         // for data in topics. Default: none
+	feature.Declaration                       // the fields, the inputs of the model, and the label, a numeric field
+	Rows                map[string]table.Rows // of the tables of the declaration, by name, with their history
+	Required            []pipeline.Table      // the tables in which a record has to have a row. Default: none
+	EventTime           string                // the time field that is the event time; "" is the timestamp of records of a topic
+	Field               string                // the field that takes the prediction in the stream
+	Where               string                // only rows for which this expression is true; "" is all
+	Split               Split
+	Params              gbm.Params
+	MaxBytes            int             // of a record; 0 is 1 MiB
+	Threads             int             // 0 is one for each processor
+	Progress            func(gbm.Round) // called after each tree, or nil
+	CodeVersion         string          // of millrace
+	RunID               string          // the scheduler's name of this run, for the lineage; may be ""
 }
 
 // maxRejected is the share of records of the data that may fail to decode before training stops: beyond it the
@@ -42,17 +48,21 @@ const maxRejected = 0.5
 type trainer struct {
 	TrainOptions
 
-	label    int // index of the label in the schema
-	plan     *feature.Plan
-	where    []*condition
-	excluded exclusions
-	rows     [parts]int
-	keep     []bool
-	read     int64
+	data           *source.Source
+	labels         *labels // nil where the data has the label
+	label          int     // index of the label in the schema
+	times          pipeline.EventTimes
+	plan           *feature.Plan
+	declaredDigest string // of the plan before it was fitted
+	tables         lookup
+	where          []string // conditions
+	excluded       exclusions
+	rows           [parts]int
+	read           int64
 
-	golden   [][]byte // JSON records, and
-	expected []sample // what training computed for them
-	missing  int      // the most missing inputs of a golden row
+	golden   []model.GoldenRow // JSON records with what was found for them, and
+	expected []sample          // what training computed for them
+	missing  int               // the most missing inputs of a golden row
 }
 
 // condition is one of the conditions that `where` joins with `and`.
@@ -62,16 +72,18 @@ type condition struct {
 	holds     []bool
 }
 
-// TrainModel reads the data twice: once to fit what features and enums need from the training rows, once to compute
-// the model's inputs. Then it grows the forest, with the validation rows to choose the number of trees, and measures
-// it on all three parts. The bundle depends on the data and the options alone: not on the number of threads, nor on
-// the machine.
+// TrainModel reads the labels, if they are apart, into memory, and the data twice or more: to fit what features and enums
+// need from the training rows, in as many passes as fitted functions stand inside one another, and then to compute the
+// model's inputs. Then it grows the forest, with the validation rows to choose the number of trees, and measures it on all
+// three parts. The bundle depends on the data and the options alone: not on the number of threads, nor on the machine.
+//
+// What fitted functions learn, and the states of windows' keys, are in memory, but no rows before the last pass.
 func TrainModel(ctx context.Context, o TrainOptions) (*model.Bundle, error) {
 	t := &trainer{TrainOptions: o}
 	if err := t.prepare(); err != nil {
 		return nil, err
 	}
-	if err := t.columns(); err != nil {
+	if err := t.open(ctx); err != nil {
 		return nil, err
 	}
 	digest, err := t.fit(ctx)
@@ -83,7 +95,7 @@ func TrainModel(ctx context.Context, o TrainOptions) (*model.Bundle, error) {
 		return nil, err
 	}
 	if again != digest {
-		return nil, fmt.Errorf("%s changed while it was read: train again when nothing writes to it", o.Data)
+		return nil, t.changed()
 	}
 	validation := sets[Validation].dataset()
 	forest, history, err := gbm.Train(ctx, o.Params, sets[Train].dataset(), &validation, gbm.Options{Threads: o.Threads, Progress: o.Progress})
@@ -103,130 +115,197 @@ func (t *trainer) prepare() error {
 	}
 	t.label = i
 	var err error
-	if t.plan, err = feature.Compile(feature.Declaration{Schema: t.Schema, Features: t.Features, Inputs: t.Inputs}); err != nil {
+	if t.plan, err = feature.Compile(t.Declaration); err != nil {
 		return err
 	}
+	t.declaredDigest = t.plan.Digest()
+	if t.tables, err = newLookup(t.plan, t.Rows); err != nil {
+		return err
+	}
+	t.times = pipeline.NewEventTimes(t.Schema, t.EventTime)
 	if t.Where == "" {
 		return nil
 	}
-	texts, err := feature.Conjuncts(t.Where)
-	if err != nil {
+	if t.where, err = feature.Conjuncts(t.Where); err != nil {
 		return fmt.Errorf("where: %w", err)
-	}
-	for _, text := range texts {
-		p, err := feature.CompilePredicate(t.Schema, text)
-		if err != nil {
-			return fmt.Errorf("where: %w", err)
-		}
-		t.where = append(t.where, &condition{text: text, predicate: p})
 	}
 	return nil
 }
 
-// columns wants a CSV file to have the label and every column that an input of the model needs: one that is absent
-// would be missing in every row, and a model would come out of it all the same.
-func (t *trainer) columns() error {
-	src, err := open(t.Data, 0)
+// open opens the data and reads the labels. It wants a file with columns to have the label and every column that an input
+// of the model needs: one that is absent would be missing in every row, and a model would come out of it all the same.
+func (t *trainer) open(ctx context.Context) (err error) {
+	t.data, err = source.Open(ctx, t.Data, source.Options{Schema: t.Schema, Declared: true, MaxBytes: t.MaxBytes, Client: t.Client})
 	if err != nil {
 		return err
 	}
-	defer src.Close() //nolint:errcheck // it was only read
-	if _, err := pipeline.NewDecoder(t.Schema, src.options); err != nil {
-		return &DataError{Path: t.Data, Err: err}
+	if _, err := t.newDecoder(); err != nil {
+		return &source.DataError{Path: t.Data, Err: err}
 	}
-	if src.options.Format != pipeline.CSV {
-		return nil
-	}
-	header := src.options.Header
-	if !slices.Contains(header, t.Label) {
-		return &DataError{
-			Path: t.Data, Err: fmt.Errorf("it has no column %q, the label: its columns are %s", t.Label, strings.Join(header, ", ")),
+	columns := t.data.Columns()
+	if columns != nil && t.Labels.Data == "" && !slices.Contains(columns, t.Label) {
+		return &source.DataError{
+			Path: t.Data, Err: fmt.Errorf("it has no column %q, the label: its columns are %s", t.Label, strings.Join(columns, ", ")),
 			Hint: "train on labelled data, or mend train.label",
 		}
 	}
-	absent := slices.DeleteFunc(slices.Clone(t.plan.Used()), func(name string) bool { return slices.Contains(header, name) })
+	needed := slices.Clone(t.plan.Used())
+	if t.Labels.Key != "" {
+		needed = append(needed, t.Labels.Key)
+	}
+	absent := slices.DeleteFunc(needed, func(name string) bool { return columns == nil || slices.Contains(columns, name) })
 	if len(absent) > 0 {
-		return &DataError{
+		return &source.DataError{
 			Path: t.Data, Err: fmt.Errorf("inputs of the model need columns that it does not have: %s", strings.Join(absent, ", ")),
 			Hint: "mend the schema or the data, or name the inputs in train.ignore",
 		}
 	}
-	return nil
+	if t.Labels.Data != "" {
+		t.labels, err = readLabels(ctx, t)
+	}
+	return err
 }
 
-// selectRows sets t.keep for the rows of b that take part, and counts the others in t.excluded with the reason.
-func (t *trainer) selectRows(b *record.Batch) {
-	t.keep = slices.Grow(t.keep[:0], b.Len())[:b.Len()]
-	for _, c := range t.where {
+// newDecoder returns the decoder of the data. A label that comes from elsewhere is not looked at there.
+func (t *trainer) newDecoder() (codec.Decoder, error) {
+	o := pipeline.Options{Format: t.data.Format(), Header: t.data.Columns(), MaxBytes: t.MaxBytes}
+	if t.Labels.Data != "" {
+		return pipeline.NewDecoder(t.Schema, o, t.Label)
+	}
+	return pipeline.NewDecoder(t.Schema, o)
+}
+
+// selectRows sets l.keep for the rows that take part, and l.reasons for the others.
+func (l *lane) selectRows(t *trainer) {
+	b := l.batch
+	l.keep, l.reasons = slices.Grow(l.keep[:0], b.Len())[:b.Len()], slices.Grow(l.reasons[:0], b.Len())[:b.Len()]
+	for _, c := range l.where {
 		c.holds = slices.Grow(c.holds[:0], b.Len())[:b.Len()]
 		c.predicate.Eval(b, c.holds)
 	}
 	labels := b.Numbers(t.label)
-	for i := range t.keep {
+	for i := range l.keep {
 		reason := ""
 		if p := b.Problem(i); p != nil {
-			reason = p.Class
-			if p.Field != "" {
-				reason += " in " + p.Field
-			}
-			t.excluded.rejected++
-		} else if j := slices.IndexFunc(t.where, func(c *condition) bool { return !c.holds[i] }); j >= 0 {
-			reason = "not " + t.where[j].text
+			reason = problemReason(p)
+		} else if t.labels != nil && math.IsNaN(labels[i]) {
+			reason = "no label"
+		} else if j := slices.IndexFunc(l.where, func(c *condition) bool { return !c.holds[i] }); j >= 0 {
+			reason = "not " + l.where[j].text
 		} else if math.IsNaN(labels[i]) {
 			reason = t.Label + " is missing"
 		}
-		t.keep[i] = reason == ""
-		if reason != "" {
-			t.excluded.add(reason)
-		}
+		l.keep[i], l.reasons[i] = reason == "", reason
 	}
 }
 
-// fit reads the data for the first time: it selects, splits and counts the rows and fits the plan on the training
-// rows alone, so that nothing of the validation and test rows reaches the model.
-func (t *trainer) fit(ctx context.Context) (digest string, err error) {
-	fitter := t.plan.NewFitter()
-	digest, err = t.scan(ctx, nil, func(b *record.Batch) error {
-		t.selectRows(b)
-		for i, keep := range t.keep {
-			t.read++
-			if keep {
-				part := t.Split.Part(b.Raw(i).Offset)
-				t.rows[part]++
-				t.keep[i] = part == Train
-			}
+// problemReason returns why a row that was rejected is left out.
+func problemReason(p *record.Problem) string {
+	if p.Field != "" {
+		return p.Class + " in " + p.Field
+	}
+	return p.Class
+}
+
+// exclude counts the rows of a lane that are left out.
+func (t *trainer) exclude(l *lane) {
+	for i, reason := range l.reasons {
+		if reason == "" {
+			continue
 		}
-		fitter.Add(b, t.keep, feature.Enrichment{})
+		if l.batch.Problem(i) != nil {
+			t.excluded.rejected++
+		}
+		t.excluded.add(reason)
+	}
+}
+
+// fitting is the worker of a pass that fits.
+type fitting struct {
+	t      *trainer
+	fitter *feature.Fitter
+	first  bool // the first pass, which counts
+	train  []bool
+}
+
+func (w *fitting) run(l *lane) {
+	w.train = append(w.train[:0], l.keep...)
+	for i := range w.train {
+		w.train[i] = w.train[i] && w.t.Split.Part(l.first+int64(i)) == Train
+	}
+	w.fitter.Add(l.batch, w.train, l.enrichment(w.t.tables))
+}
+
+func (w *fitting) commit(l *lane) error {
+	if !w.first {
 		return nil
-	})
-	if err != nil {
-		return "", err
 	}
-	if err := t.enough(); err != nil {
-		return "", err
+	w.t.exclude(l)
+	for i, keep := range l.keep {
+		w.t.read++
+		if keep {
+			w.t.rows[w.t.Split.Part(l.first+int64(i))]++
+		}
 	}
-	t.plan, err = fitter.Plan()
-	return digest, err
+	return nil
+}
+
+// fit reads the data once or more: it selects, splits and counts the rows and fits the plan on the training rows alone,
+// so that nothing of the validation and test rows reaches the model.
+func (t *trainer) fit(ctx context.Context) (digest string, err error) {
+	for pass := 0; pass == 0 || !t.plan.Fitted(); pass++ {
+		var fitters []*feature.Fitter
+		again, err := t.scan(ctx, nil, func() worker {
+			f := t.plan.NewFitter()
+			fitters = append(fitters, f)
+			return &fitting{t: t, fitter: f, first: pass == 0}
+		})
+		if err != nil {
+			return "", err
+		}
+		if pass == 0 {
+			digest = again
+			if err := t.enough(); err != nil {
+				return "", err
+			}
+		} else if again != digest {
+			return "", t.changed()
+		}
+		for _, f := range fitters[1:] {
+			fitters[0].Merge(f)
+		}
+		if t.plan, err = fitters[0].Plan(); err != nil {
+			return "", err
+		}
+	}
+	return digest, nil
+}
+
+func (t *trainer) changed() error {
+	return &source.DataError{Path: t.Data, Err: source.ErrChanged, Hint: "train again when nothing writes to it, and nothing is deleted from it"}
 }
 
 // enough tells why the rows do not suffice for training.
 func (t *trainer) enough() error {
 	if t.read == 0 {
-		return &DataError{Path: t.Data, Err: errors.New("it has no records")}
+		return &source.DataError{Path: t.Data, Err: errors.New("it has no records")}
 	}
 	if float64(t.excluded.rejected) > maxRejected*float64(t.read) {
-		return &DataError{
+		return &source.DataError{
 			Path: t.Data, Unfit: true, Hint: "mend the schema or the data",
 			Err: fmt.Errorf("%d of %d records do not fit the schema (%s)", t.excluded.rejected, t.read, t.excluded.summary()),
 		}
 	}
 	for part, n := range t.rows {
 		if n == 0 {
-			e := &DataError{Path: t.Data, Hint: "train on more rows"}
+			e := &source.DataError{Path: t.Data, Hint: "train on more rows"}
 			msg := fmt.Sprintf("no row is left for the %s part (read: %d", Part(part), t.read)
 			if s := t.excluded.summary(); s != "" {
 				msg += "; excluded: " + s
 				e.Hint = "see whether train.label and train.where of the pipeline file are meant so"
+				if t.labels != nil {
+					e.Hint = "see whether train.labels and train.where of the pipeline file are meant so: " + t.labels.summary()
+				}
 			}
 			e.Err = errors.New(msg + ")")
 			return e
@@ -256,24 +335,68 @@ func (s *set) add(f *record.Frame, row int, label float64) {
 	s.label = append(s.label, label)
 }
 
-// load reads the data for the second time and computes the inputs of all rows that take part.
+// loading is the worker of the pass that computes the inputs.
+type loading struct {
+	t         *trainer
+	sets      *[parts]*set
+	evaluator *feature.Evaluator
+	training  *feature.Evaluator // of the training rows, where these have other inputs; nil: they have not
+	frame     *record.Frame
+	own       *record.Frame
+}
+
+func (w *loading) run(l *lane) {
+	e := l.enrichment(w.t.tables)
+	w.frame = w.evaluator.Eval(l.batch, e)
+	if w.training != nil {
+		w.own = w.training.Eval(l.batch, e)
+	}
+	for i := range l.keep {
+		if p := l.batch.Problem(i); p != nil && l.keep[i] { // a required table has no row
+			l.keep[i], l.reasons[i] = false, problemReason(p)
+		}
+	}
+}
+
+func (w *loading) commit(l *lane) error {
+	w.t.exclude(l)
+	labels := l.batch.Numbers(w.t.label)
+	for i, keep := range l.keep {
+		if !keep {
+			continue
+		}
+		part := w.t.Split.Part(l.first + int64(i))
+		w.t.rows[part]++
+		f := w.frame
+		if part == Train && w.training != nil {
+			f = w.own
+		}
+		w.sets[part].add(f, i, labels[i])
+		if err := w.t.keepSample(l, w.frame, i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// load reads the data once more and computes the inputs of all rows that take part.
 func (t *trainer) load(ctx context.Context) (sets [parts]*set, digest string, err error) {
 	for p := range sets {
 		sets[p] = &set{frame: record.Frame{Columns: t.plan.Inputs()}}
 	}
-	t.excluded = exclusions{}
-	evaluator := t.plan.NewEvaluator()
-	digest, err = t.scan(ctx, t.plan.Levels(), func(b *record.Batch) error {
-		t.selectRows(b)
-		f := evaluator.Eval(b, feature.Enrichment{})
-		labels := b.Numbers(t.label)
-		for i, keep := range t.keep {
-			if keep {
-				sets[t.Split.Part(b.Raw(i).Offset)].add(f, i, labels[i])
-				t.keepSample(b, f, i)
-			}
+	t.excluded, t.rows = exclusions{}, [parts]int{}
+	if t.tables, err = newLookup(t.plan, t.Rows); err != nil {
+		return sets, "", err
+	}
+	digest, err = t.scan(ctx, t.plan.Levels(), func() worker {
+		w := &loading{t: t, sets: &sets, evaluator: t.plan.NewEvaluator()}
+		if t.plan.HasFolds() {
+			w.training = t.plan.NewTrainingEvaluator()
 		}
-		return nil
+		return w
 	})
-	return sets, digest, err
+	if err != nil {
+		return sets, digest, err
+	}
+	return sets, digest, t.enough()
 }

@@ -37,8 +37,9 @@ func flats(t testing.TB, text string) TrainOptions {
 	p := gbm.DefaultParams()
 	p.NTrees, p.MinRows = 10, 2
 	return TrainOptions{
-		Name: "rents", Data: path, Schema: s, Features: []feature.Spec{{Name: "big", Expr: "size > 60"}},
-		Inputs: []string{"size", "city", "big"}, Label: "rent", Field: "prediction", Where: "rent > 0 and size < 500",
+		Name: "rents", Data: path,
+		Declaration: feature.Declaration{Schema: s, Features: []feature.Spec{{Name: "big", Expr: "size > 60"}}, Inputs: []string{"size", "city", "big"}, Label: "rent"},
+		Field:       "prediction", Where: "rent > 0 and size < 500",
 		Split: Split{Train: 0.6, Validation: 0.2, Test: 0.2, Seed: 5}, Params: p, CodeVersion: "test",
 	}
 }
@@ -249,6 +250,9 @@ func TestChangedFile(t *testing.T) {
 	o := flats(t, flatRows(300))
 	tr := &trainer{TrainOptions: o}
 	if err := tr.prepare(); err != nil {
+		t.Fatal(err)
+	}
+	if err := tr.open(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	before, err := tr.fit(t.Context())

@@ -164,6 +164,9 @@ func (c *cli) printShown(s *app.Shown) error {
 	line("  predicts    %s, into the field %s", b.Manifest.Label, b.Manifest.SinkField)
 	r := b.Lineage.Rows
 	line("  data        %s, %s", b.Lineage.DataName, b.Lineage.DataDigest)
+	if l := b.Lineage.Labels; l != nil {
+		line("  labels      %s of %s, %s", l.Field, l.DataName, l.DataDigest)
+	}
 	line("  rows        %s read, %s excluded, %s train, %s validation, %s test", grouped(int64(r.Read)), grouped(int64(r.Excluded)),
 		grouped(int64(r.Train)), grouped(int64(r.Validation)), grouped(int64(r.Test)))
 	for _, x := range r.Reasons {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"millrace.dev/feature"
 	"millrace.dev/internal/app"
 	"millrace.dev/internal/config"
 	"millrace.dev/stream"
@@ -63,6 +64,7 @@ func planText(p *app.Plan) string {
 		{"sink", fmt.Sprintf("%s, the prediction in the field %s", f.Sink.Topic, f.Sink.Field)},
 		{"dead letters", f.DeadLetter.Topic},
 		{"tables", tablesText(f.Tables)},
+		{"windows", windowsText(f.Windows)},
 		{"group", f.Group},
 		{"guarantee", fmt.Sprintf("%s, a commit each %s", f.Guarantee, f.CommitInterval)},
 		{"stores", inWords(stores)},
@@ -78,12 +80,38 @@ func tablesText(tables []config.Table) string {
 	var lines []string
 	for i := range tables {
 		t := &tables[i]
-		text := fmt.Sprintf("%s: %s of the topic %s by %s, %s", t.Name, inWords(t.Fields), t.Topic, t.Key, t.Join)
+		text := t.Name + ": "
+		if t.Topic != "" {
+			text += fmt.Sprintf("the topic %s (%s) by %s, %s", t.Topic, t.Format, t.Key, t.Join)
+		} else {
+			text += t.Data + " by " + t.Key
+		}
+		if t.Topic != "" && t.History > 0 {
+			text += fmt.Sprintf(", as of the event time within %s", t.History)
+		}
 		if t.Required {
 			text += ", required"
 		}
 		lines = append(lines, text)
 	}
+	return onLines(lines)
+}
+
+// windowsText describes windows, each on a line of its own.
+func windowsText(windows []feature.Window) string {
+	var lines []string
+	for i := range windows {
+		w := &windows[i]
+		var names []string
+		for _, a := range w.Aggregates {
+			names = append(names, a.Name)
+		}
+		lines = append(lines, fmt.Sprintf("%s: %s over %s by %s", w.Name, inWords(names), w.Size, w.Key))
+	}
+	return onLines(lines)
+}
+
+func onLines(lines []string) string {
 	if len(lines) == 0 {
 		return "none"
 	}
@@ -105,6 +133,7 @@ type shownPlan struct {
 	Sink           shownSink           `json:"sink"`
 	DeadLetters    string              `json:"dead_letters"` // the topic
 	Tables         []shownTable        `json:"tables"`
+	Windows        []shownWindow       `json:"windows"`
 	Group          string              `json:"group"`
 	Guarantee      string              `json:"guarantee"`
 	CommitInterval int64               `json:"commit_interval_ms"`
@@ -122,12 +151,21 @@ type shownSink struct {
 }
 
 type shownTable struct {
-	Name     string   `json:"name"`
-	Topic    string   `json:"topic"`
-	Key      string   `json:"key"`
-	Join     string   `json:"join"`
-	Fields   []string `json:"fields"`
-	Required bool     `json:"required"`
+	Name     string `json:"name"`
+	Topic    string `json:"topic,omitempty"`
+	Format   string `json:"format,omitempty"`
+	Data     string `json:"data,omitempty"`
+	Key      string `json:"key"`
+	Join     string `json:"join"`
+	History  int64  `json:"history_ms"`
+	Required bool   `json:"required"`
+}
+
+type shownWindow struct {
+	Name       string   `json:"name"`
+	Key        string   `json:"key"`
+	Over       int64    `json:"over_ms"`
+	Aggregates []string `json:"aggregates"`
 }
 
 func planJSON(p *app.Plan) shownPlan {
@@ -135,10 +173,23 @@ func planJSON(p *app.Plan) shownPlan {
 	tables := []shownTable{}
 	for i := range f.Tables {
 		t := &f.Tables[i]
-		tables = append(tables, shownTable{t.Name, t.Topic, t.Key, string(t.Join), t.Fields, t.Required})
+		shown := shownTable{Name: t.Name, Topic: t.Topic, Data: t.Data, Key: t.Key, Join: string(t.Join), History: t.History.Milliseconds(), Required: t.Required}
+		if t.Topic != "" {
+			shown.Format = t.Format
+		}
+		tables = append(tables, shown)
+	}
+	windows := []shownWindow{}
+	for i := range f.Windows {
+		w := &f.Windows[i]
+		shown := shownWindow{Name: w.Name, Key: w.Key, Over: w.Size.Milliseconds(), Aggregates: []string{}}
+		for _, a := range w.Aggregates {
+			shown.Aggregates = append(shown.Aggregates, a.Name)
+		}
+		windows = append(windows, shown)
 	}
 	return shownPlan{
-		Tables:   tables,
+		Tables: tables, Windows: windows,
 		Pipeline: f.Name, Source: shownSource{f.Source.Topic, f.Source.Start}, Sink: shownSink{f.Sink.Topic, f.Sink.Field},
 		DeadLetters: f.DeadLetter.Topic, Group: f.Group, Guarantee: string(f.Guarantee),
 		CommitInterval: int64(f.CommitInterval / time.Millisecond), Topology: p.Topology,

@@ -14,11 +14,13 @@ import (
 func (c *cli) predictCommand() *cobra.Command {
 	var o app.PredictOptions
 	cmd := &cobra.Command{
-		Use:   "predict [PIPELINE] --data FILE",
-		Short: "Predict the records of a file",
-		Long: `Predict runs the records of a .csv or .jsonl file through a model, the same path that a stream runs through, and
-writes them with their predictions, in order. A record that cannot be predicted is left out of the output, counted,
-and listed in the file that --rejects names.`,
+		Use:   "predict [PIPELINE] --data DATA",
+		Short: "Predict the records of files or of a topic",
+		Long: `Predict runs records through a model, the same path that a stream runs through, and writes them with their
+predictions, in order: rows of CSV for CSV, else JSON objects, one a line. The data is a file (.csv, .jsonl or
+.parquet, the first two also with .gz or .zst behind), a pattern of files ('2014-*.csv.gz'), or the range of a topic
+(topic://NAME?from=2014-05-01&to=2014-06-01). A record that cannot be predicted is left out of the output, counted, and
+listed in the file that --rejects names.`,
 		Args: optionalArg,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := required(cmd, "data"); err != nil {
@@ -43,7 +45,7 @@ and listed in the file that --rejects names.`,
 	c.pipelineFlags(cmd)
 	c.jsonFlag(cmd, "the counts")
 	cmd.Flags().StringVarP(&o.Model, "model", "m", "@champion", "the `model`: NAME@VERSION, NAME@ALIAS, @ALIAS, or the file of a bundle, .millrace")
-	cmd.Flags().StringVarP(&o.Data, "data", "d", "", "the `file` of the records, .csv or .jsonl (required)")
+	cmd.Flags().StringVarP(&o.Data, "data", "d", "", "the records: a `file`, a pattern of files, or topic://NAME (required)")
 	cmd.Flags().StringVarP(&o.Out, "out", "o", "-", "the `file` for the predictions; - is standard output")
 	cmd.Flags().StringVar(&o.Rejects, "rejects", "", "the `file` for the records that cannot be predicted, with the reason of each")
 	cmd.Flags().StringVar(&o.Field, "field", "", "the `field` that takes the prediction (default: sink.field of the pipeline file)")

@@ -13,6 +13,7 @@ import (
 
 	"millrace.dev/codec"
 	"millrace.dev/gbm"
+	datasource "millrace.dev/internal/source"
 	"millrace.dev/model"
 	"millrace.dev/record"
 )
@@ -232,4 +233,15 @@ func checkLayout(s string) *fault {
 		),
 		"write the layout as the instant 2006-01-02 15:04:05 would look, such as 02/01/2006 15:04",
 	}
+}
+
+// checkData accepts a path and the range of a topic. What is in a file, its own name says, when it is read.
+func checkData(s string) *fault {
+	if !datasource.IsTopic(s) {
+		return nil
+	}
+	if e, ok := errors.AsType[*datasource.DataError](datasource.CheckTopic(s)); ok {
+		return &fault{message: "want a topic as topic://NAME?from=A&to=B (" + e.Err.Error() + ")", hint: e.Hint}
+	}
+	return nil
 }

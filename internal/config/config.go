@@ -10,6 +10,7 @@ import (
 	"millrace.dev/feature"
 	"millrace.dev/gbm"
 	"millrace.dev/internal/secret"
+	datasource "millrace.dev/internal/source"
 	"millrace.dev/record"
 )
 
@@ -100,12 +101,20 @@ type Source struct {
 
 // Train says how a model is made.
 type Train struct {
-	Data   string // a path
+	Data   string // a path, a pattern of paths, or topic://NAME?from=A&to=B
+	Labels Labels
 	Where  string // the expression that keeps a row; "" keeps all
 	Label  string // a numeric field
 	Ignore []string
 	Split  Split
 	GBM    gbm.Params
+}
+
+// Labels say where the label comes from. Data is "" where the training data has it.
+type Labels struct {
+	Data  string // as Train.Data
+	Key   string // an enum or string field of the schema; "" is the key of the messages
+	Field string // of that data; "" is the label's name
 }
 
 // Split is the random division of the training data. The fractions are above 0 and sum to 1.
@@ -195,6 +204,14 @@ func (d *decoder) parse(src *source, size int) *node {
 		return nil
 	}
 	return parseYAML(src, d.ps)
+}
+
+// data returns where a name of data leads: a path or a pattern is relative to the file, a topic is none.
+func (d *decoder) data(name string) string {
+	if datasource.IsTopic(name) {
+		return name
+	}
+	return d.path(name)
 }
 
 // path returns where a path of the file leads.

@@ -235,8 +235,12 @@ func (d *decoder) value(n *node, path string, f *field) (value, bool) {
 		d.report(n, path+": "+ft.message+", not "+n.shown(), ft.hint)
 		return v, false
 	}
-	if f.kind == kindPath {
+	switch f.kind {
+	case kindPath:
 		v.text = d.path(v.text)
+	case kindData:
+		v.text = d.data(v.text)
+	default:
 	}
 	return v, true
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"millrace.dev/feature"
+	datasource "millrace.dev/internal/source"
 	"millrace.dev/record"
 )
 
@@ -23,6 +24,7 @@ func (d *decoder) lint(top map[string]value) {
 	p.Group = cmp.Or(p.Group, p.Name)
 	d.lintColumns(top["schema"])
 	d.lintLabel()
+	d.lintLabels()
 	d.lintIgnore()
 	d.lintRequired(top["schema"])
 	d.lintSource()
@@ -141,6 +143,30 @@ func (d *decoder) lintLabel() {
 		d.reportAt("train.label", fmt.Sprintf("train.label: %s is a field of type %s, and a model predicts a numeric one", d.at["train.label"].shown(), d.columns[i].Type), "declare it under schema.numeric")
 	default:
 		d.label = i
+	}
+}
+
+// lintLabels checks by what the records find their labels.
+func (d *decoder) lintLabels() {
+	l := &d.p.Train.Labels
+	if l.Data == "" || len(d.columns) == 0 {
+		return
+	}
+	const at = "train.labels.key"
+	if l.Key == "" {
+		if !datasource.IsTopic(l.Data) || d.p.Train.Data != "" && !datasource.IsTopic(d.p.Train.Data) {
+			d.reportKey("train.labels", "train.labels has no key, and only the messages of two topics have one of their own", "add key: the enum or string field, of both, that a record is known by")
+		}
+		return
+	}
+	i, ok := d.column(l.Key)
+	switch {
+	case !ok:
+		d.reportAt(at, at+": the schema has no field "+d.shown(at, l.Key), meant(l.Key, d.columnNames(), "declare it under schema.string, and name it in train.ignore"))
+	case d.columns[i].Type != record.Enum && d.columns[i].Type != record.String:
+		d.reportAt(at, fmt.Sprintf("%s: %s is a field of type %s, and a key is a text", at, d.shown(at, l.Key), d.columns[i].Type), "declare it under schema.enum or schema.string")
+	case l.Key == cmp.Or(l.Field, d.p.Train.Label):
+		d.reportAt(at, at+": "+d.shown(at, l.Key)+" is the field that has the label", "")
 	}
 }
 

@@ -20,6 +20,7 @@ type kind uint8
 const (
 	kindText kind = iota + 1
 	kindPath      // a text that is relative to the file
+	kindData      // the same, or a topic
 	kindExpression
 	kindInteger
 	kindNumber
@@ -32,7 +33,7 @@ const (
 
 func (k kind) String() string {
 	return map[kind]string{
-		kindText: "text", kindPath: "a path", kindExpression: "an expression", kindInteger: "a whole number", kindNumber: "a number",
+		kindText: "text", kindPath: "a path", kindData: "a path or a topic", kindExpression: "an expression", kindInteger: "a whole number", kindNumber: "a number",
 		kindBool: "true or false", kindDuration: "a duration", kindList: "a list", kindMapping: "a mapping", kindNamed: "a mapping of names",
 	}[k]
 }
@@ -303,9 +304,27 @@ func trainFields() []field {
 	}
 	return []field{
 		{
-			key: "data", kind: kindPath, required: true, example: "houses.csv", doc: "The labelled data: a CSV file with a header",
+			key: "data", kind: kindData, required: true, check: checkData, example: "houses.csv",
+			doc: "The labelled data: a file of CSV, JSON lines or Parquet, a pattern of files, or the range of a topic, topic://NAME?from=A&to=B",
 			set: func(p *Pipeline, v value) { p.Train.Data = v.text },
 		},
+		{key: "labels", kind: kindMapping, doc: "Where the label comes from, if the data does not have it", fields: []field{
+			{
+				key: "data", kind: kindData, required: true, check: checkData, example: "topic://housing.sold",
+				doc: "The data with the labels, in the forms of train.data",
+				set: func(p *Pipeline, v value) { p.Train.Labels.Data = v.text },
+			},
+			{
+				key: "key", kind: kindText, defDoc: "the keys of the messages, where both are topics", example: "id",
+				doc: "The enum or string field, of both, by which a record finds its label",
+				set: func(p *Pipeline, v value) { p.Train.Labels.Key = v.text },
+			},
+			{
+				key: "field", kind: kindText, defDoc: "the name of the label", example: "price",
+				doc: "The field that has the label",
+				set: func(p *Pipeline, v value) { p.Train.Labels.Field = v.text },
+			},
+		}},
 		{
 			key: "where", kind: kindExpression, defDoc: "every row",
 			doc: "The expression over fields that a row must fulfil to be used; a row for which it is missing is not used",

@@ -76,7 +76,7 @@ func tableFields() []field {
 			doc: "What a record of the topic says: upsert has the row as a JSON object, and null to delete it; debezium and maxwell are what these write about a database",
 		},
 		{
-			key: "data", kind: kindPath, defDoc: "the topic",
+			key: "data", kind: kindData, check: checkData, defDoc: "the topic",
 			doc: "Where the rows come from in training, and without a topic in run too: CSV, Parquet or JSON lines, or a MaxMind database, whose keys are IP addresses and whose columns are paths such as country.iso_code",
 		},
 		{

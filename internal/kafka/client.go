@@ -193,6 +193,14 @@ func (c *Client) StartOffsets(ctx context.Context, topic string) (Offsets, error
 	return c.offsets(ctx, "read the start of topic", topic, c.admin.ListStartOffsets)
 }
 
+// OffsetsAfter returns, for every partition of a topic, the offset of the first record whose timestamp is at or after an
+// instant, in milliseconds since 1970; where there is none, the end.
+func (c *Client) OffsetsAfter(ctx context.Context, topic string, millis int64) (Offsets, error) {
+	return c.offsets(ctx, "find a time in topic", topic, func(ctx context.Context, topics ...string) (kadm.ListedOffsets, error) {
+		return c.admin.ListOffsetsAfterMilli(ctx, millis, topics...)
+	})
+}
+
 func (c *Client) offsets(ctx context.Context, op, topic string, list func(context.Context, ...string) (kadm.ListedOffsets, error)) (Offsets, error) {
 	all, err := c.list(ctx, op, []string{topic}, list)
 	return all[topic], err

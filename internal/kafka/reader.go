@@ -22,6 +22,9 @@ import (
 type ReadConfig struct {
 	// From are the partitions to read, and for each the offset to begin at.
 	From map[string]Offsets
+	// Until are offsets to stop at, before the high watermarks. One that a partition does not have yet is a [RangeError].
+	// Default: none
+	Until map[string]Offsets
 	// IDs are the topics' ids, where the offsets are of use only as long as these are the same. Default: any
 	IDs map[string][16]byte
 	// Follow goes on beyond the high watermarks, until the context ends. Default: stop at the high watermarks that
@@ -40,7 +43,7 @@ type ReadConfig struct {
 type Step struct {
 	Run
 	Next int64 // the offset after everything that was read: the next step begins there
-	Goal int64 // the high watermark at the call of Read; it has been reached when Next is not less
+	Goal int64 // the high watermark at the call of Read, or what Until says; it has been reached when Next is not less
 }
 
 // RangeError is the cause of an error of code [CodeOutOfRange]: partitions do not have, or not any more, the offsets at
@@ -78,8 +81,8 @@ func rangeError(ps ...OutOfRange) error {
 
 // Read reads partitions without being part of a group, and calls fn with what it reads: the steps of a partition in
 // their order, and at least one for each, so that fn learns where it ends. It returns nil once every partition is read
-// to its goal, that is to the high watermark at the time of the call, whatever is there: markers of transactions and
-// aborted records too. Where a transaction is open below the goal it waits for that to end.
+// to its goal, that is to the high watermark at the time of the call, or to an earlier offset of rc.Until, whatever is
+// there: markers of transactions and aborted records too. Where a transaction is open below the goal it waits for that to end.
 //
 // It fails with a cause of type [*RangeError] if an offset is not there, with code [CodeTopicChanged] if a topic is not
 // the one that it was, with fn's error, or with ctx's. When no broker answers for ten seconds it gives up; the caller
@@ -212,6 +215,12 @@ func (r *reader) prepare(ctx context.Context) error {
 			}
 			if at < start[topic][p] || at > goal {
 				outside = append(outside, OutOfRange{topic, p, at, start[topic][p], goal})
+			}
+			if until, ok := r.config.Until[topic][p]; ok {
+				if until < at || until > goal {
+					outside = append(outside, OutOfRange{topic, p, until, start[topic][p], goal})
+				}
+				goal = until
 			}
 			r.cursors = append(r.cursors, &cursor{topic: topic, partition: p, next: at, goal: goal, leader: noLeader})
 		}

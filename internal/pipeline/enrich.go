@@ -41,8 +41,9 @@ type TableCounts struct {
 	Missing uint64 // there was no key
 }
 
-// finder looks up rows for one batch on behalf of the features. It belongs to a worker.
-type finder struct {
+// Finder looks up rows for one batch on behalf of the features, counts, and rejects records that lack a row that is
+// required. It is for one goroutine at a time.
+type Finder struct {
 	tables []Table // of the plan
 	counts []TableCounts
 	batch  *record.Batch
@@ -50,8 +51,9 @@ type finder struct {
 	rows   Lookup
 }
 
-func newFinder(plan *feature.Plan, declared []Table) *finder {
-	f := &finder{}
+// NewFinder returns a finder of rows in the tables of a plan; declared says which are required.
+func NewFinder(plan *feature.Plan, declared []Table) *Finder {
+	f := &Finder{}
 	for _, t := range plan.Tables() {
 		own := Table{Name: t.Name}
 		for _, d := range declared {
@@ -65,8 +67,18 @@ func newFinder(plan *feature.Plan, declared []Table) *finder {
 	return f
 }
 
+// Bind points the finder at a batch, with the event times of its records, and at where the rows are. What it returns is
+// the finder.
+func (f *Finder) Bind(b *record.Batch, times []int64, rows Lookup) feature.Lookup {
+	f.batch, f.times, f.rows = b, times, rows
+	return f
+}
+
+// Counts returns what was looked up, by table of the plan. The slice is a copy.
+func (f *Finder) Counts() []TableCounts { return append([]TableCounts(nil), f.counts...) }
+
 // Row looks a row up.
-func (f *finder) Row(table, i int, key record.Text) *record.Row {
+func (f *Finder) Row(table, i int, key record.Text) *record.Row {
 	if f.batch.Problem(i) != nil {
 		return nil
 	}

@@ -102,7 +102,7 @@ type Worker struct {
 	ends      []int
 	counts    []inputCounts
 	times     []int64
-	finder    *finder
+	finder    *Finder
 }
 
 type inputCounts struct{ missing, unseen atomic.Uint64 }
@@ -116,7 +116,7 @@ func (p *Path) NewWorker() (*Worker, error) {
 	}
 	w := &Worker{
 		path: p, decoder: d, evaluator: p.bundle.Plan.NewEvaluator(), counts: make([]inputCounts, len(p.bundle.Plan.Inputs())),
-		finder: newFinder(p.bundle.Plan, p.options.Tables),
+		finder: NewFinder(p.bundle.Plan, p.options.Tables),
 	}
 	if p.options.Format == CSV {
 		w.encoder, err = codec.NewCSVEncoder(',')
@@ -154,9 +154,8 @@ func (w *Worker) Times() []int64 { return w.times }
 
 // Complete is the second half of [Worker.Process].
 func (w *Worker) Complete(b *record.Batch, with Enrichment) {
-	w.finder.batch, w.finder.times, w.finder.rows = b, w.times, with.Rows
-	w.frame = w.evaluator.Eval(b, feature.Enrichment{Rows: w.finder, Windows: with.Windows})
-	w.finder.batch, w.finder.rows = nil, nil
+	w.frame = w.evaluator.Eval(b, feature.Enrichment{Rows: w.finder.Bind(b, w.times, with.Rows), Windows: with.Windows})
+	w.finder.Bind(nil, nil, nil)
 	w.score(b)
 	w.encode(b)
 	for i, c := range w.evaluator.Counts() {

@@ -43,14 +43,17 @@ func trainOn(t testing.TB, history int, p gbm.Params, later int) (*model.Bundle,
 		t.Fatal(err)
 	}
 	b, err := batch.TrainModel(t.Context(), batch.TrainOptions{
-		Name: "house-prices", Data: data, Schema: schema(t), Label: "price", Field: sinkField,
-		Features: []feature.Spec{
-			{Name: "zip", Expr: "statezip[3:]"},
-			{Name: "age", Expr: "year(date) - yr_built"},
-			{Name: "renovated", Expr: "yr_renovated > 0"},
-			{Name: "living_share", Expr: "sqft_living / sqft_lot"},
+		Name: "house-prices", Data: data, Field: sinkField,
+		Declaration: feature.Declaration{
+			Schema: schema(t), Label: "price",
+			Features: []feature.Spec{
+				{Name: "zip", Expr: "statezip[3:]"},
+				{Name: "age", Expr: "year(date) - yr_built"},
+				{Name: "renovated", Expr: "yr_renovated > 0"},
+				{Name: "living_share", Expr: "sqft_living / sqft_lot"},
+			},
+			Inputs: strings.Fields("bedrooms bathrooms sqft_living sqft_lot floors view condition city zip age renovated living_share"),
 		},
-		Inputs: strings.Fields("bedrooms bathrooms sqft_living sqft_lot floors view condition city zip age renovated living_share"),
 		Split:  batch.Split{Train: 0.7, Validation: 0.2, Test: 0.1, Seed: 1},
 		Params: p, Threads: 2, CodeVersion: "test",
 	})

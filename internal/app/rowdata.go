@@ -1,0 +1,196 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"strings"
+
+	"millrace.dev/feature"
+	"millrace.dev/internal/config"
+	"millrace.dev/internal/kafka"
+	"millrace.dev/internal/pipeline"
+	"millrace.dev/internal/source"
+	"millrace.dev/internal/table"
+	"millrace.dev/record"
+)
+
+// tableData returns the names of the data that the tables of a plan are read from in batch.
+func tableData(p *config.Pipeline, plan *feature.Plan) []string {
+	var names []string
+	for _, of := range plan.Tables() {
+		if t := p.Table(of.Name); t != nil {
+			name := t.Data
+			if name == "" {
+				name = source.TopicScheme + t.Topic
+			}
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// batchRows reads the tables of a plan for batch: all that is known of them, each with its history.
+func (a *App) batchRows(ctx context.Context, p *config.Pipeline, plan *feature.Plan, client *kafka.Client) (map[string]table.Rows, error) {
+	rows := map[string]table.Rows{}
+	for _, of := range plan.Tables() {
+		t := p.Table(of.Name)
+		if t == nil {
+			return nil, fmt.Errorf("the pipeline file has no table %q, which the model was trained with", of.Name)
+		}
+		var err error
+		if t.Data != "" {
+			rows[t.Name], err = a.fileRows(ctx, p, t, client)
+		} else {
+			rows[t.Name], err = a.topicRows(ctx, p, t, client)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return rows, nil
+}
+
+// staticRows reads the tables of a plan that have no topic, for run.
+func (a *App) staticRows(ctx context.Context, p *config.Pipeline, plan *feature.Plan, client *kafka.Client) (map[string]table.Rows, error) {
+	rows := map[string]table.Rows{}
+	for _, of := range plan.Tables() {
+		if t := p.Table(of.Name); t != nil && t.Topic == "" {
+			var err error
+			if rows[t.Name], err = a.fileRows(ctx, p, t, client); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return rows, nil
+}
+
+// fileRows reads the rows of a table from its data.
+func (a *App) fileRows(ctx context.Context, p *config.Pipeline, t *config.Table, client *kafka.Client) (table.Rows, error) {
+	if strings.EqualFold(filepath.Ext(t.Data), ".mmdb") {
+		r, err := table.OpenRanges(t.Data, table.RangesOptions{Schema: t.Schema})
+		if err != nil {
+			return nil, fmt.Errorf("table %s: %w", t.Name, err)
+		}
+		return r, nil
+	}
+	schema, key, err := keyedSchema(t)
+	if err != nil {
+		return nil, fmt.Errorf("table %s: %w", t.Name, err)
+	}
+	validFrom, history := -1, table.Forever
+	if i, ok := schema.Index(t.ValidFrom); ok {
+		validFrom = i
+	}
+	if t.History == 0 {
+		history = 0
+	}
+	rows, err := table.New(table.Options{Schema: schema, History: history})
+	if err != nil {
+		return nil, fmt.Errorf("table %s: %w", t.Name, err)
+	}
+	data, err := source.Open(ctx, t.Data, source.Options{Schema: schema, Declared: true, MaxBytes: p.Source.MaxRecordBytes, Client: client})
+	if err != nil {
+		return nil, fmt.Errorf("table %s: %w", t.Name, err)
+	}
+	added, err := addRows(ctx, rows, data, schema, key, validFrom, p.Source.MaxRecordBytes)
+	if err != nil {
+		return nil, fmt.Errorf("table %s: %w", t.Name, err)
+	}
+	a.Log.LogAttrs(ctx, slog.LevelDebug, "table read", slog.String("table", t.Name), slog.Int("rows", added.Rows),
+		slog.Int("duplicates", added.Duplicates), slog.Int("no_key", added.NoKey), slog.Int("rejected", added.Rejected))
+	if added.Rows == 0 || added.Rejected+added.NoKey > added.Rows {
+		return nil, &source.DataError{
+			Path: t.Data, Unfit: true, Hint: "mend tables." + t.Name + " of the pipeline file, or the data",
+			Err: fmt.Errorf("%d rows of the table %s can be read, %d lack the key %s and %d do not fit the schema", added.Rows, t.Name, added.NoKey, t.Key, added.Rejected),
+		}
+	}
+	return rows, nil
+}
+
+// keyedSchema returns the schema of a table with its key, as the last field if it is not among the columns: where a row has
+// its other columns stays as it is. A numeric key is read as an enum, the texts of which are those of keys.
+func keyedSchema(t *config.Table) (*record.Schema, int, error) {
+	var fields []record.Field
+	for i := range t.Schema.Len() {
+		fields = append(fields, t.Schema.Field(i))
+	}
+	if i, ok := t.Schema.Index(t.Key); ok {
+		if typ := t.Schema.Field(i).Type; typ == record.Enum || typ == record.String {
+			return t.Schema, i, nil
+		}
+		return nil, 0, errors.New("the key of a table that is read from a file is an enum or a string: declare " + t.Key + " so, or leave it out of the schema")
+	}
+	s, err := record.NewSchema(append(fields, record.Field{Name: t.Key, Type: record.Enum})...)
+	return s, len(fields), err
+}
+
+// addRows adds all rows of a source to a table.
+func addRows(ctx context.Context, rows *table.Table, data *source.Source, schema *record.Schema, key, validFrom, maxBytes int) (sum table.Added, err error) {
+	d, err := pipeline.NewDecoder(schema, pipeline.Options{Format: data.Format(), Header: data.Columns(), MaxBytes: maxBytes})
+	if err != nil {
+		return sum, err
+	}
+	b := record.NewBatch(schema, nil)
+	r := data.Read(ctx)
+	defer r.Close() //nolint:errcheck // it was only read
+	for {
+		if err := ctx.Err(); err != nil {
+			return sum, err
+		}
+		more, err := r.Fill(b)
+		if err != nil || !more {
+			return sum, err
+		}
+		d.Decode(b)
+		added, err := rows.AddBatch(b, key, validFrom)
+		if err != nil {
+			return sum, err
+		}
+		sum.Rows, sum.Duplicates = sum.Rows+added.Rows, sum.Duplicates+added.Duplicates
+		sum.NoKey, sum.Rejected = sum.NoKey+added.NoKey, sum.Rejected+added.Rejected
+	}
+}
+
+// topicRows reads the changelog of a table to its end.
+func (a *App) topicRows(ctx context.Context, p *config.Pipeline, t *config.Table, client *kafka.Client) (table.Rows, error) {
+	state, err := newTableState(p, t, true)
+	if err != nil {
+		return nil, err
+	}
+	from, err := client.StartOffsets(ctx, t.Topic)
+	if err != nil {
+		return nil, fmt.Errorf("table %s: %w", t.Name, err)
+	}
+	refused, read := 0, 0
+	var first *record.Problem
+	err = client.Read(ctx, kafka.ReadConfig{From: map[string]kafka.Offsets{t.Topic: from}}, func(s kafka.Step) error {
+		for i := range s.Len() {
+			var raw record.Raw
+			s.Read(i, &raw)
+			read++
+			if r := state.Apply(&raw); r != nil {
+				refused++
+				if first == nil {
+					problem := record.Problem(*r)
+					first = &problem
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("table %s: %w", t.Name, err)
+	}
+	a.Log.LogAttrs(ctx, slog.LevelDebug, "table read", slog.String("table", t.Name), slog.Int("rows", state.Len()), slog.Int("changes", read), slog.Int("refused", refused))
+	if refused > read/2 {
+		return nil, &Error{
+			Code: Refused, Op: "read table", Where: "tables." + t.Name,
+			Err:  fmt.Errorf("%d of %d records of the topic %s cannot be read, the first one for %s: %s", refused, read, t.Topic, first.Class, first.Reason),
+			Hint: "mend the format, the key or the schema of the table in the pipeline file",
+		}
+	}
+	return state.table, nil
+}
