@@ -22,7 +22,7 @@ func layers() [][]string {
 	return [][]string{
 		{"gbm/internal/bitplane", "internal/detmath", "internal/durable", "internal/lint", "internal/secret", "internal/testenv"},
 		{"record", "internal/durable/errorfs"},
-		{"feature", "gbm", "codec"},
+		{"feature", "gbm", "codec", "internal/window"},
 		{"model"},
 		{"internal/pipeline"},
 		{"internal/kafka", "internal/store"},
