@@ -63,16 +63,13 @@ func (d *decoder) registers(s *set, n int64) {
 		return
 	}
 	s.regs = cleared(s.regs)
-	highest := uint8(0)
-	for i := range registers / 4 {
-		four := uint32(d.b[3*i]) | uint32(d.b[3*i+1])<<8 | uint32(d.b[3*i+2])<<16
-		for k := range 4 {
-			r := uint8(four >> (6 * k) & 63)
-			s.regs[4*i+k] = r
-			highest = max(highest, r)
-		}
+	highest, from := uint8(0), d.take(packed)
+	for to := s.regs; len(to) >= 4; to = to[4:] {
+		four := uint32(from[0]) | uint32(from[1])<<8 | uint32(from[2])<<16
+		from = from[3:]
+		to[0], to[1], to[2], to[3] = uint8(four&63), uint8(four>>6&63), uint8(four>>12&63), uint8(four>>18)
+		highest = max(highest, to[0], to[1], to[2], to[3])
 	}
-	d.b = d.b[packed:]
 	d.check(highest <= maxRank, "a register is too high")
 }
 

@@ -36,6 +36,10 @@ func (s *set) add(hash uint64) {
 		raise(s.regs, hash)
 		return
 	}
+	if len(s.hashes) == 0 {
+		s.hashes = append(s.hashes, hash)
+		return
+	}
 	i, ok := slices.BinarySearch(s.hashes, hash)
 	switch {
 	case ok:
@@ -82,8 +86,13 @@ func union(regs, other []uint8) {
 func estimate(regs []uint8) float64 {
 	const m = float64(registers)
 	var have [maxRank + 1]int
-	for _, r := range regs {
-		have[r]++
+	var odd [maxRank + 1]int // two counters each, because equal registers are neighbours
+	for i := 0; i+1 < len(regs); i += 2 {
+		have[regs[i]]++
+		odd[regs[i+1]]++
+	}
+	for r := range have {
+		have[r] += odd[r]
 	}
 	z := float64(m * tau(1-float64(have[maxRank])/m))
 	for k := maxRank - 1; k >= 1; k-- {

@@ -40,10 +40,7 @@ func Number(x float64) Value {
 	if !finite(x) {
 		return Value{}
 	}
-	if x == 0 {
-		x = 0 // not -0
-	}
-	return Value{math.Float64bits(x), Numbers, true}
+	return Value{math.Float64bits(unsigned(x)), Numbers, true}
 }
 
 // Text returns text as a value. It keeps no reference to text. A caller that has few different texts can keep the
@@ -99,4 +96,12 @@ func settle(x float64) float64 {
 		return x
 	}
 	return math.NaN()
+}
+
+// unsigned returns x, and 0 for -0.
+func unsigned(x float64) float64 {
+	if x == 0 {
+		return 0
+	}
+	return x
 }
