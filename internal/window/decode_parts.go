@@ -112,20 +112,20 @@ func (d *decoder) latest(a int) {
 		return
 	}
 	list := slices.Grow(d.s.latest[arg.latest][:0], size)[:size]
-	at := d.s.time
+	at, t := d.s.time, len(d.s.tiles)
+	in := int64(0) // how many more must be in tile t, which has them all but maybe the first that there are
 	for i := size - 1; i >= 0; i-- {
+		for in == 0 {
+			t--
+			in = d.s.moments[t*len(d.w.args)+a].n
+		}
+		in--
 		earlier := d.varint()
 		list[i] = timed{at - int64(earlier), d.number()}
-		if !d.check(list[i].at <= at && list[i].at != record.MissingTime && d.has(d.w.grid.tile(list[i].at)), "a value is out of order, or in no tile") {
+		if !d.check(list[i].at <= at && list[i].at != record.MissingTime && d.w.grid.tile(list[i].at) == d.s.tiles[t].number, "a value is out of order, or not in its tile") {
 			return
 		}
 		at = list[i].at
 	}
 	d.s.latest[arg.latest] = list
-}
-
-// has tells whether there is a tile.
-func (d *decoder) has(number int64) bool {
-	i := d.s.upTo(number)
-	return i > 0 && d.s.tiles[i-1].number == number
 }

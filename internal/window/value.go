@@ -87,8 +87,8 @@ func scramble(h uint64) uint64 {
 	return h ^ h>>33
 }
 
-// finite tells whether x is neither infinite nor NaN.
-func finite(x float64) bool { return x-x == 0 }
+// finite tells whether x is neither infinite nor NaN. (x-x == 0 would not do: x may be a product, and fused.)
+func finite(x float64) bool { return math.Float64bits(x)>>52&0x7ff != 0x7ff }
 
 // settle returns x, or where it is not finite the one NaN that all machines have in a state.
 func settle(x float64) float64 {
