@@ -45,7 +45,7 @@ func (d *decoder) set(s *set, n int64) {
 		d.registers(s, n)
 		return
 	}
-	if !d.check(size <= maxHashes && int64(size) <= n && size*8 <= len(d.b), "a set has too many values") {
+	if !d.check(size <= maxHashes && int64(size) <= n && size*8 <= d.left(), "a set has too many values") {
 		return
 	}
 	s.hashes = slices.Grow(s.hashes[:0], size)
@@ -59,7 +59,7 @@ func (d *decoder) set(s *set, n int64) {
 
 func (d *decoder) registers(s *set, n int64) {
 	const packed = registers / 4 * 3
-	if !d.check(len(d.b) >= packed && n > maxHashes, "a set is cut short, or has too many values") {
+	if !d.check(d.left() >= packed && n > maxHashes, "a set is cut short, or has too many values") {
 		return
 	}
 	s.regs = cleared(s.regs)
@@ -80,7 +80,7 @@ func (d *decoder) sketch(s *sketch, n int64) {
 		return
 	}
 	drop, size := head[0], int(head[1])
-	if !d.check(0 < size && size <= maxCells && size*2 <= len(d.b), "there are no cells, or too many") ||
+	if !d.check(0 < size && size <= maxCells && size*2 <= d.left(), "there are no cells, or too many") ||
 		!d.check(drop < 64 && (drop == 0 || n > maxCells), "too many bits are dropped") {
 		return
 	}
@@ -108,7 +108,7 @@ func (d *decoder) latest(a int) {
 		n += d.s.moments[i*len(d.w.args)+a].n
 	}
 	size := int(min(n, int64(arg.depth)))
-	if !d.check(size*9 <= len(d.b), "it is cut short") {
+	if !d.check(size*9 <= d.left(), "it is cut short") {
 		return
 	}
 	list := slices.Grow(d.s.latest[arg.latest][:0], size)[:size]

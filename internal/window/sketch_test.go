@@ -97,9 +97,9 @@ func TestSketchError(t *testing.T) {
 func TestDistinctError(t *testing.T) {
 	t.Parallel()
 	for _, n := range []int{65, 200, 500, 1000, 3000, 30_000, 300_000} {
-		squares, rounds, worst := 0.0, 200, 0.0
+		squares, rounds, worst := 0.0, 100, 0.0
 		if n > 10_000 {
-			rounds = 20
+			rounds = 10
 		}
 		for round := range rounds {
 			var s set
