@@ -45,7 +45,7 @@ func (s *State) Load(b []byte) error {
 	}
 	d := decoder{s: s, w: s.w, b: b[1+digestSize:]}
 	d.state()
-	if d.fault == "" && len(d.b) > 0 {
+	if d.fault == "" && d.left() > 0 {
 		d.fail("bytes are left over")
 	}
 	if d.fault != "" {
@@ -59,13 +59,14 @@ func (s *State) Load(b []byte) error {
 type decoder struct {
 	s     *State
 	w     *Window
-	b     []byte // what is left
+	b     []byte
+	at    int    // how far it was read
 	fault string // the first
 }
 
 func (d *decoder) fail(fault string) {
 	if d.fault == "" {
-		d.fault, d.b = fault, nil
+		d.fault, d.b, d.at = fault, nil, 0
 	}
 }
 
@@ -77,15 +78,17 @@ func (d *decoder) check(ok bool, fault string) bool {
 	return d.fault == ""
 }
 
+// left returns how many bytes are left.
+func (d *decoder) left() int { return len(d.b) - d.at }
+
 // take reads n bytes; after a fault, they are nil.
 func (d *decoder) take(n int) []byte {
-	if n > len(d.b) {
+	if n > d.left() {
 		d.fail("it is cut short")
 		return nil
 	}
-	b := d.b[:n]
-	d.b = d.b[n:]
-	return b
+	d.at += n
+	return d.b[d.at-n : d.at]
 }
 
 func (d *decoder) fixed() uint64 {
@@ -97,20 +100,26 @@ func (d *decoder) fixed() uint64 {
 
 // varint reads the shortest form of a number.
 func (d *decoder) varint() uint64 {
-	if b := d.b; len(b) > 0 && b[0] < 0x80 {
-		d.b = b[1:]
-		return uint64(b[0])
+	if d.at < len(d.b) && d.b[d.at] < 0x80 {
+		d.at++
+		return uint64(d.b[d.at-1])
 	}
 	return d.longVarint()
 }
 
+// longVarint reads a number of at least two bytes.
 func (d *decoder) longVarint() uint64 {
-	x, n := binary.Uvarint(d.b)
-	if n <= 0 || d.b[n-1] == 0 { // at least two bytes
+	b := d.b[d.at:]
+	if len(b) > 1 && b[1]-1 < 0x7f {
+		d.at += 2
+		return uint64(b[0]&0x7f) | uint64(b[1])<<7
+	}
+	x, n := binary.Uvarint(b)
+	if n <= 0 || b[n-1] == 0 {
 		d.fail("a number is cut short, too long, or not the shortest form")
 		return 0
 	}
-	d.b = d.b[n:]
+	d.at += n
 	return x
 }
 
@@ -131,7 +140,7 @@ func isSum(x float64) bool {
 
 func (d *decoder) state() {
 	n := d.varint()
-	if n == 0 || !d.check(n <= uint64(d.w.grid.most()) && n <= uint64(len(d.b)/(2+len(d.w.args))), "it has too many tiles") {
+	if n == 0 || !d.check(n <= uint64(d.w.grid.most()) && n <= uint64(d.left()/(2+len(d.w.args))), "it has too many tiles") {
 		return
 	}
 	time := int64(d.fixed())

@@ -45,7 +45,7 @@ func (d *decoder) set(s *set, n int64) {
 		d.registers(s, n)
 		return
 	}
-	if !d.check(size <= maxHashes && int64(size) <= n && size*8 <= len(d.b), "a set has too many values") {
+	if !d.check(size <= maxHashes && int64(size) <= n && size*8 <= d.left(), "a set has too many values") {
 		return
 	}
 	s.hashes = slices.Grow(s.hashes[:0], size)
@@ -59,20 +59,17 @@ func (d *decoder) set(s *set, n int64) {
 
 func (d *decoder) registers(s *set, n int64) {
 	const packed = registers / 4 * 3
-	if !d.check(len(d.b) >= packed && n > maxHashes, "a set is cut short, or has too many values") {
+	if !d.check(d.left() >= packed && n > maxHashes, "a set is cut short, or has too many values") {
 		return
 	}
 	s.regs = cleared(s.regs)
-	highest := uint8(0)
-	for i := range registers / 4 {
-		four := uint32(d.b[3*i]) | uint32(d.b[3*i+1])<<8 | uint32(d.b[3*i+2])<<16
-		for k := range 4 {
-			r := uint8(four >> (6 * k) & 63)
-			s.regs[4*i+k] = r
-			highest = max(highest, r)
-		}
+	highest, from := uint8(0), d.take(packed)
+	for to := s.regs; len(to) >= 4; to = to[4:] {
+		four := uint32(from[0]) | uint32(from[1])<<8 | uint32(from[2])<<16
+		from = from[3:]
+		to[0], to[1], to[2], to[3] = uint8(four&63), uint8(four>>6&63), uint8(four>>12&63), uint8(four>>18)
+		highest = max(highest, to[0], to[1], to[2], to[3])
 	}
-	d.b = d.b[packed:]
 	d.check(highest <= maxRank, "a register is too high")
 }
 
@@ -83,7 +80,7 @@ func (d *decoder) sketch(s *sketch, n int64) {
 		return
 	}
 	drop, size := head[0], int(head[1])
-	if !d.check(0 < size && size <= maxCells && size*2 <= len(d.b), "there are no cells, or too many") ||
+	if !d.check(0 < size && size <= maxCells && size*2 <= d.left(), "there are no cells, or too many") ||
 		!d.check(drop < 64 && (drop == 0 || n > maxCells), "too many bits are dropped") {
 		return
 	}
@@ -111,24 +108,24 @@ func (d *decoder) latest(a int) {
 		n += d.s.moments[i*len(d.w.args)+a].n
 	}
 	size := int(min(n, int64(arg.depth)))
-	if !d.check(size*9 <= len(d.b), "it is cut short") {
+	if !d.check(size*9 <= d.left(), "it is cut short") {
 		return
 	}
 	list := slices.Grow(d.s.latest[arg.latest][:0], size)[:size]
-	at := d.s.time
+	at, t := d.s.time, len(d.s.tiles)
+	in := int64(0) // how many more must be in tile t, which has them all but maybe the first that there are
 	for i := size - 1; i >= 0; i-- {
+		for in == 0 {
+			t--
+			in = d.s.moments[t*len(d.w.args)+a].n
+		}
+		in--
 		earlier := d.varint()
 		list[i] = timed{at - int64(earlier), d.number()}
-		if !d.check(list[i].at <= at && list[i].at != record.MissingTime && d.has(d.w.grid.tile(list[i].at)), "a value is out of order, or in no tile") {
+		if !d.check(list[i].at <= at && list[i].at != record.MissingTime && d.w.grid.tile(list[i].at) == d.s.tiles[t].number, "a value is out of order, or not in its tile") {
 			return
 		}
 		at = list[i].at
 	}
 	d.s.latest[arg.latest] = list
-}
-
-// has tells whether there is a tile.
-func (d *decoder) has(number int64) bool {
-	i := d.s.upTo(number)
-	return i > 0 && d.s.tiles[i-1].number == number
 }

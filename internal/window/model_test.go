@@ -54,7 +54,7 @@ func (m *model) observe(at int64, args []Value) (Status, []float64) {
 		}
 	}
 	for i, a := range m.spec.Aggregates {
-		out[i] = settle(m.aggregate(a, in, m.floor(at, size), at, args))
+		out[i] = settle(m.aggregate(a, in, m.floor(at, size), at, args)) + 0 // not -0
 	}
 	status := Added
 	late := new(big.Int).Sub(big.NewInt(m.time), big.NewInt(at))

@@ -57,7 +57,7 @@ func drawInputs(t *rapid.T, s Spec) []input {
 	grid := rapid.SampledFrom([]int64{1, hop}).Draw(t, "grid")
 	scale := rapid.SampledFrom([]float64{1, 0.01, 1.5e9, 1e308, 5e-324}).Draw(t, "scale")
 	at, list := start, []input(nil)
-	for range rapid.IntRange(1, 60).Draw(t, "records") {
+	for range rapid.IntRange(1, 50).Draw(t, "records") {
 		move := [...]int64{0, 1, hop / 3, hop, size, 3 * size, -1, -hop, -size, -3 * size}[rapid.SampledFrom([]int{0, 1, 2, 2, 2, 2, 3, 3, 4, 5, 6, 7, 7, 8, 9}).Draw(t, "move")]
 		if move > 0 && at+move > at || move < 0 && at+move < at {
 			at += move
@@ -67,8 +67,8 @@ func drawInputs(t *rapid.T, s Spec) []input {
 			at++
 		}
 		n := 1
-		if rapid.IntRange(0, 9).Draw(t, "burst") == 0 {
-			n = rapid.IntRange(50, 150).Draw(t, "of")
+		if rapid.IntRange(0, 15).Draw(t, "burst") == 0 {
+			n = rapid.IntRange(50, 130).Draw(t, "of")
 		}
 		shape := rapid.IntRange(0, 4).Draw(t, "shape")
 		for i := range n {

@@ -31,7 +31,7 @@ func (s *State) Read(at int64, args []Value, out []float64) Status {
 	count := s.merge(from, to)
 	r := reading{s, at, first, to - 1, count, args}
 	for i := range out {
-		out[i] = settle(r.aggregate(&s.w.spec.Aggregates[i]))
+		out[i] = unsigned(settle(r.aggregate(&s.w.spec.Aggregates[i])))
 	}
 	return status
 }

@@ -36,6 +36,10 @@ func (s *set) add(hash uint64) {
 		raise(s.regs, hash)
 		return
 	}
+	if len(s.hashes) == 0 {
+		s.hashes = append(s.hashes, hash)
+		return
+	}
 	i, ok := slices.BinarySearch(s.hashes, hash)
 	switch {
 	case ok:
@@ -81,11 +85,15 @@ func union(regs, other []uint8) {
 // HyperLogLog sketches" (2017), algorithm 6, which needs neither a correction of bias nor a change of method.
 func estimate(regs []uint8) float64 {
 	const m = float64(registers)
-	var have [maxRank + 1]int
-	for _, r := range regs {
-		have[r]++
+	var have, odd [maxRank + 1]int // two counters of a value: one would wait for itself, as most registers are alike
+	for i := 0; i+1 < len(regs); i += 2 {
+		have[regs[i]]++
+		odd[regs[i+1]]++
 	}
-	z := float64(m * tau(1-float64(have[maxRank])/m))
+	for r := range have {
+		have[r] += odd[r]
+	}
+	z := float64(m * tau(1-float64(float64(have[maxRank])/m)))
 	for k := maxRank - 1; k >= 1; k-- {
 		z = float64(0.5 * (z + float64(have[k])))
 	}

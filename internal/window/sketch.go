@@ -32,13 +32,13 @@ func order(x float64) uint64 {
 	return b | 1<<63
 }
 
-// unorder returns the float of an order; an infinity, which a middle of a cell can be, is the float next to it.
+// unorder returns the float of an order. The middle of a cell can be an infinity: that is the highest float.
 func unorder(key uint64) float64 {
-	b := key &^ (1 << 63)
+	b, sign := key&^(1<<63), uint64(0)
 	if key>>63 == 0 {
-		b = ^key
+		b, sign = ^key&^(1<<63), 1<<63
 	}
-	return max(-math.MaxFloat64, min(math.Float64frombits(b), math.MaxFloat64))
+	return math.Float64frombits(min(b, math.Float64bits(math.MaxFloat64)) | sign)
 }
 
 // reset removes all values and keeps the memory.
@@ -46,6 +46,10 @@ func (s *sketch) reset() { s.cells, s.drop = s.cells[:0], 0 }
 
 // add adds a value.
 func (s *sketch) add(x float64) {
+	if len(s.cells) == 0 {
+		s.cells = append(s.cells, cell{order(x), 1})
+		return
+	}
 	key := order(x) >> s.drop
 	i, ok := slices.BinarySearchFunc(s.cells, key, compareKey)
 	if ok {

@@ -103,7 +103,8 @@ func (s *State) status(at int64) Status {
 	}
 }
 
-// add adds a record that is not too late.
+// add adds a record that is not too late, after Read, which leaves no tiles merged but such before that of the record:
+// what is merged stays right unless there is a new tile.
 func (s *State) add(at int64, args []Value) {
 	p := s.w.grid.place(at)
 	if s.time == record.MissingTime || at > s.time {
@@ -112,9 +113,6 @@ func (s *State) add(at int64, args []Value) {
 	}
 	i := s.find(p.tile())
 	s.tiles[i].count++
-	if i < s.closed.to {
-		s.closed.to = -1
-	}
 	for a := range s.w.args {
 		if v := args[a]; v.present {
 			s.addValue(i, a, at, v)

@@ -40,10 +40,7 @@ func Number(x float64) Value {
 	if !finite(x) {
 		return Value{}
 	}
-	if x == 0 {
-		x = 0 // not -0
-	}
-	return Value{math.Float64bits(x), Numbers, true}
+	return Value{math.Float64bits(unsigned(x)), Numbers, true}
 }
 
 // Text returns text as a value. It keeps no reference to text. A caller that has few different texts can keep the
@@ -90,8 +87,8 @@ func scramble(h uint64) uint64 {
 	return h ^ h>>33
 }
 
-// finite tells whether x is neither infinite nor NaN.
-func finite(x float64) bool { return x-x == 0 }
+// finite tells whether x is neither infinite nor NaN. (x-x == 0 would not do: x may be a product, and fused.)
+func finite(x float64) bool { return math.Float64bits(x)>>52&0x7ff != 0x7ff }
 
 // settle returns x, or where it is not finite the one NaN that all machines have in a state.
 func settle(x float64) float64 {
@@ -99,4 +96,12 @@ func settle(x float64) float64 {
 		return x
 	}
 	return math.NaN()
+}
+
+// unsigned returns x, and 0 for -0.
+func unsigned(x float64) float64 {
+	if x == 0 {
+		return 0
+	}
+	return x
 }
