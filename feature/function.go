@@ -48,6 +48,7 @@ func newFunctions() map[string]function {
 	m["matches"] = function{`matches(text, "regex")`, 2, 2, func(s *scope, c *call) ref { return s.matches(c.node, c.args[0], c.args[1]) }}
 	m["extract"] = function{`extract(text, "regex") or extract(text, "regex", group)`, 2, 3, (*scope).extract}
 	m["time"] = function{`time("2014-05-02T15:04:05Z")`, 1, 1, (*scope).timeLiteral}
+	addLibrary(m)
 	m["column"] = function{`column("name")`, 1, 1, (*scope).column}
 	return m
 }
