@@ -31,10 +31,14 @@ func cycleSin(x, period float64) float64 { return detmath.SinTurns(turns(x, peri
 func cycleCos(x, period float64) float64 { return detmath.CosTurns(turns(x, period)) + 0 }
 
 func turns(x, period float64) float64 {
-	if !(period > 0) {
+	switch {
+	case !(period > 0):
 		return nan()
+	case x >= 0 && x < period: // an hour of a day: the remainder would take longer than the sine
+		return x / period
+	default:
+		return math.Mod(x, period) / period
 	}
-	return math.Mod(x, period) / period
 }
 
 // circleAngle is scale*(x-mu), the angle between two points of a circle of circumference 2π/scale, or NaN where one is
