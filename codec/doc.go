@@ -26,11 +26,11 @@
 //     the sign of zero are dropped, whether it came as a number or as text. So 4, 4.0, "4" and "4.0" are the
 //     level 4, in JSON and in CSV, while 04, 1.50 and the text 1e1 stay what they are. A JSON number with an
 //     exponent has many spellings and is refused. An empty JSON string is a level like any other.
-//   - time: text in one of the declared layouts, tried in order, or a number (or its text) where unix or
-//     unix_ms is declared. RFC 3339, "2006-01-02 15:04:05" and "2006-01-02" are read by the letter of their
+//   - time: text in one of the declared layouts, tried in order, or a number (or its text) where unix,
+//     unix_ms, unix_us or unix_day is declared. RFC 3339, "2006-01-02 15:04:05" and "2006-01-02" are read by the letter of their
 //     layout, with an optional fraction of a second after a full time; other layouts as package time reads
 //     them. What is below a microsecond is cut off, towards the past. A count must be within the years 0 to
-//     9999. A local time that the zone skips or has twice is read with the offset in force before the change.
+//     9999, and one of days must be whole: it is the beginning of a day in the field's zone. A local time that the zone skips or has twice is read with the offset in force before the change.
 //   - string: the text of a JSON string or a CSV cell.
 //
 // An object or an array in a declared field has the wrong type. JSON's null is missing.

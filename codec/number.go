@@ -327,6 +327,18 @@ func (n decimal) scaled(shift int) (int64, bool) {
 	return v, true
 }
 
+// whole tells whether n is an integer, however it is written. Of one that 64 bits do not hold it may say no.
+func (n decimal) whole() bool {
+	m, e := n.mant, n.exp
+	for ; e < 0 && m > 0; e++ {
+		if m%10 != 0 {
+			return false
+		}
+		m /= 10
+	}
+	return !n.dropped
+}
+
 // canonicalLevel drops what does not change the value of an integer: a fraction of zeros, and the sign of
 // zero. Any other text stays as it is.
 func canonicalLevel(text []byte) []byte {

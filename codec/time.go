@@ -30,7 +30,8 @@ type layoutKind uint8
 const (
 	layoutISO   layoutKind = iota + 1 // date, and perhaps time and zone, read by our own parser
 	layoutOther                       // read by package time
-	layoutCount                       // a number of seconds or milliseconds
+	layoutCount                       // a number of seconds, or of smaller units
+	layoutDays                        // a number of days
 )
 
 // layouts are the forms of one time field.
@@ -56,8 +57,8 @@ func newLayouts(f record.Field) (layouts, error) {
 			return l, fmt.Errorf("codec: field %q: layout %q: %w", f.Name, text, err)
 		}
 		l.forms = append(l.forms, form)
-		l.count = l.count || form.kind == layoutCount
-		l.texts = l.texts || form.kind != layoutCount
+		l.count = l.count || form.counts()
+		l.texts = l.texts || !form.counts()
 	}
 	return l, nil
 }
@@ -68,6 +69,10 @@ func newLayout(text string) (layout, error) {
 		return layout{kind: layoutCount, shift: 6}, nil
 	case record.LayoutUnixMilli:
 		return layout{kind: layoutCount, shift: 3}, nil
+	case record.LayoutUnixMicro:
+		return layout{kind: layoutCount}, nil
+	case record.LayoutUnixDay:
+		return layout{kind: layoutDays}, nil
 	case time.RFC3339, time.RFC3339Nano:
 		return layout{kind: layoutISO, text: time.RFC3339, zoned: true}, nil
 	case time.DateTime, "2006-01-02T15:04:05", time.DateOnly:
@@ -80,8 +85,8 @@ func newLayout(text string) (layout, error) {
 	probe := time.Date(2001, time.November, 28, 22, 33, 44, 0, time.UTC)
 	back, err := time.Parse(text, probe.Format(text))
 	if err != nil || back.Format(time.DateOnly) != probe.Format(time.DateOnly) {
-		return layout{}, fmt.Errorf("does not hold a year, a month and a day: want the notation of Go's package time, or %s or %s",
-			record.LayoutUnix, record.LayoutUnixMilli)
+		return layout{}, fmt.Errorf("does not hold a year, a month and a day: want the notation of Go's package time, or %s, %s, %s or %s",
+			record.LayoutUnix, record.LayoutUnixMilli, record.LayoutUnixMicro, record.LayoutUnixDay)
 	}
 	if h := back.Hour(); h != 0 && h != probe.Hour() {
 		return layout{}, errors.New("holds an hour of twelve without PM")
@@ -101,10 +106,10 @@ func (l *layouts) parse(text []byte) (micros int64, ok bool) {
 			micros, ok = l.iso(f, text)
 		case layoutOther:
 			micros, ok = l.other(f, text)
-		case layoutCount:
+		case layoutCount, layoutDays:
 			n, end, isNumber := scanDecimal(text, 0)
 			if ok = isNumber && end == len(text); ok {
-				micros, ok = f.count(n)
+				micros, ok = l.counted(f, n)
 			}
 		}
 		if ok {
@@ -117,8 +122,8 @@ func (l *layouts) parse(text []byte) (micros int64, ok bool) {
 // number reads a count in the first layout that it fits.
 func (l *layouts) number(n decimal) (micros int64, ok bool) {
 	for i := range l.forms {
-		if f := &l.forms[i]; f.kind == layoutCount {
-			if micros, ok = f.count(n); ok {
+		if f := &l.forms[i]; f.counts() {
+			if micros, ok = l.counted(f, n); ok {
 				return micros, true
 			}
 		}
@@ -126,9 +131,22 @@ func (l *layouts) number(n decimal) (micros int64, ok bool) {
 	return 0, false
 }
 
-func (f *layout) count(n decimal) (int64, bool) {
-	v, ok := n.scaled(f.shift)
-	return v, ok && v >= minMicros && v <= maxMicros
+// counts tells whether a value of the layout is a number.
+func (f *layout) counts() bool { return f.kind == layoutCount || f.kind == layoutDays }
+
+// counted returns the instant that a number stands for. Days are those of a calendar, without a place: as a date that is
+// written out, one begins when it does in the field's zone.
+func (l *layouts) counted(f *layout, n decimal) (int64, bool) {
+	if f.kind == layoutCount {
+		v, ok := n.scaled(f.shift)
+		return v, ok && v >= minMicros && v <= maxMicros
+	}
+	const secondsPerDay = 24 * 3600
+	days, ok := n.scaled(0)
+	if !ok || !n.whole() || days < minMicros/(secondsPerDay*microsPerSecond) || days > maxMicros/(secondsPerDay*microsPerSecond) {
+		return 0, false
+	}
+	return l.instant(days*secondsPerDay) * microsPerSecond, true
 }
 
 // other reads text as package time does.

@@ -13,7 +13,7 @@ import (
 func fitOn(t testing.TB, p *Plan, b *record.Batch) *Plan {
 	t.Helper()
 	f := p.NewFitter()
-	f.Add(b, nil)
+	f.Add(b, nil, Enrichment{})
 	fitted, err := f.Plan()
 	if err != nil {
 		t.Fatal(err)
@@ -65,9 +65,9 @@ func TestEvalAllocates(t *testing.T) { //nolint:paralleltest // it counts alloca
 		}
 		for levels, b := range batches {
 			for range 10 { // the arenas reach their size
-				e.Eval(b)
+				e.Eval(b, Enrichment{})
 			}
-			if n := testing.AllocsPerRun(10, func() { e.Eval(b) }); n != 0 {
+			if n := testing.AllocsPerRun(10, func() { e.Eval(b, Enrichment{}) }); n != 0 {
 				t.Errorf("%s, %s levels: %v allocations", name, levels, n)
 			}
 		}
@@ -103,7 +103,7 @@ func BenchmarkEval(b *testing.B) {
 			batch, e := houseBatch(b, s, p.Levels(), rows), p.NewEvaluator()
 			b.ReportAllocs()
 			for b.Loop() {
-				e.Eval(batch)
+				e.Eval(batch, Enrichment{})
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/rows, "ns/value")
 		})
@@ -128,7 +128,7 @@ func BenchmarkHouse(b *testing.B) {
 				batch, e := houseBatch(b, s, levels, rows), p.NewEvaluator()
 				b.ReportAllocs()
 				for b.Loop() {
-					e.Eval(batch)
+					e.Eval(batch, Enrichment{})
 				}
 				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(rows), "ns/record")
 			})

@@ -32,7 +32,7 @@ func TestSameBitsEverywhere(t *testing.T) {
 		inputs = append(inputs, spec.Name)
 	}
 	b := houseBatch(t, s, nil, 3000)
-	frame := fitOn(t, compile(t, s, specs, inputs...), b).NewEvaluator().Eval(b)
+	frame := fitOn(t, compile(t, s, specs, inputs...), b).NewEvaluator().Eval(b, Enrichment{})
 	h := sha256.New()
 	for _, c := range frame.Columns {
 		for i := range frame.Rows {

@@ -3,6 +3,7 @@ package feature
 import (
 	"errors"
 	"regexp"
+	"slices"
 )
 
 // ref is a checked expression: the number of its value in the builder, and its type.
@@ -18,6 +19,9 @@ func (r ref) ok() bool { return r.kind != kindInvalid }
 type builder struct {
 	table    *opTable
 	values   []value
+	prints   []string         // by value, see print
+	waiting  []bool           // by value: it needs a call that is not fitted
+	enriched []bool           // by value: it needs a table or a window
 	ids      map[string]int32 // by encoded value
 	zones    map[string]*zone
 	patterns map[string]*regexp.Regexp
@@ -34,16 +38,16 @@ var errTooLarge = errors.New("the expressions are too large together")
 
 // add adds v, which has everything but the kind, and returns it or the value that it equals.
 func (b *builder) add(v value) (ref, error) {
-	if v.op != opColumn {
+	if v.op != opColumn && v.op != opCall {
 		v.kind = b.table[v.op].result
 	}
-	if v.n > 0 && b.allConst(v.arguments()) {
+	if len(v.args) > 0 && v.op != opCall && v.op != opWeight && !v.op.rowOnly() && b.allConst(v.arguments()) {
 		var err error
 		if v, err = b.fold(v); err != nil {
 			return ref{}, err
 		}
 	}
-	key := string(encodeValue(b.table, nil, &v))
+	key := string(encodeValue(b.table, &v))
 	if id, ok := b.ids[key]; ok {
 		return ref{id, v.kind}, nil
 	}
@@ -52,6 +56,12 @@ func (b *builder) add(v value) (ref, error) {
 	}
 	id := int32(len(b.values))
 	b.values, b.ids[key] = append(b.values, v), id
+	b.prints = append(b.prints, b.print(&v))
+	waiting, enriched := v.op == opCall, v.op == opRow || v.op == opWindow
+	for _, a := range v.args {
+		waiting, enriched = waiting || b.waiting[a], enriched || b.enriched[a]
+	}
+	b.waiting, b.enriched = append(b.waiting, waiting), append(b.enriched, enriched)
 	return ref{id, v.kind}, nil
 }
 
@@ -66,11 +76,13 @@ func (b *builder) allConst(ids []int32) bool {
 
 // fold returns the constant that v computes from its constant arguments.
 func (b *builder) fold(v value) (value, error) {
-	p := &program{zones: b.zones, results: []int32{int32(v.n)}}
+	p := &program{zones: b.zones, results: []int32{int32(len(v.args))}}
+	args := make([]int32, len(v.args))
 	for i, id := range v.arguments() {
 		p.values = append(p.values, b.values[id])
-		v.args[i] = int32(i)
+		args[i] = int32(i)
 	}
+	v.args = args
 	p.values = append(p.values, v)
 	l, err := newLayout(nil, p, b.patterns)
 	if err != nil {
@@ -107,9 +119,24 @@ func (c *constant) times(_, _ int, v []int64) {
 }
 
 // program returns the values that results need, in an order that depends on the results alone: not on the order
-// of declaration, nor on features that nothing uses.
-func (b *builder) program(results []int32) (*program, error) {
+// of declaration, nor on features that nothing uses. It has the tables and the windows that the values of use need.
+func (b *builder) program(results, use []int32, tables []Table, windows []window) (*program, error) {
 	p := &program{zones: map[string]*zone{}}
+	usedTables, usedWindows := b.used(use)
+	newTable, newWindow := map[int]int{}, map[int]int{}
+	for i, t := range tables {
+		if usedTables[i] {
+			newTable[i] = len(p.tables)
+			p.tables = append(p.tables, t)
+		}
+	}
+	for i, w := range windows {
+		if usedWindows[i] {
+			newWindow[i] = len(p.windows)
+			w.args = slices.Clone(w.args)
+			p.windows = append(p.windows, w)
+		}
+	}
 	moved := make(map[int32]int32, len(results))
 	var visit func(id int32) int32
 	visit = func(id int32) int32 {
@@ -117,12 +144,14 @@ func (b *builder) program(results []int32) (*program, error) {
 			return to
 		}
 		v := b.values[id]
-		for i, a := range v.arguments() {
+		v.args = slices.Clone(v.args)
+		for i, a := range v.args {
 			v.args[i] = visit(a)
 		}
 		if v.zone != "" {
 			p.zones[v.zone] = b.zones[v.zone]
 		}
+		v.table, v.window = newTable[v.table], newWindow[v.window]
 		to := int32(len(p.values))
 		p.values, moved[id] = append(p.values, v), to
 		return to
@@ -130,8 +159,45 @@ func (b *builder) program(results []int32) (*program, error) {
 	for _, id := range results {
 		p.results = append(p.results, visit(id))
 	}
+	for i := range p.windows {
+		w := &p.windows[i]
+		w.key = visit(w.key)
+		if w.where >= 0 {
+			w.where = visit(w.where)
+		}
+		for k := range w.args {
+			w.args[k] = visit(w.args[k])
+		}
+	}
 	if len(p.values) > maxProgram {
 		return nil, errTooLarge
 	}
 	return p, nil
+}
+
+// used returns the tables and windows that results need.
+func (b *builder) used(results []int32) (tables, used map[int]bool) {
+	tables, used = map[int]bool{}, map[int]bool{}
+	seen := map[int32]bool{}
+	var visit func(id int32)
+	visit = func(id int32) {
+		if seen[id] {
+			return
+		}
+		seen[id] = true
+		switch v := &b.values[id]; v.op {
+		case opRow:
+			tables[v.table] = true
+		case opWindow:
+			used[v.window] = true
+		default:
+		}
+		for _, a := range b.values[id].args {
+			visit(a)
+		}
+	}
+	for _, id := range results {
+		visit(id)
+	}
+	return tables, used // windows need no tables and no windows
 }

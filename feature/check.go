@@ -20,6 +20,14 @@ type checker struct {
 	byName    map[string]*declared
 	path      []*declared // the features being checked, each needed by the one before it
 	errs      []*Error
+
+	tables    []Table
+	windows   []window
+	taken     map[string]string // names of tables and windows, and which they are
+	labelName string            // the column that only fitting may see; "" is none
+	vectors   []vector
+	fits      map[string]fitted // by the print of the call
+	ready     []*wanted         // what can be fitted next
 }
 
 // declared is a feature, and how far it has been checked.
@@ -45,17 +53,20 @@ type scope struct {
 	name string
 	src  string
 	memo map[ast.Node]ref // the parser shares nodes: a < b < c is (a < b) and (b < c)
+
+	marks   map[int]bool // where the colons of named arguments are
+	fitOnly bool         // the label may be used
 }
 
 // expression checks src, the expression of the feature called name.
 func (c *checker) expression(name, src string) ref {
-	node, e := parse(src)
+	node, marks, e := parse(src)
 	if e != nil {
 		e.Feature = name
 		c.errs = append(c.errs, e)
 		return ref{}
 	}
-	s := &scope{checker: c, name: name, src: src, memo: map[ast.Node]ref{}}
+	s := &scope{checker: c, name: name, src: src, marks: marks, memo: map[ast.Node]ref{}}
 	r := s.check(node)
 	if r.kind == kindNil {
 		return s.fail(node, "nil alone has no type", "")
@@ -68,7 +79,7 @@ func (c *checker) feature(d *declared) ref {
 	if d.state == unseen {
 		d.state = open
 		c.path = append(c.path, d)
-		d.result = c.expression(d.Name, d.Expr)
+		d.result = c.named(c.expression(d.Name, d.Expr), d.Name)
 		c.path = c.path[:len(c.path)-1]
 		d.state = done
 	}
@@ -120,6 +131,8 @@ func (s *scope) node(node ast.Node) ref {
 		return s.conditional(n)
 	case *ast.SliceNode:
 		return s.slice(n)
+	case *ast.MemberNode:
+		return s.member(n)
 	case *ast.CallNode:
 		callee, ok := n.Callee.(*ast.IdentifierNode)
 		if !ok {
@@ -170,7 +183,7 @@ func (s *scope) constant(node ast.Node, op opcode, l literal) ref {
 // apply adds the instruction called name on args. An instruction that does not exist for their types is
 // reported through mismatch.
 func (s *scope) apply(node ast.Node, name string, mismatch func([]ref) ref, args ...ref) ref {
-	v, letters := value{n: len(args)}, make([]byte, len(args))
+	v, letters := value{args: make([]int32, len(args))}, make([]byte, len(args))
 	for i, a := range args {
 		if !a.ok() {
 			return ref{}
@@ -205,9 +218,15 @@ func (s *scope) valid(n *ast.StringNode) bool {
 // identifier returns the column or feature called name.
 func (s *scope) identifier(node ast.Node, name string) ref {
 	if i, ok := s.schema.Index(name); ok {
+		if name == s.labelName && !s.fitOnly {
+			return s.fail(node, "it uses the label, which the records of a stream do not have yet", "a feature is made of what is known when the prediction is")
+		}
 		return s.add(node, value{op: opColumn, field: i, kind: fieldKind(s.schema.Field(i).Type)})
 	}
 	d, ok := s.byName[name]
+	if !ok && s.taken[name] != "" {
+		return s.fail(node, fmt.Sprintf("%s is a %s, not a value", name, s.taken[name]), "write "+map[string]string{"table": name + "[key].column", "window": name + ".aggregate"}[s.taken[name]])
+	}
 	if !ok {
 		return s.unknown(node, name)
 	}
@@ -244,7 +263,44 @@ func (c *checker) names() []string {
 	for _, d := range c.features {
 		out = append(out, d.Name)
 	}
+	for name := range c.taken {
+		out = append(out, name)
+	}
 	return out
+}
+
+// member checks table[key].column and window.aggregate.
+func (s *scope) member(n *ast.MemberNode) ref {
+	property, ok := n.Property.(*ast.StringNode)
+	if !ok {
+		return s.unsupported(n)
+	}
+	switch of := n.Node.(type) {
+	case *ast.IdentifierNode:
+		name := unmark(of.Value)
+		if w := slices.IndexFunc(s.windows, func(w window) bool { return w.Name == name }); w >= 0 {
+			return s.aggregateOf(n, w, property.Value)
+		}
+		if _, ok := s.table(name); ok {
+			return s.fail(n, fmt.Sprintf("a column of the table %s needs a key", name), "write "+name+"[key]."+property.Value)
+		}
+	case *ast.MemberNode:
+		name, ok := of.Node.(*ast.IdentifierNode)
+		if !ok {
+			break
+		}
+		if t, ok := s.table(unmark(name.Value)); ok {
+			key := s.check(of.Property)
+			if key.ok() && key.kind != kindText {
+				return s.fail(of.Property, fmt.Sprintf("the key of a table is a text, not a %s", key.kind), "text(x) makes a text of a number")
+			}
+			if !key.ok() {
+				return ref{}
+			}
+			return s.cell(n, t, key, property.Value)
+		}
+	}
+	return s.unsupported(n)
 }
 
 func fieldKind(t record.Type) kind {

@@ -3,6 +3,7 @@ package feature
 import (
 	"math"
 
+	"github.com/expr-lang/expr/ast"
 	"millrace.dev/internal/detmath"
 )
 
@@ -61,15 +62,20 @@ func vonMises(angle, kappa, i0 float64) float64 {
 	return detmath.Exp(float64(-2*kappa*float64(s*s))) / float64(2*math.Pi*i0)
 }
 
-// vonMises checks von_mises(x, mu, kappa, scale). What depends on kappa alone is a value of its own: it is mostly
-// constant, and takes longer than the rest.
-func (s *scope) vonMises(c *call) ref {
+// vonMisesAt checks von_mises(x, mu, kappa, scale).
+func (s *scope) vonMisesAt(c *call) ref {
 	a, ok := s.allNumbers(c)
 	if !ok {
 		return ref{}
 	}
-	angle := s.apply(c.node, "circle_angle", nil, a[0], a[1], a[3])
-	return s.apply(c.node, "von_mises", nil, angle, a[2], s.apply(c.node, "i0_scaled", nil, a[2]))
+	return s.vonMisesDensity(c.node, a[0], a[1], a[2], a[3])
+}
+
+// vonMisesDensity adds the density at x, a number as the others are. What depends on kappa alone is a value of its own: it
+// is mostly constant, and takes longer than the rest.
+func (s *scope) vonMisesDensity(node ast.Node, x, mu, kappa, scale ref) ref {
+	angle := s.apply(node, "circle_angle", nil, x, mu, scale)
+	return s.apply(node, "von_mises", nil, angle, kappa, s.apply(node, "i0_scaled", nil, kappa))
 }
 
 // allNumbers checks the arguments of a call that takes numbers.

@@ -9,7 +9,7 @@ import (
 // Conjuncts returns the conditions that expr joins with `and`, in order; one that is not such a conjunction is its
 // own only condition. A row meets expr if and only if it meets all of them. The error is an [*Error].
 func Conjuncts(expr string) ([]string, error) {
-	if _, err := parse(expr); err != nil {
+	if _, _, err := parse(expr); err != nil {
 		return nil, err
 	}
 	return conjuncts(expr), nil
@@ -17,7 +17,7 @@ func Conjuncts(expr string) ([]string, error) {
 
 // conjuncts is Conjuncts for a text that may not be an expression: then it returns none.
 func conjuncts(expr string) []string {
-	root, err := parse(expr)
+	root, _, err := parse(expr)
 	if err != nil {
 		return nil
 	}

@@ -5,12 +5,10 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"math"
-	"regexp"
 	"slices"
 	"strconv"
+	"time"
 
 	"millrace.dev/record"
 )
@@ -22,6 +20,8 @@ type planJSON struct {
 	Version int             `json:"feature_plan"`
 	Source  json.RawMessage `json:"source,omitempty"`
 	Schema  json.RawMessage `json:"schema"`
+	Tables  json.RawMessage `json:"tables,omitempty"`
+	Windows json.RawMessage `json:"windows,omitempty"`
 	Zones   json.RawMessage `json:"zones,omitempty"`
 	Program json.RawMessage `json:"program"`
 	Inputs  json.RawMessage `json:"inputs"`
@@ -42,6 +42,35 @@ type valueJSON struct {
 	Numbers []float64 `json:"numbers,omitempty"`
 	Texts   []string  `json:"texts,omitempty"`
 	Times   []int64   `json:"times,omitempty"`
+	Tokens  *tokens   `json:"tokens,omitempty"`
+	Owner   string    `json:"owner,omitempty"` // the feature that is counted for
+	Table   string    `json:"table,omitempty"`
+	Window  string    `json:"window,omitempty"`
+	Call    *pending  `json:"call,omitempty"`
+}
+
+type tableJSON struct {
+	Name   string         `json:"name"`
+	Schema *record.Schema `json:"schema"`
+}
+
+type windowJSON struct {
+	Name       string          `json:"name"`
+	Key        int32           `json:"key"`
+	Where      *int32          `json:"where,omitempty"`
+	Args       []int32         `json:"args,omitempty"`
+	Size       time.Duration   `json:"size_ns"`
+	Hop        time.Duration   `json:"hop_ns,omitempty"`
+	Grace      *time.Duration  `json:"grace_ns,omitempty"`
+	Aggregates []aggregateJSON `json:"aggregates"`
+}
+
+type aggregateJSON struct {
+	Name string  `json:"name"`
+	Func string  `json:"func"`
+	Arg  int     `json:"arg"`
+	K    int     `json:"k"`
+	P    float64 `json:"p"`
 }
 
 type inputJSON struct {
@@ -66,6 +95,9 @@ type zoneJSON struct {
 // instruction a line, and the inputs with their levels. The bytes are canonical: equal plans have equal bytes,
 // on every machine, and [ReadPlan] takes no others. It is an error if they would be longer than 32 MiB.
 func (p *Plan) MarshalBinary() ([]byte, error) {
+	if p.layout == nil {
+		return nil, fmt.Errorf("feature: %w", errNotFitted)
+	}
 	b := p.encode(true)
 	if len(b) > maxPlanBytes {
 		return nil, fmt.Errorf("feature: the plan has %d bytes, at most %d can be stored: ignore enum columns of many levels", len(b), maxPlanBytes)
@@ -90,6 +122,12 @@ func (p *Plan) encode(withSource bool) []byte {
 	b.WriteString(`"schema":`)
 	b.Write(encodeJSON(p.schema))
 	b.WriteString(",\n")
+	if t := p.prog.tables; len(t) > 0 {
+		encodeList(&b, "tables", len(t), func(i int) any { return tableJSON{t[i].Name, t[i].Schema} })
+	}
+	if w := p.prog.windows; len(w) > 0 {
+		encodeList(&b, "windows", len(w), func(i int) any { return w[i].json() })
+	}
 	if names := zoneNames(p.prog.zones); len(names) > 0 {
 		encodeList(&b, "zones", len(names), func(i int) any {
 			z := p.prog.zones[names[i]]
@@ -97,7 +135,7 @@ func (p *Plan) encode(withSource bool) []byte {
 		})
 	}
 	table := newOpTable()
-	encodeList(&b, "program", len(p.prog.values), func(i int) any { return p.prog.values[i].json(table, p.schema) })
+	encodeList(&b, "program", len(p.prog.values), func(i int) any { return p.prog.values[i].json(table, p.prog, p.schema) })
 	encodeList(&b, "inputs", len(p.inputs), func(i int) any {
 		in := &p.inputs[i]
 		return inputJSON{in.name, in.kind.inputType(), p.prog.results[i], in.levels}
@@ -152,10 +190,25 @@ func encodeJSON(v any) []byte {
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 }
 
-// encodeValue returns v as the program's JSON has it. Without a schema a field is written as its number.
-func encodeValue(t *opTable, s *record.Schema, v *value) []byte { return encodeJSON(v.json(t, s)) }
+func (w *window) json() windowJSON {
+	j := windowJSON{Name: w.Name, Key: w.key, Args: w.args, Size: w.Size, Hop: w.Hop}
+	if w.where >= 0 {
+		j.Where = &w.where
+	}
+	if w.GraceSet {
+		j.Grace = &w.Grace
+	}
+	for _, a := range w.aggregates {
+		j.Aggregates = append(j.Aggregates, aggregateJSON(a))
+	}
+	return j
+}
 
-func (v *value) json(t *opTable, s *record.Schema) valueJSON {
+// encodeValue returns v in a form that tells it from other values of a builder.
+func encodeValue(t *opTable, v *value) []byte { return encodeJSON(v.json(t, nil, nil)) }
+
+// json returns v as the JSON of p has it. Without a program fields, tables and windows are written as their numbers.
+func (v *value) json(t *opTable, p *program, s *record.Schema) valueJSON {
 	j := valueJSON{Op: t[v.op].name, Args: v.arguments()}
 	switch t[v.op].lit {
 	case litField:
@@ -173,8 +226,42 @@ func (v *value) json(t *opTable, s *record.Schema) valueJSON {
 		j.Zone = v.zone
 	case litList:
 		j.Numbers, j.Texts, j.Times = v.numbers, v.texts, v.times
+	case litLevels:
+		j.Texts, j.Group = v.texts, &v.group
+	case litNumbers:
+		j.Numbers = v.numbers
+	case litOwner:
+		j.Owner = v.owner
+	case litRange:
+		j.Numbers, j.Owner = v.numbers, v.owner
+	case litTokens:
+		j.Texts, j.Tokens, j.Owner = v.texts, &v.tokens, v.owner
+	case litCall:
+		j.Call = v.call
+	default:
+		v.enrichJSON(&j, p)
 	}
 	return j
+}
+
+// enrichJSON writes what an instruction needs beside a batch.
+func (v *value) enrichJSON(j *valueJSON, p *program) {
+	lit := map[opcode]int{opRow: litTable, opWindow: litWindow, opCellNumber: litCell, opCellText: litCell, opCellTime: litCell}[v.op]
+	switch {
+	case lit == litTable && p != nil:
+		j.Table = p.tables[v.table].Name
+	case lit == litTable:
+		j.Table = strconv.Itoa(v.table)
+	case lit == litCell && p != nil:
+		j.Field = p.tables[v.table].Schema.Field(v.field).Name
+	case lit == litCell:
+		j.Field = strconv.Itoa(v.field)
+	case lit == litWindow && p != nil:
+		w := &p.windows[v.window]
+		j.Window, j.Field = w.Name, w.aggregates[v.value].Name
+	case lit == litWindow:
+		j.Window, j.Field = strconv.Itoa(v.window), strconv.Itoa(v.value)
+	}
 }
 
 func (v *value) literalJSON(j *valueJSON) {
@@ -189,285 +276,4 @@ func (v *value) literalJSON(j *valueJSON) {
 	default:
 		j.Time = &lit.time
 	}
-}
-
-var errNotCanonical = errors.New("feature: read plan: the bytes are not those of a plan: something is unknown, superfluous, missing or out of place")
-
-// ReadPlan reads what [Plan.MarshalBinary] wrote. It needs no parser, trusts nothing in b, and takes no bytes
-// that it would not write itself.
-func ReadPlan(b []byte) (*Plan, error) {
-	if len(b) > maxPlanBytes {
-		return nil, fmt.Errorf("feature: read plan: %d bytes: at most %d", len(b), maxPlanBytes)
-	}
-	var j planJSON
-	if err := json.Unmarshal(b, &j); err != nil {
-		return nil, fmt.Errorf("feature: read plan: %w", err)
-	}
-	if j.Version != planVersion {
-		return nil, fmt.Errorf("feature: read plan: version %d: this millrace reads version %d", j.Version, planVersion)
-	}
-	p, err := j.plan()
-	if err != nil {
-		return nil, fmt.Errorf("feature: read plan: %w", err)
-	}
-	if !bytes.Equal(p.encode(true), b) {
-		return nil, errNotCanonical
-	}
-	return p, nil
-}
-
-func (j *planJSON) plan() (*Plan, error) {
-	p := &Plan{prog: &program{zones: map[string]*zone{}}}
-	fields, err := decodeList[record.Field](j.Schema, record.MaxFields)
-	if err != nil {
-		return nil, fmt.Errorf("schema: %w", err)
-	}
-	if p.schema, err = record.NewSchema(fields...); err != nil {
-		return nil, fmt.Errorf("schema: %w", err)
-	}
-	if p.source, err = decodeList[Spec](j.Source, maxFeatures); err != nil {
-		return nil, fmt.Errorf("source: %w", err)
-	}
-	if err := p.readZones(j.Zones); err != nil {
-		return nil, fmt.Errorf("zones: %w", err)
-	}
-	if err := p.readProgram(j.Program); err != nil {
-		return nil, fmt.Errorf("program: %w", err)
-	}
-	if err := p.readInputs(j.Inputs); err != nil {
-		return nil, fmt.Errorf("inputs: %w", err)
-	}
-	if err := p.checkUse(); err != nil {
-		return nil, fmt.Errorf("program: %w", err)
-	}
-	if err := p.readSeeds(j.Seeds); err != nil {
-		return nil, fmt.Errorf("seeds: %w", err)
-	}
-	if p.layout, err = newLayout(p.schema, p.prog, map[string]*regexp.Regexp{}); err != nil {
-		return nil, fmt.Errorf("program: %w", err)
-	}
-	return p, nil
-}
-
-// decodeList decodes a list of at most most elements, and stops at one more.
-func decodeList[T any](raw json.RawMessage, most int) ([]T, error) {
-	if len(raw) == 0 {
-		return nil, nil
-	}
-	d := json.NewDecoder(bytes.NewReader(raw))
-	if t, err := d.Token(); err != nil || t != json.Delim('[') {
-		return nil, errors.New("not a list")
-	}
-	var out []T
-	for d.More() {
-		if len(out) == most {
-			return nil, fmt.Errorf("more than %d elements", most)
-		}
-		var e T
-		if err := d.Decode(&e); err != nil {
-			return nil, fmt.Errorf("element %d: %w", len(out), err)
-		}
-		out = append(out, e)
-	}
-	return out, nil
-}
-
-func (p *Plan) readZones(raw json.RawMessage) error {
-	list, err := decodeList[zoneJSON](raw, 1000)
-	if err != nil {
-		return err
-	}
-	for _, j := range list {
-		z := &zone{from: j.From, offset: j.Offset}
-		if err := z.validate(); err != nil {
-			return err
-		}
-		p.prog.zones[j.Name] = z
-	}
-	return nil
-}
-
-func (p *Plan) readProgram(raw json.RawMessage) error {
-	list, err := decodeList[valueJSON](raw, maxProgram)
-	if err != nil {
-		return err
-	}
-	table := newOpTable()
-	p.prog.values = make([]value, 0, len(list))
-	patterns := map[string]bool{}
-	for i := range list {
-		v, err := p.readValue(table, &list[i])
-		if err != nil {
-			return fmt.Errorf("value %d: %w", i, err)
-		}
-		if list[i].Pattern != nil {
-			if patterns[v.pattern] = true; len(patterns) > maxPatterns {
-				return fmt.Errorf("more than %d regular expressions", maxPatterns)
-			}
-		}
-		p.prog.values = append(p.prog.values, v)
-	}
-	return nil
-}
-
-// readValue checks one instruction; those before it are in the program.
-func (p *Plan) readValue(table *opTable, j *valueJSON) (value, error) {
-	v := value{n: len(j.Args)}
-	if len(j.Args) > len(v.args) {
-		return v, fmt.Errorf("%d arguments", len(j.Args))
-	}
-	letters := make([]byte, len(j.Args))
-	for i, a := range j.Args {
-		if a < 0 || int(a) >= len(p.prog.values) {
-			return v, fmt.Errorf("argument %d is not a value before it", a)
-		}
-		v.args[i], letters[i] = a, p.prog.values[a].kind.letter()
-	}
-	if v.op = table.find(j.Op, string(letters)); v.op == opNone {
-		return v, fmt.Errorf("no instruction %q takes (%s)", j.Op, letters)
-	}
-	v.kind = table[v.op].result
-	return v, v.readLiteral(p, table[v.op].lit, j)
-}
-
-func (v *value) readLiteral(p *Plan, lit int, j *valueJSON) error {
-	switch lit {
-	case litField:
-		i, ok := p.schema.Index(j.Field)
-		if !ok {
-			return fmt.Errorf("no field %q", j.Field)
-		}
-		v.field, v.kind = i, fieldKind(p.schema.Field(i).Type)
-	case litConst:
-		return v.readConst(j)
-	case litPattern, litGroup:
-		if j.Pattern == nil || lit == litGroup && (j.Group == nil || *j.Group < 0) {
-			return errors.New("no regular expression, or no group")
-		}
-		if v.pattern = *j.Pattern; lit == litGroup {
-			v.group = *j.Group
-		}
-	case litZone:
-		if v.zone = j.Zone; j.Zone != "" && p.prog.zones[j.Zone] == nil {
-			return fmt.Errorf("no zone %q", j.Zone)
-		}
-	case litList:
-		v.numbers, v.texts, v.times = j.Numbers, j.Texts, j.Times
-		return v.checkList()
-	}
-	return nil
-}
-
-func (v *value) readConst(j *valueJSON) error {
-	switch {
-	case v.op == opNumber && j.Number != nil:
-		v.lit.number = *j.Number
-	case v.op == opBool && j.Bool != nil:
-		v.lit.flag = *j.Bool
-	case v.op == opText && j.Text != nil:
-		v.lit.text = *j.Text
-	case v.op == opTime && j.Time != nil:
-		if v.lit.time = *j.Time; v.lit.time == math.MinInt64 {
-			return errors.New("this time is the missing one")
-		}
-	default:
-		v.lit.missing = true
-	}
-	return nil
-}
-
-// checkList tells whether the list of an "in" has elements of one type, sorted, each once.
-func (v *value) checkList() error {
-	n, ok := len(v.numbers), ascending(v.numbers) && len(v.texts)+len(v.times) == 0
-	switch v.op {
-	case opInText:
-		n, ok = len(v.texts), ascending(v.texts) && len(v.numbers)+len(v.times) == 0
-	case opInTime:
-		n, ok = len(v.times), ascending(v.times) && len(v.numbers)+len(v.texts) == 0
-	default:
-	}
-	if !ok || n == 0 || n > maxList {
-		return errors.New("the list must be sorted, of the right type, and not empty")
-	}
-	return nil
-}
-
-func ascending[T float64 | string | int64](list []T) bool {
-	for i := range list {
-		if i > 0 && list[i-1] >= list[i] { // no number here is a NaN
-			return false
-		}
-	}
-	return true
-}
-
-func (p *Plan) readInputs(raw json.RawMessage) error {
-	list, err := decodeList[inputJSON](raw, maxInputs)
-	if err != nil {
-		return err
-	}
-	seen := map[string]bool{}
-	p.inputs = make([]input, len(list))
-	for k, j := range list {
-		if j.Value < 0 || int(j.Value) >= len(p.prog.values) {
-			return fmt.Errorf("%q: no value %d", j.Name, j.Value)
-		}
-		kind := p.prog.values[j.Value].kind
-		p.inputs[k] = input{name: j.Name, kind: kind}
-		p.prog.results = append(p.prog.results, j.Value)
-		if j.Name == "" || seen[j.Name] || kind == kindTime || kind != kindText && j.Levels != nil {
-			return fmt.Errorf("%q: no name, a name that comes twice, a time, or a number with levels", j.Name)
-		}
-		seen[j.Name] = true
-		if j.Levels != nil {
-			if err := checkLevels(j.Levels, maxLevels); err != nil {
-				return fmt.Errorf("%q: %w", j.Name, err)
-			}
-			p.setLevels(k, j.Levels)
-		}
-	}
-	return nil
-}
-
-// checkUse tells whether every value and zone is needed.
-func (p *Plan) checkUse() error {
-	used, zones := make([]bool, len(p.prog.values)), map[string]bool{}
-	for _, r := range p.prog.results {
-		used[r] = true
-	}
-	for i := len(used) - 1; i >= 0; i-- {
-		if !used[i] {
-			return fmt.Errorf("nothing needs value %d", i)
-		}
-		v := &p.prog.values[i]
-		for _, a := range v.arguments() {
-			used[a] = true
-		}
-		if v.zone != "" {
-			zones[v.zone] = true
-		}
-	}
-	if len(zones) != len(p.prog.zones) {
-		return errors.New("nothing needs one of the zones")
-	}
-	return nil
-}
-
-func (p *Plan) readSeeds(raw json.RawMessage) error {
-	list, err := decodeList[seedJSON](raw, record.MaxFields)
-	if err != nil {
-		return err
-	}
-	direct, read, last := p.directFields(), p.prog.fields(), -1
-	for _, j := range list {
-		f, ok := p.schema.Index(j.Field)
-		if _, needed := slices.BinarySearch(read, f); !ok || !needed || direct[f] || f <= last || p.schema.Field(f).Type != record.Enum {
-			return fmt.Errorf("field %q", j.Field)
-		}
-		if err := checkLevels(j.Levels, maxSeeds); err != nil {
-			return fmt.Errorf("field %q: %w", j.Field, err)
-		}
-		p.seeds, last = append(p.seeds, seed{f, j.Levels}), f
-	}
-	return nil
 }

@@ -93,7 +93,7 @@ func TestErrors(t *testing.T) {
 		expr := strings.NewReplacer("«", "", "»", "").Replace(c.expr)
 		offset := strings.Index(c.expr, "«")
 		want := []*Error{{Feature: "f", Offset: offset, Length: strings.Index(c.expr, "»") - len("«") - offset, Msg: c.msg, Hint: c.hint}}
-		_, err := Compile(houseSchema(t), []Spec{{"zip", "statezip[3:]"}, {"f", expr}}, nil)
+		_, err := Compile(Declaration{Schema: houseSchema(t), Features: []Spec{{"zip", "statezip[3:]"}, {"f", expr}}})
 		if diff := cmp.Diff(want, Errors(err)); diff != "" {
 			t.Errorf("%s: %s", c.expr, diff)
 		}
@@ -152,7 +152,7 @@ func TestErrorsOfPlans(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, err := Compile(houseSchema(t), c.specs, c.inputs)
+			_, err := Compile(Declaration{Schema: houseSchema(t), Features: c.specs, Inputs: c.inputs})
 			if diff := cmp.Diff(c.want, Errors(err)); diff != "" {
 				t.Error(diff)
 			}
@@ -171,7 +171,7 @@ func TestErrorText(t *testing.T) {
 	if got, want := fmt.Sprint(err), `the condition is a number, not a bool (at byte 0): compare it with something`; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
-	_, err = Compile(s, []Spec{{"f", "1 +"}}, nil)
+	_, err = Compile(Declaration{Schema: s, Features: []Spec{{"f", "1 +"}}})
 	if got, want := fmt.Sprint(err), `feature "f": the expression ends too early (at byte 2)`; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
@@ -192,7 +192,7 @@ func TestBounds(t *testing.T) {
 	t.Parallel()
 	s := houseSchema(t)
 	var wide []Spec
-	for i := range 1200 {
+	for i := range 2400 {
 		wide = append(wide, Spec{fmt.Sprintf("f%d", i), "price" + strings.Repeat(fmt.Sprintf(" + %d", i+1000), 15)})
 	}
 	names := make([]string, len(wide))
@@ -218,7 +218,7 @@ func TestBounds(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if _, err := Compile(s, c.specs, c.inputs); err == nil || !strings.Contains(err.Error(), c.want) {
+			if _, err := Compile(Declaration{Schema: s, Features: c.specs, Inputs: c.inputs}); err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("%.200v, want %s", err, c.want)
 			}
 		})

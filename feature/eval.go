@@ -27,17 +27,22 @@ const (
 	codeUnseen  = record.MissingCode - 1
 )
 
-// NewEvaluator returns an evaluator of the plan. As long as the plan is not fitted, every level is unseen.
+// NewEvaluator returns an evaluator of the plan, none of whose functions waits for being fitted. As long as an enum input
+// has no levels, every level is unseen.
 func (p *Plan) NewEvaluator() *Evaluator {
+	if p.layout == nil {
+		panic("feature: the plan is not fitted")
+	}
 	return &Evaluator{
 		plan: p, m: newMachine(p.layout, tile), frame: record.Frame{Columns: p.Inputs()},
 		counts: make([]Counts, len(p.inputs)), codes: make([][]int32, len(p.inputs)),
 	}
 }
 
-// Eval computes the inputs of every row of b, whose schema must have the columns of [Plan.Used]. The frame is
-// the evaluator's, and valid until the next Eval. Rows that are rejected have inputs too, which mean nothing.
-func (e *Evaluator) Eval(b *record.Batch) *record.Frame {
+// Eval computes the inputs of every row of b, whose schema must have the columns of [Plan.Used], with what the plan needs
+// beside it. The frame is the evaluator's, and valid until the next Eval. Rows that are rejected have inputs too, which
+// mean nothing.
+func (e *Evaluator) Eval(b *record.Batch, with Enrichment) *record.Frame {
 	n := b.Len()
 	e.frame.Rows = n
 	for k := range e.frame.Columns {
@@ -48,7 +53,7 @@ func (e *Evaluator) Eval(b *record.Batch) *record.Frame {
 			c.Numbers = resized(c.Numbers[:0], n)
 		}
 	}
-	e.m.run(b, e)
+	e.m.run(b, with, e)
 	for k, src := range e.m.sources {
 		if src.levels >= 0 {
 			e.translate(k, src)
@@ -60,6 +65,26 @@ func (e *Evaluator) Eval(b *record.Batch) *record.Frame {
 
 // Counts returns the counts of each input, over every Eval so far. The slice is a copy.
 func (e *Evaluator) Counts() []Counts { return slices.Clone(e.counts) }
+
+// Fitted returns the features with fitted functions that count, for [Evaluator.FittedCounts].
+func (p *Plan) Fits() []string { return slices.Clone(p.layout.owners) }
+
+// FittedCounts returns, for each of [Plan.Fits], the rows in which a fitted function had no value to work on, and those
+// in which it met a label or a number that the training rows did not have. The slice is a copy.
+func (e *Evaluator) FittedCounts() []Counts { return slices.Clone(e.m.fitted) }
+
+// HasFolds tells whether training rows have other inputs than others: those of functions such as target_mean, which must
+// not tell a row its own label.
+func (p *Plan) HasFolds() bool {
+	return slices.ContainsFunc(p.prog.values, func(v value) bool { return len(v.folds) > 0 })
+}
+
+// NewTrainingEvaluator returns an evaluator for the training rows: see [Plan.HasFolds].
+func (p *Plan) NewTrainingEvaluator() *Evaluator {
+	e := p.NewEvaluator()
+	e.m.training = true
+	return e
+}
 
 func (e *Evaluator) numbers(k, offset int, v []float64) {
 	dst := e.frame.Columns[k].Numbers[offset : offset+len(v)]

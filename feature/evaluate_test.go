@@ -120,7 +120,7 @@ func TestAgainstReference(t *testing.T) {
 			trees, inputs, sources = append(trees, tr), append(inputs, name), append(sources, src)
 		}
 		slices.Reverse(g.specs) // what a feature needs comes after it
-		p, err := Compile(schema, g.specs, inputs)
+		p, err := Compile(Declaration{Schema: schema, Features: g.specs, Inputs: inputs})
 		if err != nil {
 			t.Fatalf("%q: %v", g.specs, err)
 		}
@@ -188,7 +188,7 @@ func fitInParts(t *rapid.T, p *Plan, rows []row, rejected, keep []bool) *Plan {
 		from, to := at[i], at[i+1]
 		b.Reset()
 		f := p.NewFitter()
-		f.Add(fillBatch(b, rows[from:to], rejected[from:to]), keep[from:to])
+		f.Add(fillBatch(b, rows[from:to], rejected[from:to]), keep[from:to], Enrichment{})
 		fitters = append(fitters, f)
 	}
 	fitters = rapid.Permutation(fitters).Draw(t, "order")
@@ -230,7 +230,7 @@ func evaluateInParts(t *rapid.T, p *Plan, rows []row, rejected []bool) ([]record
 	for i := range at[1:] {
 		b := rapid.SampledFrom(batches).Draw(t, "batch")
 		b.Reset()
-		frame := e.Eval(fillBatch(b, rows[at[i]:at[i+1]], rejected[at[i]:at[i+1]]))
+		frame := e.Eval(fillBatch(b, rows[at[i]:at[i+1]], rejected[at[i]:at[i+1]]), Enrichment{})
 		if frame.Rows != b.Len() {
 			t.Fatalf("%d rows, want %d", frame.Rows, b.Len())
 		}

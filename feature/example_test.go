@@ -34,10 +34,10 @@ func houses() (*record.Schema, *record.Batch) {
 
 func Example() {
 	schema, batch := houses()
-	plan, err := feature.Compile(schema, []feature.Spec{
+	plan, err := feature.Compile(feature.Declaration{Schema: schema, Features: []feature.Spec{
 		{Name: "zip", Expr: "statezip[3:]"},
 		{Name: "age", Expr: "year(date) - yr_built"},
-	}, []string{"zip", "age"})
+	}, Inputs: []string{"zip", "age"}})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -45,7 +45,7 @@ func Example() {
 
 	// Training: one pass finds the levels of zip.
 	fitter := plan.NewFitter()
-	fitter.Add(batch, nil)
+	fitter.Add(batch, nil, feature.Enrichment{})
 	plan, err = fitter.Plan()
 	if err != nil {
 		fmt.Println(err)
@@ -63,7 +63,7 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	frame := plan.NewEvaluator().Eval(batch)
+	frame := plan.NewEvaluator().Eval(batch, feature.Enrichment{})
 	zip, age := frame.Columns[0], frame.Columns[1]
 	for i := range frame.Rows {
 		fmt.Println(zip.Levels[zip.Codes[i]], age.Numbers[i])
@@ -90,10 +90,10 @@ func ExampleCompilePredicate() {
 
 func ExampleErrors() {
 	schema, _ := houses()
-	_, err := feature.Compile(schema, []feature.Spec{
+	_, err := feature.Compile(feature.Declaration{Schema: schema, Features: []feature.Spec{
 		{Name: "zip", Expr: "statzip[3:]"},
 		{Name: "age", Expr: "date - yr_built"},
-	}, []string{"zip", "age", "date"})
+	}, Inputs: []string{"zip", "age", "date"}})
 	for _, e := range feature.Errors(err) {
 		fmt.Printf("%s %d+%d: %s; %s\n", e.Feature, e.Offset, e.Length, e.Msg, e.Hint)
 	}

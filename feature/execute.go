@@ -17,8 +17,36 @@ func (m *machine) execute(r *registers, c *code, n int) {
 		m.executeBool(r, c, n)
 	case c.op < opSelectTime:
 		m.executeText(r, c, n)
-	default:
+	case c.op < opRow:
 		m.executeTime(r, c, n)
+	case c.op == opRow:
+		m.findRows(r.row[c.dst][:n], r.text[c.a], m.lists[c.aux].table)
+	default:
+		m.takeApart(c.op, r, r.bag[c.dst][:n], r.text[c.a], &m.lists[c.aux])
+	}
+}
+
+// executeFitted runs the instructions that carry what was fitted, or what does not come from the record.
+func (m *machine) executeFitted(r *registers, c *code, dst []float64) {
+	switch c.op {
+	case opIndex:
+		index(dst, r.text[c.a], &m.lists[c.aux])
+	case opSeen:
+		m.seen(dst, r.number[c.a], m.lists[c.aux].owner)
+	case opHot:
+		hot(dst, r.number[c.a], r.number[c.b])
+	case opBucket:
+		bucket(dst, r.number[c.a], m.lists[c.aux].numbers)
+	case opWithin:
+		m.within(dst, r.number[c.a], &m.lists[c.aux])
+	case opPick:
+		m.pick(dst, r.number[c.a], &m.lists[c.aux])
+	case opWeight:
+		weight(dst, r.bag[c.a], r.number[c.b])
+	case opCellNumber:
+		cellNumber(dst, r.row[c.a], m.lists[c.aux].column)
+	default:
+		m.window(dst, m.lists[c.aux].column)
 	}
 }
 
@@ -33,6 +61,8 @@ func (m *machine) executeNumber(r *registers, c *code, n int) {
 		length(dst, r.text[c.a])
 	case opSelectNumber:
 		selectNumber(dst, r.flag[c.a], r.number[c.b], r.number[c.c])
+	case opIndex, opSeen, opHot, opBucket, opWithin, opPick, opWeight, opCellNumber, opWindow:
+		m.executeFitted(r, c, dst)
 	case opNeg, opAbs, opFloor, opCeil, opRound, opSqrt, opLog, opLog1p, opExp:
 		unaryNumber(c.op, dst, r.number[c.a])
 	default:
@@ -201,6 +231,8 @@ func (m *machine) executeText(r *registers, c *code, n int) {
 		selectValue(dst, r.flag[c.a], r.text[c.b], r.text[c.c], text{})
 	case opCoalesceText:
 		coalesceText(dst, r.text[c.a], r.text[c.b])
+	case opCellText:
+		cellText(dst, r.row[c.a], m.lists[c.aux].column)
 	default:
 		panic("feature: no such instruction of texts")
 	}
@@ -212,6 +244,8 @@ func (m *machine) executeTime(r *registers, c *code, n int) {
 		selectValue(r.time[c.dst][:n], r.flag[c.a], r.time[c.b], r.time[c.c], missingTime)
 	case opCoalesceTime:
 		coalesceTime(r.time[c.dst][:n], r.time[c.a], r.time[c.b])
+	case opCellTime:
+		cellTime(r.time[c.dst][:n], r.row[c.a], m.lists[c.aux].column)
 	case opUnix:
 		unix(r.number[c.dst][:n], r.time[c.a])
 	case opDaysSince:

@@ -15,14 +15,18 @@ type function struct {
 	usage    string
 	min, max int // arguments; max 0 is any number
 	build    func(s *scope, c *call) ref
+	options  []option
+	fit      *fitting // of a fitted function
+	doc      string   // one sentence for the reference
 }
 
 // call is one call of a function.
 type call struct {
 	function
-	name string
-	node ast.Node
-	args []ast.Node
+	name  string
+	node  ast.Node
+	args  []ast.Node
+	named []*ast.BinaryNode // name: value
 }
 
 func newFunctions() map[string]function {
@@ -30,7 +34,7 @@ func newFunctions() map[string]function {
 	simple := func(n int, usages ...string) { // the instruction of the same name
 		for _, u := range usages {
 			name, _, _ := strings.Cut(u, "(")
-			m[name] = function{u, n, n, (*scope).simple}
+			m[name] = function{usage: u, min: n, max: n, build: (*scope).simple}
 		}
 	}
 	simple(1, "lower(text)", "upper(text)", "trim(text)", "len(text)", "number(text or bool)", "text(number or bool)",
@@ -38,18 +42,20 @@ func newFunctions() map[string]function {
 	simple(2, "starts_with(text, prefix)", "ends_with(text, suffix)", "contains(text, part)", "days_since(time, start)")
 	simple(3, "replace(text, old, new)")
 	for _, name := range []string{"year", "month", "day", "hour", "minute", "second", "weekday", "day_of_year"} {
-		m[name] = function{name + `(time) or ` + name + `(time, "Europe/Paris")`, 1, 2, (*scope).datePart}
+		m[name] = function{usage: name + `(time) or ` + name + `(time, "Europe/Paris")`, min: 1, max: 2, build: (*scope).datePart}
 	}
-	m["min"] = function{"min(x, y, ...)", 2, 0, (*scope).extreme}
-	m["max"] = function{"max(x, y, ...)", 2, 0, (*scope).extreme}
-	m["coalesce"] = function{"coalesce(x, y, ...)", 2, 0, func(s *scope, c *call) ref { return s.coalesce(c.node, c.args) }}
-	m["clip"] = function{"clip(x, low, high)", 3, 3, (*scope).clip}
-	m["between"] = function{"between(x, low, high)", 3, 3, (*scope).between}
-	m["matches"] = function{`matches(text, "regex")`, 2, 2, func(s *scope, c *call) ref { return s.matches(c.node, c.args[0], c.args[1]) }}
-	m["extract"] = function{`extract(text, "regex") or extract(text, "regex", group)`, 2, 3, (*scope).extract}
-	m["time"] = function{`time("2014-05-02T15:04:05Z")`, 1, 1, (*scope).timeLiteral}
+	m["min"] = function{usage: "min(x, y, ...)", min: 2, max: 0, build: (*scope).extreme}
+	m["max"] = function{usage: "max(x, y, ...)", min: 2, max: 0, build: (*scope).extreme}
+	m["coalesce"] = function{usage: "coalesce(x, y, ...)", min: 2, max: 0, build: func(s *scope, c *call) ref { return s.coalesce(c.node, c.args) }}
+	m["clip"] = function{usage: "clip(x, low, high)", min: 3, max: 3, build: (*scope).clip}
+	m["between"] = function{usage: "between(x, low, high)", min: 3, max: 3, build: (*scope).between}
+	m["matches"] = function{usage: `matches(text, "regex")`, min: 2, max: 2, build: func(s *scope, c *call) ref { return s.matches(c.node, c.args[0], c.args[1]) }}
+	m["extract"] = function{usage: `extract(text, "regex") or extract(text, "regex", group)`, min: 2, max: 3, build: (*scope).extract}
+	m["time"] = function{usage: `time("2014-05-02T15:04:05Z")`, min: 1, max: 1, build: (*scope).timeLiteral}
+	addVectorFunctions(m)
+	addFittedFunctions(m)
 	addLibrary(m)
-	m["column"] = function{`column("name")`, 1, 1, (*scope).column}
+	m["column"] = function{usage: `column("name")`, min: 1, max: 1, build: (*scope).column}
 	return m
 }
 
@@ -59,10 +65,15 @@ func (s *scope) call(node ast.Node, name string, args []ast.Node) ref {
 	if !ok {
 		return s.fail(node, fmt.Sprintf("there is no function %q", name), s.functionHint(name))
 	}
-	if n := len(args); n < f.min || f.max > 0 && n > f.max {
+	c := &call{function: f, name: name, node: node}
+	c.args, c.named = s.splitArguments(args)
+	if n := len(c.args); n < f.min || f.max > 0 && n > f.max {
 		return s.fail(node, fmt.Sprintf("%s cannot be called with %d arguments", name, n), "write "+f.usage)
 	}
-	return f.build(s, &call{f, name, node, args})
+	if len(c.named) > 0 && len(f.options) == 0 {
+		return s.fail(c.named[0].Left, fmt.Sprintf("%s has no named arguments", name), "write "+f.usage)
+	}
+	return f.build(s, c)
 }
 
 func (s *scope) functionHint(name string) string {
@@ -159,7 +170,7 @@ func (s *scope) between(c *call) ref {
 // datePart is year and its like: the second argument is the name of a time zone.
 func (s *scope) datePart(c *call) ref {
 	t := s.check(c.args[0])
-	v := value{args: [3]int32{t.id}, n: 1}
+	v := value{args: []int32{t.id}}
 	if len(c.args) == 2 {
 		name, ok := s.literalText(c, 1)
 		if !ok {
@@ -237,7 +248,7 @@ func (s *scope) matches(node, x, pattern ast.Node) ref {
 	if t.kind != kindText {
 		return c.types(s)([]ref{t, {kind: kindText}})
 	}
-	return s.add(node, value{op: opMatches, args: [3]int32{t.id}, n: 1, pattern: src})
+	return s.add(node, value{op: opMatches, args: []int32{t.id}, pattern: src})
 }
 
 // pattern checks the regular expression that is argument 1.
@@ -266,7 +277,7 @@ func (s *scope) extract(c *call) ref {
 		return ref{}
 	}
 	groups := s.build.patterns[src].NumSubexp()
-	v := value{op: opExtract, args: [3]int32{t.id}, n: 1, pattern: src, group: min(1, groups)}
+	v := value{op: opExtract, args: []int32{t.id}, pattern: src, group: min(1, groups)}
 	if len(c.args) == 3 {
 		n, ok := c.args[2].(*ast.IntegerNode)
 		if !ok || n.Value < 0 || n.Value > groups {

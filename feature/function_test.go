@@ -19,17 +19,17 @@ func evalOne(t testing.TB, expr string) string {
 	s := randomSchema()
 	r := row{"x": 2.5, "e": "WA 98155", "s": "Zürich", "d": time.Date(2014, 5, 2, 15, 4, 5, 5e8, time.UTC)}
 	b := fillBatch(record.NewBatch(s, nil), []row{r}, nil)
-	p, err := Compile(s, []Spec{{"f", expr}}, []string{"f"})
+	p, err := Compile(Declaration{Schema: s, Features: []Spec{{"f", expr}}, Inputs: []string{"f"}})
 	if err != nil {
 		t.Fatalf("%s: %v", expr, err)
 	}
 	in := p.inputs[0].kind
 	f := p.NewFitter()
-	f.Add(b, nil)
+	f.Add(b, nil, Enrichment{})
 	if p, err = f.Plan(); err != nil {
 		t.Fatalf("%s: %v", expr, err)
 	}
-	c := p.NewEvaluator().Eval(b).Columns[0]
+	c := p.NewEvaluator().Eval(b, Enrichment{}).Columns[0]
 	switch {
 	case in == kindText && c.Codes[0] < 0, in != kindText && math.IsNaN(c.Numbers[0]):
 		return "missing"
@@ -325,7 +325,7 @@ func TestExtremeColumns(t *testing.T) {
 		{"part", "s[1:2]"},
 		{"low", "lower(s)"},
 	}, "x", "year", "zoned", "days", "bigger", "len", "low", "part")
-	f := p.NewEvaluator().Eval(b)
+	f := p.NewEvaluator().Eval(b, Enrichment{})
 	missing := math.Float64bits(math.NaN())
 	for i, want := range []uint64{missing, missing, 0} {
 		if got := math.Float64bits(f.Columns[0].Numbers[i]); got != want {
@@ -341,7 +341,7 @@ func TestExtremeColumns(t *testing.T) {
 		t.Error("an overflow or an infinity has a value")
 	}
 	fit := p.NewFitter()
-	fit.Add(b, nil)
+	fit.Add(b, nil, Enrichment{})
 	if _, err := fit.Plan(); err == nil || !strings.Contains(err.Error(), "not UTF-8") {
 		t.Errorf("levels that are not UTF-8: %v", err)
 	}

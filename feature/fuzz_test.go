@@ -33,9 +33,9 @@ func FuzzReadPlan(f *testing.F) {
 func exercise(t *testing.T, p *Plan) {
 	t.Helper()
 	b := anyBatch(p.Schema(), p.Levels())
-	p.NewEvaluator().Eval(b)
+	p.NewEvaluator().Eval(b, Enrichment{})
 	f := p.NewFitter()
-	f.Add(b, nil)
+	f.Add(b, nil, Enrichment{})
 	fitted, err := f.Plan()
 	if err != nil {
 		t.Fatal(err)
@@ -48,8 +48,8 @@ func exercise(t *testing.T, p *Plan) {
 		t.Fatal("the digest changes on reading")
 	}
 	known := record.NewBatch(p.Schema(), fitted.Levels())
-	one, two := fitted.NewEvaluator().Eval(b), back.NewEvaluator()
-	if err := sameFrame(one, two.Eval(anyBatch(known.Schema(), fitted.Levels()))); err != nil {
+	one, two := fitted.NewEvaluator().Eval(b, Enrichment{}), back.NewEvaluator()
+	if err := sameFrame(one, two.Eval(anyBatch(known.Schema(), fitted.Levels()), Enrichment{})); err != nil {
 		t.Fatal(err)
 	}
 	p.Digest()
@@ -76,7 +76,7 @@ func FuzzCompile(f *testing.F) {
 			b := anyBatch(s, nil)
 			p.Eval(b, make([]bool, b.Len()))
 		}
-		p, err := Compile(s, []Spec{{"other", "x + 1"}, {"f", src}}, []string{"f"})
+		p, err := Compile(Declaration{Schema: s, Features: []Spec{{"other", "x + 1"}, {"f", src}}, Inputs: []string{"f"}})
 		if err == nil {
 			exercise(t, p)
 			return

@@ -3,6 +3,7 @@ package feature
 import (
 	"fmt"
 	"regexp"
+	"slices"
 
 	"millrace.dev/record"
 )
@@ -50,7 +51,8 @@ type layout struct {
 	patterns []extraction
 	zones    []*zone
 	lists    []list
-	fields   []int
+	fields   []int // of the schema that are read
+	owners   []string
 }
 
 // extraction is a regular expression and a group of it.
@@ -59,11 +61,18 @@ type extraction struct {
 	group int
 }
 
-// list is the right-hand side of in.
+// list is what an instruction carries beside its arguments: the right-hand side of in, or what was fitted.
 type list struct {
 	numbers []float64
 	texts   map[string]struct{}
 	times   []int64
+	codes   map[string]int32 // of labels
+	buckets int              // for texts that are no labels
+	tokens  tokens
+	folds   [][]float64
+	owner   int // of the layout's owners
+	table   int
+	column  int // of windows, or of a row's values
 }
 
 // The domain of a value: what it varies with. A domain of 0 or above is a field whose levels it depends on.
@@ -75,6 +84,9 @@ const (
 type layouter struct {
 	*layout
 	p        *program
+	results  []int32
+	flat     int    // so many results are by row, also texts that depend on a level alone
+	live     []bool // by value: some result needs it
 	domain   []int
 	table    []int32 // by value: its table in the level block, or -1
 	home     []int   // by value of a level domain: its level block
@@ -82,14 +94,21 @@ type layouter struct {
 	compiled map[string]*regexp.Regexp
 }
 
-// newLayout lays p out. patterns holds regular expressions that are compiled already, and takes those that
-// are not.
+// newLayout lays p out for its results. patterns holds regular expressions that are compiled already, and takes those
+// that are not.
 func newLayout(s *record.Schema, p *program, patterns map[string]*regexp.Regexp) (*layout, error) {
+	return newLayoutOf(s, p, p.results, 0, patterns)
+}
+
+// newLayoutOf lays out what some values of p need. The first flat results are handed to the sink by row, whatever they
+// are; a text that depends on a level alone is otherwise left in the table of the levels.
+func newLayoutOf(s *record.Schema, p *program, results []int32, flat int, patterns map[string]*regexp.Regexp) (*layout, error) {
 	n := len(p.values)
 	l := &layouter{
-		layout: &layout{schema: s, fields: p.fields()}, p: p, domain: make([]int, n),
+		layout: &layout{schema: s}, p: p, results: results, flat: flat, live: p.live(results), domain: make([]int, n),
 		table: make([]int32, n), home: make([]int, n), needRow: make([]bool, n), compiled: patterns,
 	}
+	l.layout.fields = p.fields(l.live)
 	for i := range p.values {
 		l.domain[i] = l.domainOf(&p.values[i])
 		l.table[i] = -1
@@ -112,6 +131,8 @@ func (l *layouter) domainOf(v *value) int {
 		return domainRow
 	case v.isConst():
 		return domainConst
+	case v.op.rowOnly():
+		return domainRow
 	}
 	d := domainConst
 	for _, a := range v.arguments() {
@@ -128,14 +149,14 @@ func (l *layouter) domainOf(v *value) int {
 // demand finds the values that instructions over the rows need.
 func (l *layouter) demand() {
 	for i := range l.p.values {
-		if v := &l.p.values[i]; l.domain[i] == domainRow {
+		if v := &l.p.values[i]; l.live[i] && l.domain[i] == domainRow {
 			for _, a := range v.arguments() {
 				l.needRow[a] = true
 			}
 		}
 	}
-	for _, r := range l.p.results {
-		if l.p.values[r].kind != kindText || l.domain[r] < 0 {
+	for k, r := range l.results {
+		if k < l.flat || l.p.values[r].kind != kindText || l.domain[r] < 0 {
 			l.needRow[r] = true
 		}
 	}
@@ -145,11 +166,11 @@ func (l *layouter) demand() {
 func (l *layouter) exports() {
 	block := map[int]int{} // by field
 	leaves := append([]bool(nil), l.needRow...)
-	for _, r := range l.p.results {
+	for _, r := range l.results {
 		leaves[r] = true
 	}
 	for i, d := range l.domain {
-		if d < 0 {
+		if d < 0 || !l.live[i] {
 			continue
 		}
 		k, ok := block[d]
@@ -164,9 +185,9 @@ func (l *layouter) exports() {
 			lb.tables = append(lb.tables, l.p.values[i].kind)
 		}
 	}
-	for _, r := range l.p.results {
+	for k, r := range l.results {
 		s := source{levels: -1}
-		if l.p.values[r].kind == kindText && l.domain[r] >= 0 {
+		if k >= l.flat && l.p.values[r].kind == kindText && l.domain[r] >= 0 {
 			s = source{l.home[r], int(l.table[r])}
 		}
 		l.sources = append(l.sources, s)
@@ -176,7 +197,7 @@ func (l *layouter) exports() {
 // emitLevels makes the code of level block k.
 func (l *layouter) emitLevels(k int) error {
 	lb := &l.levels[k]
-	e := newEmitter(l, &lb.block, func(i int) bool { return l.domain[i] == lb.field })
+	e := newEmitter(l, &lb.block, func(i int) bool { return l.live[i] && l.domain[i] == lb.field })
 	for i := range l.p.values {
 		if !e.member(i) {
 			continue
@@ -195,9 +216,9 @@ func (l *layouter) emitLevels(k int) error {
 // emitRows makes the code of the rows: their instructions, the values of levels that those need, and the
 // results.
 func (l *layouter) emitRows() error {
-	e := newEmitter(l, &l.rows, func(i int) bool { return l.domain[i] == domainRow })
+	e := newEmitter(l, &l.rows, func(i int) bool { return l.live[i] && l.domain[i] == domainRow })
 	outputs := map[int32][]int32{}
-	for k, r := range l.p.results {
+	for k, r := range l.results {
 		if l.sources[k].levels < 0 {
 			outputs[r] = append(outputs[r], int32(k))
 		}
@@ -205,6 +226,8 @@ func (l *layouter) emitRows() error {
 	for i := range l.p.values {
 		v := &l.p.values[i]
 		switch {
+		case !l.live[i]:
+			continue
 		case l.domain[i] == domainRow:
 			if err := e.instruction(i); err != nil {
 				return err
@@ -316,31 +339,79 @@ func (l *layouter) literal(v *value) (int32, error) {
 	case opColumn:
 		return int32(v.field), nil
 	case opMatches, opExtract, opCountMatches, opReplaceRegex:
-		re := l.compiled[v.pattern]
-		if re == nil {
-			var err error
-			if re, err = compilePattern(v.pattern); err != nil {
-				return 0, err
-			}
-			l.compiled[v.pattern] = re
-		}
-		if v.group > re.NumSubexp() {
-			return 0, fmt.Errorf("group %d of a regular expression that has %d", v.group, re.NumSubexp())
-		}
-		l.patterns = append(l.patterns, extraction{re, v.group})
-		return int32(len(l.patterns) - 1), nil
-	case opInNumber, opInText, opInTime:
-		in := list{numbers: v.numbers, times: v.times, texts: make(map[string]struct{}, len(v.texts))}
-		for _, t := range v.texts {
-			in.texts[t] = struct{}{}
-		}
-		l.lists = append(l.lists, in)
-		return int32(len(l.lists) - 1), nil
+		return l.pattern(v)
 	case opYear, opMonth, opDay, opHour, opMinute, opSecond, opWeekday, opDayOfYear,
 		opWeek, opQuarter, opDaysInMonth, opMinuteOfDay, opSecondOfDay, opIsWeekend:
 		l.zones = append(l.zones, l.p.zones[v.zone]) // nil for UTC
 		return int32(len(l.zones) - 1), nil
-	default:
+	case opCall:
+		return 0, errNotFitted
+	}
+	in, ok := l.list(v)
+	if !ok {
 		return 0, nil
 	}
+	l.lists = append(l.lists, in)
+	return int32(len(l.lists) - 1), nil
+}
+
+func (l *layouter) pattern(v *value) (int32, error) {
+	re := l.compiled[v.pattern]
+	if re == nil {
+		var err error
+		if re, err = compilePattern(v.pattern); err != nil {
+			return 0, err
+		}
+		l.compiled[v.pattern] = re
+	}
+	if v.group > re.NumSubexp() {
+		return 0, fmt.Errorf("group %d of a regular expression that has %d", v.group, re.NumSubexp())
+	}
+	l.patterns = append(l.patterns, extraction{re, v.group})
+	return int32(len(l.patterns) - 1), nil
+}
+
+// list returns what v carries, if that is a list or the like.
+func (l *layouter) list(v *value) (list, bool) {
+	in := list{numbers: v.numbers}
+	switch v.op {
+	case opInNumber, opBucket:
+	case opInTime:
+		in.times = v.times
+	case opInText:
+		in.texts = make(map[string]struct{}, len(v.texts))
+		for _, t := range v.texts {
+			in.texts[t] = struct{}{}
+		}
+	case opIndex, opTokens, opHashTokens, opGrams:
+		in.buckets, in.tokens, in.codes = v.group, v.tokens, make(map[string]int32, len(v.texts))
+		if v.op != opIndex {
+			in.owner = l.owner(v.owner)
+		}
+		for i, t := range v.texts {
+			in.codes[t] = int32(i)
+		}
+	case opPick:
+		in.folds = v.folds
+	case opSeen, opWithin:
+		in.owner = l.owner(v.owner)
+	case opRow:
+		in.table = v.table
+	case opCellNumber, opCellText, opCellTime:
+		in.column = l.p.tables[v.table].Schema.Slot(v.field)
+	case opWindow:
+		in.column = l.p.column(v)
+	default:
+		return in, false
+	}
+	return in, true
+}
+
+// owner returns the position of a feature among those that count.
+func (l *layouter) owner(name string) int {
+	if i := slices.Index(l.owners, name); i >= 0 {
+		return i
+	}
+	l.owners = append(l.owners, name)
+	return len(l.owners) - 1
 }

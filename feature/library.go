@@ -17,7 +17,7 @@ func addLibrary(m map[string]function) {
 	add("(x)", 1, 1, simple, "sin", "cos", "sign", "trunc")
 	add("(x, period)", 2, 2, simple, "cycle_sin", "cycle_cos")
 	add("(x, width)", 2, 2, (*scope).bin, "bin")
-	add("(x, mu, kappa, scale)", 4, 4, (*scope).vonMises, "von_mises")
+	add("(x, mu, kappa, scale)", 4, 4, (*scope).vonMisesAt, "von_mises")
 	add("(lat1, lon1, lat2, lon2)", 4, 4, (*scope).haversine, "haversine")
 	add("(lat, lon, precision)", 3, 3, simple, "geohash")
 	add("(text)", 1, 1, simple, "title", "word_count", "digits")
@@ -33,9 +33,9 @@ func addLibrary(m map[string]function) {
 
 // instruction returns the value of op on args, which lacks what op carries beside them.
 func instruction(op opcode, args ...ref) value {
-	v := value{op: op, n: len(args)}
-	for i, a := range args {
-		v.args[i] = a.id
+	v := value{op: op}
+	for _, a := range args {
+		v.args = append(v.args, a.id)
 	}
 	return v
 }
@@ -99,7 +99,7 @@ func (m *machine) libraryFact(r *registers, c *code, n int) {
 	case opWordCount:
 		wordCount(r.number[c.dst][:n], r.text[c.a])
 	case opHashBucket:
-		hashBucket(r.number[c.dst][:n], r.text[c.a], r.number[c.b])
+		hashBuckets(r.number[c.dst][:n], r.text[c.a], r.number[c.b])
 	case opCountMatches:
 		countMatches(r.number[c.dst][:n], r.text[c.a], m.patterns[c.aux].re)
 	case opIsWeekend:

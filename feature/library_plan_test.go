@@ -114,7 +114,7 @@ func TestLibrarySameBitsEverywhere(t *testing.T) {
 	const want = "bac3f88e534d46159aeb902562db974f32e639272553928a3866c914264f4a6e"
 	s := houseSchema(t)
 	b := houseBatch(t, s, nil, 3000)
-	frame := fitOn(t, compile(t, s, librarySpecs(), libraryInputs()...), b).NewEvaluator().Eval(b)
+	frame := fitOn(t, compile(t, s, librarySpecs(), libraryInputs()...), b).NewEvaluator().Eval(b, Enrichment{})
 	h := sha256.New()
 	for _, c := range frame.Columns {
 		for i := range frame.Rows {
@@ -141,9 +141,9 @@ func TestLibraryAllocates(t *testing.T) { //nolint:paralleltest // it counts all
 	p = fitOn(t, p, houseBatch(t, s, nil, 700))
 	e, b := p.NewEvaluator(), houseBatch(t, s, p.Levels(), 700)
 	for range 10 {
-		e.Eval(b)
+		e.Eval(b, Enrichment{})
 	}
-	if n := testing.AllocsPerRun(10, func() { e.Eval(b) }); n != 0 {
+	if n := testing.AllocsPerRun(10, func() { e.Eval(b, Enrichment{}) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }
@@ -168,7 +168,7 @@ func BenchmarkLibrary(b *testing.B) {
 			batch := houseBatch(b, s, nil, 1024)
 			e := fitOn(b, compile(b, s, []Spec{spec}, spec.Name), batch).NewEvaluator()
 			for b.Loop() {
-				e.Eval(batch)
+				e.Eval(batch, Enrichment{})
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1024, "ns/row")
 		})

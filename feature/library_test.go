@@ -194,7 +194,7 @@ func TestLibraryErrors(t *testing.T) {
 		{"replace_regex(city, '" + strings.Repeat("(a)", 10) + "', '')", "the regular expression has 10 groups"},
 		{"longitude(price)", `there is no function "longitude"`},
 	} {
-		_, err := Compile(houseSchema(t), []Spec{{"f", c.expr}}, []string{"f"})
+		_, err := Compile(Declaration{Schema: houseSchema(t), Features: []Spec{{"f", c.expr}}, Inputs: []string{"f"}})
 		if err == nil || !strings.Contains(err.Error(), c.msg) {
 			t.Errorf("%s: %v, want %s", c.expr, err, c.msg)
 		}

@@ -6,8 +6,9 @@ const (
 	maxExpression = 16 << 10 // bytes of one expression
 	maxFeatures   = 4096
 	maxInputs     = 8192
-	maxProgram    = 16384    // values of a plan
-	maxBuilding   = 1 << 17  // values before those that no input needs are dropped
+	maxProgram    = 32768    // values of a plan
+	maxArguments  = 3        // of an instruction
+	maxBuilding   = 1 << 18  // values before those that no input needs are dropped
 	maxPlanBytes  = 32 << 20 // of an encoded plan
 	maxPattern    = 1000     // bytes of a regular expression
 	maxPatternOps = 5000     // its instructions once repetitions are written out

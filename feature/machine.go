@@ -19,6 +19,11 @@ type machine struct {
 	fields []int          // by field of the layout's schema: the batch's field, or -1
 	rows   registers
 	levels []levelState
+
+	enrich   Enrichment
+	offset   int      // of the tile in the batch
+	training bool     // rows get the numbers of their fold
+	fitted   []Counts // by owner of the layout
 }
 
 // registers hold a tile of values each.
@@ -27,7 +32,10 @@ type registers struct {
 	flag   [][]uint8
 	text   [][]text
 	time   [][]int64
+	row    [][]*record.Row
+	bag    [][]bag
 	arena  *arena
+	parts  []weighed // that the bags of a tile have
 }
 
 // levelState holds the tables of a level block. Those of a batch's known levels stay until a batch with others
@@ -52,7 +60,9 @@ type table struct {
 }
 
 func newMachine(l *layout, size int) *machine {
-	m := &machine{layout: l, rows: newRegisters(&l.rows, size, &arena{}), levels: make([]levelState, len(l.levels))}
+	m := &machine{
+		layout: l, rows: newRegisters(&l.rows, size, &arena{}), levels: make([]levelState, len(l.levels)), fitted: make([]Counts, len(l.owners)),
+	}
 	if l.schema != nil {
 		m.fields = make([]int, l.schema.Len())
 	}
@@ -69,6 +79,8 @@ func newRegisters(b *block, size int, a *arena) registers {
 		flag:   columns[uint8](b.counts[kindBool], size),
 		text:   columns[text](b.counts[kindText], size),
 		time:   columns[int64](b.counts[kindTime], size),
+		row:    columns[*record.Row](b.counts[kindRow], size),
+		bag:    columns[bag](b.counts[kindBag], size),
 		arena:  a,
 	}
 	for _, c := range b.consts {
@@ -119,12 +131,27 @@ func (m *machine) bind(b *record.Batch) {
 	m.of = b.Schema()
 }
 
-// run computes the results of every row of b, and the tables of its levels.
-func (m *machine) run(b *record.Batch, out sink) {
+// begin points the machine at b and computes the tables of its levels.
+func (m *machine) begin(b *record.Batch, e Enrichment) {
 	m.bind(b)
+	m.enrich = e
 	for i := range m.levels {
 		m.update(i)
 	}
+}
+
+// end lets go of what begin was given.
+func (m *machine) end() {
+	m.enrich = Enrichment{}
+	for _, rows := range m.rows.row {
+		clear(rows)
+	}
+}
+
+// run computes the results of every row of b, and the tables of its levels.
+func (m *machine) run(b *record.Batch, e Enrichment, out sink) {
+	m.begin(b, e)
+	defer m.end()
 	for offset := 0; offset < b.Len(); offset += tile {
 		m.runRows(out, offset, min(tile, b.Len()-offset))
 	}
@@ -133,6 +160,7 @@ func (m *machine) run(b *record.Batch, out sink) {
 // runRows runs n rows from offset on.
 func (m *machine) runRows(out sink, offset, n int) {
 	m.rows.arena.reset()
+	m.rows.parts, m.offset = m.rows.parts[:0], offset
 	for i := range m.layout.rows.code {
 		c := &m.layout.rows.code[i]
 		switch c.op {

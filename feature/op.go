@@ -11,11 +11,14 @@ const (
 	kindBool
 	kindText
 	kindTime
-	kindNil // of the literal nil, until its surroundings give it a type
+	kindRow    // a row of a table, or none
+	kindBag    // labels with weights
+	kindNil    // of the literal nil, until its surroundings give it a type
+	kindVector // a list of values, which is taken apart when a program is made
 )
 
 // kinds is the number of kinds that values of a program can have, plus one.
-const kinds = int(kindTime) + 1
+const kinds = int(kindBag) + 1
 
 func (k kind) String() string {
 	switch k {
@@ -27,8 +30,14 @@ func (k kind) String() string {
 		return "text"
 	case kindTime:
 		return "time"
+	case kindRow:
+		return "row of a table"
+	case kindBag:
+		return "bag"
 	case kindNil:
 		return "nil"
+	case kindVector:
+		return "vector"
 	default:
 		return "invalid"
 	}
@@ -71,6 +80,15 @@ const (
 	opLen
 	opSelectNumber
 	opCoalesceNumber
+	opIndex
+	opSeen
+	opHot
+	opBucket
+	opWithin
+	opPick
+	opWeight
+	opCellNumber
+	opWindow
 
 	// Truth.
 	opLessNumber
@@ -113,6 +131,7 @@ const (
 	opTextBool
 	opSelectText
 	opCoalesceText
+	opCellText
 
 	// Times.
 	opSelectTime
@@ -127,6 +146,15 @@ const (
 	opDayOfYear
 	opUnix
 	opDaysSince
+	opCellTime
+
+	// Rows and bags.
+	opRow
+	opTokens
+	opHashTokens
+	opGrams
+
+	opCall // a call that is not fitted yet: it can be told from others, and not run
 
 	// The library, see inLibrary: numbers of numbers,
 	opSin
@@ -173,10 +201,19 @@ const (
 	litGroup // a pattern and a group of it
 	litZone
 	litList
+	litLevels // texts in their order, and a number of buckets for others
+	litNumbers
+	litOwner // the feature that rows are counted for
+	litRange // an owner, and numbers
+	litTable
+	litCell // a field of the rows of the table that the argument is of
+	litWindow
+	litTokens
+	litCall
 )
 
-// opInfo describes an instruction: its name, the types of its arguments (one letter each: n, b, t, d for
-// number, bool, text and time), the type of its result, and its literal.
+// opInfo describes an instruction: its name, the types of its arguments (one letter each: n, b, t, d, r, g for
+// number, bool, text, time, row and bag), the type of its result, and its literal.
 type opInfo struct {
 	name   string
 	args   string
@@ -218,6 +255,15 @@ func newOpTable() *opTable {
 		opLen:            {"len", "t", kindNumber, litNone},
 		opSelectNumber:   {"select", "bnn", kindNumber, litNone},
 		opCoalesceNumber: {"coalesce", "nn", kindNumber, litNone},
+		opIndex:          {"index", "t", kindNumber, litLevels},
+		opSeen:           {"seen", "n", kindNumber, litOwner},
+		opHot:            {"hot", "nn", kindNumber, litNone},
+		opBucket:         {"bucket", "n", kindNumber, litNumbers},
+		opWithin:         {"within", "n", kindNumber, litRange},
+		opPick:           {"pick", "n", kindNumber, litNumbers},
+		opWeight:         {"weight", "gn", kindNumber, litNone},
+		opCellNumber:     {"cell_number", "r", kindNumber, litCell},
+		opWindow:         {"window", "", kindNumber, litWindow},
 
 		opLessNumber:    {"less", "nn", kindBool, litNone},
 		opLessText:      {"less", "tt", kindBool, litNone},
@@ -258,6 +304,7 @@ func newOpTable() *opTable {
 		opTextBool:     {"text", "b", kindText, litNone},
 		opSelectText:   {"select", "btt", kindText, litNone},
 		opCoalesceText: {"coalesce", "tt", kindText, litNone},
+		opCellText:     {"cell_text", "r", kindText, litCell},
 
 		opSelectTime:   {"select", "bdd", kindTime, litNone},
 		opCoalesceTime: {"coalesce", "dd", kindTime, litNone},
@@ -271,6 +318,7 @@ func newOpTable() *opTable {
 		opDayOfYear:    {"day_of_year", "d", kindNumber, litZone},
 		opUnix:         {"unix", "d", kindNumber, litNone},
 		opDaysSince:    {"days_since", "dd", kindNumber, litNone},
+		opCellTime:     {"cell_time", "r", kindTime, litCell},
 
 		opSin:          {"sin", "n", kindNumber, litNone},
 		opCos:          {"cos", "n", kindNumber, litNone},
@@ -298,6 +346,13 @@ func newOpTable() *opTable {
 		opSplitPart:    {"split_part", "ttn", kindText, litNone},
 		opPadLeft:      {"pad_left", "tnt", kindText, litNone},
 		opReplaceRegex: {"replace_regex", "tt", kindText, litPattern},
+
+		opRow:        {"row", "t", kindRow, litTable},
+		opTokens:     {"tokens", "t", kindBag, litTokens},
+		opHashTokens: {"hash_tokens", "t", kindBag, litTokens},
+		opGrams:      {"grams", "t", kindBag, litTokens},
+
+		opCall: {"call", "?", kindInvalid, litCall}, // no value has arguments of this type: a call is never read
 	}
 }
 
@@ -312,7 +367,7 @@ func (t *opTable) find(name, args string) opcode {
 }
 
 // letter returns how an [opInfo] writes k.
-func (k kind) letter() byte { return "?nbtd?"[k] }
+func (k kind) letter() byte { return "?nbtdrg?v"[k] }
 
 // literal is what a constant holds. Missing is set for the missing value of each type.
 type literal struct {
@@ -328,21 +383,50 @@ type literal struct {
 type value struct {
 	op   opcode
 	kind kind
-	args [3]int32
-	n    int // arguments in use
+	args []int32
 
-	field   int // opColumn: of the schema
+	field   int // opColumn: of the schema; opCellNumber and its like: of the table's schema
 	lit     literal
 	pattern string
-	group   int
+	group   int    // of a pattern; opIndex: the buckets for other texts
 	zone    string // "" is UTC
 	numbers []float64
 	texts   []string
 	times   []int64
+	owner   string // the feature that counts
+	table   int    // opRow
+	window  int    // opWindow, with
+	value   int    // one of its aggregates
+	tokens  tokens
+	call    *pending // opCall
+
+	// folds, of opPick, are the numbers of training rows, one list a fold. They are not stored.
+	folds [][]float64
+}
+
+// tokens says how a text is taken apart: into parts between separators, each of which is a label, or a label and a
+// weight. For n-grams, low and high are the lengths in parts; for hashed ones, size is the number of buckets.
+type tokens struct {
+	Sep    string `json:"sep"`
+	Weight string `json:"weight,omitempty"`
+	Low    int    `json:"low,omitempty"`
+	High   int    `json:"high,omitempty"` // below 0: up to all parts
+	Size   int    `json:"size,omitempty"`
+}
+
+// rowOnly tells whether an instruction depends on the row that it is run for beside its arguments, or gives what a
+// level's table cannot hold: it runs once a row, also where all rows have the same level.
+func (op opcode) rowOnly() bool {
+	switch op {
+	case opSeen, opWithin, opRow, opWindow, opTokens, opHashTokens, opGrams:
+		return true
+	default:
+		return false
+	}
 }
 
 // arguments returns the values that v needs.
-func (v *value) arguments() []int32 { return v.args[:v.n] }
+func (v *value) arguments() []int32 { return v.args }
 
 func (v *value) isConst() bool {
 	return v.op == opNumber || v.op == opBool || v.op == opText || v.op == opTime
@@ -353,16 +437,56 @@ type program struct {
 	values  []value
 	results []int32
 	zones   map[string]*zone // by name, for every zone that a value uses
+	tables  []Table
+	windows []window
 }
 
-// fields returns the fields that p reads, as sorted positions in the schema.
-func (p *program) fields() []int {
+// live returns which values the given ones need, by value.
+func (p *program) live(results []int32) []bool {
+	live := make([]bool, len(p.values))
+	for _, r := range results {
+		live[r] = true
+	}
+	for i := len(live) - 1; i >= 0; i-- {
+		if live[i] {
+			for _, a := range p.values[i].arguments() {
+				live[a] = true
+			}
+		}
+	}
+	return live
+}
+
+// roots returns the results of p, and what its windows are made of.
+func (p *program) roots() []int32 {
+	roots := slices.Clone(p.results)
+	for i := range p.windows {
+		w := &p.windows[i]
+		roots = append(append(roots, w.key), w.args...)
+		if w.where >= 0 {
+			roots = append(roots, w.where)
+		}
+	}
+	return roots
+}
+
+// fields returns the fields that the live values of p read, as sorted positions in the schema.
+func (p *program) fields(live []bool) []int {
 	var out []int
 	for i := range p.values {
-		if p.values[i].op == opColumn {
+		if live[i] && p.values[i].op == opColumn {
 			out = append(out, p.values[i].field)
 		}
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
+}
+
+// column returns the position of a window's aggregate among all aggregates.
+func (p *program) column(v *value) int {
+	n := v.value
+	for i := range v.window {
+		n += len(p.windows[i].aggregates)
+	}
+	return n
 }

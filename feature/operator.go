@@ -38,6 +38,9 @@ func (s *scope) binary(n *ast.BinaryNode) ref {
 	case "..":
 		return s.fail(n, "there are no ranges", "write between(x, low, high)")
 	case "^":
+		if s.marks[n.Location().From] {
+			return s.fail(n, "a named argument stands in a call, after the others", "")
+		}
 		return s.fail(n, `there is no operator "^"`, `write "**" for a power`)
 	case "??":
 		return s.coalesce(n, []ast.Node{n.Left, n.Right})
@@ -181,7 +184,7 @@ func (s *scope) in(n *ast.BinaryNode) ref {
 		return s.fail(n.Right, "in needs a list of literals", `write x in ["a", "b"]; between(x, low, high) tests a range`)
 	}
 	valid := x.ok()
-	v := value{args: [3]int32{x.id}, n: 1, op: map[kind]opcode{kindNumber: opInNumber, kindText: opInText, kindTime: opInTime}[x.kind]}
+	v := value{args: []int32{x.id}, op: map[kind]opcode{kindNumber: opInNumber, kindText: opInText, kindTime: opInTime}[x.kind]}
 	if valid && v.op == opNone {
 		return s.fail(n.Left, fmt.Sprintf("in takes number, text or time, not %s", x.kind), "")
 	}

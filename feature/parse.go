@@ -3,6 +3,7 @@ package feature
 import (
 	"errors"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -12,35 +13,38 @@ import (
 	"github.com/expr-lang/expr/parser/lexer"
 )
 
-// parse returns the tree of an expression.
-func parse(src string) (ast.Node, *Error) {
+// parse returns the tree of an expression, and where the colons of its named arguments are.
+func parse(src string) (ast.Node, map[int]bool, *Error) {
 	switch {
 	case len(src) > maxExpression:
-		return nil, &Error{Length: len(src), Msg: "the expression is longer than 16 KiB", Hint: "split it into several features"}
+		return nil, nil, &Error{Length: len(src), Msg: "the expression is longer than 16 KiB", Hint: "split it into several features"}
 	case !utf8.ValidString(src):
-		return nil, &Error{Length: len(src), Msg: "the expression is not UTF-8"}
+		return nil, nil, &Error{Length: len(src), Msg: "the expression is not UTF-8"}
 	case strings.TrimSpace(src) == "":
-		return nil, &Error{Length: len(src), Msg: "the expression is empty"}
+		return nil, nil, &Error{Length: len(src), Msg: "the expression is empty"}
 	}
-	tree, err := parser.Parse(callWords(src))
+	words, marks := markNames(src)
+	tree, err := parser.Parse(callWords(words))
 	if err == nil {
-		return tree.Node, nil
+		return tree.Node, marks, nil
 	}
 	e := &Error{Length: len(src), Msg: err.Error()}
 	if fe, ok := errors.AsType[*file.Error](err); ok {
 		e.Offset, e.Length = byteSpan(src, fe.Location)
 		e.Msg, e.Hint = explain(fe.Message)
 	}
-	return nil, e
+	return nil, nil, e
 }
 
-// The parser takes "matches" and "contains" for operators wherever they stand. As names of functions they are
-// handed to it with callMark for their first letter, which keeps every position.
+// The parser takes "matches" and "contains" for operators wherever they stand, and "count" and "sum" for functions of
+// lists. As names of functions of ours they are handed to it with callMark for their first letter, which keeps every
+// position.
 const callMark = "$"
 
-// callWords marks the words "matches" and "contains" of src that stand where an operand begins.
+// callWords marks the words "matches" and "contains" of src that stand where an operand begins, and "count" and "sum"
+// before a bracket.
 func callWords(src string) string {
-	if !strings.Contains(src, "matches") && !strings.Contains(src, "contains") {
+	if !slices.ContainsFunc(markedWords(), func(w string) bool { return strings.Contains(src, w) }) {
 		return src
 	}
 	tokens, err := lexer.Lex(file.NewSource(src))
@@ -49,7 +53,8 @@ func callWords(src string) string {
 	}
 	var out []byte
 	for i, t := range tokens {
-		if t.Is(lexer.Operator, "matches", "contains") && !endsOperand(tokens[:i]) {
+		operand := t.Is(lexer.Operator, "matches", "contains") && !endsOperand(tokens[:i])
+		if operand || t.Is(lexer.Identifier, "count", "sum") && i+1 < len(tokens) && tokens[i+1].Is(lexer.Bracket, "(") {
 			if out == nil {
 				out = []byte(src)
 			}
@@ -61,6 +66,8 @@ func callWords(src string) string {
 	}
 	return string(out)
 }
+
+func markedWords() []string { return []string{"matches", "contains", "count", "sum"} }
 
 // endsOperand tells whether what comes after tokens is an operator of two operands.
 func endsOperand(tokens []lexer.Token) bool {
@@ -83,14 +90,14 @@ func endsOperand(tokens []lexer.Token) bool {
 
 // unmark returns the name that callWords marked.
 func unmark(name string) string {
-	switch name {
-	case callMark + "atches":
-		return "matches"
-	case callMark + "ontains":
-		return "contains"
-	default:
-		return name
+	if rest, ok := strings.CutPrefix(name, callMark); ok {
+		for _, w := range markedWords() {
+			if w[1:] == rest {
+				return w
+			}
+		}
 	}
+	return name
 }
 
 // byteSpan turns the parser's position, in code points, into an offset and a length in bytes, both inside src

@@ -16,22 +16,48 @@ type Spec struct {
 	Expr string `json:"expr"`
 }
 
+// Declaration is what a pipeline says about the inputs of its model.
+type Declaration struct {
+	Schema   *record.Schema
+	Features []Spec
+	// Inputs names the inputs of the model in their order: each is a numeric or an enum column of the schema, or a feature
+	// that is a number, a bool (0 or 1 to the model), a text (an enum to the model) or a vector (a number for each element).
+	Inputs []string
+	// Label is the column that the model predicts: features cannot use it, but for what fitted functions learn. Default: ""
+	Label string
+	// Tables and Windows are what features can use beside columns and other features. Default: none
+	Tables  []Table
+	Windows []Window
+}
+
 // Plan computes the inputs of a model from a record.Batch. It is immutable and safe for concurrent use.
 //
-// Compile gives a plan whose enum inputs have no levels yet; a [Fitter] finds them in the training rows.
+// Compile gives a plan that has to be fitted: a [Fitter] finds the levels of enum inputs in the training rows, and what
+// fitted functions learn. A plan with fitted functions of what fitted functions compute needs several passes over the
+// rows: until [Plan.Fitted], take a Fitter, and go on with the plan that it returns.
 type Plan struct {
 	schema *record.Schema
 	source []Spec
 	inputs []input
 	seeds  []seed
 	prog   *program
-	layout *layout
+	layout *layout // nil as long as something waits for being fitted
+
+	declared *Declaration // nil in a plan that was read, as is all that follows
+	build    *builder
+	results  []int32 // of the builder: the inputs
+	windows  []window
+	fits     map[string]fitted // what was learned, by the print of the call
+	ready    []*wanted         // what can be learned next
+	// The levels of inputs and fields that were seen in training.
+	found       map[string][]string
+	foundFields map[int][]string
 }
 
 // input is one input of the model: the result of the same number of the program.
 type input struct {
 	name   string
-	kind   kind             // number, bool or text
+	kind   kind             // number, bool or text; vector as long as that waits for being fitted
 	levels []string         // of a text, sorted by bytes; nil until it is fitted
 	codes  map[string]int32 // positions in levels
 }
@@ -42,42 +68,113 @@ type seed struct {
 	levels []string
 }
 
-// Compile compiles the features and returns the plan of inputs, which are the inputs of a model in their order:
-// each is a numeric or an enum column of s, or a feature that is a number, a bool (0 or 1 to the model) or a text
-// (an enum to the model). A feature may use columns, and features before and after it. Features that no input
-// needs are checked, and are no part of the plan's program.
+// Compile compiles what a pipeline declares. A feature may use columns, tables, windows, and features before and after
+// it. Features that no input needs are checked, and are no part of the plan's program.
 //
 // The error joins an [*Error] for every fault; see [Errors].
-func Compile(s *record.Schema, specs []Spec, inputs []string) (*Plan, error) {
-	if len(specs) > maxFeatures || len(inputs) > maxInputs {
-		return nil, fmt.Errorf("feature: %d features and %d inputs: at most %d and %d", len(specs), len(inputs), maxFeatures, maxInputs)
+func Compile(d Declaration) (*Plan, error) {
+	if len(d.Features) > maxFeatures || len(d.Inputs) > maxInputs {
+		return nil, fmt.Errorf("feature: %d features and %d inputs: at most %d and %d", len(d.Features), len(d.Inputs), maxFeatures, maxInputs)
 	}
-	c := newChecker(s)
-	for i := range specs {
-		c.declare(specs[i])
+	d.Features, d.Inputs, d.Tables, d.Windows = slices.Clone(d.Features), slices.Clone(d.Inputs), slices.Clone(d.Tables), slices.Clone(d.Windows)
+	return compileFitted(&d, nil)
+}
+
+// compileFitted compiles d with what was fitted so far.
+func compileFitted(d *Declaration, fits map[string]fitted) (*Plan, error) {
+	c := newChecker(d.Schema)
+	c.fits, c.tables, c.labelName = fits, d.Tables, d.Label
+	c.sources(d)
+	for i := range d.Features {
+		c.declare(d.Features[i])
 	}
-	for _, d := range c.features {
-		c.feature(d)
+	for _, w := range d.Windows {
+		c.declareWindow(w)
 	}
-	p := &Plan{schema: s, source: slices.Clone(specs)}
+	for _, f := range c.features {
+		c.feature(f)
+	}
+	p := &Plan{schema: d.Schema, source: d.Features, declared: d, fits: fits, ready: c.ready, build: c.build, windows: c.windows}
 	var results []int32
-	for _, name := range inputs {
-		r := c.input(name, slices.ContainsFunc(p.inputs, func(in input) bool { return in.name == name }))
-		p.inputs = append(p.inputs, input{name: name, kind: r.kind})
-		results = append(results, r.id)
+	for _, name := range d.Inputs {
+		results = c.addInput(p, name, results)
 	}
 	if len(c.errs) > 0 {
 		c.sortErrors()
 		return nil, join(c.errs)
 	}
+	p.results = results
 	var err error
-	if p.prog, err = c.build.program(results); err != nil {
+	if p.prog, err = c.build.program(results, results, c.tables, c.windows); err != nil {
 		return nil, fmt.Errorf("feature: %w", err)
 	}
-	if p.layout, err = newLayout(s, p.prog, c.build.patterns); err != nil {
+	if p.waits() {
+		return p, nil
+	}
+	if p.layout, err = newLayout(d.Schema, p.prog, c.build.patterns); err != nil {
 		return nil, fmt.Errorf("feature: %w", err)
 	}
 	return p, nil
+}
+
+// waits tells whether some value of the program is of a call that is not fitted.
+func (p *Plan) waits() bool {
+	return slices.ContainsFunc(p.prog.values, func(v value) bool { return v.op == opCall })
+}
+
+// addInput adds the inputs that a name stands for: one, or one for each element of a vector.
+func (c *checker) addInput(p *Plan, name string, results []int32) []int32 {
+	taken := func(name string) bool {
+		return slices.ContainsFunc(p.inputs, func(in input) bool { return in.name == name })
+	}
+	r := c.input(name, taken(name))
+	if r.kind != kindVector {
+		p.inputs = append(p.inputs, input{name: name, kind: r.kind})
+		return append(results, r.id)
+	}
+	v := &c.vectors[r.id]
+	if len(v.values) == 0 {
+		p.inputs = append(p.inputs, input{name: name, kind: kindVector})
+		return append(results, v.id)
+	}
+	for i, e := range v.values {
+		element := name
+		if v.names[i] != "" {
+			element += "_" + v.names[i]
+		}
+		if taken(element) {
+			c.errs = append(c.errs, &Error{Feature: name, Msg: fmt.Sprintf("its element %q has the name of another input", element), Hint: "give one of them another name"})
+		}
+		p.inputs = append(p.inputs, input{name: element, kind: e.kind})
+		results = append(results, e.id)
+	}
+	return results
+}
+
+// sources checks the names of tables and windows.
+func (c *checker) sources(d *Declaration) {
+	seen := map[string]string{}
+	check := func(what, name string) {
+		e := &Error{Feature: name, Hint: "give it another name"}
+		_, column := c.schema.Index(name)
+		switch {
+		case column:
+			e.Msg = "the schema has a column of this name"
+		case seen[name] != "":
+			e.Msg = "there is a " + seen[name] + " of this name"
+		default:
+			seen[name] = what
+			return
+		}
+		c.errs = append(c.errs, e)
+	}
+	for _, t := range d.Tables {
+		check("table", t.Name)
+	}
+	for _, w := range d.Windows {
+		check("window", w.Name)
+	}
+	c.taken = seen
 }
 
 // declare adds a feature. One whose name is taken is checked too, but nothing can refer to it.
@@ -93,6 +190,8 @@ func (c *checker) declare(spec Spec) {
 		e.Msg = "the schema has a column of this name"
 	case c.byName[spec.Name] != nil:
 		e.Msg = "it is declared twice"
+	case c.taken[spec.Name] != "":
+		e.Msg = "there is a " + c.taken[spec.Name] + " of this name"
 	default:
 		c.byName[spec.Name] = d
 		return
@@ -108,6 +207,9 @@ func (c *checker) input(name string, again bool) ref {
 	}
 	if again {
 		return fail("the model has this input twice", "")
+	}
+	if name == c.labelName && name != "" {
+		return fail("the label cannot be an input", "list it in ignore")
 	}
 	if i, ok := c.schema.Index(name); ok {
 		switch t := c.schema.Field(i).Type; t {
@@ -127,8 +229,12 @@ func (c *checker) input(name string, again bool) ref {
 	if d == nil {
 		return fail("no column or feature of this name can be an input", suggest(name, c.names()))
 	}
-	if r := c.feature(d); r.kind == kindTime {
+	switch r := c.feature(d); r.kind {
+	case kindTime:
 		return fail("a time cannot be an input", "derive a number, such as year(...) or days_since(...)")
+	case kindRow:
+		return fail("a row of a table cannot be an input", "name a column of it: table[key].column")
+	default:
 	}
 	return d.result
 }
@@ -160,7 +266,8 @@ func (p *Plan) Schema() *record.Schema { return p.schema }
 // Source returns the features as they were declared. They are for reading only: the program decides.
 func (p *Plan) Source() []Spec { return slices.Clone(p.source) }
 
-// Inputs returns the inputs of the model in their order: name, type and, once fitted, levels; no data.
+// Inputs returns the inputs of the model in their order: name, type and, once fitted, levels; no data. A vector that has
+// to be fitted is one numeric input until then.
 func (p *Plan) Inputs() []record.Column {
 	out := make([]record.Column, len(p.inputs))
 	for i, in := range p.inputs {
@@ -175,15 +282,15 @@ func (p *Plan) Inputs() []record.Column {
 // Used returns the names of the columns that some input needs, in the order of the schema.
 func (p *Plan) Used() []string {
 	var out []string
-	for _, f := range p.layout.fields {
+	for _, f := range p.prog.fields(p.prog.live(p.prog.roots())) {
 		out = append(out, p.schema.Field(f).Name)
 	}
 	return out
 }
 
-// Fitted tells whether every enum input has its levels.
+// Fitted tells whether every enum input has its levels, and every fitted function what it learns.
 func (p *Plan) Fitted() bool {
-	return !slices.ContainsFunc(p.inputs, func(in input) bool { return in.kind == kindText && in.levels == nil })
+	return p.layout != nil && !slices.ContainsFunc(p.inputs, func(in input) bool { return in.kind == kindText && in.levels == nil })
 }
 
 // Levels returns the levels of enum fields that training saw, for [record.NewBatch]: the codes of an enum field

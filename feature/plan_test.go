@@ -49,7 +49,7 @@ func houseInputs() []string {
 
 func compile(t testing.TB, s *record.Schema, specs []Spec, inputs ...string) *Plan {
 	t.Helper()
-	p, err := Compile(s, specs, inputs)
+	p, err := Compile(Declaration{Schema: s, Features: specs, Inputs: inputs})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -183,7 +183,7 @@ func TestInputsAndLevels(t *testing.T) {
 	}
 	b.Reject(3, record.Problem{Stage: record.StageDecode})
 	f := p.NewFitter()
-	f.Add(b, []bool{true, true, true, true, false})
+	f.Add(b, []bool{true, true, true, true, false}, Enrichment{})
 	fitted, err := f.Plan()
 	if err != nil {
 		t.Fatal(err)
@@ -205,14 +205,14 @@ func TestInputsAndLevels(t *testing.T) {
 		t.Error("the fitted plan, or the plan before")
 	}
 	e := fitted.NewEvaluator()
-	frame := e.Eval(b)
+	frame := e.Eval(b, Enrichment{})
 	if diff := cmp.Diff([]int32{1, 0, 1, -1, -1}, frame.Columns[2].Codes); diff != "" {
 		t.Error(diff)
 	}
 	if diff := cmp.Diff([]Counts{{0, 1}, {4, 0}, {0, 1}, {4, 0}}, e.Counts()); diff != "" {
 		t.Error(diff)
 	}
-	if got := p.NewEvaluator().Eval(b).Columns[0].Codes[0]; got != record.MissingCode {
+	if got := p.NewEvaluator().Eval(b, Enrichment{}).Columns[0].Codes[0]; got != record.MissingCode {
 		t.Errorf("a plan that is not fitted has code %d", got)
 	}
 }
@@ -230,7 +230,7 @@ func TestTooManyLevels(t *testing.T) {
 			b.Codes(0)[i] = b.Dict(0).Code(level)
 			b.Texts(1).Set(i, level)
 		}
-		f.Add(b, nil)
+		f.Add(b, nil, Enrichment{})
 		return f
 	}
 	f := fill(40000, 0)
@@ -276,7 +276,7 @@ func TestFitterMergesInAnyOrder(t *testing.T) {
 			b.Append(record.Raw{})
 			b.Codes(city)[i] = b.Dict(city).Code([]byte(c))
 		}
-		f.Add(b, nil)
+		f.Add(b, nil, Enrichment{})
 		return f
 	}
 	plan := func(parts ...*Fitter) string {
@@ -315,7 +315,7 @@ func TestBatchOfAnotherSchema(t *testing.T) {
 			ia, _ := s.Index("a")
 			ib, _ := s.Index("b")
 			b.Numbers(ia)[0], b.Numbers(ib)[0] = 5, 3
-			if got := e.Eval(b).Columns[0].Numbers[0]; got != 2 {
+			if got := e.Eval(b, Enrichment{}).Columns[0].Numbers[0]; got != 2 {
 				t.Errorf("a - b = %v", got)
 			}
 		}
@@ -325,7 +325,7 @@ func TestBatchOfAnotherSchema(t *testing.T) {
 			t.Error("a batch without the field was taken")
 		}
 	}()
-	e.Eval(record.NewBatch(mustSchema(t, record.Field{Name: "a", Type: record.Numeric}, record.Field{Name: "b", Type: record.Enum}), nil))
+	e.Eval(record.NewBatch(mustSchema(t, record.Field{Name: "a", Type: record.Numeric}, record.Field{Name: "b", Type: record.Enum}), nil), Enrichment{})
 }
 
 // TestConcurrentUse shares a plan; the race detector judges.
@@ -336,9 +336,9 @@ func TestConcurrentUse(t *testing.T) {
 	for range 4 {
 		wg.Go(func() {
 			b := houseBatch(t, p.Schema(), nil, 100)
-			p.NewEvaluator().Eval(b)
+			p.NewEvaluator().Eval(b, Enrichment{})
 			f := p.NewFitter()
-			f.Add(b, nil)
+			f.Add(b, nil, Enrichment{})
 			if _, err := f.Plan(); err != nil {
 				t.Error(err)
 			}

@@ -23,7 +23,7 @@ func CompilePredicate(s *record.Schema, expr string) (*Predicate, error) {
 		c.sortErrors()
 		return nil, join(c.errs)
 	}
-	p, err := c.build.program([]int32{r.id})
+	p, err := c.build.program([]int32{r.id}, nil, nil, nil)
 	if err != nil {
 		return nil, fmt.Errorf("feature: %w", err)
 	}
@@ -38,7 +38,7 @@ func CompilePredicate(s *record.Schema, expr string) (*Predicate, error) {
 // many elements as b has rows. What it says of a rejected row means nothing.
 func (p *Predicate) Eval(b *record.Batch, dst []bool) {
 	p.dst = dst[:b.Len()]
-	p.m.run(b, p)
+	p.m.run(b, Enrichment{}, p)
 	p.dst = nil
 }
 

@@ -32,7 +32,7 @@ func fittedBytes(t testing.TB) []byte {
 	t.Helper()
 	p := compile(t, randomSchema(), everySpec(), everyInput()...)
 	f := p.NewFitter()
-	f.Add(anyBatch(p.Schema(), nil), nil)
+	f.Add(anyBatch(p.Schema(), nil), nil, Enrichment{})
 	fitted, err := f.Plan()
 	if err != nil {
 		t.Fatal(err)
@@ -91,13 +91,13 @@ func TestReadPlan(t *testing.T) {
 	}
 	compiled := compile(t, randomSchema(), everySpec(), everyInput()...)
 	f := compiled.NewFitter()
-	f.Add(anyBatch(compiled.Schema(), nil), nil)
+	f.Add(anyBatch(compiled.Schema(), nil), nil, Enrichment{})
 	fitted, err := f.Plan()
 	if err != nil {
 		t.Fatal(err)
 	}
 	b := anyBatch(p.Schema(), p.Levels())
-	if err := sameFrame(p.NewEvaluator().Eval(b), fitted.NewEvaluator().Eval(b)); err != nil {
+	if err := sameFrame(p.NewEvaluator().Eval(b, Enrichment{}), fitted.NewEvaluator().Eval(b, Enrichment{})); err != nil {
 		t.Error(err)
 	}
 	if p.Digest() != fitted.Digest() {
@@ -180,7 +180,7 @@ func TestReadPlanRefuses(t *testing.T) {
 		t.Errorf("a plan that is too long: %v", err)
 	}
 	many := `{"feature_plan":1,"schema":[{"name":"a","type":"numeric"}],"program":[` + strings.Repeat(`{},`, maxProgram) + `{}],"inputs":[]}`
-	if _, err := ReadPlan([]byte(many)); err == nil || !strings.Contains(err.Error(), "more than 16384") {
+	if _, err := ReadPlan([]byte(many)); err == nil || !strings.Contains(err.Error(), "more than 32768") {
 		t.Errorf("too many values: %v", err)
 	}
 }
@@ -190,7 +190,7 @@ func TestReadPlanSeeds(t *testing.T) {
 	t.Parallel()
 	s := randomSchema()
 	f := compile(t, s, []Spec{{"f", "e[1:] + column('odd name')"}}, "f").NewFitter()
-	f.Add(anyBatch(s, nil), nil)
+	f.Add(anyBatch(s, nil), nil, Enrichment{})
 	p, err := f.Plan()
 	if err != nil {
 		t.Fatal(err)

@@ -5,8 +5,6 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
-
-	"millrace.dev/internal/stat"
 )
 
 func title(dst, a []text, mem *arena) {
@@ -157,14 +155,13 @@ func padOne(x text, width float64, pad text, mem *arena) text {
 	return mem.keep(append(append(out, pad.s[:rest]...), x.s...))
 }
 
-// hashBucket is the hash of a text modulo n, from 0 to n-1. n is a whole number from 1 to 2^31-1.
-func hashBucket(dst []float64, a []text, n []float64) {
+// hashBuckets is the bucket of each text among n, which is a whole number from 1 to 2^31-1.
+func hashBuckets(dst []float64, a []text, n []float64) {
 	a, n = a[:len(dst)], n[:len(dst)]
 	for i := range dst {
 		dst[i] = nan()
 		if a[i].ok && n[i] >= 1 && n[i] <= math.MaxInt32 && math.Trunc(n[i]) == n[i] {
-			m := int64(n[i])
-			dst[i] = float64((int64(stat.MurmurString(a[i].s, stat.MurmurSeed))%m + m) % m)
+			dst[i] = float64(hashBucket(a[i].s, int(n[i])))
 		}
 	}
 }

@@ -29,7 +29,7 @@ func SmallBundle() (*Bundle, error) {
 	if err != nil {
 		return nil, err
 	}
-	plan, err := feature.Compile(s, nil, []string{"sqft", "city"})
+	plan, err := feature.Compile(feature.Declaration{Schema: s, Inputs: []string{"sqft", "city"}})
 	if err != nil {
 		return nil, err
 	}
@@ -39,7 +39,7 @@ func SmallBundle() (*Bundle, error) {
 	for i := range keep {
 		keep[i] = true
 	}
-	fitter.Add(history, keep)
+	fitter.Add(history, keep, feature.Enrichment{})
 	if plan, err = fitter.Plan(); err != nil {
 		return nil, err
 	}
@@ -49,7 +49,7 @@ func SmallBundle() (*Bundle, error) {
 	for i := range prices {
 		prices[i] = 100_000 + 1000*float64(i)
 	}
-	frame := plan.NewEvaluator().Eval(history)
+	frame := plan.NewEvaluator().Eval(history, feature.Enrichment{})
 	forest, course, err := gbm.Train(context.Background(), params, gbm.Dataset{Frame: frame, Label: prices}, nil, gbm.Options{Threads: 1})
 	if err != nil {
 		return nil, err
@@ -105,7 +105,7 @@ func goldenRows(b *Bundle) []GoldenRow {
 	for i, class := range []string{"invalid_json", "null_value", "missing_field"} {
 		batch.Reject(42+i, record.Problem{Stage: record.StageDecode, Class: class, Reason: "not kept"})
 	}
-	frame := b.Plan.NewEvaluator().Eval(batch)
+	frame := b.Plan.NewEvaluator().Eval(batch, feature.Enrichment{})
 	out := make([]float64, batch.Len())
 	b.Forest.Score(frame, out)
 	var rows []GoldenRow
@@ -300,7 +300,7 @@ func TestEncodeRefuses(t *testing.T) {
 
 func unfitted(t *testing.T, s *record.Schema) *feature.Plan {
 	t.Helper()
-	p, err := feature.Compile(s, nil, []string{"sqft", "city"})
+	p, err := feature.Compile(feature.Declaration{Schema: s, Inputs: []string{"sqft", "city"}})
 	if err != nil {
 		t.Fatal(err)
 	}

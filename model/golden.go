@@ -5,9 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
+	"strings"
+	"time"
 	"unicode/utf8"
 
+	"millrace.dev/feature"
 	"millrace.dev/record"
 )
 
@@ -27,6 +31,99 @@ type GoldenRow struct {
 	Prediction float64
 	// Rejected says why the record gets no prediction; nil if it gets one.
 	Rejected *Rejection
+	// Rows are the rows of tables that the record's features looked up, in the order in which they did.
+	Rows []GoldenTableRow
+	// Windows has the aggregates of the plan's windows for the record, each a Number or Missing; it can be empty.
+	Windows []Value
+}
+
+// GoldenTableRow is a row of a table as a golden row has it.
+type GoldenTableRow struct {
+	Table string
+	Key   string
+	// Cells has a value for each column of the table's schema: a Number, a Level for a text, an Instant, or Missing.
+	Cells []Value
+}
+
+// NewGoldenTableRow returns what a golden row keeps of a row.
+func NewGoldenTableRow(t feature.Table, key string, row *record.Row) GoldenTableRow {
+	g := GoldenTableRow{Table: t.Name, Key: strings.Clone(key)}
+	for f := range t.Schema.Len() {
+		v, slot := Value{}, t.Schema.Slot(f)
+		switch t.Schema.Field(f).Type {
+		case record.Numeric:
+			v = NewNumber(row.Numbers[slot])
+		case record.Time:
+			if at := row.Times[slot]; at != record.MissingTime {
+				v = Value{Kind: Instant, Bits: uint64(at)}
+			}
+		case record.Enum, record.String:
+			if x := row.Texts[slot]; x.OK {
+				v = Value{Kind: Level, Level: x.S}
+			}
+		}
+		g.Cells = append(g.Cells, v)
+	}
+	return g
+}
+
+// Row returns the row. The cells are those of a checked golden row.
+func (g *GoldenTableRow) Row(s *record.Schema) *record.Row {
+	r := &record.Row{}
+	for f := range s.Len() {
+		v := g.Cells[f]
+		switch s.Field(f).Type {
+		case record.Numeric:
+			r.Numbers = append(r.Numbers, v.Float())
+		case record.Time:
+			at := record.MissingTime
+			if v.Kind == Instant {
+				at = int64(v.Bits)
+			}
+			r.Times = append(r.Times, at)
+		case record.Enum, record.String:
+			r.Texts = append(r.Texts, record.Text{S: v.Level, OK: v.Kind == Level})
+		}
+	}
+	return r
+}
+
+// check wants a row of one of the tables of a plan.
+func (g *GoldenTableRow) check(tables []feature.Table) error {
+	i := slices.IndexFunc(tables, func(t feature.Table) bool { return t.Name == g.Table })
+	if i < 0 || len(g.Cells) != tables[i].Schema.Len() {
+		return fmt.Errorf("a row of a table %q that the plan does not have so", g.Table)
+	}
+	for f, v := range g.Cells {
+		want := Level
+		switch tables[i].Schema.Field(f).Type {
+		case record.Numeric:
+			want = Number
+		case record.Time:
+			want = Instant
+		case record.Enum, record.String:
+		}
+		if v.Kind != Missing && v.Kind != want {
+			return fmt.Errorf("a row of the table %q: %s", g.Table, v)
+		}
+	}
+	return checkTexts(g.Key)
+}
+
+// NewNumber returns a number as a value; NaN is missing.
+func NewNumber(x float64) Value {
+	if math.IsNaN(x) {
+		return Value{}
+	}
+	return Value{Kind: Number, Bits: math.Float64bits(x)}
+}
+
+// Float returns the number that v is, or NaN.
+func (v Value) Float() float64 {
+	if v.Kind != Number {
+		return math.NaN()
+	}
+	return math.Float64frombits(v.Bits)
 }
 
 // Rejection is what a golden row keeps of a [record.Problem].
@@ -45,14 +142,16 @@ const (
 	Missing Kind = iota
 	// Number is the value of a numeric input.
 	Number
-	// Level is the value of an enum input.
+	// Level is the value of an enum input, or a text of a table.
 	Level
+	// Instant is a time of a table.
+	Instant
 )
 
 // Value is the value of one input of the model. Two values are the same when they are ==.
 type Value struct {
 	Kind  Kind
-	Bits  uint64 // of a Number: its IEEE 754 bits, as math.Float64bits gives them
+	Bits  uint64 // of a Number: its IEEE 754 bits, as math.Float64bits gives them; of an Instant: microseconds since 1970
 	Level string // of a Level: its text
 }
 
@@ -65,6 +164,8 @@ func (v Value) String() string {
 		return showNumber(math.Float64frombits(v.Bits))
 	case Level:
 		return "level " + strconv.Quote(v.Level)
+	case Instant:
+		return time.UnixMicro(int64(v.Bits)).UTC().Format(time.RFC3339Nano)
 	default:
 		return fmt.Sprintf("Kind(%d)", uint8(v.Kind))
 	}
@@ -151,7 +252,24 @@ func (g *GoldenRow) outcome() string {
 }
 
 // check wants a row that fits the inputs of the model.
-func (g *GoldenRow) check(inputs []record.Column) error {
+func (g *GoldenRow) check(inputs []record.Column, p *feature.Plan) error {
+	tables, aggregates := p.Tables(), 0
+	for _, w := range p.Windows() {
+		aggregates += len(w.Aggregates)
+	}
+	for i := range g.Rows {
+		if err := g.Rows[i].check(tables); err != nil {
+			return err
+		}
+	}
+	if n := len(g.Windows); n != 0 && n != aggregates {
+		return fmt.Errorf("%d aggregates of windows, want %d", n, aggregates)
+	}
+	for _, v := range g.Windows {
+		if v.Kind != Number && v != (Value{}) {
+			return errors.New("an aggregate of a window that is no number")
+		}
+	}
 	if r := g.Rejected; r != nil {
 		if r.Stage == "" || r.Class == "" || len(g.Features) > 0 || g.Prediction != 0 {
 			return errors.New("a rejection needs a stage and a class, and has no inputs and no prediction")
@@ -201,11 +319,20 @@ type goldenJSON struct {
 	Features   []*valueJSON `json:"features,omitempty"`
 	Prediction *string      `json:"prediction,omitempty"`
 	Rejected   *Rejection   `json:"rejected,omitempty"`
+	Rows       []rowJSON    `json:"rows,omitempty"`
+	Windows    []*valueJSON `json:"windows,omitempty"`
+}
+
+type rowJSON struct {
+	Table string       `json:"table"`
+	Key   string       `json:"key"`
+	Cells []*valueJSON `json:"cells"`
 }
 
 type valueJSON struct {
-	Bits  *string `json:"bits,omitempty"`
-	Level *string `json:"level,omitempty"`
+	Bits    *string `json:"bits,omitempty"`
+	Level   *string `json:"level,omitempty"`
+	Instant *int64  `json:"time,omitempty"`
 }
 
 // MarshalJSON writes the row as docs/formats/bundle.md says.
@@ -223,19 +350,44 @@ func (g GoldenRow) MarshalJSON() ([]byte, error) {
 		bits := formatBits(math.Float64bits(g.Prediction))
 		j.Prediction = &bits
 	}
-	for _, v := range g.Features {
-		var f *valueJSON
+	j.Features, j.Windows = valuesJSON(g.Features), valuesJSON(g.Windows)
+	for i := range g.Rows {
+		r := &g.Rows[i]
+		j.Rows = append(j.Rows, rowJSON{r.Table, r.Key, valuesJSON(r.Cells)})
+	}
+	return json.Marshal(j)
+}
+
+func valuesJSON(values []Value) []*valueJSON {
+	var out []*valueJSON
+	for _, v := range values {
+		var j *valueJSON
 		switch v.Kind {
 		case Number:
 			bits := formatBits(v.Bits)
-			f = &valueJSON{Bits: &bits}
+			j = &valueJSON{Bits: &bits}
 		case Level:
-			f = &valueJSON{Level: &v.Level}
+			j = &valueJSON{Level: &v.Level}
+		case Instant:
+			at := int64(v.Bits)
+			j = &valueJSON{Instant: &at}
 		default:
 		}
-		j.Features = append(j.Features, f)
+		out = append(out, j)
 	}
-	return json.Marshal(j)
+	return out
+}
+
+func readValues(list []*valueJSON) ([]Value, error) {
+	var out []Value
+	for _, j := range list {
+		v, err := j.value()
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, v)
+	}
+	return out, nil
 }
 
 // UnmarshalJSON reads what [GoldenRow.MarshalJSON] wrote.
@@ -258,12 +410,19 @@ func (g *GoldenRow) UnmarshalJSON(b []byte) error {
 		}
 		g.Prediction = math.Float64frombits(bits)
 	}
-	for _, f := range j.Features {
-		v, err := f.value()
+	var err error
+	if g.Features, err = readValues(j.Features); err != nil {
+		return err
+	}
+	if g.Windows, err = readValues(j.Windows); err != nil {
+		return err
+	}
+	for _, r := range j.Rows {
+		cells, err := readValues(r.Cells)
 		if err != nil {
 			return err
 		}
-		g.Features = append(g.Features, v)
+		g.Rows = append(g.Rows, GoldenTableRow{r.Table, r.Key, cells})
 	}
 	return nil
 }
@@ -274,6 +433,8 @@ func (j *valueJSON) value() (Value, error) {
 		return Value{}, nil
 	case j.Level != nil:
 		return Value{Kind: Level, Level: *j.Level}, nil
+	case j.Instant != nil:
+		return Value{Kind: Instant, Bits: uint64(*j.Instant)}, nil
 	case j.Bits != nil:
 		bits, err := parseBits(*j.Bits)
 		return Value{Kind: Number, Bits: bits}, err

@@ -21,6 +21,8 @@ type Manifest struct {
 	Label string `json:"label"`
 	// LabelUnit is the unit of the label, as people write it. Default: none.
 	LabelUnit string `json:"label_unit,omitempty"`
+	// EventTime is the time field of the records that is their event time. Default: "", the timestamp of the record.
+	EventTime string `json:"event_time,omitempty"`
 	// SinkField is the field of an output record that holds the prediction.
 	SinkField string `json:"sink_field"`
 	// Millrace is the version of millrace that wrote the bundle.

@@ -34,7 +34,7 @@ func (b *Bundle) validate() error {
 	}
 	inputs := b.Plan.Inputs()
 	for i := range b.Golden {
-		if err := b.Golden[i].check(inputs); err != nil {
+		if err := b.Golden[i].check(inputs, b.Plan); err != nil {
 			return fmt.Errorf("golden row %d: %w", i, err)
 		}
 	}

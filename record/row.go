@@ -1,6 +1,11 @@
 package record
 
-import "strings"
+import (
+	"encoding/binary"
+	"errors"
+	"math"
+	"strings"
+)
 
 // Text is a text that may be missing.
 type Text struct {
@@ -50,4 +55,56 @@ func RowOf(b *Batch, i int) *Row {
 		}
 	}
 	return r
+}
+
+// AppendRow appends the bytes of a row of s to dst, for [Schema.DecodeRow] with the same schema: the numbers and the times in
+// eight bytes each, little-endian, and the texts after a varint each, their length and one more, or 0 where they are
+// missing.
+func (s *Schema) AppendRow(dst []byte, r *Row) []byte {
+	for _, x := range r.Numbers {
+		dst = binary.LittleEndian.AppendUint64(dst, math.Float64bits(x))
+	}
+	for _, t := range r.Times {
+		dst = binary.LittleEndian.AppendUint64(dst, uint64(t))
+	}
+	for _, t := range r.Texts {
+		if !t.OK {
+			dst = append(dst, 0)
+			continue
+		}
+		dst = append(binary.AppendUvarint(dst, uint64(len(t.S))+1), t.S...)
+	}
+	return dst
+}
+
+var errRow = errors.New("record: these are not the bytes of a row of the schema")
+
+// DecodeRow returns the row whose bytes AppendRow made. It keeps nothing of b.
+func (s *Schema) DecodeRow(b []byte) (*Row, error) {
+	if len(b) < 8*(s.counts[0]+s.counts[1])+s.counts[2] {
+		return nil, errRow
+	}
+	r := &Row{Numbers: make([]float64, s.counts[0]), Times: make([]int64, s.counts[1]), Texts: make([]Text, s.counts[2])}
+	for i := range r.Numbers {
+		r.Numbers[i] = math.Float64frombits(binary.LittleEndian.Uint64(b))
+		b = b[8:]
+	}
+	for i := range r.Times {
+		r.Times[i] = int64(binary.LittleEndian.Uint64(b))
+		b = b[8:]
+	}
+	for i := range r.Texts {
+		n, size := binary.Uvarint(b)
+		if size <= 0 || n > uint64(len(b)-size)+1 {
+			return nil, errRow
+		}
+		if b = b[size:]; n > 0 {
+			r.Texts[i] = Text{string(b[:n-1]), true}
+			b = b[n-1:]
+		}
+	}
+	if len(b) > 0 {
+		return nil, errRow
+	}
+	return r, nil
 }

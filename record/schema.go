@@ -59,12 +59,24 @@ func (t *Type) UnmarshalText(text []byte) error {
 	return fmt.Errorf("record: no such type: %q: want numeric, enum, time or string", text)
 }
 
-// The layouts of a time field that are not layouts of package time: a number (or a text of digits) that
-// counts seconds or milliseconds since 1970-01-01 00:00:00 UTC.
+// The layouts of a time field that are not layouts of package time: a number (or a text of digits) that counts from
+// 1970-01-01 00:00:00 UTC on. [LayoutUnixDay] counts dates: it stands for the beginning of that day in the field's zone.
 const (
-	LayoutUnix      = "unix"
-	LayoutUnixMilli = "unix_ms"
+	LayoutUnix      = "unix"     // seconds
+	LayoutUnixMilli = "unix_ms"  // milliseconds
+	LayoutUnixMicro = "unix_us"  // microseconds
+	LayoutUnixDay   = "unix_day" // days, without a fraction
 )
+
+// IsCount tells whether layout is one of those that are numbers.
+func IsCount(layout string) bool {
+	switch layout {
+	case LayoutUnix, LayoutUnixMilli, LayoutUnixMicro, LayoutUnixDay:
+		return true
+	default:
+		return false
+	}
+}
 
 // DefaultLayouts are the layouts of a time field that declares none: ISO 8601 with a zone, without one,
 // and a date alone.
@@ -79,7 +91,7 @@ type Field struct {
 	// Type is the field's type.
 	Type Type `json:"type"`
 	// Layouts are the accepted forms of a time field, tried in order, in the notation of package time, or
-	// [LayoutUnix] or [LayoutUnixMilli]. Default: [DefaultLayouts].
+	// one of the Layout constants. Default: [DefaultLayouts].
 	Layouts []string `json:"layouts,omitempty"`
 	// Zone is the IANA name of the time zone of the layouts that carry none. Default: UTC.
 	Zone string `json:"zone,omitempty"`

@@ -31,6 +31,10 @@ type ProcessorContext[K2, V2 any] struct {
 // Forward sends a record on, with the time and the headers that it has: a Timestamp that was not set is 1970.
 func (c *ProcessorContext[K2, V2]) Forward(r *Record[K2, V2]) error { return c.next.send(r) }
 
+// Drop counts the record at hand as dropped by this operator, for a reason, and writes a dead letter where the topology
+// has a topic for them.
+func (c *ProcessorContext[K2, V2]) Drop(r Rejection) { c.ctx.Drop(c.n.problem(r.Stage, r.Class, r.Reason)) }
+
 // StreamTime returns the highest event time that the task has seen, in milliseconds; before the first record it is the
 // lowest int64.
 func (c *ProcessorContext[K2, V2]) StreamTime() int64 { return c.ctx.StreamTime() }

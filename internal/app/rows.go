@@ -198,7 +198,7 @@ func (c *column) number(cell string) bool {
 	case record.Enum:
 		return !strings.ContainsAny(cell, "eE") // such a number is no level
 	case record.Time:
-		return slices.Contains(c.field.Layouts, record.LayoutUnix) || slices.Contains(c.field.Layouts, record.LayoutUnixMilli)
+		return slices.ContainsFunc(c.field.Layouts, record.IsCount)
 	case record.String:
 		return false
 	default:

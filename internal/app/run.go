@@ -186,11 +186,11 @@ func samePlan(p *config.Pipeline, b *model.Bundle) error {
 			}
 		}
 	}
-	mine, err := feature.Compile(p.Schema, p.Features, p.Inputs)
+	mine, err := feature.Compile(feature.Declaration{Schema: p.Schema, Features: p.Features, Inputs: p.Inputs})
 	if err != nil {
 		return err
 	}
-	its, err := feature.Compile(b.Schema, trained, inputs)
+	its, err := feature.Compile(feature.Declaration{Schema: b.Schema, Features: trained, Inputs: inputs})
 	if err != nil {
 		return err
 	}

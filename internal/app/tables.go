@@ -1,10 +1,14 @@
 package app
 
 import (
-	"bytes"
+	"fmt"
 
+	"millrace.dev/feature"
+	"millrace.dev/internal/cdc"
 	"millrace.dev/internal/config"
 	"millrace.dev/internal/pipeline"
+	"millrace.dev/internal/table"
+	"millrace.dev/record"
 	"millrace.dev/stream"
 )
 
@@ -12,85 +16,127 @@ import (
 func pipelineTables(p *config.Pipeline) []pipeline.Table {
 	var list []pipeline.Table
 	for i := range p.Tables {
-		list = append(list, pipelineTable(&p.Tables[i]))
+		list = append(list, pipeline.Table{Name: p.Tables[i].Name, Required: p.Tables[i].Required})
 	}
 	return list
 }
 
-func pipelineTable(t *config.Table) pipeline.Table {
-	return pipeline.Table{Name: t.Name, Key: t.Key, Fields: t.Fields, Required: t.Required}
+// tableState is a global table: what its topic has said so far. Reading it is safe beside Apply.
+type tableState struct {
+	decoder *cdc.Decoder
+	table   *table.Table
+	changes []cdc.Change
 }
 
-// withRow is a record's value, nil for null, with its row in the table that is partitioned, nil if there is none.
-type withRow struct{ value, row []byte }
-
-// joinRows takes the records to their rows in the table that is partitioned. They keep their keys, their headers and
-// their origin.
-func joinRows(t *stream.Topology, p *config.Pipeline, records stream.Stream[[]byte, *[]byte]) stream.Stream[[]byte, withRow] {
-	table := p.Partitioned()
-	rows := stream.TableFrom(t, table.Name, table.Topic, stream.String(), stream.Bytes(), stream.UseClock())
-	keyed := stream.Process(records, table.Name+"-key", func() stream.Processor[[]byte, *[]byte, string, *[]byte] {
-		return &tableKey{p: p, table: pipelineTable(table)}
-	})
-	keyed = keyed.Values(stream.Nullable(stream.Bytes())).Repartition(table.Name, stream.CarryOrigin())
-	with := stream.LeftJoinTable(keyed, rows, table.Name+"-join", func(value *[]byte, row []byte, ok bool) withRow {
-		var j withRow
-		if value != nil {
-			j.value = *value
-		}
-		if ok {
-			j.row = row
-		}
-		return j
-	})
-	return stream.Process(with, table.Name+"-origin", func() stream.Processor[string, withRow, []byte, withRow] { return &originKey{} })
-}
-
-// tableKey gives records the key of their row.
-type tableKey struct {
-	p     *config.Pipeline
-	table pipeline.Table
-	ctx   *stream.ProcessorContext[string, *[]byte]
-	keys  *pipeline.KeyReader
-	out   stream.Record[string, *[]byte]
-}
-
-// Init makes the reader of keys.
-func (k *tableKey) Init(ctx *stream.ProcessorContext[string, *[]byte]) (err error) {
-	k.ctx = ctx
-	k.keys, err = pipeline.NewKeyReader(k.p.Schema, k.table, k.p.Source.MaxRecordBytes)
-	return err
-}
-
-// Process sends the record on with the key of its row. One that has none is predicted without a row, or refused, where
-// the others are.
-func (k *tableKey) Process(r *stream.Record[[]byte, *[]byte]) error {
-	k.out = stream.Record[string, *[]byte]{Value: r.Value, Timestamp: r.Timestamp, Headers: r.Headers, NullKey: true}
-	if r.Value != nil {
-		if key, ok := k.keys.Key(*r.Value); ok {
-			k.out.Key, k.out.NullKey = key, false
-		}
+func newTableState(p *config.Pipeline, t *config.Table, history bool) (*tableState, error) {
+	o := table.Options{Schema: t.Schema, History: t.History}
+	if history && t.History > 0 {
+		o.History = table.Forever
 	}
-	return k.ctx.Forward(&k.out)
+	rows, err := table.New(o)
+	if err != nil {
+		return nil, fmt.Errorf("table %s: %w", t.Name, err)
+	}
+	d, err := newChanges(p, t)
+	if err != nil {
+		return nil, err
+	}
+	return &tableState{decoder: d, table: rows}, nil
 }
 
-// originKey gives records back the key that they came with.
-type originKey struct {
-	ctx *stream.ProcessorContext[[]byte, withRow]
-	out stream.Record[[]byte, withRow]
+// newChanges returns the decoder of a table's topic.
+func newChanges(p *config.Pipeline, t *config.Table) (*cdc.Decoder, error) {
+	d, err := cdc.New(cdc.Options{Format: cdc.Format(t.Format), Key: t.Key, Schema: t.Schema, MaxBytes: p.Source.MaxRecordBytes})
+	if err != nil {
+		return nil, fmt.Errorf("table %s: %w", t.Name, err)
+	}
+	return d, nil
 }
 
-// Init notes the context.
-func (o *originKey) Init(ctx *stream.ProcessorContext[[]byte, withRow]) error {
-	o.ctx = ctx
+// Apply takes over a record of the table's topic.
+func (s *tableState) Apply(r *record.Raw) *stream.Rejection {
+	var problem *record.Problem
+	if s.changes, problem = s.decoder.Decode(s.changes[:0], r); problem != nil {
+		rejection := stream.Rejection(*problem)
+		return &rejection
+	}
+	for i := range s.changes {
+		s.table.Apply(&s.changes[i])
+	}
+	clear(s.changes)
 	return nil
 }
 
-// Process sends the record on with its own key.
-func (o *originKey) Process(r *stream.Record[string, withRow]) error {
-	o.out = stream.Record[[]byte, withRow]{Value: r.Value, Timestamp: r.Timestamp, Headers: r.Headers, NullKey: true}
-	if origin, ok := o.ctx.Origin(); ok && origin.Key != nil {
-		o.out.Key, o.out.NullKey = bytes.Clone(origin.Key), false
+// Len returns the number of rows.
+func (s *tableState) Len() int { return s.table.Len() }
+
+// rowSource is where the rows of a table come from: one of a global store, a file, or what a record carries.
+type rowSource struct {
+	ref    stream.GlobalRef
+	store  stream.GlobalStore[*tableState]
+	static table.Rows
+	schema *record.Schema // of rows that records carry
+}
+
+func newRowSource(t *stream.Topology, p *config.Pipeline, of feature.Table, s *Scoring) rowSource {
+	declared := p.Table(of.Name)
+	switch {
+	case declared == nil:
+		return rowSource{} // a model of another file, which is refused before it runs
+	case declared.Topic == "":
+		if s == nil {
+			return rowSource{}
+		}
+		return rowSource{static: s.Static[of.Name]}
+	case declared.Join == config.JoinPartitioned:
+		return rowSource{schema: of.Schema}
 	}
-	return o.ctx.Forward(&o.out)
+	store := stream.GlobalStoreFrom(t, declared.Name, declared.Topic, func() *tableState {
+		state, err := newTableState(p, declared, false)
+		if err != nil {
+			panic("app: " + err.Error()) // the file was checked
+		}
+		return state
+	})
+	return rowSource{ref: store, store: store}
+}
+
+// finder looks rows up for the records of a batch.
+type finder struct {
+	sources []rowSource
+	found   []table.Rows // by table, as long as a batch lasts
+	rows    [][]byte     // by record: the row that it carries
+}
+
+// bind points the finder at what the global tables hold now.
+func (f *finder) bind(b stream.GlobalReader) {
+	for i := range f.sources {
+		if s := &f.sources[i]; s.ref != nil {
+			f.found[i] = s.store.In(b).table
+		} else {
+			f.found[i] = s.static
+		}
+	}
+}
+
+// release lets go of the records.
+func (f *finder) release() {
+	clear(f.rows)
+	f.rows = f.rows[:0]
+}
+
+// Row finds a row.
+func (f *finder) Row(t, i int, key string, at int64) *record.Row {
+	if f.found[t] != nil {
+		return f.found[t].Get(key, at)
+	}
+	s := f.sources[t].schema
+	if s == nil || i >= len(f.rows) || f.rows[i] == nil {
+		return nil
+	}
+	row, err := s.DecodeRow(f.rows[i])
+	if err != nil {
+		return nil // a row of another schema: the table's columns have changed since, and this is what it lacks
+	}
+	return row
 }

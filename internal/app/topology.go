@@ -2,85 +2,228 @@ package app
 
 import (
 	"context"
+	"math"
+	"slices"
 
+	"millrace.dev/feature"
 	"millrace.dev/internal/config"
 	"millrace.dev/internal/pipeline"
+	"millrace.dev/internal/table"
+	"millrace.dev/model"
 	"millrace.dev/record"
 	"millrace.dev/stream"
 )
 
-// Topology declares what `run` does: score the records of the source in batches, several at a time, and write the
-// predictions to the sink, and to the dead letters what cannot be predicted. Each worker scores one batch at a time;
-// without workers the topology can be described, but not run.
+// Scoring is what a topology needs to be run: without one it can be described.
+type Scoring struct {
+	Bundle  *model.Bundle
+	Options pipeline.Options
+	Workers []*pipeline.Worker    // each scores one batch at a time
+	Static  map[string]table.Rows // the tables that come from files
+}
+
+// Topology declares what `run` does: bring windows up to date, score the records of the source in batches, several at a
+// time, and write the predictions to the sink, and to the dead letters what cannot be predicted. plan says which windows
+// and tables are needed.
 //
-// The rows of a global table are looked up as a batch is scored. If a table is partitioned, the records go to its rows
-// first, through a repartition topic.
-func Topology(p *config.Pipeline, workers []*pipeline.Worker) *stream.Topology {
-	t := stream.New(application(p), stream.DeadLetters(p.DeadLetter.Topic))
-	// Event time matters to nothing here: a record without one is predicted like any other.
+// The rows of a global table are looked up as a batch is scored. To a window, and to the rows of a partitioned table,
+// records go first, through a repartition topic where their key does not bring them there already.
+func Topology(p *config.Pipeline, plan *feature.Plan, s *Scoring) *stream.Topology {
+	t := stream.New(application(p, plan), stream.DeadLetters(p.DeadLetter.Topic))
+	// The time of records in the topic matters to nothing here: a record without one is predicted like any other.
 	source := []stream.SourceOption{stream.UseClock()}
 	if p.Source.Start == "latest" {
 		source = append(source, stream.StartLatest())
 	}
-	s := newScorers(t, p, workers)
+	c := newScorers(t, p, plan, s)
 	o := stream.BatchOptions{
-		MaxSize: pipeline.BatchRows, Concurrency: max(1, len(workers)), OnError: stream.OnError(stream.DeadLetter), Globals: s.refs,
+		MaxSize: pipeline.BatchRows, Concurrency: max(1, cap(c.free)), OnError: stream.OnError(stream.DeadLetter), Globals: c.refs,
 	}
 	var scored stream.Stream[[]byte, []byte]
-	if p.Partitioned() == nil {
+	if !stateful(p, plan) {
 		records := stream.From(t, p.Source.Topic, stream.Bytes(), stream.Bytes(), source...)
-		scored = stream.MapBatch(records, "score", s.score, o)
+		scored = stream.MapBatch(records, "score", c.score, o)
 	} else {
 		records := stream.From(t, p.Source.Topic, stream.Bytes(), stream.Nullable(stream.Bytes()), source...)
-		scored = stream.MapBatch(joinRows(t, p, records), "score", s.scoreJoined, o)
+		scored = stream.MapBatch(prepare(t, p, plan, s, records), "score", c.scoreCarried, o)
 	}
 	scored.To(p.Sink.Topic, stream.Provenance())
 	return t
 }
 
+// stateful tells whether records go by state before they are scored.
+func stateful(p *config.Pipeline, plan *feature.Plan) bool {
+	return len(plan.Windows()) > 0 || partitioned(p, plan) >= 0
+}
+
+// partitioned returns which table of the plan is partitioned, or -1.
+func partitioned(p *config.Pipeline, plan *feature.Plan) int {
+	t := p.Partitioned()
+	return slices.IndexFunc(plan.Tables(), func(of feature.Table) bool { return t != nil && of.Name == t.Name })
+}
+
 // application returns the name of the application. Where it is part of the names of topics it is that of the group:
 // two groups that run one pipeline have nothing in common.
-func application(p *config.Pipeline) string {
-	if p.Partitioned() != nil {
+func application(p *config.Pipeline, plan *feature.Plan) string {
+	if stateful(p, plan) {
 		return p.Group
 	}
 	return p.Name
 }
 
-// scorers are the workers that no batch has at the moment, and the tables in which all of them look up rows.
-type scorers struct {
-	free        chan *scorer
-	globals     []global
-	refs        []stream.GlobalRef
-	partitioned int // the index of the table that is partitioned
+// prepare takes records by the windows and by the table that is partitioned. They come out with the keys, the headers and
+// the times that they came with.
+func prepare(t *stream.Topology, p *config.Pipeline, plan *feature.Plan, s *Scoring, records stream.Stream[[]byte, *[]byte]) stream.Stream[[]byte, carried] {
+	r := &route{p: p, plan: plan, scoring: s}
+	r.records = stream.MapValues(records, func(v *[]byte) carried {
+		if v == nil {
+			return carried{}
+		}
+		return carried{value: *v}
+	})
+	infos := plan.Windows()
+	for from := 0; from < len(infos); {
+		to := from + 1
+		for to < len(infos) && infos[to].KeySource == infos[from].KeySource {
+			to++
+		}
+		r.windows(infos, from, to)
+		from = to
+	}
+	if i := partitioned(p, plan); i >= 0 {
+		r.table(t, i)
+	}
+	if r.moved {
+		r.records = stream.Process(r.records, "origin", func() stream.Processor[[]byte, carried, []byte, carried] { return &originKey{} })
+	}
+	return r.records
 }
 
-// global is a global table, with its index among the tables of the pipeline.
-type global struct {
-	index int
-	rows  stream.GlobalTable[string, []byte]
+// route is the way of records to the model, as far as it is declared.
+type route struct {
+	p       *config.Pipeline
+	plan    *feature.Plan
+	scoring *Scoring
+	records stream.Stream[[]byte, carried]
+	moved   bool // the records do not have their own keys
+}
+
+// observer returns an observer for a task.
+func (r *route) observer() (*pipeline.Observer, error) {
+	return pipeline.NewObserver(r.scoring.Bundle, r.scoring.Options)
+}
+
+// move takes the records to a topic of the pipeline's own, by another key.
+func (r *route) move(name string, key func(*pipeline.Observer) (string, bool), watch func(*pipeline.Observer) error, eventTime bool) {
+	keyed := stream.Process(r.records, name+"-key", func() stream.Processor[[]byte, carried, []byte, carried] {
+		return &rekey{route: r, key: key, watch: watch, eventTime: eventTime}
+	})
+	r.records = keyed.Values(carriedCodec{}).Repartition(name, stream.CarryOrigin())
+	r.moved = true
+}
+
+// rekey gives records another key.
+type rekey struct {
+	route     *route
+	key       func(*pipeline.Observer) (string, bool)
+	watch     func(*pipeline.Observer) error
+	eventTime bool // the records get their event times, too
+	ctx       *stream.ProcessorContext[[]byte, carried]
+	observer  *pipeline.Observer
+	out       stream.Record[[]byte, carried]
+}
+
+// Init makes the reader of keys.
+func (k *rekey) Init(ctx *stream.ProcessorContext[[]byte, carried]) (err error) {
+	k.ctx = ctx
+	if k.observer, err = k.route.observer(); err != nil || k.watch == nil {
+		return err
+	}
+	return k.watch(k.observer)
+}
+
+// Process sends a record on with its key. One that has none is predicted with nothing found for it, or refused, where the
+// others are.
+func (k *rekey) Process(r *stream.Record[[]byte, carried]) error {
+	k.out = stream.Record[[]byte, carried]{Value: r.Value, Timestamp: r.Timestamp, Headers: r.Headers, NullKey: true}
+	if origin, ok := k.ctx.Origin(); ok {
+		k.observer.Take(originRecord(origin, r.Value.value))
+		if key, ok := k.key(k.observer); ok {
+			k.out.Key, k.out.NullKey = []byte(key), false
+		}
+		if at := k.observer.EventTime(); k.eventTime && at != record.MissingTime && at >= 0 {
+			k.out.Timestamp = at / 1000
+		}
+	}
+	return k.ctx.Forward(&k.out)
+}
+
+// originRecord is the record that came, as the path takes it.
+func originRecord(origin record.Raw, value []byte) record.Raw {
+	return record.Raw{Key: origin.Key, Value: value, Headers: origin.Headers, Timestamp: origin.Timestamp}
+}
+
+// originKey gives records back the key and the time that they came with.
+type originKey struct {
+	ctx *stream.ProcessorContext[[]byte, carried]
+	out stream.Record[[]byte, carried]
+}
+
+// Init notes the context.
+func (o *originKey) Init(ctx *stream.ProcessorContext[[]byte, carried]) error {
+	o.ctx = ctx
+	return nil
+}
+
+// Process sends the record on with its own key.
+func (o *originKey) Process(r *stream.Record[[]byte, carried]) error {
+	o.out = stream.Record[[]byte, carried]{Value: r.Value, Timestamp: r.Timestamp, Headers: r.Headers, NullKey: true}
+	if origin, ok := o.ctx.Origin(); ok {
+		if o.out.Timestamp = origin.Timestamp; origin.Key != nil {
+			o.out.Key, o.out.NullKey = append([]byte(nil), origin.Key...), false
+		}
+	}
+	return o.ctx.Forward(&o.out)
+}
+
+// scorers are the workers that no batch has at the moment, and the tables in which all of them look up rows.
+type scorers struct {
+	free    chan *scorer
+	sources []rowSource // by table of the plan
+	refs    []stream.GlobalRef
+	columns int // the aggregates of all windows
 }
 
 type scorer struct {
-	worker *pipeline.Worker
-	batch  *record.Batch
+	worker  *pipeline.Worker
+	batch   *record.Batch
+	rows    finder
+	windows [][]float64
 }
 
-func newScorers(t *stream.Topology, p *config.Pipeline, workers []*pipeline.Worker) *scorers {
-	s := &scorers{free: make(chan *scorer, len(workers))}
-	for _, w := range workers {
-		s.free <- &scorer{worker: w, batch: w.NewBatch()}
+func newScorers(t *stream.Topology, p *config.Pipeline, plan *feature.Plan, s *Scoring) *scorers {
+	c := &scorers{}
+	for _, w := range plan.Windows() {
+		c.columns += len(w.Aggregates)
 	}
-	for i := range p.Tables {
-		table := &p.Tables[i]
-		if table.Join == config.JoinPartitioned {
-			s.partitioned = i
-			continue
+	for _, of := range plan.Tables() {
+		source := newRowSource(t, p, of, s)
+		c.sources = append(c.sources, source)
+		if source.ref != nil {
+			c.refs = append(c.refs, source.ref)
 		}
-		rows := stream.GlobalTableFrom(t, table.Name, table.Topic, stream.String(), stream.Bytes())
-		s.globals, s.refs = append(s.globals, global{i, rows}), append(s.refs, rows)
 	}
-	return s
+	if s == nil {
+		c.free = make(chan *scorer)
+		return c
+	}
+	c.free = make(chan *scorer, len(s.Workers))
+	for _, w := range s.Workers {
+		one := &scorer{worker: w, batch: w.NewBatch(), rows: finder{sources: c.sources, found: make([]table.Rows, len(c.sources))}}
+		one.windows = make([][]float64, c.columns)
+		c.free <- one
+	}
+	return c
 }
 
 // take returns a worker, when there is one, with an empty batch.
@@ -96,6 +239,7 @@ func (s *scorers) take(ctx context.Context) (*scorer, error) {
 
 func (s *scorers) giveBack(w *scorer) {
 	w.batch.Reset() // let go of the records
+	w.rows.release()
 	s.free <- w
 }
 
@@ -110,42 +254,39 @@ func (s *scorers) score(ctx context.Context, b *stream.Batch[[]byte, []byte, []b
 		w.batch.Append(record.Raw{Key: b.In[i].Key, Value: b.In[i].Value, Headers: b.In[i].Headers, Timestamp: b.In[i].Timestamp})
 	}
 	w.worker.Decode(w.batch)
-	s.lookUp(b, w)
-	w.worker.Complete(w.batch)
+	w.rows.bind(b)
+	w.worker.Complete(w.batch, pipeline.Enrichment{Rows: &w.rows})
 	results(w, b)
 	return nil
 }
 
-// scoreJoined predicts a batch of records that have come to their rows.
-func (s *scorers) scoreJoined(ctx context.Context, b *stream.Batch[[]byte, withRow, []byte]) error {
+// scoreCarried predicts a batch of records that have been to their windows and rows.
+func (s *scorers) scoreCarried(ctx context.Context, b *stream.Batch[[]byte, carried, []byte]) error {
 	w, err := s.take(ctx)
 	if err != nil {
 		return err
 	}
 	defer s.giveBack(w)
+	for k := range w.windows {
+		w.windows[k] = w.windows[k][:0]
+	}
 	for i := range b.In {
-		w.batch.Append(record.Raw{Key: b.In[i].Key, Value: b.In[i].Value.value, Headers: b.In[i].Headers, Timestamp: b.In[i].Timestamp})
+		in := &b.In[i]
+		w.batch.Append(record.Raw{Key: in.Key, Value: in.Value.value, Headers: in.Headers, Timestamp: in.Timestamp})
+		for k := range w.windows {
+			x := math.NaN()
+			if k < len(in.Value.windows) {
+				x = in.Value.windows[k]
+			}
+			w.windows[k] = append(w.windows[k], x)
+		}
+		w.rows.rows = append(w.rows.rows, in.Value.row)
 	}
 	w.worker.Decode(w.batch)
-	for i := range b.In {
-		w.worker.SetRow(s.partitioned, i, b.In[i].Value.row)
-	}
-	s.lookUp(b, w)
-	w.worker.Complete(w.batch)
+	w.rows.bind(b)
+	w.worker.Complete(w.batch, pipeline.Enrichment{Rows: &w.rows, Windows: w.windows})
 	results(w, b)
 	return nil
-}
-
-// lookUp gives a worker the rows of the global tables.
-func (s *scorers) lookUp(b stream.GlobalReader, w *scorer) {
-	for _, g := range s.globals {
-		for i := range w.batch.Len() {
-			if key, ok := w.worker.Key(w.batch, g.index, i); ok {
-				row, _ := g.rows.Get(b, key)
-				w.worker.SetRow(g.index, i, row)
-			}
-		}
-	}
 }
 
 var errNoOutput = &stream.Rejection{

@@ -204,6 +204,11 @@ func formatTime(field record.Field, us int64) (any, bool) {
 			value = us / 1e6
 		case record.LayoutUnixMilli:
 			value = us / 1e3
+		case record.LayoutUnixMicro:
+			value = us
+		case record.LayoutUnixDay:
+			_, east := at.Zone()
+			value = int64(math.Floor((float64(us)/1e6 + float64(east)) / (24 * 3600)))
 		default:
 			value = at.Format(layout)
 		}

@@ -103,7 +103,7 @@ func (t *trainer) prepare() error {
 	}
 	t.label = i
 	var err error
-	if t.plan, err = feature.Compile(t.Schema, t.Features, t.Inputs); err != nil {
+	if t.plan, err = feature.Compile(feature.Declaration{Schema: t.Schema, Features: t.Features, Inputs: t.Inputs}); err != nil {
 		return err
 	}
 	if t.Where == "" {
@@ -196,7 +196,7 @@ func (t *trainer) fit(ctx context.Context) (digest string, err error) {
 				t.keep[i] = part == Train
 			}
 		}
-		fitter.Add(b, t.keep)
+		fitter.Add(b, t.keep, feature.Enrichment{})
 		return nil
 	})
 	if err != nil {
@@ -265,7 +265,7 @@ func (t *trainer) load(ctx context.Context) (sets [parts]*set, digest string, er
 	evaluator := t.plan.NewEvaluator()
 	digest, err = t.scan(ctx, t.plan.Levels(), func(b *record.Batch) error {
 		t.selectRows(b)
-		f := evaluator.Eval(b)
+		f := evaluator.Eval(b, feature.Enrichment{})
 		labels := b.Numbers(t.label)
 		for i, keep := range t.keep {
 			if keep {

@@ -101,6 +101,32 @@ func brokerAddress(s string) string {
 	return s
 }
 
+// parseDuration reads a duration in Go's notation, or a whole number of days, such as 30d.
+func parseDuration(s string) (time.Duration, error) {
+	if days, ok := strings.CutSuffix(s, "d"); ok {
+		const most = 10_000
+		n, err := strconv.ParseUint(days, 10, 32)
+		if err != nil || n > most {
+			return 0, errors.New("not a number of days")
+		}
+		return time.Duration(n) * 24 * time.Hour, nil
+	}
+	return time.ParseDuration(s)
+}
+
+// shownDuration returns a duration as the file would have it.
+func shownDuration(d time.Duration) string {
+	const day = 24 * time.Hour
+	switch {
+	case d >= day && d%day == 0:
+		return fmt.Sprintf("%dd", d/day)
+	case d == 0:
+		return "0s"
+	default:
+		return d.String()
+	}
+}
+
 func checkZone(s string) *fault {
 	if _, err := time.LoadLocation(s); err != nil || s == "Local" || s == "" {
 		return &fault{"want a time zone by its IANA name", "such as UTC or America/Los_Angeles"}
@@ -200,7 +226,10 @@ func checkLayout(s string) *fault {
 		return nil
 	}
 	return &fault{
-		fmt.Sprintf("want a layout of a date or an instant in Go's notation, %s or %s", record.LayoutUnix, record.LayoutUnixMilli),
+		fmt.Sprintf(
+			"want a layout of a date or an instant in Go's notation, %s, %s, %s or %s",
+			record.LayoutUnix, record.LayoutUnixMilli, record.LayoutUnixMicro, record.LayoutUnixDay,
+		),
 		"write the layout as the instant 2006-01-02 15:04:05 would look, such as 02/01/2006 15:04",
 	}
 }

@@ -31,7 +31,8 @@ type Pipeline struct {
 	// label and what train.ignore names.
 	Inputs []string
 
-	Tables []Table // in the order of the file
+	Tables  []Table          // in the order of the file
+	Windows []feature.Window // in the order of the file
 
 	Train      Train
 	Model      Model
@@ -93,6 +94,8 @@ type Source struct {
 	Format         string // json
 	MaxRecordBytes int    // of a record's value
 	Start          string // where a new group begins: earliest or latest
+	Key            string // the field whose text is the records' key; "" is not known
+	EventTime      string // the time field that is the event time; "" is the records' timestamp
 }
 
 // Train says how a model is made.

@@ -275,7 +275,7 @@ func (f *field) scalar(v *value) *fault {
 		}
 		v.yes = v.text == "true"
 	case kindDuration:
-		x, err := time.ParseDuration(v.text)
+		x, err := parseDuration(v.text)
 		if err != nil || x < time.Duration(f.least) || x > time.Duration(f.most) {
 			return &fault{message: "want " + f.wanted(), hint: "write a number with its unit, such as 100ms or 2s"}
 		}

@@ -25,21 +25,37 @@ func (d *decoder) lint(top map[string]value) {
 	d.lintLabel()
 	d.lintIgnore()
 	d.lintRequired(top["schema"])
+	d.lintSource()
+	d.lintTables(top["tables"])
+	d.lintWindows()
 	d.lintSchema()
 	d.lintSplit()
 	d.lintParams()
 	d.lintKafka()
 	d.lintTopics()
 	d.lintSinkField()
-	d.lintTables()
 }
 
 // lintColumns collects the fields of the schema, by type and in the order of the file.
 func (d *decoder) lintColumns(schema value) {
+	columns, ok := d.lintFields("schema", schema)
+	d.columns = columns
+	wrong := !ok
+	if n := len(d.columns); n > record.MaxFields {
+		d.reportKey("schema", fmt.Sprintf("the schema has %d fields, and at most %d are possible", n, record.MaxFields), "leave out what no feature and no input needs")
+	}
+	if d.at["schema"] != nil && !wrong && len(d.columns) == 0 {
+		d.reportKey("schema", "the schema declares no field", "millrace init writes a schema from a CSV file")
+	}
+}
+
+// lintFields returns the fields that a mapping under path declares, by type and in the order of the file, and whether it is
+// free of faults.
+func (d *decoder) lintFields(path string, schema value) (columns []column, ok bool) {
 	seen := map[string]*node{}
-	wrong := d.failed["schema"]
+	ok = !d.failed[path]
 	for _, t := range []record.Type{record.Time, record.Numeric, record.Enum, record.String} {
-		wrong = wrong || d.failed["schema."+t.String()]
+		ok = ok && !d.failed[path+"."+t.String()]
 		for _, item := range schema.fields[t.String()].list {
 			name := item.fields["name"]
 			if name.node == nil {
@@ -58,14 +74,34 @@ func (d *decoder) lintColumns(schema value) {
 				c.Zone = zone
 			}
 			c.Quoted = item.fields["quoted"].yes
-			d.columns = append(d.columns, c)
+			columns = append(columns, c)
 		}
 	}
-	if n := len(d.columns); n > record.MaxFields {
-		d.reportKey("schema", fmt.Sprintf("the schema has %d fields, and at most %d are possible", n, record.MaxFields), "leave out what no feature and no input needs")
+	return columns, ok
+}
+
+// lintSource checks the fields that the source names.
+func (d *decoder) lintSource() {
+	if len(d.columns) == 0 {
+		return
 	}
-	if d.at["schema"] != nil && !wrong && len(d.columns) == 0 {
-		d.reportKey("schema", "the schema declares no field", "millrace init writes a schema from a CSV file")
+	if name := d.p.Source.EventTime; name != "" {
+		const at = "source.event_time"
+		switch i, ok := d.column(name); {
+		case !ok:
+			d.reportAt(at, at+": the schema has no field "+d.shown(at, name), meant(name, d.columnNames(), "declare it under schema.time"))
+		case d.columns[i].Type != record.Time:
+			d.reportAt(at, fmt.Sprintf("%s: %s is a field of type %s", at, d.shown(at, name), d.columns[i].Type), "declare it under schema.time")
+		}
+	}
+	if name := d.p.Source.Key; name != "" {
+		const at = "source.key"
+		switch i, ok := d.column(name); {
+		case !ok:
+			d.reportAt(at, at+": the schema has no field "+d.shown(at, name), meant(name, d.columnNames(), "declare it under schema.string, and name it in train.ignore"))
+		case d.columns[i].Type != record.Enum && d.columns[i].Type != record.String:
+			d.reportAt(at, fmt.Sprintf("%s: %s is a field of type %s, and a key is a text", at, d.shown(at, name), d.columns[i].Type), "declare it under schema.enum or schema.string")
+		}
 	}
 }
 
@@ -105,9 +141,6 @@ func (d *decoder) lintLabel() {
 		d.reportAt("train.label", fmt.Sprintf("train.label: %s is a field of type %s, and a model predicts a numeric one", d.at["train.label"].shown(), d.columns[i].Type), "declare it under schema.numeric")
 	default:
 		d.label = i
-	}
-	if slices.Contains(d.featureNames(), label) {
-		d.reportKey(join("features", label), "a feature cannot have the name of the label", "")
 	}
 }
 
@@ -190,12 +223,9 @@ func (d *decoder) lintRequired(schema value) {
 
 // lintSchema makes the record.Schema, and compiles features and train.where against it.
 func (d *decoder) lintSchema() {
-	var all, noLabel []record.Field
+	var all []record.Field
 	for i := range d.columns {
 		all = append(all, d.columns[i].Field)
-		if i != d.label {
-			noLabel = append(noLabel, d.columns[i].Field)
-		}
 	}
 	if len(all) == 0 {
 		return
@@ -207,17 +237,14 @@ func (d *decoder) lintSchema() {
 		}
 		return
 	}
-	d.p.Schema = schema
 	if d.p.Train.Where != "" {
 		_, err := feature.CompilePredicate(schema, d.p.Train.Where)
 		d.expressionProblems("train.where", err)
 	}
-	// Features are compiled without the label, as on the stream: what uses it does not compile.
-	if len(noLabel) > 0 && len(d.p.Inputs) > 0 {
-		stream, err := record.NewSchema(noLabel...)
-		if err == nil {
-			_, err = feature.Compile(stream, d.p.Features, d.p.Inputs)
-		}
+	d.p.Schema = schema
+	incomplete := slices.ContainsFunc(d.p.Tables, func(t Table) bool { return t.Schema == nil }) // which has been reported
+	if len(d.p.Inputs) > 0 && d.label >= 0 && !incomplete {
+		_, err := feature.Compile(d.p.Declaration())
 		d.expressionProblems("features", err)
 	}
 }
@@ -234,7 +261,7 @@ func (d *decoder) expressionProblems(key string, err error) {
 	for _, e := range list {
 		path := key
 		if key == "features" {
-			path = join(key, e.Feature)
+			path = d.featurePath(e.Feature)
 		}
 		n := d.at[path]
 		if i, ok := d.column(e.Feature); ok && n == nil {
@@ -245,10 +272,6 @@ func (d *decoder) expressionProblems(key string, err error) {
 			d.reportKey(path, message, hint)
 			continue
 		}
-		if d.label >= 0 && key == "features" && strings.Trim(part(n.text, e.Offset, e.Length), "\"'`") == d.p.Train.Label {
-			message = path + " uses the label, which the records of a stream do not have yet"
-			hint = "a feature is made of what is known when the prediction is"
-		}
 		if n.fromVariable(e.Offset, e.Length) {
 			message, hint = path+": with the value of this variable, the expression is wrong here", ""
 		}
@@ -257,17 +280,23 @@ func (d *decoder) expressionProblems(key string, err error) {
 	}
 }
 
+// featurePath returns where the expression is that package feature calls name: that of a feature, or a part of a window.
+func (d *decoder) featurePath(name string) string {
+	window, part, _ := strings.Cut(name, ".")
+	for _, path := range []string{join(join("windows", window), "aggregates."+part), join("windows", name)} {
+		if d.at[path] != nil && slices.ContainsFunc(d.p.Windows, func(w feature.Window) bool { return w.Name == window }) {
+			return path
+		}
+	}
+	return join("features", name)
+}
+
 // shown returns the value of path for a message, as the file has it.
 func (d *decoder) shown(path, def string) string {
 	if n := d.at[path]; n != nil {
 		return n.shown()
 	}
 	return quote(def)
-}
-
-func part(s string, off, length int) string {
-	off = min(max(off, 0), len(s))
-	return s[off:min(max(off+length, off), len(s))]
 }
 
 // inExpression returns how an expression names a column.

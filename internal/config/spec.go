@@ -66,7 +66,7 @@ func (f *field) wanted() string {
 	case f.want != "":
 		return f.want
 	case f.kind == kindDuration:
-		return fmt.Sprintf("a duration from %s to %s", time.Duration(f.least), time.Duration(f.most))
+		return fmt.Sprintf("a duration from %s to %s", shownDuration(time.Duration(f.least)), shownDuration(time.Duration(f.most)))
 	case f.bounded && f.most < math.MaxInt64:
 		return fmt.Sprintf("%s from %s to %s", f.kind, plainNumber(f.least), plainNumber(f.most))
 	case f.bounded:
@@ -106,9 +106,15 @@ func pipelineFields() []field {
 		},
 		{
 			key: "tables", kind: kindNamed, defDoc: "none",
-			doc:  "Reference data in topics that millrace run fills fields of the schema from: names, of letters, digits and _, to tables",
+			doc:  "Reference data that features look up, as in zipcodes[zip].income: names, of letters, digits and _, to tables",
 			item: &field{kind: kindMapping, doc: "A table", fields: tableFields()},
 			set:  setTables,
+		},
+		{
+			key: "windows", kind: kindNamed, defDoc: "none",
+			doc:  "Aggregates of the records before one, of the same key, for features, as in sales.mean_price: names, of letters, digits and _, to windows",
+			item: &field{kind: kindMapping, doc: "A window", fields: windowFields()},
+			set:  setWindows,
 		},
 		{key: "train", kind: kindMapping, required: true, doc: "How the model is trained", fields: trainFields()},
 		{key: "model", kind: kindMapping, doc: "Where models are kept", fields: []field{{
@@ -122,7 +128,7 @@ func pipelineFields() []field {
 			doc: "The topic of the records that get no prediction, each with the reason in its headers",
 			set: func(p *Pipeline, v value) { p.DeadLetter.Topic = v.text },
 		}}},
-		{key: "state", kind: kindMapping, doc: "Where millrace run keeps the rows of tables that are partitioned", fields: []field{{
+		{key: "state", kind: kindMapping, doc: "Where millrace run keeps the rows of tables that are partitioned, and what windows know", fields: []field{{
 			key: "dir", kind: kindPath, defDoc: "the folder state/GROUP beside the file",
 			doc: "The folder of the state, for one process alone; it can be deleted while that does not run, and is then restored from Kafka",
 			set: func(p *Pipeline, v value) { p.State.Dir = v.text },
@@ -201,7 +207,8 @@ func kafkaFields() []field {
 	}
 }
 
-func schemaFields() []field {
+// columnFields are the keys that declare columns by type: of records, and of the rows of a table.
+func columnFields() []field {
 	name := field{key: "name", kind: kindText, required: true, doc: "The field's name in the record", example: "date"}
 	names := func(key, doc string, more ...field) field {
 		return field{key: key, kind: kindList, defDoc: "none", doc: doc, item: &field{kind: kindMapping, doc: "A name, or a mapping", fields: append([]field{name}, more...)}}
@@ -211,7 +218,7 @@ func schemaFields() []field {
 			"time", "Fields that hold an instant",
 			field{
 				key: "layouts", kind: kindList, defDoc: "RFC 3339, 2006-01-02 15:04:05 and 2006-01-02", least: 1,
-				doc:  "The forms that are accepted, tried in order: layouts of Go's package time, or unix or unix_ms for a number",
+				doc:  "The forms that are accepted, tried in order: layouts of Go's package time, or unix, unix_ms, unix_us or unix_day for a number",
 				item: &field{kind: kindText, check: checkLayout, doc: "A layout"},
 			},
 			field{
@@ -225,12 +232,17 @@ func schemaFields() []field {
 		),
 		names("enum", "Fields that hold one of a few texts, such as a city"),
 		names("string", "Fields that hold any text"),
+	}
+}
+
+func schemaFields() []field {
+	return append(columnFields(), []field{
 		{
 			key: "required", kind: kindList, defDoc: "none",
 			doc:  "The names of the fields that a record must have: without one it gets no prediction and goes to dead_letter; any other field may be missing",
 			item: &field{kind: kindText, doc: "The name of a field"},
 		},
-	}
+	}...)
 }
 
 func sourceFields() []field {
@@ -252,6 +264,16 @@ func sourceFields() []field {
 			key: "start", kind: kindText, def: "earliest", allowed: []string{"earliest", "latest"},
 			doc: "Where a consumer group begins that has committed nothing yet",
 			set: func(p *Pipeline, v value) { p.Source.Start = v.text },
+		},
+		{
+			key: "key", kind: kindText, defDoc: "none is known", example: "id",
+			doc: "The field whose text is the key of the records in the topic: a window of that key, or a partitioned table, finds its records in one partition",
+			set: func(p *Pipeline, v value) { p.Source.Key = v.text },
+		},
+		{
+			key: "event_time", kind: kindText, defDoc: "the timestamps of the topic's records", example: "date",
+			doc: "The time field that is the event time of a record, for windows and for tables with a history",
+			set: func(p *Pipeline, v value) { p.Source.EventTime = v.text },
 		},
 	}
 }

@@ -22,7 +22,9 @@ func layers() [][]string {
 	return [][]string{
 		{"gbm/internal/bitplane", "internal/detmath", "internal/durable", "internal/lint", "internal/secret", "internal/testenv"},
 		{"record", "internal/stat", "internal/durable/errorfs"},
-		{"feature", "gbm", "codec"},
+		{"feature", "gbm", "codec", "internal/window"},
+		{"internal/cdc"},
+		{"internal/table"},
 		{"model"},
 		{"internal/pipeline"},
 		{"internal/kafka", "internal/store"},

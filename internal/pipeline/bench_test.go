@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"millrace.dev/codec"
+	"millrace.dev/feature"
 	"millrace.dev/gbm"
 	"millrace.dev/internal/pipeline"
 	"millrace.dev/model"
@@ -132,7 +133,7 @@ func BenchmarkStages(b *testing.B) {
 	}{
 		{name: "append", do: func() { fill(batch, values) }},
 		{name: "decode", do: func() { decoder.Decode(batch) }},
-		{name: "features", do: func() { frame = evaluator.Eval(batch) }},
+		{name: "features", do: func() { frame = evaluator.Eval(batch, feature.Enrichment{}) }},
 		{name: "score", do: func() { bundle.Forest.Score(frame, scores) }},
 		{name: "encode", do: func() {
 			out = out[:0]

@@ -1,10 +1,10 @@
 // Package pipeline is the one data path of millrace:
 //
-//	bytes -> decode -> [rows of tables] -> features -> score -> encode -> bytes
+//	bytes -> decode -> [windows, rows of tables] -> features -> score -> encode -> bytes
 //
 // It is pure: no input or output, no clock, no randomness, no goroutines. The drivers (internal/engine for Kafka,
-// internal/batch for files) feed it batches and differ in nothing else, so a record gets the same prediction, bit
-// for bit, wherever it comes from.
+// internal/batch for files) feed it batches, keep the states of windows and find the rows of tables, and differ in
+// nothing else, so a record gets the same prediction, bit for bit, wherever it comes from.
 package pipeline
 
 import (
@@ -43,7 +43,7 @@ type Options struct {
 	Headers []record.Header
 	// MaxBytes is the size in bytes above which a record is rejected, or a row of a table. Default: 1 MiB.
 	MaxBytes int
-	// Tables fill fields of the schema that records do not have. Default: none; every field is in the record
+	// Tables say what becomes of records without a row in a table of the plan. Default: none is required
 	Tables []Table
 }
 
@@ -61,6 +61,7 @@ type Path struct {
 	bundle  *model.Bundle
 	options Options
 	levels  map[string][]string
+	times   EventTimes
 }
 
 // New returns the path of the model in b, after it has reproduced the bundle's golden rows bit for bit: an error
@@ -69,7 +70,7 @@ func New(b *model.Bundle, o Options) (*Path, error) {
 	if o.Field == "" {
 		o.Field = b.Manifest.SinkField
 	}
-	p := &Path{bundle: b, options: o, levels: b.Plan.Levels()}
+	p := newPath(b, o)
 	if _, err := p.NewWorker(); err != nil {
 		return nil, err
 	}
@@ -77,6 +78,10 @@ func New(b *model.Bundle, o Options) (*Path, error) {
 		return nil, err
 	}
 	return p, nil
+}
+
+func newPath(b *model.Bundle, o Options) *Path {
+	return &Path{bundle: b, options: o, levels: b.Plan.Levels(), times: NewEventTimes(b.Schema, b.Manifest.EventTime)}
 }
 
 // Field returns the field that takes the prediction.
@@ -96,7 +101,8 @@ type Worker struct {
 	out       []byte
 	ends      []int
 	counts    []inputCounts
-	tables    []*joined
+	times     []int64
+	finder    *finder
 }
 
 type inputCounts struct{ missing, unseen atomic.Uint64 }
@@ -104,17 +110,14 @@ type inputCounts struct{ missing, unseen atomic.Uint64 }
 // NewWorker returns a worker of p.
 func (p *Path) NewWorker() (*Worker, error) {
 	// The label is what the model predicts: a record that has it all the same is not looked at there.
-	// The same holds for what comes from tables.
-	undeclared := append(tableFields(p.options.Tables), p.bundle.Manifest.Label)
-	d, err := NewDecoder(p.bundle.Schema, p.options, undeclared...)
+	d, err := NewDecoder(p.bundle.Schema, p.options, p.bundle.Manifest.Label)
 	if err != nil {
 		return nil, fmt.Errorf("pipeline: %w", err)
 	}
-	tables, err := newTables(p.bundle.Schema, p.levels, &p.options)
-	if err != nil {
-		return nil, fmt.Errorf("pipeline: %w", err)
+	w := &Worker{
+		path: p, decoder: d, evaluator: p.bundle.Plan.NewEvaluator(), counts: make([]inputCounts, len(p.bundle.Plan.Inputs())),
+		finder: newFinder(p.bundle.Plan, p.options.Tables),
 	}
-	w := &Worker{path: p, tables: tables, decoder: d, evaluator: p.bundle.Plan.NewEvaluator(), counts: make([]inputCounts, len(p.bundle.Plan.Inputs()))}
 	if p.options.Format == CSV {
 		w.encoder, err = codec.NewCSVEncoder(',')
 	} else {
@@ -132,36 +135,28 @@ func (w *Worker) NewBatch() *record.Batch {
 }
 
 // Process runs the path on every record of b, which [Worker.NewBatch] made. Afterwards each record has either a problem,
-// b.Problem, or an output, [Worker.Output]. Where the path has tables they have no rows: see [Worker.Decode].
+// b.Problem, or an output, [Worker.Output]. Tables have no rows for it, and aggregates of windows are missing: see
+// [Worker.Decode].
 func (w *Worker) Process(b *record.Batch) {
 	w.Decode(b)
-	w.Complete(b)
+	w.Complete(b, Enrichment{})
 }
 
-// Decode is the first half of [Worker.Process]. Between it and [Worker.Complete] a driver gives the rows that it has
-// found: for each table of the options and each record of b, it asks for [Worker.Key] and calls [Worker.SetRow].
+// Decode is the first half of [Worker.Process]. Between it and [Worker.Complete] a driver brings the windows up to date.
 func (w *Worker) Decode(b *record.Batch) {
 	w.decoder.Decode(b)
-	for _, t := range w.tables {
-		t.begin(b.Len())
-	}
+	w.times = w.path.times.Append(w.times[:0], b)
 }
 
-// Key returns the key of the row that record i of b has in a table, an index of the options' Tables. It returns false
-// if the record has none, or has a problem. The key is valid until b is reset.
-func (w *Worker) Key(b *record.Batch, table, i int) (string, bool) {
-	return w.tables[table].keyOf(b, i)
-}
-
-// SetRow gives the row of record i in a table, which is kept until the next Decode. Default: nil, there is none.
-func (w *Worker) SetRow(table, i int, row []byte) { w.tables[table].rows[i] = row }
+// Times returns the event time of each record of the last batch, in microseconds since 1970, or record.MissingTime. It is
+// valid until the next Decode.
+func (w *Worker) Times() []int64 { return w.times }
 
 // Complete is the second half of [Worker.Process].
-func (w *Worker) Complete(b *record.Batch) {
-	for _, t := range w.tables {
-		t.fill(b)
-	}
-	w.frame = w.evaluator.Eval(b)
+func (w *Worker) Complete(b *record.Batch, with Enrichment) {
+	w.finder.batch, w.finder.times, w.finder.rows = b, w.times, with.Rows
+	w.frame = w.evaluator.Eval(b, feature.Enrichment{Rows: w.finder, Windows: with.Windows})
+	w.finder.batch, w.finder.rows = nil, nil
 	w.score(b)
 	w.encode(b)
 	for i, c := range w.evaluator.Counts() {

@@ -19,7 +19,7 @@ func trained() (*model.Bundle, error) {
 	if err != nil {
 		return nil, err
 	}
-	plan, err := feature.Compile(s, nil, []string{"sqft"})
+	plan, err := feature.Compile(feature.Declaration{Schema: s, Inputs: []string{"sqft"}})
 	if err != nil {
 		return nil, err
 	}
@@ -32,13 +32,13 @@ func trained() (*model.Bundle, error) {
 		prices, keep = append(prices, float64(100*i)), append(keep, true)
 	}
 	fitter := plan.NewFitter()
-	fitter.Add(batch, keep)
+	fitter.Add(batch, keep, feature.Enrichment{})
 	if plan, err = fitter.Plan(); err != nil {
 		return nil, err
 	}
 	params := gbm.DefaultParams()
 	params.NTrees, params.MinRows = 1, 5
-	frame := plan.NewEvaluator().Eval(batch)
+	frame := plan.NewEvaluator().Eval(batch, feature.Enrichment{})
 	forest, history, err := gbm.Train(context.Background(), params, gbm.Dataset{Frame: frame, Label: prices}, nil, gbm.Options{Threads: 1})
 	if err != nil {
 		return nil, err

@@ -1,0 +1,39 @@
+package feature
+
+import (
+	"strings"
+
+	"github.com/expr-lang/expr/file"
+	"github.com/expr-lang/expr/parser/lexer"
+)
+
+// The parser has no named arguments. In one, as in f(x, top: 20), the colon is handed to it as namedMark, an operator
+// that binds strongest and that the language does not have otherwise; this keeps every position.
+const namedMark = '^'
+
+// markNames replaces the colons of named arguments in src, and returns the positions, in code points, where it did.
+func markNames(src string) (string, map[int]bool) {
+	if !strings.Contains(src, ":") {
+		return src, nil
+	}
+	tokens, err := lexer.Lex(file.NewSource(src))
+	if err != nil {
+		return src, nil // the parser says what is wrong
+	}
+	out := []byte(src)
+	marks := map[int]bool{}
+	var open []string // the brackets around a token
+	for i, t := range tokens {
+		switch {
+		case t.Is(lexer.Bracket, "(", "[", "{"):
+			open = append(open, t.Value)
+		case t.Is(lexer.Bracket, ")", "]", "}"):
+			open = open[:max(0, len(open)-1)]
+		case t.Is(lexer.Operator, ":") && i > 1 && len(open) > 0 && open[len(open)-1] == "(" &&
+			tokens[i-1].Is(lexer.Identifier) && tokens[i-2].Is(lexer.Operator, ","):
+			out[runeOffset(src, t.From)] = namedMark
+			marks[t.From] = true
+		}
+	}
+	return string(out), marks
+}

@@ -1,0 +1,146 @@
+package app
+
+import (
+	"math"
+	"time"
+
+	"millrace.dev/feature"
+	"millrace.dev/internal/pipeline"
+	"millrace.dev/internal/window"
+	"millrace.dev/record"
+	"millrace.dev/stream"
+)
+
+// windowCodec is the codec of the states of a window's keys.
+type windowCodec struct{ of *window.Window }
+
+// Append appends the bytes of a state.
+func (c windowCodec) Append(dst []byte, s *window.State) ([]byte, error) { return s.Append(dst), nil }
+
+// Decode reads what Append has written.
+func (c windowCodec) Decode(b []byte) (*window.State, error) { return c.of.Decode(b) }
+
+type windowStore = stream.Store[string, *window.State]
+
+// windows takes the records by the windows from from up to to, which have one key.
+func (r *route) windows(infos []feature.WindowInfo, from, to int) {
+	name := infos[from].Name
+	if r.moved || infos[from].KeyField == "" || infos[from].KeyField != r.p.Source.Key {
+		r.move(name, func(o *pipeline.Observer) (string, bool) { return o.WindowKey(from) }, nil, false)
+	}
+	var stores []*windowStore
+	var refs []stream.StoreRef
+	before := 0
+	for i := range infos[:from] {
+		before += len(infos[i].Aggregates)
+	}
+	for i := from; i < to; i++ {
+		compiled, err := pipeline.CompileWindow(&infos[i])
+		if err != nil {
+			continue // no model has such a window; a pipeline file that has it is refused when it is loaded
+		}
+		s := stream.NewStore(infos[i].Name, stream.String(), stream.Codec[*window.State](windowCodec{compiled}))
+		stores, refs = append(stores, s), append(refs, s)
+	}
+	r.records = stream.Process(r.records, name, func() stream.Processor[[]byte, carried, []byte, carried] {
+		return &observing{route: r, from: from, before: before, stores: stores}
+	}, refs...)
+}
+
+// observing brings windows up to date with records, and has these carry the aggregates.
+type observing struct {
+	route    *route
+	from     int // the first window
+	before   int // the aggregates of the windows before it
+	stores   []*windowStore
+	ctx      *stream.ProcessorContext[[]byte, carried]
+	states   []*stream.State[string, *window.State]
+	observer *pipeline.Observer
+	latest   int64 // the highest event time, as far as the clock believes it
+	swept    int64 // when keys were last forgotten, in event time
+	out      stream.Record[[]byte, carried]
+}
+
+// Init opens the stores.
+func (o *observing) Init(ctx *stream.ProcessorContext[[]byte, carried]) (err error) {
+	o.ctx, o.latest, o.swept = ctx, math.MinInt64, math.MinInt64
+	for _, s := range o.stores {
+		o.states = append(o.states, stream.Open(ctx, s))
+	}
+	o.observer, err = o.route.observer()
+	return err
+}
+
+// Process sends a record on with the aggregates.
+func (o *observing) Process(r *stream.Record[[]byte, carried]) error {
+	o.out = *r
+	origin, ok := o.ctx.Origin()
+	if !ok {
+		return o.ctx.Forward(&o.out)
+	}
+	o.observer.Take(originRecord(origin, r.Value.value))
+	windows := append(make([]float64, 0, o.before+8), r.Value.windows...)
+	for len(windows) < o.before {
+		windows = append(windows, math.NaN())
+	}
+	for k := range o.stores {
+		values, err := o.observer.Observe(o.from+k, o)
+		if err != nil {
+			return err
+		}
+		windows = append(windows, values...)
+	}
+	o.out.Value.windows = windows
+	if err := o.forget(o.observer.EventTime()); err != nil {
+		return err
+	}
+	return o.ctx.Forward(&o.out)
+}
+
+// State returns the state of a key.
+func (o *observing) State(w int, key string) (*window.State, error) {
+	s, ok, err := o.states[w-o.from].Get(key)
+	if err == nil && !ok {
+		s = o.observer.Windows.New(w)
+	}
+	return s, err
+}
+
+// Changed puts the state of a key into the store.
+func (o *observing) Changed(w int, key string, s *window.State) error {
+	return o.states[w-o.from].Put(string([]byte(key)), s)
+}
+
+// forgetAfter is how much longer the state of a key is kept than any record within its grace can ask for it.
+const forgetAfter = 24 * time.Hour
+
+// forget drops the states of keys that have had no record for long, now and then. A clock that is far ahead of ours does
+// not count.
+func (o *observing) forget(at int64) error {
+	if at == record.MissingTime {
+		return nil
+	}
+	o.latest = max(o.latest, min(at, o.ctx.Now().Add(forgetAfter).UnixMicro()))
+	if o.swept == math.MinInt64 {
+		o.swept = o.latest
+	}
+	for k := range o.states {
+		spec := o.observer.Windows.Compiled(o.from + k).Spec()
+		if o.latest-o.swept < max(spec.Size/4, time.Hour).Microseconds() {
+			return nil
+		}
+	}
+	o.swept = o.latest
+	for _, states := range o.states {
+		err := states.All(func(key string, s *window.State) (bool, error) {
+			if s.Expired(o.latest - forgetAfter.Microseconds()) {
+				return true, states.Delete(key)
+			}
+			return true, nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
