@@ -9,6 +9,8 @@ import (
 // execute runs one instruction that computes n values from registers alone.
 func (m *machine) execute(r *registers, c *code, n int) {
 	switch {
+	case c.op.inLibrary():
+		m.executeLibrary(r, c, n)
 	case c.op < opLessNumber:
 		m.executeNumber(r, c, n)
 	case c.op < opConcat:

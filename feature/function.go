@@ -54,6 +54,7 @@ func newFunctions() map[string]function {
 	m["time"] = function{usage: `time("2014-05-02T15:04:05Z")`, min: 1, max: 1, build: (*scope).timeLiteral}
 	addVectorFunctions(m)
 	addFittedFunctions(m)
+	addLibrary(m)
 	m["column"] = function{usage: `column("name")`, min: 1, max: 1, build: (*scope).column}
 	return m
 }

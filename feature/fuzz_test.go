@@ -14,7 +14,7 @@ func FuzzReadPlan(f *testing.F) {
 	f.Add(encoded(f, p))
 	f.Add(fittedBytes(f))
 	s := randomSchema()
-	for _, spec := range everySpec() {
+	for _, spec := range append(everySpec(), everyLibrarySpec()...) {
 		f.Add(encoded(f, compile(f, s, []Spec{spec}, spec.Name)))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -58,7 +58,7 @@ func exercise(t *testing.T, p *Plan) {
 
 // FuzzCompile feeds texts to the compiler: faults are inside the text, and a plan can be stored and run.
 func FuzzCompile(f *testing.F) {
-	for _, spec := range everySpec() {
+	for _, spec := range append(everySpec(), everyLibrarySpec()...) {
 		f.Add(spec.Expr)
 	}
 	for _, spec := range houseSpecs() {

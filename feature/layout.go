@@ -338,9 +338,10 @@ func (l *layouter) literal(v *value) (int32, error) {
 	switch v.op {
 	case opColumn:
 		return int32(v.field), nil
-	case opMatches, opExtract:
+	case opMatches, opExtract, opCountMatches, opReplaceRegex:
 		return l.pattern(v)
-	case opYear, opMonth, opDay, opHour, opMinute, opSecond, opWeekday, opDayOfYear:
+	case opYear, opMonth, opDay, opHour, opMinute, opSecond, opWeekday, opDayOfYear,
+		opWeek, opQuarter, opDaysInMonth, opMinuteOfDay, opSecondOfDay, opIsWeekend:
 		l.zones = append(l.zones, l.p.zones[v.zone]) // nil for UTC
 		return int32(len(l.zones) - 1), nil
 	case opCall:

@@ -156,6 +156,36 @@ const (
 
 	opCall // a call that is not fitted yet: it can be told from others, and not run
 
+	// The library, see inLibrary: numbers of numbers,
+	opSin
+	opCos
+	opSign
+	opTrunc
+	opCycleSin
+	opCycleCos
+	opLongitude
+	opHaversine
+	opCircleAngle
+	opI0Scaled
+	opVonMises
+	// numbers and truths of texts and times,
+	opWordCount
+	opHashBucket
+	opCountMatches
+	opWeek
+	opQuarter
+	opDaysInMonth
+	opMinuteOfDay
+	opSecondOfDay
+	opIsWeekend
+	// and texts.
+	opGeohash
+	opTitle
+	opDigits
+	opSplitPart
+	opPadLeft
+	opReplaceRegex
+
 	opLast // the number of encoded instructions
 
 	opGather // the value of a level, by row
@@ -289,6 +319,33 @@ func newOpTable() *opTable {
 		opUnix:         {"unix", "d", kindNumber, litNone},
 		opDaysSince:    {"days_since", "dd", kindNumber, litNone},
 		opCellTime:     {"cell_time", "r", kindTime, litCell},
+
+		opSin:          {"sin", "n", kindNumber, litNone},
+		opCos:          {"cos", "n", kindNumber, litNone},
+		opSign:         {"sign", "n", kindNumber, litNone},
+		opTrunc:        {"trunc", "n", kindNumber, litNone},
+		opCycleSin:     {"cycle_sin", "nn", kindNumber, litNone},
+		opCycleCos:     {"cycle_cos", "nn", kindNumber, litNone},
+		opLongitude:    {"longitude", "n", kindNumber, litNone},
+		opHaversine:    {"haversine", "nnn", kindNumber, litNone},
+		opCircleAngle:  {"circle_angle", "nnn", kindNumber, litNone},
+		opI0Scaled:     {"i0_scaled", "n", kindNumber, litNone},
+		opVonMises:     {"von_mises", "nnn", kindNumber, litNone},
+		opWordCount:    {"word_count", "t", kindNumber, litNone},
+		opHashBucket:   {"hash_bucket", "tn", kindNumber, litNone},
+		opCountMatches: {"count_matches", "t", kindNumber, litPattern},
+		opWeek:         {"week", "d", kindNumber, litZone},
+		opQuarter:      {"quarter", "d", kindNumber, litZone},
+		opDaysInMonth:  {"days_in_month", "d", kindNumber, litZone},
+		opMinuteOfDay:  {"minute_of_day", "d", kindNumber, litZone},
+		opSecondOfDay:  {"second_of_day", "d", kindNumber, litZone},
+		opIsWeekend:    {"is_weekend", "d", kindBool, litZone},
+		opGeohash:      {"geohash", "nnn", kindText, litNone},
+		opTitle:        {"title", "t", kindText, litNone},
+		opDigits:       {"digits", "t", kindText, litNone},
+		opSplitPart:    {"split_part", "ttn", kindText, litNone},
+		opPadLeft:      {"pad_left", "tnt", kindText, litNone},
+		opReplaceRegex: {"replace_regex", "tt", kindText, litPattern},
 
 		opRow:        {"row", "t", kindRow, litTable},
 		opTokens:     {"tokens", "t", kindBag, litTokens},

@@ -125,7 +125,7 @@ func (g *grower) common(k kind, depth int) *tree {
 
 func (g *grower) growNumber(depth int) *tree {
 	const n, b, t, d = kindNumber, kindBool, kindText, kindTime
-	switch g.pick(8) {
+	switch g.pick(9) {
 	case 0, 1, 2:
 		return g.op(pickOf(g, "+", "-", "*", "/", "%", "**"), n, depth, n, n)
 	case 3:
@@ -149,6 +149,8 @@ func (g *grower) growNumber(depth int) *tree {
 			part.extra = []string{pickOf(g, "America/Los_Angeles", "Asia/Kathmandu", "UTC", "Etc/GMT+12")}
 		}
 		return part
+	case 7:
+		return g.growLibrary(n, depth)
 	default:
 		return g.common(n, depth)
 	}
@@ -157,7 +159,7 @@ func (g *grower) growNumber(depth int) *tree {
 func (g *grower) growBool(depth int) *tree {
 	const n, b, t, d = kindNumber, kindBool, kindText, kindTime
 	k := pickOf(g, n, t, d)
-	switch g.pick(8) {
+	switch g.pick(9) {
 	case 0, 1:
 		return g.op(pickOf(g, "<", "<=", ">", ">=", "==", "!="), b, depth, k, k)
 	case 2:
@@ -182,6 +184,8 @@ func (g *grower) growBool(depth int) *tree {
 			return m
 		}
 		return g.op(pickOf(g, "contains", "contains()", "startsWith", "starts_with", "endsWith", "ends_with"), b, depth, t, t)
+	case 7:
+		return g.growLibrary(b, depth)
 	default:
 		return g.common(b, depth)
 	}
@@ -204,7 +208,7 @@ func somePatterns() []string {
 
 func (g *grower) growText(depth int) *tree {
 	const n, b, t = kindNumber, kindBool, kindText
-	switch g.pick(8) {
+	switch g.pick(9) {
 	case 0:
 		return g.op("+", t, depth, t, t)
 	case 1:
@@ -231,6 +235,8 @@ func (g *grower) growText(depth int) *tree {
 		return x
 	case 6:
 		return g.op("text", t, depth, pickOf(g, n, b))
+	case 7:
+		return g.growLibrary(t, depth)
 	default:
 		return g.common(t, depth)
 	}

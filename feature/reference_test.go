@@ -61,21 +61,27 @@ func (t *tree) eval(r row) cell {
 	if missing {
 		return nil
 	}
-	var v cell
-	switch args[0].(type) {
-	case float64:
-		v = evalNumbers(t, args)
-	case string:
-		v = evalTexts(t, args)
-	case time.Time:
-		v = evalTimes(t, args)
-	case bool:
-		v = evalBools(t, args)
+	v, library := evalLibrary(t, args)
+	if !library {
+		v = evalPlain(t, args)
 	}
 	if f, ok := v.(float64); ok && (math.IsNaN(f) || math.IsInf(f, 0)) {
 		return nil
 	}
 	return v
+}
+
+func evalPlain(t *tree, args []cell) cell {
+	switch args[0].(type) {
+	case float64:
+		return evalNumbers(t, args)
+	case string:
+		return evalTexts(t, args)
+	case time.Time:
+		return evalTimes(t, args)
+	default:
+		return evalBools(t, args)
+	}
 }
 
 // evalSpecial has the operations that take missing values.

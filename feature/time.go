@@ -49,12 +49,17 @@ func datePart(op opcode, dst []float64, a []int64, z *zone) {
 			dst[i] = nan()
 			continue
 		}
-		t := time.UnixMicro(us).UTC()
-		if z != nil {
-			t = time.Unix(t.Unix()+z.at(t.Unix()), 0).UTC()
-		}
-		dst[i] = float64(partOf(op, t))
+		dst[i] = float64(partOf(op, local(us, z)))
 	}
+}
+
+// local returns the time that clocks show in zone z, or in UTC where z is nil, as if it were UTC.
+func local(us int64, z *zone) time.Time {
+	t := time.UnixMicro(us).UTC()
+	if z != nil {
+		t = time.Unix(t.Unix()+z.at(t.Unix()), 0).UTC()
+	}
+	return t
 }
 
 func partOf(op opcode, t time.Time) int {
@@ -76,6 +81,6 @@ func partOf(op opcode, t time.Time) int {
 	case opDayOfYear:
 		return t.YearDay()
 	default:
-		panic("feature: no such part of a date")
+		return calendarPart(op, t)
 	}
 }

@@ -285,7 +285,7 @@ func (s *scope) vonMises(c *call) ref {
 	same := s.apply(c.node, "equal", nil, inside, x)
 	v := vector{id: -1}
 	for i, p := range points {
-		density := s.apply(c.node, "von_mises_density", nil, x, s.constant(c.node, opNumber, literal{number: p}),
+		density := s.vonMisesDensity(c.node, x, s.constant(c.node, opNumber, literal{number: p}),
 			s.constant(c.node, opNumber, literal{number: kappa}), s.constant(c.node, opNumber, literal{number: scale}))
 		nothing := s.constant(c.node, opNumber, literal{missing: true})
 		v.names = append(v.names, strconv.Itoa(i))

@@ -11,8 +11,9 @@
 // addition on others, so its last bit differs from machine to machine; here each operation is rounded on its
 // own, and a result is the same everywhere.
 //
-// The algorithms are those of FreeBSD's msun (e_exp.c, e_log.c), in the form that Go's package math gives them.
-// The error is below one unit in the last place.
+// [Exp] and [Log] are those of FreeBSD's msun (e_exp.c, e_log.c), in the form that Go's package math gives them, with an
+// error below one unit in the last place. The other functions are written for this package, from the sources that they
+// name.
 package detmath
 
 import "math"

@@ -22,7 +22,11 @@ func (m *Moments) Add(x float64) {
 	if e == notFinite {
 		return
 	}
-	m.include(1, x, x)
+	if m.n == 0 || x <= m.min || x >= m.max { // rarely, and the built-in min and max take their time
+		m.include(1, x, x)
+	} else {
+		m.n++
+	}
 	m.sum.Add(x)
 	m.squares.add(mantissa, e)
 }
