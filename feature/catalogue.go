@@ -37,6 +37,14 @@ func addVectorFunctions(m map[string]function) {
 		},
 		doc: "the bucket of x; outside of all it is none, which is counted",
 	}
+	m["von_mises_points"] = function{
+		usage: "von_mises_points(x, kappa: 20, scale: 0.0043633, points: [0, 480, 960])", min: 1, max: 1, build: (*scope).vonMisesPoints,
+		options: []option{
+			numberOption("kappa", 1, 0, 1e6, "how narrow the distribution is"), numberOption("scale", 1, 1e-300, 1e300, "radians a unit of x: 2*pi/1440 for minutes of a day"),
+			listOption("points", "where the density is taken, in the unit of x"),
+		},
+		doc: "von_mises around x at each of some points of a circle, a vector; missing where x is not on the circle, from 0 to 2*pi/scale, which is counted",
+	}
 	m["binarize"] = function{
 		usage: "binarize(x)", min: 1, max: 1, build: (*scope).binarize, options: []option{numberOption("threshold", 0, -1e308, 1e308, "what x has to be above")},
 		doc: "whether x is above a threshold",

@@ -269,8 +269,8 @@ func (s *scope) coded(c *call, code ref, names []string, output string, missing 
 // missingName names the element that is 1 where there is no label, or one that was not seen.
 const missingName = "__missing__"
 
-// vonMises is the density of a von Mises distribution around x at each of some points.
-func (s *scope) vonMises(c *call) ref {
+// vonMisesPoints is the density of a von Mises distribution around x at each of some points.
+func (s *scope) vonMisesPoints(c *call) ref {
 	o, ok := s.options(c)
 	x := s.check(c.args[0])
 	if !ok || !x.ok() {
