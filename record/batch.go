@@ -29,6 +29,7 @@ const (
 	StageEncode  = "encode"
 	StageProcess = "process" // an operator of a stream application
 	StageProduce = "produce"
+	StageTable   = "table" // a change of a table, which is no record of a stream
 )
 
 // Problem says why a record cannot be predicted. Reason never holds a value of the record.

@@ -23,6 +23,7 @@ func layers() [][]string {
 		{"gbm/internal/bitplane", "internal/detmath", "internal/durable", "internal/lint", "internal/secret", "internal/testenv"},
 		{"record", "internal/durable/errorfs"},
 		{"feature", "gbm", "codec"},
+		{"internal/cdc"},
 		{"model"},
 		{"internal/pipeline"},
 		{"internal/kafka", "internal/store"},
