@@ -3,6 +3,7 @@ package cdc
 import (
 	"fmt"
 	"math"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -97,7 +98,7 @@ func showValue(s *record.Schema, r *record.Row, f int) string {
 		}
 	case record.Time:
 		if r.Times[slot] != record.MissingTime {
-			return fmt.Sprint(r.Times[slot])
+			return strconv.FormatInt(r.Times[slot], 10)
 		}
 	case record.Enum, record.String:
 		if r.Texts[slot].OK {

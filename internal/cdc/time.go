@@ -2,6 +2,7 @@ package cdc
 
 import (
 	"math"
+	"slices"
 	"strconv"
 
 	"millrace.dev/record"
@@ -112,9 +113,9 @@ func (d *Decoder) flattenedTime(r *record.Raw) (at int64, exact bool, p *record.
 
 // header returns the value of the last header of a name, or nil.
 func header(r *record.Raw, name string) []byte {
-	for i := len(r.Headers) - 1; i >= 0; i-- {
-		if r.Headers[i].Key == name {
-			return r.Headers[i].Value
+	for i := range slices.Backward(r.Headers) {
+		if h := &r.Headers[i]; h.Key == name {
+			return h.Value
 		}
 	}
 	return nil

@@ -50,20 +50,21 @@ func layers() [][]string {
 // product from outside, and may use the client library.
 func hidden() map[string]struct{ by, why string } {
 	return map[string]struct{ by, why string }{
-		"github.com/twmb/franz-go":           {"internal/kafka", "the rest speaks of records and offsets, not of a client library"},
-		"github.com/twmb/franz-go/pkg/kmsg":  {"internal/kafka internal/devbroker", "requests on the wire are for the two ends of the wire"},
-		"github.com/twmb/franz-go/pkg/kerr":  {"internal/kafka internal/devbroker", "error codes on the wire are for the two ends of the wire"},
-		"github.com/twmb/franz-go/pkg/kfake": {"internal/devbroker", "nothing else may depend on a broker that is not real"},
-		"github.com/parquet-go":              {"internal/source", "the rest speaks of records, not of the files that they are in"},
-		"github.com/klauspost/compress":      {"internal/source", "the rest reads what was uncompressed"},
-		"github.com/pierrec/lz4":             {"internal/source", "the rest reads what was uncompressed"},
-		"go.yaml.in/yaml/v4":                 {"internal/config", "one place decides how a file is read and how its errors look"},
-		"github.com/expr-lang/expr":          {"feature", "the plan in a bundle does not depend on the parser"},
-		"github.com/cockroachdb/pebble/v2":   {"internal/store", "the rest speaks of tasks and stores, not of a database"},
-		"github.com/spf13/cobra":             {"internal/cli", "commands are a skin over internal/app"},
-		"github.com/prometheus":              {"internal/metrics internal/app", "the rest counts; few places say how the counts are read"},
-		"golang.org/x/term":                  {"internal/cli", "what a person sees is decided in one place"},
-		"golang.org/x/sys":                   {"gbm/internal/bitplane internal/cli internal/devbroker", "the standard library has what the others need"},
+		"github.com/twmb/franz-go":                {"internal/kafka", "the rest speaks of records and offsets, not of a client library"},
+		"github.com/twmb/franz-go/pkg/kmsg":       {"internal/kafka internal/devbroker", "requests on the wire are for the two ends of the wire"},
+		"github.com/twmb/franz-go/pkg/kerr":       {"internal/kafka internal/devbroker", "error codes on the wire are for the two ends of the wire"},
+		"github.com/twmb/franz-go/pkg/kfake":      {"internal/devbroker", "nothing else may depend on a broker that is not real"},
+		"github.com/parquet-go":                   {"internal/source", "the rest speaks of records, not of the files that they are in"},
+		"github.com/klauspost/compress":           {"internal/source", "the rest reads what was uncompressed"},
+		"github.com/pierrec/lz4":                  {"internal/source", "the rest reads what was uncompressed"},
+		"go.yaml.in/yaml/v4":                      {"internal/config", "one place decides how a file is read and how its errors look"},
+		"github.com/expr-lang/expr":               {"feature", "the plan in a bundle does not depend on the parser"},
+		"github.com/cockroachdb/pebble/v2":        {"internal/store", "the rest speaks of tasks and stores, not of a database"},
+		"github.com/oschwald/maxminddb-golang/v2": {"internal/table", "the rest speaks of rows by key, not of a file format"},
+		"github.com/spf13/cobra":                  {"internal/cli", "commands are a skin over internal/app"},
+		"github.com/prometheus":                   {"internal/metrics internal/app", "the rest counts; few places say how the counts are read"},
+		"golang.org/x/term":                       {"internal/cli", "what a person sees is decided in one place"},
+		"golang.org/x/sys":                        {"gbm/internal/bitplane internal/cli internal/devbroker", "the standard library has what the others need"},
 	}
 }
 

@@ -43,6 +43,7 @@ func (t *Table) advance(at int64) {
 		if !ok {
 			return
 		}
+		t.bytes.Add(-momentBytes)
 		if e := t.index.find(key); e != nil {
 			t.store(key, e, t.forget(t.versions(e)))
 		}
@@ -103,6 +104,7 @@ func (t *Table) insert(key string, versions []version, v version) (all []version
 func (t *Table) wait(at int64, key string) {
 	if t.history > 0 {
 		t.due.push(at, key)
+		t.bytes.Add(momentBytes)
 	}
 }
 
@@ -136,7 +138,7 @@ func (t *Table) versions(e *entry) []version {
 	case e.all != nil:
 		return *e.all
 	}
-	t.single[0] = version{row: e.row, at: e.at, snapshot: e.snapshot, guess: e.guess}
+	t.single[0] = version{row: e.row, at: e.at, snapshot: e.snapshot, older: e.older, guess: e.guess}
 	return t.single[:]
 }
 
@@ -158,7 +160,7 @@ func (t *Table) store(key string, e *entry, versions []version) {
 		return // they are what they were
 	}
 	last := &versions[n-1]
-	now := &entry{row: last.row, at: last.at, snapshot: last.snapshot, guess: last.guess}
+	now := &entry{row: last.row, at: last.at, snapshot: last.snapshot, older: last.older, guess: last.guess}
 	now.setKey(key)
 	if n > 1 || len(last.keep) > 0 {
 		if n == 1 {
@@ -193,7 +195,10 @@ func (t *Table) truncate(at int64) {
 	}
 	t.index.each(func(e *entry) bool {
 		key := e.key()
-		versions, _ := t.insert(key, t.forget(t.versions(e)), version{at: at})
+		versions := t.forget(t.versions(e))
+		if len(versions) > 0 { // otherwise it is a key that is no more known, and has only not been dropped yet
+			versions, _ = t.insert(key, versions, version{at: at})
+		}
 		t.store(key, e, t.forget(versions))
 		return true
 	})

@@ -9,6 +9,9 @@ import (
 // allocBytes is about what an allocation takes on top of its bytes.
 const allocBytes = 8
 
+// momentBytes is what something that is to be forgotten takes.
+const momentBytes = int64(unsafe.Sizeof(moment{}))
+
 // keyBytes returns about what a key takes, without its versions: its entry, two slots, and the key itself.
 func keyBytes(key string) int64 {
 	n := int64(unsafe.Sizeof(entry{}) + 2*unsafe.Sizeof(slot{}))

@@ -38,11 +38,12 @@ type entry struct {
 	short    [inline]byte
 	size     uint8 // of the key in short, or one of the constants
 	snapshot bool
+	older    bool
 	guess    bool
 }
 
 const (
-	inline    = 21
+	inline    = 20
 	longKey   = 0xFE
 	noKey     = 0xFF
 	fewestLog = 8 // an index has at least so many slots, as a power of two

@@ -1,6 +1,7 @@
 package table
 
 import (
+	"errors"
 	"fmt"
 
 	"millrace.dev/codec"
@@ -24,7 +25,7 @@ type Added struct {
 func (t *Table) AddBatch(b *record.Batch, keyField, validFrom int) (Added, error) {
 	var a Added
 	if b.Schema() != t.schema {
-		return a, fmt.Errorf("table: a batch of another schema than the table's")
+		return a, errors.New("table: a batch of another schema than the table's")
 	}
 	if keyField < 0 || keyField >= t.schema.Len() {
 		return a, fmt.Errorf("table: the key is field %d of %d", keyField, t.schema.Len())

@@ -305,3 +305,23 @@ func TestConcurrent(t *testing.T) {
 		readers.Wait()
 	}
 }
+
+// value writes the value of a field; - is missing.
+func value(s *record.Schema, r *record.Row, f int) string {
+	slot := s.Slot(f)
+	switch s.Field(f).Type {
+	case record.Numeric:
+		if v := r.Numbers[slot]; !math.IsNaN(v) {
+			return strconv.FormatFloat(v, 'g', -1, 64)
+		}
+	case record.Time:
+		if v := r.Times[slot]; v != record.MissingTime {
+			return strconv.FormatInt(v, 10)
+		}
+	case record.Enum, record.String:
+		if v := r.Texts[slot]; v.OK {
+			return v.S
+		}
+	}
+	return "-"
+}

@@ -14,6 +14,7 @@ type version struct {
 	at       int64
 	keep     []int // the fields that have the value of the version before
 	snapshot bool  // valid from the beginning of time, if there is no version before
+	older    bool  // there was one before, which is forgotten
 	guess    bool  // a delete that was made at some time before at, after what was applied before it
 }
 
@@ -51,6 +52,8 @@ func (t *Table) place(versions []version, v version) (all []version, i int, repl
 	if i > 0 && versions[i-1].at == v.at {
 		i--
 		old := versions[i]
+		v.older = old.older
+		v.snapshot = v.snapshot && !old.older
 		v.keep = t.fill(&v, old.row, v.keep)
 		if old.row == nil {
 			v.keep = nil // it has nothing of the versions before the delete
@@ -122,7 +125,7 @@ func (t *Table) forget(versions []version) []version {
 	}
 	versions = slices.Clone(versions[gone:]) // readers see these
 	if len(versions) > 0 {
-		versions[0].snapshot = false // something older was known
+		versions[0].snapshot, versions[0].older = false, true
 	}
 	return versions
 }
