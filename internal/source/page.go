@@ -189,9 +189,12 @@ func (c *cursor) body(h *format.PageHeader) ([]byte, error) {
 	return b, nil
 }
 
+// plainDictionary is how older writers name the encoding of pages that have a dictionary, and of the dictionary itself.
+const plainDictionary = format.PlainDictionary //nolint:staticcheck // files have it, though no writer should write it any more
+
 func (c *cursor) loadDictionary(h *format.PageHeader, body []byte) error {
 	d := h.DictionaryPageHeader.V
-	if d.Encoding != format.Plain && d.Encoding != format.PlainDictionary {
+	if d.Encoding != format.Plain && d.Encoding != plainDictionary {
 		return fmt.Errorf("a dictionary of the encoding %s", d.Encoding)
 	}
 	body, err := c.inflate(body, int(h.UncompressedPageSize))
@@ -265,8 +268,8 @@ func (c *cursor) setPage(n int, levels, body []byte, e format.Encoding) error {
 		}
 	}
 	var err error
-	switch {
-	case e == format.RLEDictionary || e == format.PlainDictionary:
+	switch e {
+	case format.RLEDictionary, plainDictionary:
 		p.indices, err = c.indices(body, there)
 	default:
 		p.values, err = c.decode(body, e, there)

@@ -198,7 +198,9 @@ func (p *parquetFile) row() ([]byte, error) {
 	if cap(p.block)-len(p.block) < enough {
 		p.block = make([]byte, 0, blockBytes)
 	}
-	b, start, tooLarge := append(p.block, '{'), len(p.block), false
+	start, tooLarge := len(p.block), false
+	p.block = append(p.block, '{')
+	b := p.block
 	for _, c := range p.cursors {
 		fresh := c.level == c.page.rows
 		before := len(b)

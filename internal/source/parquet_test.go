@@ -2,7 +2,6 @@ package source
 
 import (
 	"bytes"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -57,12 +56,4 @@ func saleParquet(tb testing.TB, sales []house.Sale) string {
 		}
 	}
 	return makeParquet(tb, rows, parquet.Compression(&parquet.Snappy))
-}
-
-// readParquet returns the rows of the bytes of a file.
-func readParquet(tb testing.TB, text string, o Options) ([]string, error) {
-	tb.Helper()
-	path := filepath.Join(write(tb, map[string]string{"a.parquet": text}), "a.parquet")
-	rows, _, err := readAll(tb.Context(), path, o)
-	return valuesOf(rows), err
 }

@@ -243,10 +243,12 @@ func (t *timeForm) choose(k kind, layouts []string) {
 			form.zoned = hasOffset(layout)
 		}
 		fit := instant
-		if k == kindLocal {
+		switch k {
+		case kindLocal:
 			fit = local
-		} else if k == kindDate {
+		case kindDate:
 			fit = date
+		default:
 		}
 		if fit > best {
 			best, *t = fit, form

@@ -65,7 +65,7 @@ func TestMurmurString(t *testing.T) {
 // TestHashesDoNotAllocate is not parallel: AllocsPerRun must be alone.
 func TestHashesDoNotAllocate(t *testing.T) {
 	text := strings.Repeat("Zürich 東京 😀", 5)
-	if n := testing.AllocsPerRun(100, func() { MurmurString(text, MurmurSeed); Hash64(text) }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { _, _ = MurmurString(text, MurmurSeed), Hash64(text) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }
@@ -98,10 +98,10 @@ func TestMurmurStringByUnits(t *testing.T) {
 
 // vector is one case of featran.json.
 type vector struct {
-	ID          string
-	Params      json.RawMessage
-	Fit         json.RawMessage
-	Expect      map[string]json.RawMessage
+	ID          string                     `json:"id"`
+	Params      json.RawMessage            `json:"params"`
+	Fit         json.RawMessage            `json:"fit"`
+	Expect      map[string]json.RawMessage `json:"expect"`
 	MurmurTexts map[string]int32 `json:"murmur3_stringHash"`
 }
 
@@ -111,7 +111,9 @@ func featran(t *testing.T) map[string]vector {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var all struct{ Vectors []vector }
+	var all struct {
+		Vectors []vector `json:"vectors"`
+	}
 	if err := json.Unmarshal(b, &all); err != nil {
 		t.Fatal(err)
 	}

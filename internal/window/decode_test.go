@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -31,7 +33,7 @@ func exampleStates(w *Window) [][]byte {
 	s, out := w.New(), make([]float64, len(w.spec.Aggregates))
 	r := rand.New(rand.NewPCG(7, 8))
 	states := [][]byte{s.Append(nil)}
-	at, args := int64(-minute), make([]Value, len(w.args))
+	at, args := -minute, make([]Value, len(w.args))
 	for i, steps := range []int{1, 1, 3, 100, 300} {
 		for range steps {
 			at += r.Int64N(w.spec.Size.Microseconds() / int64(steps))
@@ -40,7 +42,7 @@ func exampleStates(w *Window) [][]byte {
 				case r.IntN(9) == 0:
 					args[a] = Value{}
 				case w.args[a].kind == Texts:
-					args[a] = Text(fmt.Sprint(r.IntN(200)))
+					args[a] = Text(strconv.Itoa(r.IntN(200)))
 				default:
 					args[a] = Number(float64(r.IntN(1000)) * [...]float64{1, 0.25, 1e304}[r.IntN(3)])
 				}
@@ -93,7 +95,7 @@ func goOn(t *testing.T, s *State, b []byte) {
 		for a := range args {
 			args[a] = Number(float64(i))
 			if w.args[a].kind == Texts {
-				args[a] = Text(fmt.Sprint(i))
+				args[a] = Text(strconv.Itoa(i))
 			}
 		}
 		if err := twin.Load(b); err != nil {
@@ -174,7 +176,7 @@ func TestSameEverywhere(t *testing.T) {
 	for i := range 6000 {
 		at += r.Int64N(int64(1)<<(10+i/300) + 1)
 		x := float64(r.Int64N(1<<40)) / 8191 // exact on every machine
-		s.Observe(at-r.Int64N(30*minute)*int64(i%7/6), []Value{Number(x), Text(fmt.Sprint(r.IntN(150)))}, out)
+		s.Observe(at-r.Int64N(30*minute)*int64(i%7/6), []Value{Number(x), Text(strconv.Itoa(r.IntN(150)))}, out)
 		for _, x := range out {
 			h.Write(binary.LittleEndian.AppendUint64(nil, math.Float64bits(x)))
 		}
@@ -182,7 +184,7 @@ func TestSameEverywhere(t *testing.T) {
 			h.Write(s.Append(nil))
 		}
 	}
-	if got, want := fmt.Sprintf("%x", h.Sum(nil)[:8]), "7145182fdffc8ad9"; got != want {
+	if got, want := hex.EncodeToString(h.Sum(nil)[:8]), "7145182fdffc8ad9"; got != want {
 		t.Errorf("the bits hash to %s, want %s", got, want)
 	}
 }

@@ -3,6 +3,7 @@ package window
 import (
 	"encoding/binary"
 	"math"
+	"slices"
 )
 
 // stateVersion is the first byte of an encoded state.
@@ -54,10 +55,10 @@ func (s *State) Append(dst []byte) []byte {
 	}
 	for _, latest := range s.latest {
 		at := s.time
-		for i := len(latest) - 1; i >= 0; i-- {
-			dst = binary.AppendUvarint(dst, uint64(at)-uint64(latest[i].at))
-			dst = appendFloat(dst, latest[i].x)
-			at = latest[i].at
+		for _, l := range slices.Backward(latest) {
+			dst = binary.AppendUvarint(dst, uint64(at)-uint64(l.at))
+			dst = appendFloat(dst, l.x)
+			at = l.at
 		}
 	}
 	return dst

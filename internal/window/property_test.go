@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -30,9 +31,21 @@ func drawSpec(t *rapid.T) Spec {
 	}
 	all := []Aggregate{
 		{Func: Count, Arg: NoArgument},
-		{Func: Sum}, {Func: Mean}, {Func: Min}, {Func: Max}, {Func: Variance}, {Func: Stddev}, {Func: Distinct},
-		{Func: First}, {Func: Last}, {Func: Last, K: rapid.IntRange(1, MaxLast).Draw(t, "k")}, {Func: Difference},
-		{Func: Percentile, P: 0}, {Func: Percentile, P: 0.5}, {Func: Percentile, P: 0.9}, {Func: Percentile, P: 1},
+		{Func: Sum},
+		{Func: Mean},
+		{Func: Min},
+		{Func: Max},
+		{Func: Variance},
+		{Func: Stddev},
+		{Func: Distinct},
+		{Func: First},
+		{Func: Last},
+		{Func: Last, K: rapid.IntRange(1, MaxLast).Draw(t, "k")},
+		{Func: Difference},
+		{Func: Percentile, P: 0},
+		{Func: Percentile, P: 0.5},
+		{Func: Percentile, P: 0.9},
+		{Func: Percentile, P: 1},
 		{Func: Distinct, Arg: 1},
 	}
 	s.Aggregates = []Aggregate{{Func: Count}, {Func: Count, Arg: 1}}
@@ -85,7 +98,7 @@ func drawInputs(t *rapid.T, s Spec) []input {
 func drawArgs(t *rapid.T, i, shape int, scale float64) []Value {
 	if i > 0 {
 		x := [...]float64{float64(i), -float64(i) * 1.25, float64(i%7) - 3, math.Ldexp(1, i), 1e9 + float64(i)}[shape]
-		return []Value{Number(x * scale), Text(fmt.Sprint(i % (30 * (shape + 1))))}
+		return []Value{Number(x * scale), Text(strconv.Itoa(i % (30 * (shape + 1))))}
 	}
 	args := []Value{{}, {}}
 	if rapid.IntRange(0, 5).Draw(t, "number") > 0 {

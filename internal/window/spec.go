@@ -153,10 +153,10 @@ func (s Spec) grace() time.Duration { return max(0, s.Grace) }
 // defaultHop is the hop of a window that declares none: see Spec.
 func defaultHop(size time.Duration) time.Duration {
 	const most = 72
-	const ms, s, min, h = time.Millisecond, time.Second, time.Minute, time.Hour
+	const ms, s, m, h = time.Millisecond, time.Second, time.Minute, time.Hour
 	for _, hop := range [...]time.Duration{
 		20 * ms, 50 * ms, 100 * ms, 200 * ms, 500 * ms, 1 * s, 2 * s, 5 * s, 10 * s, 20 * s, 30 * s,
-		1 * min, 2 * min, 5 * min, 10 * min, 20 * min, 30 * min, 1 * h, 2 * h, 3 * h, 6 * h, 12 * h,
+		1 * m, 2 * m, 5 * m, 10 * m, 20 * m, 30 * m, 1 * h, 2 * h, 3 * h, 6 * h, 12 * h,
 		1 * day, 2 * day, 3 * day, 5 * day,
 	} {
 		if hop*most >= size {

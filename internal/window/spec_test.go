@@ -94,8 +94,12 @@ func TestFunc(t *testing.T) {
 func TestGrid(t *testing.T) {
 	t.Parallel()
 	for _, s := range []Spec{
-		{Size: time.Second}, {Size: time.Second, Hop: 334 * time.Microsecond, Grace: NoGrace}, {Size: 1234567 * time.Microsecond, Grace: 900 * time.Second, Hop: time.Second},
-		{Size: MaxSize, Grace: MaxSize}, {Size: MaxSize, Hop: MaxSize}, {Size: time.Hour},
+		{Size: time.Second},
+		{Size: time.Second, Hop: 334 * time.Microsecond, Grace: NoGrace},
+		{Size: 1234567 * time.Microsecond, Grace: 900 * time.Second, Hop: time.Second},
+		{Size: MaxSize, Grace: MaxSize},
+		{Size: MaxSize, Hop: MaxSize},
+		{Size: time.Hour},
 	} {
 		s.Aggregates = []Aggregate{{Func: Count, Arg: NoArgument}}
 		w := compile(t, s)
