@@ -102,7 +102,7 @@ type vector struct {
 	Params      json.RawMessage            `json:"params"`
 	Fit         json.RawMessage            `json:"fit"`
 	Expect      map[string]json.RawMessage `json:"expect"`
-	MurmurTexts map[string]int32 `json:"murmur3_stringHash"`
+	MurmurTexts map[string]int32           `json:"murmur3_stringHash"`
 }
 
 func featran(t *testing.T) map[string]vector {

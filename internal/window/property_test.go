@@ -2,7 +2,6 @@ package window
 
 import (
 	"bytes"
-	"fmt"
 	"math"
 	"slices"
 	"strconv"
