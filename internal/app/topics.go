@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strconv"
 	"time"
 
 	"millrace.dev/internal/config"
@@ -106,7 +107,11 @@ func createTopics(ctx context.Context, c *kafka.Client, p *config.Pipeline) erro
 		if p.Tables[i].Topic == "" {
 			continue
 		}
-		topics = append(topics, kafka.NewTopic{Name: p.Tables[i].Topic, Partitions: n, Configs: map[string]string{"cleanup.policy": "compact"}})
+		configs := map[string]string{"cleanup.policy": "compact"}
+		if h := p.Tables[i].History; h > 0 { // compaction leaves the rows that records can ask for
+			configs["min.compaction.lag.ms"] = strconv.FormatInt(h.Milliseconds(), 10)
+		}
+		topics = append(topics, kafka.NewTopic{Name: p.Tables[i].Topic, Partitions: n, Configs: configs})
 	}
 	return needTopics(ctx, c, true, topics...)
 }
