@@ -3,7 +3,7 @@ SHELL := /bin/bash
 GO    ?= go
 BIN   := bin
 
-.PHONY: help build test race torture fuzz lint bench demo clean
+.PHONY: help build test race torture arm64 fuzz lint bench demo clean
 
 help: ## list these targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,12 @@ RUNS ?= 10
 torture: ## kill and stop instances and brokers at random, RUNS times (default 10, about 3 minutes each)
 	MILLRACE_REQUIRE=kafka MILLRACE_TORTURE=$(RUNS) $(GO) test ./e2e -run '^TestThreeInstances$$' -count=1 -v -timeout 0
 	MILLRACE_REQUIRE=kafka MILLRACE_TORTURE=$(RUNS) $(GO) test ./e2e/streams -run '^TestFaults$$' -count=1 -v -timeout 0
+
+# The packages whose results must have the same bits on every machine.
+SAMEBITS := ./record ./codec ./feature ./gbm ./model ./internal/detmath ./internal/stat ./internal/window ./internal/table ./internal/cdc ./internal/pipeline
+arm64: ## run the tests of all that computes for arm64, under QEMU (Debian: qemu-user)
+	@command -v qemu-aarch64 >/dev/null || { echo "qemu-aarch64 is missing: install qemu-user" >&2; exit 1; }
+	CGO_ENABLED=0 GOARCH=arm64 $(GO) test -short -exec qemu-aarch64 -timeout 60m $(TESTFLAGS) $(SAMEBITS)
 
 FUZZTIME ?= 20s
 fuzz: ## run every fuzz target for FUZZTIME each (default 20s)
