@@ -36,11 +36,10 @@ func tableData(p *config.Pipeline, plan *feature.Plan) []string {
 func (a *App) batchRows(ctx context.Context, p *config.Pipeline, plan *feature.Plan, client *kafka.Client) (map[string]table.Rows, error) {
 	rows := map[string]table.Rows{}
 	for _, of := range plan.Tables() {
-		t := p.Table(of.Name)
-		if t == nil {
-			return nil, fmt.Errorf("the pipeline file has no table %q, which the model was trained with", of.Name)
+		t, err := tableOf(p, of)
+		if err != nil {
+			return nil, err
 		}
-		var err error
 		if t.Data != "" {
 			rows[t.Name], err = a.fileRows(ctx, p, t, client)
 		} else {
@@ -53,15 +52,30 @@ func (a *App) batchRows(ctx context.Context, p *config.Pipeline, plan *feature.P
 	return rows, nil
 }
 
+// tableOf returns a table of the pipeline file with the columns that a plan knows.
+func tableOf(p *config.Pipeline, of feature.Table) (*config.Table, error) {
+	t := p.Table(of.Name)
+	if t == nil {
+		return nil, fmt.Errorf("the pipeline file has no table %q, which the model was trained with", of.Name)
+	}
+	own := *t
+	own.Schema = of.Schema
+	return &own, nil
+}
+
 // staticRows reads the tables of a plan that have no topic, for run.
 func (a *App) staticRows(ctx context.Context, p *config.Pipeline, plan *feature.Plan, client *kafka.Client) (map[string]table.Rows, error) {
 	rows := map[string]table.Rows{}
 	for _, of := range plan.Tables() {
-		if t := p.Table(of.Name); t != nil && t.Topic == "" {
-			var err error
-			if rows[t.Name], err = a.fileRows(ctx, p, t, client); err != nil {
-				return nil, err
-			}
+		t, err := tableOf(p, of)
+		if err != nil {
+			return nil, err
+		}
+		if t.Topic != "" {
+			continue
+		}
+		if rows[t.Name], err = a.fileRows(ctx, p, t, client); err != nil {
+			return nil, err
 		}
 	}
 	return rows, nil
