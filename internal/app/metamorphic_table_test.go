@@ -17,6 +17,7 @@ type metaTable struct {
 	history           string
 	required, lookups bool
 	truncates         bool
+	wrapped           bool // keys and values have their schemas around them
 	changes           []record.Raw
 }
 
@@ -64,6 +65,8 @@ func (w *world) makeTables() {
 		if t.topic() && !partitioned && w.chance(2) {
 			t.join, partitioned = "partitioned", true
 		}
+		t.required = t.required && w.required
+		t.wrapped = w.chance(3)
 		t.truncates = t.format == "debezium" && t.join == "global" && w.chance(3)
 		w.tables = append(w.tables, t)
 		if t.topic() {
@@ -194,13 +197,14 @@ func (t *metaTable) change(w *world, key, op string, at int64) {
 			t.changes = append(t.changes, raw)
 			return
 		}
-		if w.chance(3) {
+		if t.wrapped {
 			put(map[string]any{"schema": nil, "payload": id}, map[string]any{"schema": map[string]any{}, "payload": value})
 		} else {
 			put(id, value)
 		}
 		if op == "d" && !w.chance(3) {
-			put(id, nil)
+			raw.Value = nil
+			t.changes = append(t.changes, raw)
 		}
 	}
 }

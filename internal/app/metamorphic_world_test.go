@@ -17,12 +17,13 @@ import (
 
 // world is a random pipeline with random data.
 type world struct {
-	r       *rand.Rand
-	yaml    string
-	files   map[string]string
-	tables  []*metaTable
-	records []metaRecord
-	windows []string // their keys, each once
+	r        *rand.Rand
+	yaml     string
+	required bool
+	files    map[string]string
+	tables   []*metaTable
+	records  []metaRecord
+	windows  []string // their keys, each once
 
 	sourceKey string // the field that is the key of the records, or ""
 	features  []string
@@ -62,9 +63,9 @@ func (w *world) some(n int, of ...string) []string {
 	return out
 }
 
-// newWorld makes a world of a seed.
-func newWorld(seed uint64) *world {
-	w := &world{r: rand.New(rand.NewPCG(seed, 77)), files: map[string]string{}}
+// newWorld makes a world of a seed. required says whether there are tables in which a record has to have a row.
+func newWorld(seed uint64, required bool) *world {
+	w := &world{r: rand.New(rand.NewPCG(seed, 77)), files: map[string]string{}, required: required}
 	if w.chance(2) {
 		w.sourceKey = w.pick("city", "seller")
 	}
@@ -164,7 +165,7 @@ func (w *world) makeWindows() string {
 // makeFeatures adds features of every kind to those of windows and tables.
 func (w *world) makeFeatures() {
 	all := []string{
-		"standard(x)", "min_max(x, low: -1, high: 2)", "max_abs(z)", `impute(x, with: "median")`, "quantile_bucket(x, buckets: 4)", "iqr_outlier(x)", "quantile_outlier(z, buckets: 5)",
+		"standard(x)", "min_max(x, low: -1, high: 2)", "max_abs(z)", `impute(x, by: "median")`, "quantile_bucket(x, buckets: 4)", "iqr_outlier(x)", "quantile_outlier(z, buckets: 5)",
 		"z_score(x, city)", "one_hot(city, top: 2, oov: 3)", "one_hot(kind, missing: true)", "position(seller)", "vocabulary(city, oov: 2)", "heavy_hitters(city, top: 3)", `n_hot(tags, sep: ";")`,
 		`n_hot_weighted(tags, sep: ";")`, "ngrams(note, low: 1, high: 2, top: 6)", "hash_one_hot(seller, size: 5)", `hash_n_hot(tags, sep: ";", size: 4)`, `hash_n_hot_weighted(tags, sep: ";", size: 4)`,
 		"mdl_bucket(x, kind)", "target_mean(city)", `target_mean(city + "|" + seller, folds: 3)`, "standard(log1p(impute(abs(x))))", "standard(target_mean(seller))", "vector(x, z)", "normalize(vector(x, z, 1))",
