@@ -273,7 +273,7 @@ func (m *meta) stream(r *rand.Rand, partitions int, faults, bursts bool) {
 		}
 		for k := range n {
 			rec := &m.w.records[i+k]
-			raw := stream.Record[[]byte, []byte]{Key: rec.key, NullKey: rec.key == nil, Value: []byte(rec.value), Timestamp: 1000 + int64(i), Headers: []stream.Header{{Key: "record", Value: []byte(strconv.Itoa(rec.id))}}}
+			raw := stream.Record[[]byte, []byte]{Key: rec.key, NullKey: rec.key == nil, Value: []byte(rec.value), Timestamp: rec.stamp, Headers: []stream.Header{{Key: "record", Value: []byte(strconv.Itoa(rec.id))}}}
 			switch {
 			case m.w.sourceKey != "" && rec.key != nil || len(m.w.windows) == 0:
 				in.PipeRecord(raw)

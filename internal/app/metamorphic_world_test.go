@@ -35,6 +35,7 @@ type metaRecord struct {
 	fields map[string]string // what it says, where that is a text
 	value  string
 	at     int64
+	stamp  int64 // the timestamp in the topic, which matters to nothing
 	key    []byte
 }
 
@@ -259,8 +260,11 @@ func (w *world) record(i int, at int64) metaRecord {
 	fmt.Fprintf(&b, `,"y":%v`, y)
 	switch w.r.IntN(40) {
 	case 0: // no event time
-	case 1:
+	case 1: // a wrong clock
 		m.at = -86_400_000 * int64(w.r.IntN(3))
+		if w.chance(3) {
+			m.at = time.Date(2040, 1, 1, 0, 0, 0, 0, time.UTC).UnixMilli()
+		}
 		fmt.Fprintf(&b, `,"at":%d`, m.at)
 	default:
 		fmt.Fprintf(&b, `,"at":%d`, at)
@@ -275,6 +279,7 @@ func (w *world) record(i int, at int64) metaRecord {
 	case 2:
 		m.value = w.pick("{}", "[1]", `{"else":1}`, m.value+"x", `{"id":1,"id":2}`, `{"prediction":1,"x":2}`, `{"ID":1}`, `{"at":"noon"}`)
 	}
+	m.stamp = []int64{1000 + int64(i), at, at, 0, -1, at + 40*365*metaDay}[w.r.IntN(6)]
 	if w.sourceKey != "" {
 		if k, ok := m.fields[w.sourceKey]; ok {
 			m.key = []byte(k)
