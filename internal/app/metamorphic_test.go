@@ -176,6 +176,7 @@ func (m *meta) inputs(o batch.PredictOptions) {
 		m.t.Fatal(err)
 	}
 	states := pipeline.NewMemoryStates(windows)
+	oracle := newMetaOracle(m, windows)
 	batch := w.NewBatch()
 	for i := range m.w.records {
 		batch.Reset()
@@ -185,7 +186,8 @@ func (m *meta) inputs(o batch.PredictOptions) {
 		if err != nil {
 			m.t.Fatal(err)
 		}
-		w.Complete(batch, pipeline.Enrichment{Rows: metaLookup{b, m.rows}, Windows: columns})
+		oracle.windows(i, batch.Problem(0) == nil, columns)
+		w.Complete(batch, pipeline.Enrichment{Rows: oracle.lookup(i), Windows: columns})
 		if m.want[i].Prediction == "" {
 			continue
 		}
@@ -194,16 +196,6 @@ func (m *meta) inputs(o batch.PredictOptions) {
 			m.t.Errorf("record %d: %s by itself, and %s among others", i, got, m.want[i].Prediction)
 		}
 	}
-}
-
-// metaLookup finds rows in the tables of a model.
-type metaLookup struct {
-	b    *model.Bundle
-	rows map[string]table.Rows
-}
-
-func (l metaLookup) Row(t, _ int, key string, at int64) *record.Row {
-	return l.rows[l.b.Plan.Tables()[t].Name].Get(key, at)
 }
 
 // training compares the inputs that training has computed with those of batch: the golden rows have some.
@@ -279,7 +271,8 @@ func (m *meta) stream(r *rand.Rand, partitions int, faults, bursts bool) {
 				in.PipeRecord(raw)
 			default:
 				h := fnv.New32()
-				h.Write([]byte(rec.windowKey(m.w.windows[0])))
+				key, _ := rec.windowKey(m.w.windows[0])
+				h.Write([]byte(key))
 				in.PipeTo(int32(h.Sum32()%uint32(partitions)), raw)
 			}
 		}

@@ -308,17 +308,23 @@ func (w *world) write(t *testing.T, dir string) {
 	}
 }
 
-// windowKey returns the text that all windows have as their key, or "" if there is none.
-func (m *metaRecord) windowKey(expr string) string {
+// windowKey returns the key of the record in a window, and whether it has one.
+func (m *metaRecord) windowKey(expr string) (string, bool) {
+	city, ok := m.fields["city"]
+	seller, sold := m.fields["seller"]
+	kind, kinded := m.fields["kind"]
+	note, noted := m.fields["note"]
 	switch expr {
 	case "lower(kind)":
-		return strings.ToLower(m.fields["kind"])
+		return strings.ToLower(kind), kinded
 	case "district":
-		return string([]rune(m.fields["note"] + " ")[:1])
-	case "city", "seller":
-		return m.fields[expr]
+		return string([]rune(note + " ")[:min(1, len([]rune(note)))]), noted
+	case "city":
+		return city, ok
+	case "seller":
+		return seller, sold
 	default:
-		return m.fields["city"] + "/" + m.fields["seller"]
+		return city + "/" + seller, ok && sold
 	}
 }
 
