@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"millrace.dev/record"
 	"millrace.dev/stream"
 	"millrace.dev/streamtest"
@@ -56,6 +57,33 @@ func TestCarryOrigin(t *testing.T) {
 	}
 	if x := d.Drops()[0].Record; x.Topic != "in" || x.Offset != 1 {
 		t.Errorf("dropped: %+v", x)
+	}
+}
+
+// TestKeepNullKeys has records without a key go through a repartition topic, where nothing that follows asks for them.
+func TestKeepNullKeys(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		options []stream.RepartitionOption
+		want    map[string]int // what is dropped
+	}{
+		"default": {nil, map[string]int{"r-repartition-sink/null_key": 1}},
+		"kept":    {[]stream.RepartitionOption{stream.KeepNullKeys()}, map[string]int{}},
+	} {
+		top := stream.New("app")
+		s := stream.From(top, "in", stream.String(), stream.String())
+		s.Repartition("r", c.options...).To("out")
+		d := streamtest.New(t, top, streamtest.Partitions(3))
+		in := streamtest.NewInput(d, "in", stream.String(), stream.String())
+		in.PipeTo(2, stream.Record[string, string]{NullKey: true, Value: "v", Timestamp: 5})
+		in.PipeTo(2, stream.Record[string, string]{Key: "k", Value: "w", Timestamp: 6})
+		if diff := cmp.Diff(c.want, d.Dropped(), cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+		out := d.Raw("out", 2)
+		if kept := len(out) > 0 && out[0].Key == nil && string(out[0].Value) == "v"; kept != (name == "kept") {
+			t.Errorf("%s: %v", name, out)
+		}
 	}
 }
 

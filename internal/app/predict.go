@@ -8,8 +8,10 @@ import (
 	"io"
 
 	"millrace.dev/internal/batch"
+	"millrace.dev/internal/config"
 	"millrace.dev/internal/registry"
 	"millrace.dev/internal/source"
+	"millrace.dev/internal/table"
 )
 
 // PredictOptions say what to predict with which model.
@@ -71,7 +73,8 @@ func (a *App) Predict(ctx context.Context, o PredictOptions) (*Predicted, error)
 		return nil, err
 	}
 	defer out.discard()
-	po := batch.PredictOptions{Data: o.Data, Client: client, Out: out, Field: cmp.Or(o.Field, p.Sink.Field), MaxBytes: p.Source.MaxRecordBytes, Rows: rows, Required: pipelineTables(p)}
+	po := predictOptions(p, rows)
+	po.Data, po.Client, po.Out, po.Field = o.Data, client, out, cmp.Or(o.Field, po.Field)
 	outputs := []*output{out}
 	if o.Rejects != "" {
 		rejects, err := create(o.Rejects, o.Stdout)
@@ -90,4 +93,9 @@ func (a *App) Predict(ctx context.Context, o PredictOptions) (*Predicted, error)
 		return nil, err
 	}
 	return &Predicted{Model: m.Ref, Digest: m.Digest, Prediction: sum}, nil
+}
+
+// predictOptions returns what a pipeline file says about predicting.
+func predictOptions(p *config.Pipeline, rows map[string]table.Rows) batch.PredictOptions {
+	return batch.PredictOptions{Field: p.Sink.Field, MaxBytes: p.Source.MaxRecordBytes, Rows: rows, Required: pipelineTables(p)}
 }

@@ -178,33 +178,49 @@ func (a *App) topicRows(ctx context.Context, p *config.Pipeline, t *config.Table
 	if err != nil {
 		return nil, fmt.Errorf("table %s: %w", t.Name, err)
 	}
-	refused, read := 0, 0
-	var first *record.Problem
+	c := &changelog{table: t, state: state}
 	err = client.Read(ctx, kafka.ReadConfig{From: map[string]kafka.Offsets{t.Topic: from}}, func(s kafka.Step) error {
 		for i := range s.Len() {
 			var raw record.Raw
 			s.Read(i, &raw)
-			read++
-			if r := state.Apply(&raw); r != nil {
-				refused++
-				if first == nil {
-					problem := record.Problem(*r)
-					first = &problem
-				}
-			}
+			c.apply(&raw)
 		}
 		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("table %s: %w", t.Name, err)
 	}
-	a.Log.LogAttrs(ctx, slog.LevelDebug, "table read", slog.String("table", t.Name), slog.Int("rows", state.Len()), slog.Int("changes", read), slog.Int("refused", refused))
-	if refused > read/2 {
+	a.Log.LogAttrs(ctx, slog.LevelDebug, "table read", slog.String("table", t.Name), slog.Int("rows", state.Len()), slog.Int("changes", c.read), slog.Int("refused", c.refused))
+	return c.rows()
+}
+
+// changelog is a table's topic on its way into the table.
+type changelog struct {
+	table         *config.Table
+	state         *tableState
+	read, refused int
+	first         record.Problem // of the records that were refused
+}
+
+// apply takes over a record.
+func (c *changelog) apply(r *record.Raw) {
+	c.read++
+	if p := c.state.Apply(r); p != nil {
+		if c.refused == 0 {
+			c.first = record.Problem(*p)
+		}
+		c.refused++
+	}
+}
+
+// rows returns the rows, unless most records could not be read.
+func (c *changelog) rows() (table.Rows, error) {
+	if c.refused > c.read/2 {
 		return nil, &Error{
-			Code: Refused, Op: "read table", Where: "tables." + t.Name,
-			Err:  fmt.Errorf("%d of %d records of the topic %s cannot be read, the first one for %s: %s", refused, read, t.Topic, first.Class, first.Reason),
+			Code: Refused, Op: "read table", Where: "tables." + c.table.Name,
+			Err:  fmt.Errorf("%d of %d records of the topic %s cannot be read, the first one for %s: %s", c.refused, c.read, c.table.Topic, c.first.Class, c.first.Reason),
 			Hint: "mend the format, the key or the schema of the table in the pipeline file",
 		}
 	}
-	return state.table, nil
+	return c.state.table, nil
 }

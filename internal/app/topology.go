@@ -116,7 +116,7 @@ func (r *route) move(name string, key func(*pipeline.Observer) (string, bool), w
 	keyed := stream.Process(r.records, name+"-key", func() stream.Processor[string, carried, string, carried] {
 		return &rekey{route: r, key: key, watch: watch, eventTime: eventTime}
 	})
-	r.records = keyed.Values(carriedCodec{}).Repartition(name, stream.CarryOrigin())
+	r.records = keyed.Values(carriedCodec{}).Repartition(name, stream.CarryOrigin(), stream.KeepNullKeys())
 	r.moved = true
 }
 
@@ -125,7 +125,7 @@ type rekey struct {
 	route     *route
 	key       func(*pipeline.Observer) (string, bool)
 	watch     func(*pipeline.Observer) error
-	eventTime bool // the records get their event times, too
+	eventTime bool // the records are read in the order of their event times
 	ctx       *stream.ProcessorContext[string, carried]
 	observer  *pipeline.Observer
 	out       stream.Record[string, carried]
@@ -149,7 +149,9 @@ func (k *rekey) Process(r *stream.Record[string, carried]) error {
 		if key, ok := k.key(k.observer); ok {
 			k.out.Key, k.out.NullKey = key, false
 		}
-		if at := k.observer.EventTime(); k.eventTime && at != record.MissingTime && at >= 0 {
+		k.out.Value.at = k.observer.EventTime()
+		// An event time that the clock does not believe must not hold up others, nor have the record dropped.
+		if at := k.out.Value.at; k.eventTime && at >= 0 && at <= k.ctx.Now().UnixMicro() {
 			k.out.Timestamp = at / 1000
 		}
 	}

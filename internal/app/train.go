@@ -10,7 +10,10 @@ import (
 	"millrace.dev/feature"
 	"millrace.dev/gbm"
 	"millrace.dev/internal/batch"
+	"millrace.dev/internal/config"
+	"millrace.dev/internal/kafka"
 	"millrace.dev/internal/registry"
+	"millrace.dev/internal/table"
 	"millrace.dev/model"
 )
 
@@ -78,12 +81,9 @@ func (a *App) Train(ctx context.Context, o TrainOptions) (*Trained, error) {
 	if err != nil {
 		return nil, fmt.Errorf("train: %w", err)
 	}
-	b, err := batch.TrainModel(ctx, batch.TrainOptions{
-		Name: p.Name, Data: p.Train.Data, Labels: batch.Labels(p.Train.Labels), Client: client, Declaration: declared,
-		Rows: rows, Required: pipelineTables(p), EventTime: p.Source.EventTime, Field: p.Sink.Field, Where: p.Train.Where,
-		Split:  batch.Split{Train: p.Train.Split.Train, Validation: p.Train.Split.Validation, Test: p.Train.Split.Test, Seed: int64(p.Train.Split.Seed)},
-		Params: p.Train.GBM, MaxBytes: p.Source.MaxRecordBytes, Threads: o.Threads, Progress: o.Progress, CodeVersion: a.Version, RunID: o.RunID,
-	})
+	options := a.trainOptions(p, declared, rows, client)
+	options.Threads, options.Progress, options.RunID = o.Threads, o.Progress, o.RunID
+	b, err := batch.TrainModel(ctx, options)
 	if err != nil {
 		return nil, fmt.Errorf("train: %w", err)
 	}
@@ -101,6 +101,16 @@ func (a *App) Train(ctx context.Context, o TrainOptions) (*Trained, error) {
 		File: o.File, Data: p.Train.Data, Registry: p.Model.Registry, Trees: b.Forest.Trees(),
 		Existed: v.RegisteredAt.Before(began), State: v.State, Inputs: b.Inputs,
 	}, nil
+}
+
+// trainOptions returns what a pipeline file says about training.
+func (a *App) trainOptions(p *config.Pipeline, declared feature.Declaration, rows map[string]table.Rows, client *kafka.Client) batch.TrainOptions {
+	return batch.TrainOptions{
+		Name: p.Name, Data: p.Train.Data, Labels: batch.Labels(p.Train.Labels), Client: client, Declaration: declared,
+		Rows: rows, Required: pipelineTables(p), EventTime: p.Source.EventTime, Field: p.Sink.Field, Where: p.Train.Where,
+		Split:  batch.Split{Train: p.Train.Split.Train, Validation: p.Train.Split.Validation, Test: p.Train.Split.Test, Seed: int64(p.Train.Split.Seed)},
+		Params: p.Train.GBM, MaxBytes: p.Source.MaxRecordBytes, CodeVersion: a.Version,
+	}
 }
 
 // actor returns who is at work: by, else the user's name.

@@ -2,6 +2,7 @@ package app
 
 import (
 	"math"
+	"slices"
 	"time"
 
 	"millrace.dev/feature"
@@ -56,14 +57,14 @@ type observing struct {
 	ctx      *stream.ProcessorContext[string, carried]
 	states   []*stream.State[string, *window.State]
 	observer *pipeline.Observer
-	latest   int64 // the highest event time, as far as the clock believes it
+	clock    eventClock
 	swept    int64 // when keys were last forgotten, in event time
 	out      stream.Record[string, carried]
 }
 
 // Init opens the stores.
 func (o *observing) Init(ctx *stream.ProcessorContext[string, carried]) (err error) {
-	o.ctx, o.latest, o.swept = ctx, math.MinInt64, math.MinInt64
+	o.ctx, o.swept = ctx, math.MinInt64
 	for _, s := range o.stores {
 		o.states = append(o.states, stream.Open(ctx, s))
 	}
@@ -114,26 +115,29 @@ func (o *observing) Changed(w int, key string, s *window.State) error {
 // forgetAfter is how much longer the state of a key is kept than any record within its grace can ask for it.
 const forgetAfter = 24 * time.Hour
 
-// forget drops the states of keys that have had no record for long, now and then. A clock that is far ahead of ours does
-// not count.
+// forget drops the states of keys that have had no record for long, now and then.
 func (o *observing) forget(at int64) error {
 	if at == record.MissingTime {
 		return nil
 	}
-	o.latest = max(o.latest, min(at, o.ctx.Now().Add(forgetAfter).UnixMicro()))
+	now, ok := o.clock.tick(at)
+	if !ok {
+		return nil
+	}
+	now = min(now, o.ctx.Now().UnixMicro())
 	if o.swept == math.MinInt64 {
-		o.swept = o.latest
+		o.swept = now
 	}
 	for k := range o.states {
 		spec := o.observer.Windows.Compiled(o.from + k).Spec()
-		if o.latest-o.swept < max(spec.Size/4, time.Hour).Microseconds() {
+		if now-o.swept < max(spec.Size/4, time.Hour).Microseconds() {
 			return nil
 		}
 	}
-	o.swept = o.latest
+	o.swept = now
 	for _, states := range o.states {
 		err := states.All(func(key string, s *window.State) (bool, error) {
-			if s.Expired(o.latest - forgetAfter.Microseconds()) {
+			if s.Expired(now - forgetAfter.Microseconds()) {
 				return true, states.Delete(key)
 			}
 			return true, nil
@@ -143,4 +147,24 @@ func (o *observing) forget(at int64) error {
 		}
 	}
 	return nil
+}
+
+// eventClock tells what time it is by the event times of records, of whatever keys: the median of some in a row, so that
+// one with a wrong clock has no say in what is forgotten of others.
+type eventClock struct {
+	times []int64
+}
+
+// ticks is how many event times make a time.
+const ticks = 63
+
+// tick takes the time of a record into account, and tells the time now and then.
+func (c *eventClock) tick(at int64) (int64, bool) {
+	if c.times = append(c.times, at); len(c.times) < ticks {
+		return 0, false
+	}
+	slices.Sort(c.times)
+	median := c.times[ticks/2]
+	c.times = c.times[:0]
+	return median, true
 }

@@ -1,0 +1,76 @@
+package app
+
+import (
+	"context"
+	"fmt"
+
+	"millrace.dev/feature"
+	"millrace.dev/internal/batch"
+	"millrace.dev/internal/config"
+	"millrace.dev/internal/table"
+	"millrace.dev/model"
+	"millrace.dev/record"
+)
+
+// RowsOf reads the tables of a plan as batch does, and as run does what has no topic, with the records of topics at hand
+// instead of in a cluster.
+func (a *App) RowsOf(ctx context.Context, p *config.Pipeline, plan *feature.Plan, topics map[string][]record.Raw) (rows, static map[string]table.Rows, err error) {
+	if static, err = a.staticRows(ctx, p, plan, nil); err != nil {
+		return nil, nil, err
+	}
+	rows = map[string]table.Rows{}
+	for _, of := range plan.Tables() {
+		t := p.Table(of.Name)
+		if t.Data != "" {
+			rows[t.Name], err = a.fileRows(ctx, p, t, nil)
+		} else {
+			rows[t.Name], err = rowsOfTopic(p, t, topics[t.Topic])
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+	}
+	return rows, static, nil
+}
+
+func rowsOfTopic(p *config.Pipeline, t *config.Table, records []record.Raw) (table.Rows, error) {
+	state, err := newTableState(p, t, true)
+	if err != nil {
+		return nil, err
+	}
+	c := &changelog{table: t, state: state}
+	for i := range records {
+		c.apply(&records[i])
+	}
+	return c.rows()
+}
+
+// ModelOf trains the model of a pipeline file, as Train does, and returns it as it is read from its bytes.
+func (a *App) ModelOf(ctx context.Context, p *config.Pipeline, topics map[string][]record.Raw) (*model.Loaded, error) {
+	declared := p.Declaration()
+	plan, err := feature.Compile(declared)
+	if err != nil {
+		return nil, err
+	}
+	rows, _, err := a.RowsOf(ctx, p, plan, topics)
+	if err != nil {
+		return nil, err
+	}
+	b, err := batch.TrainModel(ctx, a.trainOptions(p, declared, rows, nil))
+	if err != nil {
+		return nil, err
+	}
+	data, digest, err := b.Encode()
+	if err != nil {
+		return nil, err
+	}
+	if b, err = model.Decode(data); err != nil {
+		return nil, fmt.Errorf("decode: %w", err)
+	}
+	return &model.Loaded{Bundle: b, Digest: digest, Ref: p.Name + "@1"}, nil
+}
+
+// PredictOptionsOf are those of Predict.
+func PredictOptionsOf(p *config.Pipeline, rows map[string]table.Rows) batch.PredictOptions {
+	return predictOptions(p, rows)
+}
