@@ -20,9 +20,13 @@ func Partitions(n int) RepartitionOption { return func(s *task.Source) { s.Parti
 // a record is the result of the repartition topic's record.
 func CarryOrigin() RepartitionOption { return func(s *task.Source) { s.CarriesOrigin = true } }
 
+// NullKeys has records without a key take part, each in the partition with the number of the one that it comes from, for a
+// processor that has a use for them. Default: they are dropped, unless a left or outer join follows.
+func NullKeys() RepartitionOption { return func(s *task.Source) { s.NullKeys = true } }
+
 // Repartition writes the stream to an internal topic and reads it from there, so that all records of a key are in one
 // partition. Joins and groups do so by themselves where it is needed. A record without a key is dropped, unless a left
-// or outer join follows, which may want it.
+// or outer join follows, which may want it, or [NullKeys] asks for it.
 func (s Stream[K, V]) Repartition(name string, opts ...RepartitionOption) Stream[K, V] {
 	return s.repartition("repartition", name, opts)
 }
@@ -50,6 +54,7 @@ func (s Stream[K, V]) repartition(op, name string, opts []RepartitionOption) Str
 	if out.source.Partitions < 0 {
 		t.fail(op, "a negative number of partitions")
 	}
+	out.nullKeys = out.source.NullKeys
 	in.build = func(b *builder) []any {
 		m := task.Message{Topic: t.name + "-" + topic, Partition: task.AnyPartition, CarryOrigin: out.source.CarriesOrigin}
 		return []any{&sink[K, V]{ctx: b.ctx, n: in, keyed: !in.wantsNullKeys(), keys: s.keys, values: s.values, message: m}}

@@ -116,7 +116,7 @@ func (r *route) move(name string, key func(*pipeline.Observer) (string, bool), w
 	keyed := stream.Process(r.records, name+"-key", func() stream.Processor[string, carried, string, carried] {
 		return &rekey{route: r, key: key, watch: watch, eventTime: eventTime}
 	})
-	r.records = keyed.Values(carriedCodec{}).Repartition(name, stream.CarryOrigin())
+	r.records = keyed.Values(carriedCodec{}).Repartition(name, stream.CarryOrigin(), stream.NullKeys())
 	r.moved = true
 }
 

@@ -68,6 +68,8 @@ type Source struct {
 	Partitions int
 	// CarriesOrigin marks a repartition topic as one of the program's Origins.
 	CarriesOrigin bool
+	// NullKeys has records without a key written to a repartition topic, whatever follows.
+	NullKeys bool
 }
 
 // Sink is a topic that a sub-topology writes.
