@@ -33,7 +33,9 @@ func (c *ProcessorContext[K2, V2]) Forward(r *Record[K2, V2]) error { return c.n
 
 // Drop counts the record at hand as dropped by this operator, for a reason, and writes a dead letter where the topology
 // has a topic for them.
-func (c *ProcessorContext[K2, V2]) Drop(r Rejection) { c.ctx.Drop(c.n.problem(r.Stage, r.Class, r.Reason)) }
+func (c *ProcessorContext[K2, V2]) Drop(r Rejection) {
+	c.ctx.Drop(c.n.problem(r.Stage, r.Class, r.Reason))
+}
 
 // StreamTime returns the highest event time that the task has seen, in milliseconds; before the first record it is the
 // lowest int64.
