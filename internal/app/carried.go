@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"math"
+
+	"millrace.dev/record"
 )
 
 // carried is a record's value, nil for null, with what was found for it on its way to the model.
@@ -11,15 +13,18 @@ type carried struct {
 	value   []byte
 	windows []float64 // the aggregates of the windows, in the order of the plan; empty before the first is found
 	row     []byte    // the row in the table that is partitioned; nil is none
+	at      int64     // the event time as of which the row is looked up, in microseconds since 1970, or record.MissingTime
+	change  []byte    // it is no record, but this change of the table; such values stay within a task
 }
 
 // carriedCodec is the codec of carried records in topics of the pipeline's own: a byte that says what is there, the
-// number of aggregates and the aggregates, the length of the row and the row, and the value.
+// event time if it is, the number of aggregates and the aggregates, the length of the row and the row, and the value.
 type carriedCodec struct{}
 
 const (
 	carriesValue = 1 << iota
 	carriesRow
+	carriesTime
 )
 
 // Append appends the bytes of c.
@@ -31,7 +36,13 @@ func (carriedCodec) Append(dst []byte, c carried) ([]byte, error) {
 	if c.row != nil {
 		flags |= carriesRow
 	}
-	dst = binary.AppendUvarint(append(dst, flags), uint64(len(c.windows)))
+	if c.at != record.MissingTime {
+		flags |= carriesTime
+	}
+	if dst = append(dst, flags); c.at != record.MissingTime {
+		dst = binary.LittleEndian.AppendUint64(dst, uint64(c.at))
+	}
+	dst = binary.AppendUvarint(dst, uint64(len(c.windows)))
 	for _, x := range c.windows {
 		dst = binary.LittleEndian.AppendUint64(dst, math.Float64bits(x))
 	}
@@ -48,6 +59,14 @@ func (carriedCodec) Decode(b []byte) (c carried, err error) {
 	}
 	flags := b[0]
 	b = b[1:]
+	if c.at = record.MissingTime; flags&carriesTime != 0 {
+		const size = 8
+		if len(b) < size {
+			return c, errCarried
+		}
+		c.at = int64(binary.LittleEndian.Uint64(b))
+		b = b[size:]
+	}
 	n, size := binary.Uvarint(b)
 	if size <= 0 || n > uint64(len(b)-size)/8 {
 		return c, errCarried

@@ -1,64 +1,79 @@
 package app
 
 import (
+	"math"
 	"time"
 
 	"millrace.dev/internal/cdc"
+	"millrace.dev/internal/config"
 	"millrace.dev/internal/pipeline"
+	"millrace.dev/internal/table"
 	"millrace.dev/record"
 	"millrace.dev/stream"
 )
 
-// table takes the records to their rows in the table that is partitioned, a position in the plan's tables.
+// table takes the records to their rows in the table that is partitioned, a position in the plan's tables: both go to topics
+// of the pipeline's own, by the key of the row, and meet in one task, whose store has the rows.
 func (r *route) table(t *stream.Topology, i int) {
 	declared := r.p.Table(r.plan.Tables()[i].Name)
 	history := declared.History > 0
 	changes := stream.From(t, declared.Topic, stream.Bytes(), stream.Nullable(stream.Bytes()), stream.UseClock())
 	keyed := stream.Process(changes, declared.Name+"-changes", func() stream.Processor[[]byte, *[]byte, string, []byte] {
-		return &changing{route: r, table: i, history: history}
+		return &changing{route: r, declared: declared}
 	})
 	keyed = keyed.Keys(stream.String()).Values(stream.Bytes()).Repartition(declared.Name + "-rows")
-	var options []stream.TableOption
-	if history {
-		options = append(options, stream.Versioned(max(declared.History, time.Millisecond)))
-	}
-	rows := stream.ToTable(keyed, declared.Name, options...)
+	rows := stream.MapValues(keyed, func(change []byte) carried { return carried{change: change} })
 	r.move(declared.Name, func(o *pipeline.Observer) (string, bool) { return o.TableKey(i) },
 		func(o *pipeline.Observer) error { return o.WatchTable(r.scoring.Bundle.Plan, i) }, history)
-	r.records = stream.LeftJoinTable(r.records, rows, declared.Name+"-join", func(c carried, row []byte, ok bool) carried {
-		if ok {
-			c.row = row
-		}
-		return c
-	})
+	codec := &versionsCodec{}
+	var err error
+	if codec.of, err = newKeyed(declared); err != nil {
+		panic("app: " + err.Error()) // the file was checked
+	}
+	store := stream.NewStore(declared.Name, stream.String(), stream.Codec[*table.Versions](codec))
+	r.records = stream.Process(rows.Merge(r.records), declared.Name, func() stream.Processor[string, carried, string, carried] {
+		return &joining{declared: declared, store: store}
+	}, store)
 }
+
+func newKeyed(t *config.Table) (*table.Keyed, error) {
+	return table.NewKeyed(table.Options{Schema: t.Schema, History: t.History})
+}
+
+// versionsCodec is the codec of what is known of a key of a table.
+type versionsCodec struct{ of *table.Keyed }
+
+// Append appends the bytes of v.
+func (c *versionsCodec) Append(dst []byte, v *table.Versions) ([]byte, error) {
+	return c.of.Append(dst, v), nil
+}
+
+// Decode reads what Append has written.
+func (c *versionsCodec) Decode(b []byte) (*table.Versions, error) { return c.of.Decode(b) }
 
 // changing turns the records of a changelog into rows by key.
 type changing struct {
-	route   *route
-	table   int
-	history bool // the rows get the times of their changes
-	ctx     *stream.ProcessorContext[string, []byte]
-	decoder *cdc.Decoder
-	schema  *record.Schema
-	changes []cdc.Change
-	out     stream.Record[string, []byte]
+	route    *route
+	declared *config.Table
+	ctx      *stream.ProcessorContext[string, []byte]
+	decoder  *cdc.Decoder
+	keyed    *table.Keyed
+	changes  []cdc.Change
+	out      stream.Record[string, []byte]
 }
 
 // Init makes the decoder.
 func (c *changing) Init(ctx *stream.ProcessorContext[string, []byte]) (err error) {
 	c.ctx = ctx
-	t := c.route.p.Table(c.route.plan.Tables()[c.table].Name)
-	c.schema = t.Schema
-	c.decoder, err = newChanges(c.route.p, t)
+	if c.keyed, err = newKeyed(c.declared); err != nil {
+		return err
+	}
+	c.decoder, err = newChanges(c.route.p, c.declared)
 	return err
 }
 
-// The classes of changes that a partitioned table cannot take.
-const (
-	classTruncate    = "truncate"
-	classUnavailable = "unavailable"
-)
+// classTruncate is the class of a change that a partitioned table cannot take.
+const classTruncate = "truncate"
 
 // Process sends the rows of a record on.
 func (c *changing) Process(r *stream.Record[[]byte, *[]byte]) error {
@@ -83,29 +98,122 @@ func (c *changing) Process(r *stream.Record[[]byte, *[]byte]) error {
 	return nil
 }
 
-// forward sends the row of a change on.
+// forward sends a change on. Where the table has a history, the change has its own time, by which it comes before the records
+// that are to see it; a row of a snapshot has been true since before.
 func (c *changing) forward(r *stream.Record[[]byte, *[]byte], change *cdc.Change) error {
-	switch {
-	case change.Op == cdc.Truncate:
+	if change.Op == cdc.Truncate {
 		c.ctx.Drop(stream.Rejection{
 			Stage: record.StageTable, Class: classTruncate, Reason: "a partitioned table cannot be truncated: its rows stay. Delete them, or make the table global",
 		})
 		return nil
-	case len(change.Keep) > 0:
-		c.ctx.Drop(stream.Rejection{
-			Stage: record.StageTable, Class: classUnavailable, Field: c.schema.Field(change.Keep[0]).Name,
-			Reason: "the change does not have the value of a column: have the database log whole rows (REPLICA IDENTITY FULL), or make the table global",
-		})
-		return nil
 	}
-	c.out = stream.Record[string, []byte]{Key: change.Key, Timestamp: r.Timestamp, NullValue: change.Op == cdc.Delete}
-	if c.history {
+	c.out = stream.Record[string, []byte]{Key: change.Key, Timestamp: r.Timestamp, Value: c.keyed.AppendChange(nil, change)}
+	if c.declared.History > 0 {
 		if c.out.Timestamp = max(0, change.At/1000); change.Snapshot {
-			c.out.Timestamp = 0 // it has been true since before
+			c.out.Timestamp = 0
 		}
 	}
-	if change.Row != nil {
-		c.out.Value = c.schema.AppendRow(nil, change.Row)
-	}
 	return c.ctx.Forward(&c.out)
+}
+
+// joining keeps the rows, and has the records carry them.
+type joining struct {
+	declared *config.Table
+	store    *stream.Store[string, *table.Versions]
+	ctx      *stream.ProcessorContext[string, carried]
+	state    *stream.State[string, *table.Versions]
+	keyed    *table.Keyed
+	swept    int64 // when keys were last forgotten, in the time of changes
+	out      stream.Record[string, carried]
+}
+
+// The keys of the store: rowKey and the key of a row, and newestKey, which has the time from which history counts.
+const (
+	rowKey    = "r"
+	newestKey = "t"
+)
+
+// Init opens the store.
+func (j *joining) Init(ctx *stream.ProcessorContext[string, carried]) (err error) {
+	j.ctx, j.state = ctx, stream.Open(ctx, j.store)
+	if j.keyed, err = newKeyed(j.declared); err != nil {
+		return err
+	}
+	newest, ok, err := j.state.Get(newestKey)
+	if ok {
+		j.keyed.Advance(newest.Newest())
+	}
+	j.swept = j.keyed.Newest()
+	return err
+}
+
+// Process takes over a change, or sends a record on with its row.
+func (j *joining) Process(r *stream.Record[string, carried]) error {
+	if r.Value.change != nil {
+		return j.apply(r.Key, r.Value.change)
+	}
+	j.out = *r
+	if !r.NullKey {
+		versions, ok, err := j.state.Get(rowKey + r.Key)
+		if err != nil {
+			return err
+		}
+		if ok {
+			if row := j.keyed.Get(versions, r.Value.at); row != nil {
+				j.out.Value.row = j.declared.Schema.AppendRow(nil, row)
+			}
+		}
+	}
+	return j.ctx.Forward(&j.out)
+}
+
+func (j *joining) apply(key string, change []byte) error {
+	key = rowKey + key
+	versions, ok, err := j.state.Get(key)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		versions = &table.Versions{}
+	}
+	before := j.keyed.Newest()
+	if err := j.keyed.Apply(versions, change); err != nil {
+		return err
+	}
+	if err := j.put(key, versions); err != nil {
+		return err
+	}
+	newest := j.keyed.Newest()
+	if j.declared.History == 0 || newest == before {
+		return nil
+	}
+	if err := j.state.Put(newestKey, table.Moment(newest)); err != nil {
+		return err
+	}
+	return j.forget(newest)
+}
+
+// put keeps what is known of a key, if that is anything.
+func (j *joining) put(key string, versions *table.Versions) error {
+	if versions.Empty() {
+		return j.state.Delete(key)
+	}
+	return j.state.Put(key, versions)
+}
+
+// forget drops what has ended before the history of keys that have had no change since, now and then.
+func (j *joining) forget(newest int64) error {
+	if j.swept == math.MinInt64 {
+		j.swept = newest
+	}
+	if newest-j.swept < max(j.declared.History/4, time.Hour).Microseconds() {
+		return nil
+	}
+	j.swept = newest
+	return j.state.All(func(key string, versions *table.Versions) (bool, error) {
+		if key == newestKey || !j.keyed.Forget(versions) {
+			return true, nil
+		}
+		return true, j.put(key, versions)
+	})
 }

@@ -75,9 +75,9 @@ func prepare(t *stream.Topology, p *config.Pipeline, plan *feature.Plan, s *Scor
 	r := &route{p: p, plan: plan, scoring: s}
 	r.records = stream.MapValues(records, func(v *[]byte) carried {
 		if v == nil {
-			return carried{}
+			return carried{at: record.MissingTime}
 		}
-		return carried{value: *v}
+		return carried{value: *v, at: record.MissingTime}
 	})
 	infos := plan.Windows()
 	for from := 0; from < len(infos); {
@@ -149,8 +149,9 @@ func (k *rekey) Process(r *stream.Record[string, carried]) error {
 		if key, ok := k.key(k.observer); ok {
 			k.out.Key, k.out.NullKey = key, false
 		}
-		if at := k.observer.EventTime(); k.eventTime && at != record.MissingTime && at >= 0 {
-			k.out.Timestamp = at / 1000
+		if at := k.observer.EventTime(); k.eventTime && at != record.MissingTime {
+			k.out.Value.at = at
+			k.out.Timestamp = max(0, at/1000)
 		}
 	}
 	return k.ctx.Forward(&k.out)

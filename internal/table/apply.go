@@ -102,7 +102,7 @@ func (t *Table) insert(key string, versions []version, v version) (all []version
 
 // wait notes that something of a key can be forgotten when the horizon gets to a time.
 func (t *Table) wait(at int64, key string) {
-	if t.history > 0 {
+	if t.history > 0 && !t.keyed {
 		t.due.push(at, key)
 		t.bytes.Add(momentBytes)
 	}

@@ -46,6 +46,7 @@ type Counts struct {
 type Table struct {
 	schema  *record.Schema
 	history int64 // microseconds; 0 is none, negative all
+	keyed   bool  // of a Keyed: what is known of keys lies elsewhere
 	index   index
 
 	horizon    atomic.Int64 // what has ended at or before it is forgotten
