@@ -81,7 +81,8 @@ func TestNulls(t *testing.T) {
 		"Split": {func(_ *stream.Topology, s text) text {
 			return s.Split("split", stream.Branch[string, string]{When: func(k, v string) bool { return never(k, v) != "" }})[0]
 		}, []string{"k=v", "null=v"}, "null_value 1"},
-		"Repartition": {func(_ *stream.Topology, s text) text { return s.Repartition("again") }, []string{"k=v", "k=null"}, "null_key 1"},
+		"Repartition":                {func(_ *stream.Topology, s text) text { return s.Repartition("again") }, []string{"k=v", "k=null"}, "null_key 1"},
+		"Repartition with null keys": {func(_ *stream.Topology, s text) text { return s.Repartition("again", stream.KeepNullKeys()) }, []string{"k=v", "null=v", "k=null"}, ""},
 		"MapBatch": {func(_ *stream.Topology, s text) text {
 			return stream.MapBatch(s, "batch", func(_ context.Context, b *stream.Batch[string, string, string]) error {
 				for i := range b.In {

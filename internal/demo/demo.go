@@ -78,6 +78,7 @@ const (
 	topic       = "housing"
 	predictions = "predictions"
 	letters     = "housing.dlq"
+	zipcodes    = "reference.zipcodes"
 	partitions  = 6
 	history     = 20_000 // made-up sales to train on
 	brokenShare = 0.02
@@ -131,6 +132,9 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 		}
 	}
 	d.set = []string{"kafka.brokers=" + broker.Addr()}
+	if err := d.reference(ctx, broker); err != nil {
+		return nil, err
+	}
 	if err := d.train(ctx); err != nil {
 		return nil, err
 	}
