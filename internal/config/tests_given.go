@@ -165,14 +165,17 @@ func newRowReader(t *Table) (*rowReader, error) {
 		}
 		fields, r.names = append(fields, f), append(r.names, f.Name)
 	}
-	if _, ok := t.Schema.Index(r.key); !ok {
+	key := record.Field{Name: r.key, Type: record.Enum}
+	if i, ok := t.Schema.Index(r.key); !ok {
 		r.names = append(r.names, r.key)
+	} else if t.Schema.Field(i).Type == record.String {
+		key.Type = record.String // the text as it stands
 	}
 	for _, part := range []struct {
 		batch   **record.Batch
 		decoder *codec.Decoder
 		fields  []record.Field
-	}{{&r.row, &r.decode, fields}, {&r.keys, &r.decodeKey, []record.Field{{Name: r.key, Type: record.Enum}}}} {
+	}{{&r.row, &r.decode, fields}, {&r.keys, &r.decodeKey, []record.Field{key}}} {
 		s, err := record.NewSchema(part.fields...)
 		if err != nil {
 			return nil, err
@@ -215,11 +218,15 @@ func (l *testLinter) row(n *node, path string, r *rowReader) (row GivenRow, ok b
 		l.report(at, fmt.Sprintf("%s.%s: %s", path, problem.Field, withoutOffset(problem.Reason)), "")
 		return row, false
 	}
-	if decodeOne(r.keys, r.decodeKey, value) != nil || r.keys.Codes(0)[0] == record.MissingCode {
+	var key record.Text
+	if decodeOne(r.keys, r.decodeKey, value) == nil {
+		key = record.RowOf(r.keys, 0).Texts[0]
+	}
+	if !key.OK {
 		l.report(n, fmt.Sprintf("%s has no key", path), "add "+r.key+": the key of the row")
 		return row, false
 	}
-	row = GivenRow{Key: r.keys.Dict(0).Level(r.keys.Codes(0)[0]), Row: record.RowOf(r.row, 0), From: record.MissingTime}
+	row = GivenRow{Key: key.S, Row: record.RowOf(r.row, 0), From: record.MissingTime}
 	if i, ok := r.row.Schema().Index(r.table.ValidFrom); ok {
 		row.From = r.row.Times(i)[0]
 	}

@@ -21,6 +21,7 @@ type Inspector struct {
 	finder   *Finder
 	windows  *Windows
 	states   *MemoryStates
+	options  Options
 	label    string
 	worker   *Worker // nil without a model
 	inputs   map[string]int
@@ -46,7 +47,7 @@ func NewInspector(probe *feature.Probe, o InspectorOptions) (*Inspector, error) 
 	}
 	n := &Inspector{
 		probe: probe, decoder: d, batch: record.NewBatch(schema, nil), times: NewEventTimes(schema, o.EventTime),
-		finder: NewFinder(probe.Plan(), o.Tables), label: o.Label,
+		finder: NewFinder(probe.Plan(), o.Tables), label: o.Label, options: o.Options,
 	}
 	if n.windows, err = NewWindows(probe.Plan()); err != nil {
 		return nil, err
@@ -97,13 +98,28 @@ func (n *Inspector) describe() {
 // elements if there is a model, and the feature is an input of it. It must not be changed.
 func (n *Inspector) Features() []SeenFeature { return n.features }
 
+// Decoder returns a decoder of records of another format, for [Inspector.Remember]. Of o only Format and Header count.
+func (n *Inspector) Decoder(o Options) (codec.Decoder, error) {
+	own := n.options
+	own.Format, own.Header = o.Format, o.Header
+	return NewDecoder(n.batch.Schema(), own, n.label)
+}
+
 // Forget forgets what the windows know.
 func (n *Inspector) Forget() { n.states = NewMemoryStates(n.windows) }
 
 // Remember brings the windows up to date with a record, as if it had come before those that are inspected. It returns why
-// the path rejects the record, which the windows then have not seen, or nil.
-func (n *Inspector) Remember(r record.Raw) (*record.Problem, error) {
-	n.take(r)
+// the path rejects the record, which the windows then have not seen, or nil. d decodes the record; nil is the inspector's
+// decoder.
+func (n *Inspector) Remember(r record.Raw, d codec.Decoder) (*record.Problem, error) {
+	if d == nil {
+		n.take(r)
+	} else {
+		n.batch.Reset()
+		n.batch.Append(r)
+		d.Decode(n.batch)
+		n.at = n.times.Append(n.at[:0], n.batch)
+	}
 	if p := n.batch.Problem(0); p != nil {
 		own := *p
 		return &own, nil
