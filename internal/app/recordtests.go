@@ -112,7 +112,7 @@ func (a *App) replay(ctx context.Context, in *inspection, client *kafka.Client, 
 // eachRecord calls fn with the records of some data, until it returns an error.
 func eachRecord(ctx context.Context, s *source.Source, fn func(*record.Raw) error) error {
 	r := s.Read(ctx)
-	defer r.Close() //nolint:errcheck // it was only read
+	defer r.Close()                                                                   //nolint:errcheck // it was only read
 	schema, err := record.NewSchema(record.Field{Name: "value", Type: record.String}) // the batch is there for the bytes
 	if err != nil {
 		return err

@@ -247,15 +247,19 @@ func (s *steps) features(e *app.Explained) {
 	for i := range e.Features {
 		f := &e.Features[i]
 		shown, note := f.Shown, ""
-		switch {
-		case !f.Input:
+		if !f.Input {
 			note = "no input of the model"
 		}
 		switch {
 		case f.Elements != nil:
 			shown = count(len(f.Elements), "element")
 		case !f.Known && f.Type != "row":
-			shown, note = "not known", "fitted in training: a model that has it as an input knows it"
+			shown = "not known"
+			if note != "" {
+				note = "fitted in training, and " + note
+			} else {
+				note = "fitted in training: name a model"
+			}
 		case f.Type == "row":
 			shown, note = "-", "for other features"
 		}
@@ -302,7 +306,7 @@ func (s *steps) outcome(e *app.Explained) {
 	case e.Prediction != nil:
 		s.title("Prediction")
 		s.table([][]string{
-			{e.Field, string(codec.AppendFloat(nil, *e.Prediction)), fmt.Sprintf("the baseline %s and %s", number(*e.Baseline), count(e.Trees, "tree"))},
+			{e.Field, string(codec.AppendFloat(nil, *e.Prediction)), fmt.Sprintf("from the baseline %s by %s", number(*e.Baseline), count(e.Trees, "tree"))},
 		})
 	default:
 		s.title("No prediction without a model")
