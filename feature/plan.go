@@ -82,6 +82,24 @@ func Compile(d Declaration) (*Plan, error) {
 
 // compileFitted compiles d with what was fitted so far.
 func compileFitted(d *Declaration, fits map[string]fitted) (*Plan, error) {
+	c, p, err := checked(d, fits)
+	if err != nil {
+		return nil, err
+	}
+	if p.prog, err = c.build.program(p.results, p.results, c.tables, c.windows); err != nil {
+		return nil, fmt.Errorf("feature: %w", err)
+	}
+	if p.waits() {
+		return p, nil
+	}
+	if p.layout, err = newLayout(d.Schema, p.prog, c.build.patterns); err != nil {
+		return nil, fmt.Errorf("feature: %w", err)
+	}
+	return p, nil
+}
+
+// checked checks all of d, and returns its plan without a program.
+func checked(d *Declaration, fits map[string]fitted) (*checker, *Plan, error) {
 	c := newChecker(d.Schema)
 	c.fits, c.tables, c.labelName = fits, d.Tables, d.Label
 	c.sources(d)
@@ -95,26 +113,14 @@ func compileFitted(d *Declaration, fits map[string]fitted) (*Plan, error) {
 		c.feature(f)
 	}
 	p := &Plan{schema: d.Schema, source: d.Features, declared: d, fits: fits, ready: c.ready, build: c.build, windows: c.windows}
-	var results []int32
 	for _, name := range d.Inputs {
-		results = c.addInput(p, name, results)
+		p.results = c.addInput(p, name, p.results)
 	}
 	if len(c.errs) > 0 {
 		c.sortErrors()
-		return nil, join(c.errs)
+		return nil, nil, join(c.errs)
 	}
-	p.results = results
-	var err error
-	if p.prog, err = c.build.program(results, results, c.tables, c.windows); err != nil {
-		return nil, fmt.Errorf("feature: %w", err)
-	}
-	if p.waits() {
-		return p, nil
-	}
-	if p.layout, err = newLayout(d.Schema, p.prog, c.build.patterns); err != nil {
-		return nil, fmt.Errorf("feature: %w", err)
-	}
-	return p, nil
+	return c, p, nil
 }
 
 // waits tells whether some value of the program is of a call that is not fitted.

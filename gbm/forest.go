@@ -71,6 +71,10 @@ func (f *Forest) Inputs() []record.Column {
 	return out
 }
 
+// Baseline returns what the forest would predict without its trees, on the label's scale: the mean of the labels, or e to
+// the mean of their logarithms.
+func (f *Forest) Baseline() float64 { return f.link.apply(f.initial) }
+
 // Trees returns the number of trees.
 func (f *Forest) Trees() int { return len(f.trees) }
 

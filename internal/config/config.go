@@ -40,6 +40,7 @@ type Pipeline struct {
 	Sink       Sink
 	DeadLetter DeadLetter
 	State      State
+	Tests      []Test // in the order of the file
 
 	Guarantee      Guarantee
 	Group          string // the consumer group

@@ -127,7 +127,7 @@ func (d *decoder) field(p *pair, path string, f *field) (v value, ok bool) {
 		if f.secret {
 			p.value.src.mask(p.value.start)
 		}
-		if f.kind != kindMapping && f.kind != kindNamed && p.value.kind == scalarNode {
+		if f.kind != kindMapping && f.kind != kindNamed && f.kind != kindAny && p.value.kind == scalarNode {
 			if !d.expand(p.value) {
 				return v, false
 			}
@@ -205,6 +205,8 @@ func (d *decoder) value(n *node, path string, f *field) (value, bool) {
 		return d.list(n, path, f)
 	case kindNamed:
 		return d.named(n, path, f)
+	case kindAny:
+		return value{node: n}, true
 	default:
 	}
 	v := value{node: n}
@@ -338,12 +340,13 @@ func (d *decoder) list(n *node, path string, f *field) (value, bool) {
 	return v, ok || len(v.list) > 0
 }
 
-// item decodes an item of a list. A scalar where a mapping is wanted is the value of the mapping's first field.
+// item decodes an item of a list. A scalar where a mapping is wanted is the value of the mapping's first field, unless the
+// mapping has to be whole.
 func (d *decoder) item(n *node, path string, f *field) (value, bool) {
 	if f.kind != kindMapping {
 		return d.value(n, path, f)
 	}
-	if n.kind == scalarNode {
+	if n.kind == scalarNode && !f.whole {
 		x, ok := d.value(n, path, &f.fields[0])
 		return value{node: n, fields: map[string]value{f.fields[0].key: x}}, ok
 	}

@@ -59,6 +59,8 @@ func (f *field) jsonSchema() object {
 func (f *field) typeSchema() object {
 	reference := object{"type": "string", "pattern": `\$\{`}
 	switch f.kind {
+	case kindAny:
+		return object{}
 	case kindMapping:
 		o := mappingSchema(f.fields)
 		if !f.required {
@@ -119,6 +121,9 @@ func (f *field) textSchema(reference object) object {
 func (f *field) itemSchema() object {
 	if f.kind != kindMapping {
 		return f.jsonSchema()
+	}
+	if f.whole {
+		return mappingSchema(f.fields)
 	}
 	return object{"anyOf": []object{f.fields[0].jsonSchema(), mappingSchema(f.fields)}}
 }

@@ -36,6 +36,7 @@ func (d *decoder) lint(top map[string]value) {
 	d.lintKafka()
 	d.lintTopics()
 	d.lintSinkField()
+	d.lintTests(top["tests"])
 }
 
 // lintColumns collects the fields of the schema, by type and in the order of the file.

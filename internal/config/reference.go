@@ -40,7 +40,7 @@ func (s section) write(b *strings.Builder) (below []section) {
 		f := &s.fields[i]
 		key := "`" + f.key + "`"
 		if f.kind == kindMapping {
-			key = fmt.Sprintf("[`%s`](#%s)", f.key, strings.ReplaceAll(join(s.path, f.key), ".", ""))
+			key = fmt.Sprintf("[`%s`](#%s)", f.key, strings.NewReplacer(".", "", "[", "", "]", "").Replace(join(s.path, f.key)))
 			below = append(below, section{join(s.path, f.key), f.fields})
 		}
 		fmt.Fprintf(b, "| %s | %s | %s | %s. |\n", key, cell(f.describe()), cell(f.describeDefault()), cell(f.doc))
@@ -66,12 +66,16 @@ func (f *field) describe() string {
 		return alternatives(list)
 	case f.kind == kindInteger || f.kind == kindNumber || f.kind == kindDuration:
 		return f.wanted()
+	case f.kind == kindList && f.item.whole:
+		return "a list of mappings"
 	case f.kind == kindList && f.item.kind == kindMapping && len(f.item.fields) > 1:
 		return "a list of names, or of mappings"
 	case f.kind == kindList && f.item.kind == kindMapping:
 		return "a list of names"
 	case f.kind == kindNamed && f.item.kind == kindMapping:
 		return "a mapping of names to mappings"
+	case f.kind == kindNamed && f.item.kind == kindAny:
+		return "a mapping of names to values"
 	case f.kind == kindNamed:
 		return "a mapping of names to expressions"
 	case f.secret:

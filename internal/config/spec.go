@@ -29,12 +29,13 @@ const (
 	kindList
 	kindMapping // of fields
 	kindNamed   // a mapping whose keys are names that the user chooses
+	kindAny     // what the check of the key says
 )
 
 func (k kind) String() string {
 	return map[kind]string{
 		kindText: "text", kindPath: "a path", kindData: "a path or a topic", kindExpression: "an expression", kindInteger: "a whole number", kindNumber: "a number",
-		kindBool: "true or false", kindDuration: "a duration", kindList: "a list", kindMapping: "a mapping", kindNamed: "a mapping of names",
+		kindBool: "true or false", kindDuration: "a duration", kindList: "a list", kindMapping: "a mapping", kindNamed: "a mapping of names", kindAny: "see the meaning",
 	}[k]
 }
 
@@ -50,6 +51,7 @@ type field struct {
 	required bool
 	secret   bool
 	commas   bool     // list: may be one text with commas
+	whole    bool     // mapping, as an item of a list: a scalar does not stand for its first field
 	allowed  []string // the only values
 	bounded  bool     // number: least and most hold
 	least    float64  // number: the least value; duration: in nanoseconds; list: the least length
@@ -134,6 +136,11 @@ func pipelineFields() []field {
 			doc: "The folder of the state, for one process alone; it can be deleted while that does not run, and is then restored from Kafka",
 			set: func(p *Pipeline, v value) { p.State.Dir = v.text },
 		}}},
+		{
+			key: "tests", kind: kindList, defDoc: "none",
+			doc:  "Records with what the pipeline has to make of them, for millrace test",
+			item: &field{kind: kindMapping, whole: true, doc: "A test", fields: testFields()},
+		},
 		{
 			key: "guarantee", kind: kindText, def: string(ExactlyOnce), allowed: []string{string(ExactlyOnce), string(AtLeastOnce)},
 			doc: "How often a prediction is committed: exactly_once uses transactions; at_least_once may repeat a prediction after a crash",
