@@ -53,6 +53,13 @@ func openParquet(file *os.File, o *Options, h hash.Hash) (p *parquetFile, err er
 	if err != nil {
 		return nil, spoilt(err)
 	}
+	var rows int64
+	for i := range meta.RowGroups {
+		rows += meta.RowGroups[i].NumRows
+	}
+	if rows != meta.NumRows {
+		return nil, spoilt(fmt.Errorf("it has %d rows in its row groups, and should have %d", rows, meta.NumRows))
+	}
 	tree, err := newTree(meta.Schema)
 	if err != nil {
 		return nil, spoilt(err)
