@@ -53,7 +53,9 @@ func TestSources(t *testing.T) {
 	for i := range 3 {
 		var packed, columns bytes.Buffer
 		w := gzip.NewWriter(&packed)
-		fmt.Fprintf(w, "%s\n%s\n", header, strings.Join(lines[200*i:200*(i+1)], "\n"))
+		if _, err := fmt.Fprintf(w, "%s\n%s\n", header, strings.Join(lines[200*i:200*(i+1)], "\n")); err != nil {
+			t.Fatal(err)
+		}
 		p := parquet.NewGenericWriter[flatRow](&columns, parquet.MaxRowsPerRowGroup(70))
 		if _, err := p.Write(rows[200*i : 200*(i+1)]); err != nil {
 			t.Fatal(err)

@@ -139,7 +139,7 @@ func TestPageBounds(t *testing.T) {
 		"lengths":            {text, 2, nil, append(ints(1, -1), "x"...), format.DeltaLengthByteArray, "fewer values"},
 		"lengths too long":   {text, 2, nil, append(ints(1, 1), "x"...), format.DeltaLengthByteArray, "fewer values"},
 		"prefix of nothing":  {text, 2, nil, append(append(ints(1, 0), ints(1, 1)...), "xy"...), format.DeltaByteArray, "begins like more"},
-		"many long prefixes": {text, 200, nil, append(bomb[:len(bomb):len(bomb)], make([]byte, 1<<20)...), format.DeltaByteArray, "begins like more"},
+		"many long prefixes": {text, 200, nil, append(slices.Clip(bomb), make([]byte, 1<<20)...), format.DeltaByteArray, "begins like more"},
 		"flags":              {flag, 9, nil, []byte{1}, format.Plain, "fewer values"},
 		"runs of flags":      {flag, 9, nil, []byte{9, 0, 0, 0, 1}, format.RLE, "fewer values"},
 		"streams":            {number, 1, []byte{2, 1}, make([]byte, 9), format.ByteStreamSplit, "9 bytes for 1 values"},

@@ -205,9 +205,8 @@ func (p *parquetFile) row() ([]byte, error) {
 	if cap(p.block)-len(p.block) < enough {
 		p.block = make([]byte, 0, blockBytes)
 	}
-	start, tooLarge := len(p.block), false
-	p.block = append(p.block, '{')
-	b := p.block
+	b, start, tooLarge := p.block, len(p.block), false
+	b = append(b, '{')
 	for _, c := range p.cursors {
 		fresh := c.level == c.page.rows
 		before := len(b)
