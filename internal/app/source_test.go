@@ -28,14 +28,15 @@ func TestPredictTopic(t *testing.T) {
 	if err := broker.CreateTopic("flats", 1, nil); err != nil {
 		t.Fatal(err)
 	}
-	rows := "size,rent\n"
+	var rows strings.Builder
+	rows.WriteString("size,rent\n")
 	for i := range 60 {
-		rows += fmt.Sprintf("%d,%d\n", 20+i%30, 200+i%30*8)
+		fmt.Fprintf(&rows, "%d,%d\n", 20+i%30, 200+i%30*8)
 	}
 	file := filepath.Join(dir, "pipeline.yaml")
 	text := "version: 1\nname: flats\nkafka: {brokers: \"" + broker.Addr() + "\"}\nschema: {numeric: [size, rent]}\nsource: {topic: flats}\n" +
 		"train: {data: flats.csv, label: rent, gbm: {ntrees: 2}}\nsink: {topic: out}\ndead_letter: {topic: dlq}\n"
-	for name, text := range map[string]string{file: text, filepath.Join(dir, "flats.csv"): rows} {
+	for name, text := range map[string]string{file: text, filepath.Join(dir, "flats.csv"): rows.String()} {
 		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -163,6 +163,17 @@ func TestPageBounds(t *testing.T) {
 	check(t, c.setPage(200, nil, body, format.DeltaByteArray), "take more than 128 MiB")
 }
 
+// TestParquetPages has pages that fit one by one, and not together.
+func TestParquetPages(t *testing.T) {
+	t.Parallel()
+	p := &parquetFile{cursors: []*cursor{{bytes: maxParquetMemory / 2}, {bytes: maxParquetMemory / 2}}}
+	if err := p.bound(); err != nil {
+		t.Error(err)
+	}
+	p.cursors = append(p.cursors, &cursor{bytes: 1})
+	check(t, p.bound(), "its pages take more than 1024 MiB at a time")
+}
+
 // FuzzParquet reads whatever there is: it gives rows or an error.
 func FuzzParquet(f *testing.F) {
 	rows := manyEncodings(5)
