@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/parquet-go/parquet-go"
 	"github.com/rogpeppe/go-internal/testscript"
 	"millrace.dev/internal/app"
 	"millrace.dev/internal/devbroker"
@@ -103,24 +106,75 @@ func houses(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(writeHouses(ts.MkAbs(args[0]), integer(ts, args[1]), uint64(integer(ts, args[2]))))
 }
 
+// writeHouses writes sales in the form that the name says: .sold.jsonl has prices, other JSON has none.
 func writeHouses(path string, n int, seed uint64) error {
 	g, err := house.New(house.Options{Seed: seed})
 	if err != nil {
 		return err
 	}
 	var text []byte
-	if filepath.Ext(path) == ".csv" {
+	var rows []houseRow
+	name, packed := strings.CutSuffix(path, ".gz")
+	if filepath.Ext(name) == ".csv" {
 		text = append(text, house.CSVHeader...)
 	}
 	for i := range int64(n) {
 		s := g.Sale(i)
-		if filepath.Ext(path) == ".csv" {
+		switch {
+		case filepath.Ext(name) == ".csv":
 			text = s.AppendCSV(text)
-		} else {
+		case filepath.Ext(name) == ".parquet":
+			rows = append(rows, newHouseRow(&s))
+		case strings.HasSuffix(name, ".sold.jsonl"):
+			text = append(s.AppendJSON(text), '\n')
+		default:
 			text = append(s.AppendListing(text), '\n')
 		}
 	}
+	if rows != nil {
+		return parquet.WriteFile(path, rows)
+	}
+	if packed {
+		var b bytes.Buffer
+		w := gzip.NewWriter(&b)
+		if _, err := w.Write(text); err != nil {
+			return err
+		}
+		if err := w.Close(); err != nil {
+			return err
+		}
+		text = b.Bytes()
+	}
 	return os.WriteFile(path, text, 0o600)
+}
+
+// houseRow is a sale in a Parquet file.
+type houseRow struct {
+	Date         time.Time `parquet:"date,timestamp(millisecond)"`
+	Price        float64   `parquet:"price"`
+	Bedrooms     float64   `parquet:"bedrooms"`
+	Bathrooms    float64   `parquet:"bathrooms"`
+	SqftLiving   int32     `parquet:"sqft_living"`
+	SqftLot      int32     `parquet:"sqft_lot"`
+	Floors       float64   `parquet:"floors"`
+	Waterfront   int32     `parquet:"waterfront"`
+	View         int32     `parquet:"view"`
+	Condition    int32     `parquet:"condition"`
+	SqftAbove    int32     `parquet:"sqft_above"`
+	SqftBasement int32     `parquet:"sqft_basement"`
+	YrBuilt      int32     `parquet:"yr_built"`
+	YrRenovated  int32     `parquet:"yr_renovated"`
+	Street       string    `parquet:"street"`
+	City         string    `parquet:"city,dict"`
+	StateZip     string    `parquet:"statezip,dict"`
+	Country      string    `parquet:"country,dict"`
+}
+
+func newHouseRow(s *house.Sale) houseRow {
+	return houseRow{
+		s.Date, s.Price, s.Bedrooms, s.Bathrooms, int32(s.SqftLiving), int32(s.SqftLot), s.Floors, int32(s.Waterfront), int32(s.View), int32(s.Condition),
+		int32(s.SqftAbove), int32(s.SqftBasement), int32(s.YrBuilt), int32(s.YrRenovated), s.Street, s.City, s.StateZip, s.Country,
+	}
 }
 
 // fixture is a project that was made once, for every script to copy.

@@ -17,7 +17,7 @@ func TestMain(m *testing.M) {
 //	exits CODE COMMAND...   runs a command, which has to exit with CODE
 //	term                    sends SIGTERM to the commands in the background
 //	code CODE               wants the commands that term has ended to have exited with CODE; wait comes before it
-//	houses FILE N SEED      writes N made-up house sales: .csv, or .jsonl without their prices
+//	houses FILE N SEED      writes N made-up house sales: .csv, .csv.gz, .parquet, .sold.jsonl, or .jsonl without their prices
 //	project DIR             makes a folder with houses.csv, pipeline.yaml, and houses@1 trained and approved
 //	broker [ADDRESS]        starts a development broker, and sets $KAFKA_BROKERS to its address
 //	topic NAME PARTITIONS   makes a topic

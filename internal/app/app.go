@@ -59,7 +59,7 @@ func (a *App) cluster(p *config.Pipeline) (kafka.Config, error) {
 // caller closes it.
 func (a *App) clientFor(p *config.Pipeline, data ...string) (*kafka.Client, error) {
 	if !slices.ContainsFunc(data, source.IsTopic) {
-		return nil, nil //nolint:nilnil // no client is needed
+		return nil, nil // none is needed
 	}
 	c, err := a.cluster(p)
 	if err != nil {

@@ -149,11 +149,13 @@ func (t *trainer) open(ctx context.Context) (err error) {
 			Hint: "train on labelled data, or mend train.label",
 		}
 	}
-	needed := slices.Clone(t.plan.Used())
-	if t.Labels.Key != "" {
-		needed = append(needed, t.Labels.Key)
+	if key := t.Labels.Key; columns != nil && key != "" && !slices.Contains(columns, key) {
+		return &source.DataError{
+			Path: t.Data, Err: fmt.Errorf("it has no column %q, by which labels are found: its columns are %s", key, strings.Join(columns, ", ")),
+			Hint: "mend train.labels.key or the data",
+		}
 	}
-	absent := slices.DeleteFunc(needed, func(name string) bool { return columns == nil || slices.Contains(columns, name) })
+	absent := slices.DeleteFunc(slices.Clone(t.plan.Used()), func(name string) bool { return columns == nil || slices.Contains(columns, name) })
 	if len(absent) > 0 {
 		return &source.DataError{
 			Path: t.Data, Err: fmt.Errorf("inputs of the model need columns that it does not have: %s", strings.Join(absent, ", ")),

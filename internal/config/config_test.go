@@ -196,6 +196,14 @@ func TestLoad(t *testing.T) {
 	if p.Train.Data != filepath.Join(dir, "data/houses.csv") || p.Model.Registry != "/var/lib/models" {
 		t.Errorf("paths: %s, %s", p.Train.Data, p.Model.Registry)
 	}
+	span, labels := "topic://housing?from=2014-05-01T00:00:00+02:00&to=offset:0=7,1=9", "old/2014-*.csv.gz"
+	q, err := Load(path, Options{Set: []string{"train.data=" + span, "train.labels.data=" + labels, "train.labels.key=street"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := (Labels{Data: filepath.Join(dir, labels), Key: "street"}); q.Train.Data != span || q.Train.Labels != want {
+		t.Errorf("data %s, labels %+v", q.Train.Data, q.Train.Labels)
+	}
 	if _, err := p.Kafka.SASL.Secret(); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "password_file") {
 		t.Errorf("no secret: %v", err)
 	}

@@ -230,6 +230,30 @@ func TestReadThroughFaults(t *testing.T) {
 	}
 }
 
+// TestReadUntil reads a range whose end is known, found by time.
+func TestReadUntil(t *testing.T) {
+	t.Parallel()
+	cluster, c := open(t, kfake.SeedTopics(1, "log"))
+	before := time.Now().Add(-time.Minute)
+	write(t, cluster, "log", 0, numbers(10)...)
+	for at, want := range map[time.Time]int64{before: 0, time.Now().Add(time.Minute): 10} {
+		offsets, err := c.OffsetsAfter(t.Context(), "log", at.UnixMilli())
+		if diff := gocmp.Diff(Offsets{0: want}, offsets); err != nil || diff != "" {
+			t.Errorf("offsets after %v: %v %s", at, err, diff)
+		}
+	}
+	_, err := c.OffsetsAfter(t.Context(), "nowhere", 0)
+	wantCode(t, err, CodeUnknownTopic, "nowhere")
+	r := newReading()
+	from := map[string]Offsets{"log": {0: 2}}
+	if err := c.Read(t.Context(), ReadConfig{From: from, Until: map[string]Offsets{"log": {0: 7}}}, r.step); err != nil {
+		t.Fatal(err)
+	}
+	want(t, "range", r.values["log/0"], numbers(7)[2:])
+	err = c.Read(t.Context(), ReadConfig{From: from, Until: map[string]Offsets{"log": {0: 11}}}, r.step)
+	wantCode(t, err, CodeOutOfRange, "log")
+}
+
 // TestReadOutOfRange names all partitions that do not have the offsets, before anything is read.
 func TestReadOutOfRange(t *testing.T) {
 	t.Parallel()

@@ -2,13 +2,17 @@ package source
 
 import (
 	"bufio"
+	"bytes"
 	"compress/flate"
 	"compress/gzip"
 	"errors"
 	"fmt"
 	"io"
 
+	"github.com/klauspost/compress/snappy"
 	"github.com/klauspost/compress/zstd"
+	"github.com/parquet-go/parquet-go/format"
+	"github.com/pierrec/lz4/v4"
 )
 
 // maxWindow bounds the memory that a zstd file can ask for: what zstd itself takes without being told to take more.
@@ -87,5 +91,61 @@ func (f *inflater) fault(err error) error {
 		return &damage{errors.New("the gzip data is damaged"), copyAgain}
 	default:
 		return &damage{fmt.Errorf("the %s data is damaged: %w", f.kind, err), copyAgain}
+	}
+}
+
+// inflate returns what a page holds: size bytes, and no room is made for more.
+func (c *cursor) inflate(b []byte, size int) ([]byte, error) {
+	if c.chunk.Codec == format.Uncompressed {
+		return b, nil
+	}
+	if size == 0 { // and whatever some writers make of nothing
+		return nil, nil
+	}
+	dst := make([]byte, size)
+	var n int
+	var err error
+	switch c.chunk.Codec {
+	case format.Snappy:
+		if n, err = snappy.DecodedLen(b); err == nil && n == size {
+			_, err = snappy.Decode(dst, b)
+		}
+	case format.Gzip:
+		n, err = gunzip(dst, b)
+	case format.Zstd:
+		dst, err = c.zstd.DecodeAll(b, dst[:0])
+		n = len(dst)
+	case format.Lz4Raw:
+		n, err = lz4.UncompressBlock(b, dst)
+	default:
+		return nil, &damage{fmt.Errorf("the compression %s is not read", c.chunk.Codec), "write the file anew with zstd or snappy"}
+	}
+	if err == nil && n != size {
+		err = fmt.Errorf("it holds %d bytes in the place of %d", n, size)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the %s data of a page is damaged: %w", c.chunk.Codec, err)
+	}
+	return dst, nil
+}
+
+// gunzip fills dst with what b holds, and returns how much there is: one more than there is room for if it is more.
+func gunzip(dst, b []byte) (int, error) {
+	z, err := gzip.NewReader(bytes.NewReader(b))
+	if err != nil {
+		return 0, err
+	}
+	n, err := io.ReadFull(z, dst)
+	if err != nil {
+		return n, err
+	}
+	var more [1]byte
+	switch _, err := io.ReadFull(z, more[:]); {
+	case err == nil:
+		return n + 1, nil
+	case errors.Is(err, io.EOF):
+		return n, nil
+	default:
+		return n, err
 	}
 }

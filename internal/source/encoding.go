@@ -8,11 +8,11 @@ import (
 
 // The encodings of Parquet, https://parquet.apache.org/docs/file-format/data-pages/encodings. Each function takes the
 // bytes of a page and the number of values that there must be, and makes room for that many and no more; a page says
-// itself how many that is, and its reader has bounded it.
+// itself how many that is, and its reader has bounded it. Bytes behind the last value are none: some writers pad pages.
 
 var (
 	errShort = errors.New("a page has fewer values than it says")
-	errLong  = errors.New("a page has more bytes or values than it says")
+	errLong  = errors.New("a page has more values than it can have")
 )
 
 // hybrid decodes n values of runs and bit-packed groups, of width bits each, into dst, which it returns.
@@ -169,10 +169,10 @@ func (v *values) at(i int) []byte {
 // plainValues reads the PLAIN encoding of n values of a width, or, where that is 0, of texts with their lengths.
 func plainValues(b []byte, width, n int) (*values, error) {
 	if width > 0 {
-		if len(b) != n*width {
-			return nil, sizeError(len(b), n*width)
+		if len(b) < n*width {
+			return nil, errShort
 		}
-		return &values{data: b, width: width, count: n}, nil
+		return &values{data: b[:n*width], width: width, count: n}, nil
 	}
 	if n > len(b)/4 {
 		return nil, errShort
@@ -190,23 +190,13 @@ func plainValues(b []byte, width, n int) (*values, error) {
 		v.spans = append(v.spans, uint32(at)+4, uint32(end))
 		at = end
 	}
-	if at != uint64(len(b)) {
-		return nil, errLong
-	}
 	return v, nil
-}
-
-func sizeError(have, want int) error {
-	if have < want {
-		return errShort
-	}
-	return errLong
 }
 
 // booleans makes n values of a byte of as many bits.
 func booleans(b []byte, n int) (*values, error) {
-	if len(b) != (n+7)/8 {
-		return nil, sizeError(len(b), (n+7)/8)
+	if len(b) < (n+7)/8 {
+		return nil, errShort
 	}
 	v := &values{data: make([]byte, n), width: 1, count: n}
 	for i := range n {
@@ -308,8 +298,8 @@ func deltaTexts(b []byte, width, n, most int) (*values, error) {
 
 // streams makes n values of a width of streams that hold the first, second ... byte of each.
 func streams(b []byte, width, n int) (*values, error) {
-	if len(b) != n*width {
-		return nil, sizeError(len(b), n*width)
+	if len(b) != n*width { // where one stream ends and the next begins depends on the length
+		return nil, fmt.Errorf("a page has %d bytes for %d values of %d", len(b), n, width)
 	}
 	v := &values{data: make([]byte, len(b)), width: width, count: n}
 	for k := range width {

@@ -127,10 +127,8 @@ func openFiles(name string, o *Options) (*files, error) {
 func regular(path string) error {
 	i, err := os.Stat(path)
 	switch {
-	case err != nil:
-		return err
-	case i.Mode().IsRegular():
-		return nil
+	case err != nil || i.Mode().IsRegular():
+		return nil //nolint:nilerr // opening it says what is wrong
 	case i.IsDir():
 		return &DataError{Path: path, Err: ErrNoFile, Hint: "for the files of a folder write a pattern, such as " + filepath.Join(path, "*.csv")}
 	default:

@@ -277,6 +277,10 @@ func (t *schemaTree) choose(o *Options) ([]leaf, error) {
 			}
 		}
 	}
+	folded := map[string]bool{}
+	for i := range s.Len() {
+		folded[strings.ToLower(s.Field(i).Name)] = true
+	}
 	var kept []leaf
 	for _, l := range t.leaves {
 		var field *record.Field
@@ -285,8 +289,7 @@ func (t *schemaTree) choose(o *Options) ([]leaf, error) {
 			l.declared = true
 		}
 		// The decoder says of a column that only differs in case from a declared one that it does.
-		near := slices.ContainsFunc(declaredNames(s), func(name string) bool { return strings.EqualFold(name, l.name) })
-		if o.Declared && !near {
+		if o.Declared && !folded[strings.ToLower(l.name)] {
 			continue
 		}
 		if err := l.setTime(field); err != nil {
@@ -295,12 +298,4 @@ func (t *schemaTree) choose(o *Options) ([]leaf, error) {
 		kept = append(kept, l)
 	}
 	return kept, nil
-}
-
-func declaredNames(s *record.Schema) []string {
-	names := make([]string, s.Len())
-	for i := range names {
-		names[i] = s.Field(i).Name
-	}
-	return names
 }

@@ -1,19 +1,15 @@
 package source
 
 import (
-	"bytes"
-	"compress/gzip"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
 
-	"github.com/klauspost/compress/snappy"
 	"github.com/klauspost/compress/zstd"
 	"github.com/parquet-go/parquet-go/encoding/thrift"
 	"github.com/parquet-go/parquet-go/format"
-	"github.com/pierrec/lz4/v4"
 )
 
 // Bounds on a page. Writers aim at 1 MiB.
@@ -340,48 +336,4 @@ func (c *cursor) decode(b []byte, e format.Encoding, n int) (*values, error) {
 	default:
 		return nil, fmt.Errorf("the encoding %s of %s is not read", e, physical)
 	}
-}
-
-// inflate returns what a page holds: size bytes, and no room is made for more.
-func (c *cursor) inflate(b []byte, size int) ([]byte, error) {
-	if c.chunk.Codec == format.Uncompressed {
-		return b, nil
-	}
-	if size == 0 { // and whatever some writers make of nothing
-		return nil, nil
-	}
-	dst := make([]byte, size)
-	var n int
-	var err error
-	switch c.chunk.Codec {
-	case format.Snappy:
-		if n, err = snappy.DecodedLen(b); err == nil && n == size {
-			_, err = snappy.Decode(dst, b)
-		}
-	case format.Gzip:
-		var z *gzip.Reader
-		if z, err = gzip.NewReader(bytes.NewReader(b)); err == nil {
-			if n, err = io.ReadFull(z, dst); err == nil {
-				var more [1]byte
-				k, end := io.ReadFull(z, more[:])
-				if n += k; !errors.Is(end, io.EOF) {
-					err = end
-				}
-			}
-		}
-	case format.Zstd:
-		dst, err = c.zstd.DecodeAll(b, dst[:0])
-		n = len(dst)
-	case format.Lz4Raw:
-		n, err = lz4.UncompressBlock(b, dst)
-	default:
-		return nil, &damage{fmt.Errorf("the compression %s is not read", c.chunk.Codec), "write the file anew with zstd or snappy"}
-	}
-	if err == nil && n != size {
-		err = fmt.Errorf("it holds %d bytes in the place of %d", n, size)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("the %s data of a page is damaged: %w", c.chunk.Codec, err)
-	}
-	return dst, nil
 }

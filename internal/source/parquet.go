@@ -53,6 +53,13 @@ func openParquet(file *os.File, o *Options, h hash.Hash) (p *parquetFile, err er
 	if err != nil {
 		return nil, spoilt(err)
 	}
+	var rows int64
+	for i := range meta.RowGroups {
+		rows += meta.RowGroups[i].NumRows
+	}
+	if rows != meta.NumRows {
+		return nil, spoilt(fmt.Errorf("it has %d rows in its row groups, and should have %d", rows, meta.NumRows))
+	}
 	tree, err := newTree(meta.Schema)
 	if err != nil {
 		return nil, spoilt(err)
@@ -198,9 +205,8 @@ func (p *parquetFile) row() ([]byte, error) {
 	if cap(p.block)-len(p.block) < enough {
 		p.block = make([]byte, 0, blockBytes)
 	}
-	start, tooLarge := len(p.block), false
-	p.block = append(p.block, '{')
-	b := p.block
+	b, start, tooLarge := p.block, len(p.block), false
+	b = append(b, '{')
 	for _, c := range p.cursors {
 		fresh := c.level == c.page.rows
 		before := len(b)
