@@ -44,7 +44,7 @@ func (a *App) serveMonitoring(ctx context.Context, addr string, r *Running) (sto
 // collector makes metrics of a pipeline's model, when they are asked for: the engine has its own.
 type collector struct {
 	r                                   *Running
-	predictions, model, missing, unseen *prometheus.Desc
+	predictions, sampled, model, missing, unseen *prometheus.Desc
 }
 
 func newCollector(r *Running) *collector {
@@ -54,6 +54,7 @@ func newCollector(r *Running) *collector {
 	return &collector{
 		r:           r,
 		predictions: desc("predictions_total", "Committed predictions."),
+		sampled:     desc("samples_total", "Committed samples of what was known of a record."),
 		model:       desc("model_info", "1 for the model in use.", "model", "digest"),
 		missing:     desc("input_missing_total", "Values that a model input lacked.", "input"),
 		unseen:      desc("input_unseen_total", "Levels of a model input that training has not seen.", "input"),
@@ -68,7 +69,11 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	counter := func(d *prometheus.Desc, v uint64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
 	}
-	counter(c.predictions, c.r.Stats().Written)
+	stats := c.r.Stats()
+	counter(c.predictions, stats.WrittenTo[c.r.sink])
+	if c.r.samples != "" {
+		counter(c.sampled, stats.WrittenTo[c.r.samples])
+	}
 	ch <- prometheus.MustNewConstMetric(c.model, prometheus.GaugeValue, 1, c.r.Model, c.r.Digest)
 	for i, in := range c.r.inputs {
 		var missing, unseen uint64

@@ -47,6 +47,8 @@ type Running struct {
 	program *task.Program
 	workers []*pipeline.Worker
 	inputs  []model.Input
+	sink    string // the topic
+	samples string // the topic, "" where none are taken
 }
 
 // Stats returns what the pipeline has done so far.
@@ -96,7 +98,10 @@ func (a *App) Run(ctx context.Context, o RunOptions) (engine.Stats, error) {
 	if err != nil {
 		return engine.Stats{}, err
 	}
-	r := &Running{Model: m.Ref, Digest: m.Digest, engine: e, program: program, workers: scoring.Workers, inputs: m.Bundle.Inputs}
+	r := &Running{Model: m.Ref, Digest: m.Digest, engine: e, program: program, workers: scoring.Workers, inputs: m.Bundle.Inputs, sink: p.Sink.Topic}
+	if p.Samples.Rate > 0 {
+		r.samples = p.Samples.Topic
+	}
 	if o.HTTP != "" {
 		stop, err := a.serveMonitoring(ctx, o.HTTP, r)
 		if err != nil {
@@ -211,7 +216,7 @@ func has(s *record.Schema, name string) bool {
 // the rows of the tables that have no topic.
 func NewScoring(p *config.Pipeline, m *model.Loaded, threads int, static map[string]table.Rows) (*Scoring, error) {
 	s := &Scoring{
-		Bundle: m.Bundle, Static: static, Workers: make([]*pipeline.Worker, cmp.Or(threads, runtime.GOMAXPROCS(0))),
+		Bundle: m.Bundle, Model: m.Ref, Digest: m.Digest, Static: static, Workers: make([]*pipeline.Worker, cmp.Or(threads, runtime.GOMAXPROCS(0))),
 		Options: pipeline.Options{
 			Field: p.Sink.Field, MaxBytes: p.Source.MaxRecordBytes, Tables: pipelineTables(p),
 			Headers: []record.Header{{Key: headerModel, Value: []byte(m.Ref)}, {Key: headerDigest, Value: []byte(m.Digest)}},
