@@ -43,7 +43,7 @@ func (a *App) serveMonitoring(ctx context.Context, addr string, r *Running) (sto
 
 // collector makes metrics of a pipeline's model, when they are asked for: the engine has its own.
 type collector struct {
-	r                                   *Running
+	r                                            *Running
 	predictions, sampled, model, missing, unseen *prometheus.Desc
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 
 func (c *cli) runCommand() *cobra.Command {
 	var o app.RunOptions
+	var rate string
 	cmd := &cobra.Command{
 		Use:   "run [PIPELINE]",
 		Short: "Apply an approved model to a topic",
@@ -31,6 +33,9 @@ at once from its dead predecessor, instead of after the session and transaction 
 			}
 			c.pipelineArg(args)
 			o.File, o.Set = c.file, c.set
+			if rate != "" {
+				o.Set = append(slices.Clone(o.Set), "sample_features.rate="+rate)
+			}
 			stop := func() {}
 			o.Started = func(r *app.Running) {
 				c.note("loaded %s, %s\n", r.Model, r.Digest)
@@ -50,6 +55,7 @@ at once from its dead predecessor, instead of after the session and transaction 
 	cmd.Flags().StringVar(&o.InstanceID, "instance-id", "", "the `name` of this instance (default: a random one)")
 	cmd.Flags().IntVar(&o.Threads, "threads", 0, "`number` of threads (default: one for each processor)")
 	cmd.Flags().BoolVar(&o.CreateTopics, "create-topics", false, "make the topics that do not exist, as many partitions for the outputs and tables as the source has")
+	cmd.Flags().StringVar(&rate, "sample-features", "", "the `share` of records, 0 to 1, of which to write what was known, for millrace verify: the same as --set sample_features.rate=SHARE")
 	cmd.Flags().StringVar(&o.StateDir, "state-dir", "", "the `folder` of the state, where a table is partitioned (default: state.dir of the pipeline file)")
 	cmd.Flags().StringVar(&o.HTTP, "http", "", "the `address` for /metrics, /livez and /readyz, such as :9090 (default: none)")
 	return cmd
