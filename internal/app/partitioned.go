@@ -14,7 +14,7 @@ func (r *route) table(t *stream.Topology, i int) {
 	declared := r.p.Table(r.plan.Tables()[i].Name)
 	history := declared.History > 0
 	changes := stream.From(t, declared.Topic, stream.Bytes(), stream.Nullable(stream.Bytes()), stream.UseClock())
-	keyed := stream.Process(changes, declared.Name+"-changes", func() stream.Processor[[]byte, *[]byte, string, []byte] {
+	keyed := stream.Process(changes, changesOf(declared.Name), func() stream.Processor[[]byte, *[]byte, string, []byte] {
 		return &changing{route: r, table: i, history: history}
 	})
 	keyed = keyed.Keys(stream.String()).Values(stream.Bytes()).Repartition(declared.Name + "-rows")

@@ -23,6 +23,9 @@ type Scoring struct {
 	Options pipeline.Options
 	Workers []*pipeline.Worker    // each scores one batch at a time
 	Static  map[string]table.Rows // the tables that come from files
+
+	totals *pipeline.WindowTotals
+	tables *watchedTables
 }
 
 // Topology declares what `run` does: bring windows up to date, score the records of the source in batches, several at a
@@ -112,7 +115,11 @@ type route struct {
 
 // observer returns an observer for a task.
 func (r *route) observer() (*pipeline.Observer, error) {
-	return pipeline.NewObserver(r.scoring.Bundle, r.scoring.Options)
+	o, err := pipeline.NewObserver(r.scoring.Bundle, r.scoring.Options)
+	if err == nil {
+		o.Windows.CountInto(r.scoring.totals)
+	}
+	return o, err
 }
 
 // move takes the records to a topic of the pipeline's own, by another key.

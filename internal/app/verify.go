@@ -102,7 +102,7 @@ func samplesRange(topic, from, to string) string {
 
 // readSamples reads a range of a topic of samples.
 func readSamples(ctx context.Context, p *config.Pipeline, name string, client *kafka.Client) ([]*sample.Sample, error) {
-	schema, err := record.NewSchema(record.Field{Name: "version"}) // nothing is decoded by it
+	schema, err := record.NewSchema(record.Field{Name: "version", Type: record.Numeric}) // nothing is decoded by it
 	if err != nil {
 		return nil, err
 	}
@@ -204,7 +204,7 @@ func (a *App) verifyModel(ctx context.Context, p *config.Pipeline, o VerifyOptio
 			}
 		}
 		var err error
-		if rows, err = a.batchRows(ctx, p, m.Bundle.Plan, client); err != nil {
+		if rows, err = a.historyRows(ctx, p, m.Bundle.Plan, client); err != nil {
 			return err
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"io"
 	"slices"
 
+	"millrace.dev/feature"
 	"millrace.dev/internal/kafka"
 	"millrace.dev/internal/pipeline"
 	"millrace.dev/internal/table"
@@ -39,6 +40,10 @@ type Prediction struct {
 	Classes     map[string]int `json:"classes"` // of the rejected records, by the class of their problem
 	Missing     map[string]int `json:"missing"` // values that were missing, by model input
 	Unseen      map[string]int `json:"unseen"`  // enum levels that training has not seen, by model input
+	// Tables counts look-ups by table, Windows records by window, and Fitted by feature what its fitted functions lacked.
+	Tables  map[string]pipeline.TableCounts  `json:"tables,omitempty"`
+	Windows map[string]pipeline.WindowCounts `json:"windows,omitempty"`
+	Fitted  map[string]feature.Counts        `json:"fitted,omitempty"`
 }
 
 // Reject is a record without a prediction, as [PredictOptions].Rejects gets it.
@@ -139,7 +144,7 @@ func (p *predictor) line(i int) []byte {
 	return out
 }
 
-// count fills in the counts by input.
+// count fills in the counts by input, table, window and feature.
 func (p *predictor) count(b *model.Bundle) {
 	for i, c := range p.worker.Counts() {
 		if c.Missing > 0 {
@@ -149,4 +154,23 @@ func (p *predictor) count(b *model.Bundle) {
 			p.sum.Unseen[b.Inputs[i].Name] = int(c.Unseen)
 		}
 	}
+	for i, t := range b.Plan.Tables() {
+		put(&p.sum.Tables, t.Name, p.worker.TableCounts()[i])
+	}
+	for i, n := range p.windows.Counts() {
+		put(&p.sum.Windows, p.windows.Info(i).Name, n)
+	}
+	for i, name := range b.Plan.Fits() {
+		if c := p.worker.FittedCounts()[i]; c != (feature.Counts{}) {
+			put(&p.sum.Fitted, name, c)
+		}
+	}
+}
+
+// put puts into a map, which is made when the first value comes.
+func put[V any](m *map[string]V, name string, v V) {
+	if *m == nil {
+		*m = map[string]V{}
+	}
+	(*m)[name] = v
 }

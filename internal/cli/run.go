@@ -10,7 +10,6 @@ import (
 
 	"github.com/spf13/cobra"
 	"millrace.dev/internal/app"
-	"millrace.dev/internal/engine"
 )
 
 func (c *cli) runCommand() *cobra.Command {
@@ -43,8 +42,8 @@ at once from its dead predecessor, instead of after the session and transaction 
 			}
 			s, err := c.app().Run(cmd.Context(), o)
 			stop()
-			if s.State != "" && (err == nil || s.Records > 0) {
-				err = errors.Join(err, c.printStats(&s))
+			if s != nil && (err == nil || s.Records > 0) {
+				err = errors.Join(err, c.printRan(s))
 			}
 			return err
 		},
@@ -96,33 +95,4 @@ func (c *cli) watch(ctx context.Context, r *app.Running) (stop func()) {
 		cancel()
 		<-done
 	}
-}
-
-// ranStats is what run --json prints.
-type ranStats struct {
-	Records     uint64            `json:"records"`
-	Predictions uint64            `json:"predictions"`
-	DeadLetters map[string]uint64 `json:"dead_letters"` // by stage and class
-	Commits     uint64            `json:"commits"`
-	Aborts      uint64            `json:"aborts"`
-	Rebalances  uint64            `json:"rebalances"`
-}
-
-func (c *cli) printStats(s *engine.Stats) error {
-	out := ranStats{Records: s.Records, Predictions: s.Written, DeadLetters: map[string]uint64{}, Commits: s.Commits, Aborts: s.Aborts, Rebalances: s.Rebalances}
-	by := map[string]int{}
-	for k, n := range s.DeadLetters {
-		name := k.Stage + "/" + k.Class
-		out.DeadLetters[name] = n
-		by[name] = int(n)
-	}
-	letters := count(int(s.TotalDeadLetters()), "dead letter")
-	if len(by) > 0 {
-		letters += " (" + tally(by) + ")"
-	}
-	c.note("%s: %s, %s in %s\n", count(int(s.Records), "record"), count(int(s.Written), "prediction"), letters, count(int(s.Commits), "commit"))
-	if c.json {
-		return c.printJSON(out)
-	}
-	return nil
 }
