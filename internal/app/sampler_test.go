@@ -222,15 +222,19 @@ func faults(c *batch.Comparison) []string {
 func TestSamples(t *testing.T) {
 	t.Parallel()
 	s := newSampling(t)
-	texts, sources, predictions := samplesOf(s.run(t), "houses.features")
-	if len(texts) != len(s.lines) || len(sources) != len(texts) || predictions != len(texts) {
-		t.Fatalf("%d samples of %d records, %d predictions", len(texts), len(sources), predictions)
-	}
 	history := s.put(t, "history.jsonl", strings.Join(s.lines, "\n")+"\n")
-	path, past := s.verify(t, texts, history, s.rows(t, sampledCities()...))
-	for name, c := range map[string]*batch.Comparison{"path": path, "history": past} {
-		if c.Records != len(texts) || c.Differing != 0 || len(faults(c)) > 0 {
-			t.Errorf("%s: %+v: %v", name, c, faults(c))
+	var past *batch.Comparison
+	for _, join := range []config.Join{config.JoinPartitioned, config.JoinGlobal} {
+		texts, sources, predictions := samplesOf(s.run(t, "tables.cities.join="+string(join)), "houses.features")
+		if len(texts) != len(s.lines) || len(sources) != len(texts) || predictions != len(texts) {
+			t.Fatalf("%s: %d samples of %d records, %d predictions", join, len(texts), len(sources), predictions)
+		}
+		var path *batch.Comparison
+		path, past = s.verify(t, texts, history, s.rows(t, sampledCities()...))
+		for name, c := range map[string]*batch.Comparison{"path": path, "history": past} {
+			if c.Records != len(texts) || c.Differing != 0 || len(faults(c)) > 0 {
+				t.Errorf("%s, %s: %+v: %v", join, name, c, faults(c))
+			}
 		}
 	}
 	var compared []string
