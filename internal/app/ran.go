@@ -78,7 +78,7 @@ func (r *Running) stats(s engine.Stats) *Ran {
 		}
 		for i, n := range w.TableCounts() {
 			t := &out.Tables[i]
-			t.Found, t.NoRow, t.TableCounts.Missing = t.Found+n.Found, t.NoRow+n.NoRow, t.TableCounts.Missing+n.Missing
+			t.Found, t.NoRow, t.Missing = t.Found+n.Found, t.NoRow+n.NoRow, t.Missing+n.Missing
 		}
 		for i, n := range w.FittedCounts() {
 			out.Fitted[i].Missing += n.Missing

@@ -129,7 +129,9 @@ func (s *sampling) run(t *testing.T, set ...string) *streamtest.Driver {
 	}
 	in := streamtest.NewInput(d, "houses", stream.String(), stream.String())
 	for i, line := range s.lines {
-		var key struct{ City string }
+		var key struct {
+			City string `json:"city"`
+		}
 		if err := json.Unmarshal([]byte(line), &key); err != nil {
 			t.Fatal(err)
 		}
@@ -188,10 +190,10 @@ func (s *sampling) rows(t *testing.T, lines ...string) map[string]table.Rows {
 	}
 	for _, line := range lines {
 		var v struct {
-			City   string
-			Income float64
-			Zone   string
-			Since  *int64
+			City   string  `json:"city"`
+			Income float64 `json:"income"`
+			Zone   string  `json:"zone"`
+			Since  *int64  `json:"since"`
 		}
 		if err := json.Unmarshal([]byte(line), &v); err != nil {
 			t.Fatal(err)

@@ -144,7 +144,7 @@ func TestRate(t *testing.T) {
 			if took {
 				got++
 			}
-			if took && r < 1 && !(r + 0.3).Takes("topic", int32(i%7), i) {
+			if took && r < 1 && !(r+0.3).Takes("topic", int32(i%7), i) {
 				t.Fatalf("%v takes record %d, and %v does not", r, i, r+0.3)
 			}
 		}
