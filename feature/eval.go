@@ -8,8 +8,8 @@ import (
 
 // Counts counts the rows, rejected ones aside, in which an input had no value for the model.
 type Counts struct {
-	Missing uint64 // no value: it was absent, or its arithmetic had no finite result
-	Unseen  uint64 // a level that the training rows did not have; not among Missing
+	Missing uint64 `json:"missing"` // no value: it was absent, or its arithmetic had no finite result
+	Unseen  uint64 `json:"unseen"`  // a level that the training rows did not have; not among Missing
 }
 
 // Evaluator computes the inputs of a model. It is for one goroutine at a time.

@@ -20,7 +20,12 @@ type Batch[K, V, V2 any] struct {
 	Memory []byte
 
 	global func(name string) task.GlobalTable
+	origin func(i int) (record.Raw, bool)
 }
+
+// Origin returns the record that led to In[i], and whether there is one: see [ProcessorContext.Origin]. It is valid until
+// the function returns, and must not be changed.
+func (b *Batch[K, V, V2]) Origin(i int) (record.Raw, bool) { return b.origin(i) }
 
 // Result is what a function over batches makes of a record.
 type Result[V2 any] struct {
@@ -153,6 +158,13 @@ func (m *mapBatch[K, V, V2]) flight() *flight[K, V, V2] {
 	}
 	fl := &flight[K, V, V2]{done: make(chan struct{}, 1)}
 	fl.batch.global = m.ctx.Global
+	fl.batch.origin = func(i int) (record.Raw, bool) {
+		if fl.sources[i].Topic == "" {
+			return record.Raw{}, false
+		}
+		var own record.Raw
+		return *m.ctx.OriginOf(&fl.sources[i], &own), true
+	}
 	return fl
 }
 

@@ -13,6 +13,7 @@ type SinkOption interface{ applySink(*sinkOptions) }
 type sinkOptions struct {
 	partition  any // func(*Record[K, V], int) int
 	provenance bool
+	noLetters  bool
 }
 
 type sinkOption func(*sinkOptions)
@@ -22,6 +23,10 @@ func (f sinkOption) applySink(o *sinkOptions) { f(o) }
 // Provenance adds to each record a header millrace.source, the topic/partition/offset of the record that led to it.
 // Behind a repartition topic that is the record there, unless it was made with [CarryOrigin].
 func Provenance() SinkOption { return sinkOption(func(o *sinkOptions) { o.provenance = true }) }
+
+// WithoutLetters makes no dead letter of a record that the topic cannot take: it is counted as dropped. It is for a topic of
+// notes beside another output, which is the record's result. Default: a dead letter, where the topology has a topic for them.
+func WithoutLetters() SinkOption { return sinkOption(func(o *sinkOptions) { o.noLetters = true }) }
 
 // PartitionBy chooses the partition of each record out of as many as its topic has: 0 to partitions-1, or a negative
 // number to leave it to the default. A record for which f returns another one is dropped, with class unknown_partition.
@@ -135,7 +140,7 @@ func (s Stream[K, V]) addSink(op, name, topic string, opts []SinkOption, choose 
 	n := s.n.t.add(kindSink, name, s.n)
 	n.topic = topic
 	n.build = func(b *builder) []any {
-		m := task.Message{Topic: topic, Partition: task.AnyPartition, Provenance: o.provenance}
+		m := task.Message{Topic: topic, Partition: task.AnyPartition, Provenance: o.provenance, NoLetter: o.noLetters}
 		sk := &sink[K, V]{ctx: b.ctx, n: n, topic: choose, partition: partition, keys: s.keys, values: s.values, message: m}
 		if partition != nil {
 			sk.message.Choose = sk.choose

@@ -2,6 +2,8 @@ package streamtest_test
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -119,5 +121,36 @@ func TestGlobalsInBatches(t *testing.T) {
 	desc, err := top.Description()
 	if err != nil || !cmp.Equal(desc.Edges[0], stream.EdgeInfo{From: 0, To: 2, Kind: stream.EdgeRows}) {
 		t.Errorf("%v, %v", desc.Edges, err)
+	}
+}
+
+// TestBatchOrigin holds that a function over batches knows which record led to each, and that a topic that cannot take a
+// note beside the result makes no dead letter of it.
+func TestBatchOrigin(t *testing.T) {
+	t.Parallel()
+	top := stream.New("app", stream.DeadLetters("dlq"))
+	s := stream.From(top, "in", stream.String(), stream.String())
+	s = stream.SelectKey(s, func(_, v string) string { return v }).Repartition("moved", stream.CarryOrigin())
+	out := stream.MapBatch(s, "batch", func(_ context.Context, b *stream.Batch[string, string, string]) error {
+		for i := range b.In {
+			origin, ok := b.Origin(i)
+			b.Out[i].Value = fmt.Sprintf("%s/%d/%d %s %t", origin.Topic, origin.Partition, origin.Offset, origin.Key, ok)
+		}
+		return nil
+	}, stream.BatchOptions{}).Values(stream.String())
+	out.To("out")
+	nowhere := stream.PartitionBy(func(*stream.Record[string, string], int) int { return 99 })
+	out.To("notes", nowhere, stream.WithoutLetters())
+	d := streamtest.New(t, top, streamtest.Partitions(2))
+	in := streamtest.NewInput(d, "in", stream.String(), stream.String())
+	in.PipeTo(1, stream.Record[string, string]{Key: "k", Value: "a", Timestamp: 5})
+	in.PipeTo(1, stream.Record[string, string]{Key: "k", Value: "b", Timestamp: 6})
+	got := streamtest.NewOutput(d, "out", stream.String(), stream.String()).ReadValues()
+	slices.Sort(got)
+	if diff := cmp.Diff([]string{"in/1/0 k true", "in/1/1 k true"}, got); diff != "" {
+		t.Error(diff)
+	}
+	if n := len(d.Raw("dlq", 0)) + len(d.Raw("dlq", 1)); n != 0 || len(d.Drops()) != 2 || d.Drops()[0].Problem.Class != "unknown_partition" {
+		t.Errorf("%d dead letters, %v", n, d.Drops())
 	}
 }

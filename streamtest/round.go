@@ -63,7 +63,7 @@ func (r *running) Drop(source *record.Raw, x task.Drop) {
 		drop.Record = *source
 	}
 	r.drops = append(r.drops, drop)
-	if p.DeadLetters != "" && source != nil {
+	if p.DeadLetters != "" && source != nil && !x.NoLetter {
 		r.out = append(r.out, r.driver.letter(source, x))
 	}
 }

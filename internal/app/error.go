@@ -10,10 +10,11 @@ type Code int
 
 // The exit codes. A scheduler can rely on them.
 const (
-	OK      Code = 0 // done
-	Failed  Code = 1 // failed: a retry may help
-	Usage   Code = 2 // the command line, the pipeline file or what they name is wrong: a retry will not help
-	Refused Code = 3 // a gate refused: a model that is not approved, or is not what was approved; data that does not fit the schema
+	OK      Code = 0  // done
+	Failed  Code = 1  // failed: a retry may help
+	Usage   Code = 2  // the command line, the pipeline file or what they name is wrong: a retry will not help
+	Refused Code = 3  // a gate refused: a model that is not approved, or is not what was approved; data that does not fit the schema; samples that differ
+	Nothing Code = 99 // there was nothing to do
 )
 
 // Error is an error for the person at the terminal: what failed, where, and what to do about it.

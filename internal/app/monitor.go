@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"millrace.dev/internal/metrics"
 )
 
@@ -39,44 +38,4 @@ func (a *App) serveMonitoring(ctx context.Context, addr string, r *Running) (sto
 		_ = s.Close() // only its listener can fail to close, and the process ends next
 		<-done
 	}, nil
-}
-
-// collector makes metrics of a pipeline's model, when they are asked for: the engine has its own.
-type collector struct {
-	r                                   *Running
-	predictions, model, missing, unseen *prometheus.Desc
-}
-
-func newCollector(r *Running) *collector {
-	desc := func(name, help string, labels ...string) *prometheus.Desc {
-		return prometheus.NewDesc("millrace_"+name, help, labels, nil)
-	}
-	return &collector{
-		r:           r,
-		predictions: desc("predictions_total", "Committed predictions."),
-		model:       desc("model_info", "1 for the model in use.", "model", "digest"),
-		missing:     desc("input_missing_total", "Values that a model input lacked.", "input"),
-		unseen:      desc("input_unseen_total", "Levels of a model input that training has not seen.", "input"),
-	}
-}
-
-// Describe implements [prometheus.Collector].
-func (c *collector) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(c, ch) }
-
-// Collect implements [prometheus.Collector].
-func (c *collector) Collect(ch chan<- prometheus.Metric) {
-	counter := func(d *prometheus.Desc, v uint64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
-	}
-	counter(c.predictions, c.r.Stats().Written)
-	ch <- prometheus.MustNewConstMetric(c.model, prometheus.GaugeValue, 1, c.r.Model, c.r.Digest)
-	for i, in := range c.r.inputs {
-		var missing, unseen uint64
-		for _, w := range c.r.workers {
-			n := w.Counts()[i]
-			missing, unseen = missing+n.Missing, unseen+n.Unseen
-		}
-		counter(c.missing, missing, in.Name)
-		counter(c.unseen, unseen, in.Name)
-	}
 }

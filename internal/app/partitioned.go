@@ -24,7 +24,7 @@ func (r *route) table(t *stream.Topology, i int) {
 	}
 	history := declared.History > 0
 	changes := stream.From(t, declared.Topic, stream.Bytes(), stream.Nullable(stream.Bytes()), stream.UseClock())
-	keyed := stream.Process(changes, declared.Name+"-changes", func() stream.Processor[[]byte, *[]byte, string, cdc.Change] {
+	keyed := stream.Process(changes, changesOf(declared.Name), func() stream.Processor[[]byte, *[]byte, string, cdc.Change] {
 		return &changing{route: r, table: i, history: history}
 	})
 	keyed = keyed.Keys(stream.String()).Values(stream.Codec[cdc.Change](changeCodec{declared.Schema})).Repartition(declared.Name+"-rows", stream.CarryOrigin())

@@ -32,18 +32,28 @@ func tableData(p *config.Pipeline, plan *feature.Plan) []string {
 	return names
 }
 
-// batchRows reads the tables of a plan for batch: all that is known of them, each with its history.
+// batchRows reads the tables of a plan for batch: all that is known of them, each with its history, from their data where
+// they have some.
 func (a *App) batchRows(ctx context.Context, p *config.Pipeline, plan *feature.Plan, client *kafka.Client) (map[string]table.Rows, error) {
+	return a.readRows(ctx, p, plan, client, func(t *config.Table) bool { return t.Data == "" })
+}
+
+// historyRows is batchRows from the topics that run reads, where there are any.
+func (a *App) historyRows(ctx context.Context, p *config.Pipeline, plan *feature.Plan, client *kafka.Client) (map[string]table.Rows, error) {
+	return a.readRows(ctx, p, plan, client, func(t *config.Table) bool { return t.Topic != "" })
+}
+
+func (a *App) readRows(ctx context.Context, p *config.Pipeline, plan *feature.Plan, client *kafka.Client, fromTopic func(*config.Table) bool) (map[string]table.Rows, error) {
 	rows := map[string]table.Rows{}
 	for _, of := range plan.Tables() {
 		t, err := tableOf(p, of)
 		if err != nil {
 			return nil, err
 		}
-		if t.Data != "" {
-			rows[t.Name], err = a.fileRows(ctx, p, t, client)
-		} else {
+		if fromTopic(t) {
 			rows[t.Name], err = a.topicRows(ctx, p, t, client)
+		} else {
+			rows[t.Name], err = a.fileRows(ctx, p, t, client)
 		}
 		if err != nil {
 			return nil, err

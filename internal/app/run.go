@@ -45,43 +45,44 @@ type Running struct {
 
 	engine  *engine.Engine
 	program *task.Program
-	workers []*pipeline.Worker
-	inputs  []model.Input
+	scoring *Scoring
+	sink    string // the topic
+	samples string // the topic, "" where none are taken
 }
 
-// Stats returns what the pipeline has done so far.
-func (r *Running) Stats() engine.Stats { return r.engine.Stats() }
+// Stats returns what the pipeline has done so far. It is safe for concurrent use.
+func (r *Running) Stats() *Ran { return r.stats(r.engine.Stats()) }
 
-// Run applies an approved model to a topic until ctx ends, and returns what was done.
-func (a *App) Run(ctx context.Context, o RunOptions) (engine.Stats, error) {
+// Run applies an approved model to a topic until ctx ends, and returns what was done; nil if it did not begin.
+func (a *App) Run(ctx context.Context, o RunOptions) (*Ran, error) {
 	p, err := a.Load(o.File, o.Set)
 	if err != nil {
-		return engine.Stats{}, err
+		return nil, err
 	}
 	m, err := a.approved(ctx, p, o.Model)
 	if err != nil {
-		return engine.Stats{}, err
+		return nil, err
 	}
 	config, err := a.cluster(p)
 	if err != nil {
-		return engine.Stats{}, err
+		return nil, err
 	}
 	client, err := kafka.New(config)
 	if err != nil {
-		return engine.Stats{}, err
+		return nil, err
 	}
 	defer client.Close()
 	static, err := a.staticRows(ctx, p, m.Bundle.Plan, client)
 	if err != nil {
-		return engine.Stats{}, err
+		return nil, err
 	}
 	scoring, err := NewScoring(p, m, o.Threads, static)
 	if err != nil {
-		return engine.Stats{}, err
+		return nil, err
 	}
 	program, err := Topology(p, m.Bundle.Plan, scoring).Program()
 	if err != nil {
-		return engine.Stats{}, err
+		return nil, err
 	}
 	state := ""
 	if stateful(p, m.Bundle.Plan) {
@@ -94,13 +95,16 @@ func (a *App) Run(ctx context.Context, o RunOptions) (engine.Stats, error) {
 		LetterHeaders: []record.Header{{Key: engine.LetterModel, Value: []byte(m.Ref)}},
 	})
 	if err != nil {
-		return engine.Stats{}, err
+		return nil, err
 	}
-	r := &Running{Model: m.Ref, Digest: m.Digest, engine: e, program: program, workers: scoring.Workers, inputs: m.Bundle.Inputs}
+	r := &Running{Model: m.Ref, Digest: m.Digest, engine: e, program: program, scoring: scoring, sink: p.Sink.Topic}
+	if p.Samples.Rate > 0 {
+		r.samples = p.Samples.Topic
+	}
 	if o.HTTP != "" {
 		stop, err := a.serveMonitoring(ctx, o.HTTP, r)
 		if err != nil {
-			return engine.Stats{}, err
+			return nil, err
 		}
 		defer stop()
 	}
@@ -109,14 +113,14 @@ func (a *App) Run(ctx context.Context, o RunOptions) (engine.Stats, error) {
 	}
 	if o.CreateTopics {
 		if err := a.createPipelineTopics(ctx, client, p, e.Wait); err != nil {
-			return engine.Stats{}, err
+			return nil, err
 		}
 	}
 	err = e.Run(ctx)
 	if k, ok := errors.AsType[*kafka.Error](err); ok && k.Code == kafka.CodeUnknownTopic && !o.CreateTopics {
 		k.Hint = "create it, or let this command make it with the brokers' defaults: add --create-topics"
 	}
-	return e.Stats(), err
+	return r.Stats(), err
 }
 
 // approved loads the model to run, which has to be approved, and checks that it was trained with the schema and the
@@ -211,7 +215,8 @@ func has(s *record.Schema, name string) bool {
 // the rows of the tables that have no topic.
 func NewScoring(p *config.Pipeline, m *model.Loaded, threads int, static map[string]table.Rows) (*Scoring, error) {
 	s := &Scoring{
-		Bundle: m.Bundle, Static: static, Workers: make([]*pipeline.Worker, cmp.Or(threads, runtime.GOMAXPROCS(0))),
+		totals: pipeline.NewWindowTotals(m.Bundle.Plan), tables: newWatchedTables(static),
+		Bundle: m.Bundle, Model: m.Ref, Digest: m.Digest, Static: static, Workers: make([]*pipeline.Worker, cmp.Or(threads, runtime.GOMAXPROCS(0))),
 		Options: pipeline.Options{
 			Field: p.Sink.Field, MaxBytes: p.Source.MaxRecordBytes, Tables: pipelineTables(p),
 			Headers: []record.Header{{Key: headerModel, Value: []byte(m.Ref)}, {Key: headerDigest, Value: []byte(m.Digest)}},

@@ -96,6 +96,9 @@ func newRowSource(t *stream.Topology, p *config.Pipeline, of feature.Table, s *S
 		if err != nil {
 			panic("app: " + err.Error()) // the file was checked
 		}
+		if s != nil {
+			s.tables.watch(declared.Name, state)
+		}
 		return state
 	})
 	return rowSource{ref: store, store: store}

@@ -103,6 +103,9 @@ func createTopics(ctx context.Context, c *kafka.Client, p *config.Pipeline) erro
 	}
 	n := len(source[0].Partitions)
 	topics := []kafka.NewTopic{{Name: p.Sink.Topic, Partitions: n}, {Name: p.DeadLetter.Topic, Partitions: n}}
+	if p.Samples.Rate > 0 {
+		topics = append(topics, kafka.NewTopic{Name: p.Samples.Topic, Partitions: n})
+	}
 	for i := range p.Tables {
 		if p.Tables[i].Topic == "" {
 			continue

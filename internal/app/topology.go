@@ -8,6 +8,7 @@ import (
 	"millrace.dev/feature"
 	"millrace.dev/internal/config"
 	"millrace.dev/internal/pipeline"
+	"millrace.dev/internal/sample"
 	"millrace.dev/internal/table"
 	"millrace.dev/model"
 	"millrace.dev/record"
@@ -17,9 +18,14 @@ import (
 // Scoring is what a topology needs to be run: without one it can be described.
 type Scoring struct {
 	Bundle  *model.Bundle
+	Model   string // as a sample calls it
+	Digest  string // of the bundle
 	Options pipeline.Options
 	Workers []*pipeline.Worker    // each scores one batch at a time
 	Static  map[string]table.Rows // the tables that come from files
+
+	totals *pipeline.WindowTotals
+	tables *watchedTables
 }
 
 // Topology declares what `run` does: bring windows up to date, score the records of the source in batches, several at a
@@ -27,7 +33,8 @@ type Scoring struct {
 // and tables are needed.
 //
 // The rows of a global table are looked up as a batch is scored. To a window, and to the rows of a partitioned table,
-// records go first, through a repartition topic where their key does not bring them there already.
+// records go first, through a repartition topic where their key does not bring them there already. Where records are
+// sampled, what was known of each goes to the topic of the samples, in the transaction of its prediction.
 func Topology(p *config.Pipeline, plan *feature.Plan, s *Scoring) *stream.Topology {
 	t := stream.New(application(p, plan), stream.DeadLetters(p.DeadLetter.Topic))
 	// The time of records in the topic matters to nothing here: a record without one is predicted like any other.
@@ -41,11 +48,11 @@ func Topology(p *config.Pipeline, plan *feature.Plan, s *Scoring) *stream.Topolo
 	}
 	if !stateful(p, plan) {
 		records := stream.From(t, p.Source.Topic, stream.Bytes(), stream.Bytes(), source...)
-		stream.MapBatch(records, "score", c.score, o).To(p.Sink.Topic, stream.Provenance())
+		writeOutputs(p, stream.MapBatch(records, "score", c.score, o))
 		return t
 	}
 	records := stream.From(t, p.Source.Topic, stream.String(), stream.Nullable(stream.Bytes()), source...)
-	stream.MapBatch(prepare(t, p, plan, s, records), "score", c.scoreCarried, o).To(p.Sink.Topic, stream.Provenance())
+	writeOutputs(p, stream.MapBatch(prepare(t, p, plan, s, records), "score", c.scoreCarried, o))
 	return t
 }
 
@@ -108,7 +115,11 @@ type route struct {
 
 // observer returns an observer for a task.
 func (r *route) observer() (*pipeline.Observer, error) {
-	return pipeline.NewObserver(r.scoring.Bundle, r.scoring.Options)
+	o, err := pipeline.NewObserver(r.scoring.Bundle, r.scoring.Options)
+	if err == nil {
+		o.Windows.CountInto(r.scoring.totals)
+	}
+	return o, err
 }
 
 // move takes the records to a topic of the pipeline's own, by another key.
@@ -192,6 +203,7 @@ type scorers struct {
 	sources []rowSource // by table of the plan
 	refs    []stream.GlobalRef
 	columns int // the aggregates of all windows
+	sampler *sampler
 }
 
 type scorer struct {
@@ -199,10 +211,11 @@ type scorer struct {
 	batch   *record.Batch
 	rows    finder
 	windows [][]float64
+	journal sample.Journal
 }
 
 func newScorers(t *stream.Topology, p *config.Pipeline, plan *feature.Plan, s *Scoring) *scorers {
-	c := &scorers{}
+	c := &scorers{sampler: newSampler(p, s)}
 	for _, w := range plan.Windows() {
 		c.columns += len(w.Aggregates)
 	}
@@ -244,7 +257,7 @@ func (s *scorers) giveBack(w *scorer) {
 }
 
 // score predicts a batch.
-func (s *scorers) score(ctx context.Context, b *stream.Batch[[]byte, []byte, []byte]) error {
+func (s *scorers) score(ctx context.Context, b *stream.Batch[[]byte, []byte, scored]) error {
 	w, err := s.take(ctx)
 	if err != nil {
 		return err
@@ -255,13 +268,13 @@ func (s *scorers) score(ctx context.Context, b *stream.Batch[[]byte, []byte, []b
 	}
 	w.worker.Decode(w.batch)
 	w.rows.bind(b)
-	w.worker.Complete(w.batch, pipeline.Enrichment{Rows: &w.rows})
-	results(w, b)
+	w.worker.Complete(w.batch, pipeline.Enrichment{Rows: choose(s.sampler, w, b)})
+	results(s.sampler, w, b)
 	return nil
 }
 
 // scoreCarried predicts a batch of records that have been to their windows and rows.
-func (s *scorers) scoreCarried(ctx context.Context, b *stream.Batch[string, carried, []byte]) error {
+func (s *scorers) scoreCarried(ctx context.Context, b *stream.Batch[string, carried, scored]) error {
 	w, err := s.take(ctx)
 	if err != nil {
 		return err
@@ -284,8 +297,8 @@ func (s *scorers) scoreCarried(ctx context.Context, b *stream.Batch[string, carr
 	}
 	w.worker.Decode(w.batch)
 	w.rows.bind(b)
-	w.worker.Complete(w.batch, pipeline.Enrichment{Rows: &w.rows, Windows: w.windows})
-	results(w, b)
+	w.worker.Complete(w.batch, pipeline.Enrichment{Rows: choose(s.sampler, w, b), Windows: w.windows})
+	results(s.sampler, w, b)
 	return nil
 }
 
@@ -294,8 +307,9 @@ var errNoOutput = &stream.Rejection{
 }
 
 // results gives a batch what a worker has made of it.
-func results[K, V any](w *scorer, b *stream.Batch[K, V, []byte]) {
+func results[K, V any](s *sampler, w *scorer, b *stream.Batch[K, V, scored]) {
 	model := w.worker.Headers()
+	samples := s.samples(w)
 	var headers []record.Header
 	for i := range b.In {
 		if p := w.batch.Problem(i); p != nil {
@@ -308,7 +322,10 @@ func results[K, V any](w *scorer, b *stream.Batch[K, V, []byte]) {
 			b.Out[i].Err = errNoOutput
 			continue
 		}
-		b.Out[i].Value, b.Out[i].Headers = out, model
+		b.Out[i].Value.prediction, b.Out[i].Headers = out, model
+		if samples != nil {
+			b.Out[i].Value.sample = samples[i]
+		}
 		if own := b.In[i].Headers; len(own) > 0 {
 			at := len(headers)
 			headers = append(append(headers, own...), model...)

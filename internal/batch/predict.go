@@ -6,14 +6,13 @@ import (
 	"context"
 	"encoding/csv"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
 
+	"millrace.dev/feature"
 	"millrace.dev/internal/kafka"
 	"millrace.dev/internal/pipeline"
-	"millrace.dev/internal/source"
 	"millrace.dev/internal/table"
 	"millrace.dev/model"
 	"millrace.dev/record"
@@ -41,6 +40,10 @@ type Prediction struct {
 	Classes     map[string]int `json:"classes"` // of the rejected records, by the class of their problem
 	Missing     map[string]int `json:"missing"` // values that were missing, by model input
 	Unseen      map[string]int `json:"unseen"`  // enum levels that training has not seen, by model input
+	// Tables counts look-ups by table, Windows records by window, and Fitted by feature what its fitted functions lacked.
+	Tables  map[string]pipeline.TableCounts  `json:"tables,omitempty"`
+	Windows map[string]pipeline.WindowCounts `json:"windows,omitempty"`
+	Fitted  map[string]feature.Counts        `json:"fitted,omitempty"`
 }
 
 // Reject is a record without a prediction, as [PredictOptions].Rejects gets it.
@@ -56,44 +59,31 @@ type Reject struct {
 
 // Predict runs records through the path of a model, the same that a stream runs through.
 func Predict(ctx context.Context, b *model.Bundle, o PredictOptions) (*Prediction, error) {
-	data, err := source.Open(ctx, o.Data, source.Options{Schema: b.Schema, MaxBytes: o.MaxBytes, Client: o.Client})
-	if err != nil {
-		return nil, err
-	}
-	path, err := pipeline.New(b, pipeline.Options{Format: data.Format(), Header: data.Columns(), Field: o.Field, MaxBytes: o.MaxBytes, Tables: o.Required})
-	if err != nil {
-		if errors.Is(err, pipeline.ErrGolden) {
-			return nil, err
-		}
-		return nil, &source.DataError{Path: o.Data, Err: err}
-	}
-	w, err := path.NewWorker()
-	if err != nil {
-		return nil, err
-	}
-	windows, err := pipeline.NewWindows(b.Plan)
-	if err != nil {
-		return nil, err
-	}
-	tables, err := newLookup(b.Plan, o.Rows)
+	r, err := newReplay(ctx, b, replayed{data: o.Data, client: o.Client, field: o.Field, maxBytes: o.MaxBytes, rows: o.Rows, required: o.Required})
 	if err != nil {
 		return nil, err
 	}
 	p := &predictor{
-		worker: w, windows: windows, states: pipeline.NewMemoryStates(windows), tables: tables, data: data, out: bufio.NewWriterSize(o.Out, 1<<18),
+		replay: r, out: bufio.NewWriterSize(o.Out, 1<<18),
 		sum: &Prediction{Classes: map[string]int{}, Missing: map[string]int{}, Unseen: map[string]int{}},
 	}
 	if o.Rejects != nil {
 		p.rejects = json.NewEncoder(o.Rejects)
 	}
-	if data.Format() == pipeline.CSV {
+	if r.data.Format() == pipeline.CSV {
 		h := csv.NewWriter(p.out)
-		if err := h.Write(append(slices.Clone(data.Columns()), path.Field())); err != nil {
+		if err := h.Write(append(slices.Clone(r.data.Columns()), r.path.Field())); err != nil {
 			return nil, err
 		}
 		h.Flush()
 	}
-	if err := p.all(ctx); err != nil {
+	err = r.each(ctx, nil, func(b *record.Batch, first int64, _ [][]float64) error {
+		if err := p.write(b, first); err != nil {
+			return fmt.Errorf("write predictions: %w", err)
+		}
+		return nil
+	})
+	if err != nil {
 		return nil, err
 	}
 	if err := p.out.Flush(); err != nil {
@@ -104,38 +94,11 @@ func Predict(ctx context.Context, b *model.Bundle, o PredictOptions) (*Predictio
 }
 
 type predictor struct {
-	worker  *pipeline.Worker
-	windows *pipeline.Windows
-	states  *pipeline.MemoryStates
-	tables  lookup
-	data    *source.Source
+	*replay
+
 	out     *bufio.Writer
 	rejects *json.Encoder
 	sum     *Prediction
-}
-
-func (p *predictor) all(ctx context.Context) error {
-	b := p.worker.NewBatch()
-	r := p.data.Read(ctx)
-	defer r.Close() //nolint:errcheck // it was only read
-	for {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		more, err := r.Fill(b)
-		if err != nil || !more {
-			return err
-		}
-		p.worker.Decode(b)
-		columns, err := p.windows.Observe(b, p.worker.Times(), p.states)
-		if err != nil {
-			return err
-		}
-		p.worker.Complete(b, pipeline.Enrichment{Rows: p.tables, Windows: columns})
-		if err := p.write(b, r.First()); err != nil {
-			return fmt.Errorf("write predictions: %w", err)
-		}
-	}
 }
 
 func (p *predictor) write(b *record.Batch, first int64) error {
@@ -181,7 +144,7 @@ func (p *predictor) line(i int) []byte {
 	return out
 }
 
-// count fills in the counts by input.
+// count fills in the counts by input, table, window and feature.
 func (p *predictor) count(b *model.Bundle) {
 	for i, c := range p.worker.Counts() {
 		if c.Missing > 0 {
@@ -191,4 +154,23 @@ func (p *predictor) count(b *model.Bundle) {
 			p.sum.Unseen[b.Inputs[i].Name] = int(c.Unseen)
 		}
 	}
+	for i, t := range b.Plan.Tables() {
+		put(&p.sum.Tables, t.Name, p.worker.TableCounts()[i])
+	}
+	for i, n := range p.windows.Counts() {
+		put(&p.sum.Windows, p.windows.Info(i).Name, n)
+	}
+	for i, name := range b.Plan.Fits() {
+		if c := p.worker.FittedCounts()[i]; c != (feature.Counts{}) {
+			put(&p.sum.Fitted, name, c)
+		}
+	}
+}
+
+// put puts into a map, which is made when the first value comes.
+func put[V any](m *map[string]V, name string, v V) {
+	if *m == nil {
+		*m = map[string]V{}
+	}
+	(*m)[name] = v
 }

@@ -92,12 +92,12 @@ func oddRecords(s *record.Schema) []model.GoldenRow {
 	return []model.GoldenRow{{}, {Value: []byte("{")}, {Value: text}}
 }
 
-// sample is a row of the training data that becomes a golden row: what training computed for it, from the data
+// goldenInputs is a row of the training data that becomes a golden row: what training computed for it, from the data
 // file, must be what the stream's path computes for the same record as JSON.
-type sample struct{ frame record.Frame }
+type goldenInputs struct{ frame record.Frame }
 
-func newSample(f *record.Frame, row int) sample {
-	s := sample{frame: record.Frame{Rows: 1, Columns: make([]record.Column, len(f.Columns))}}
+func newSample(f *record.Frame, row int) goldenInputs {
+	s := goldenInputs{frame: record.Frame{Rows: 1, Columns: make([]record.Column, len(f.Columns))}}
 	for i, c := range f.Columns {
 		s.frame.Columns[i] = record.Column{Name: c.Name, Type: c.Type, Levels: c.Levels}
 		if c.Type == record.Numeric {
@@ -109,7 +109,7 @@ func newSample(f *record.Frame, row int) sample {
 	return s
 }
 
-func (s *sample) row(f *gbm.Forest) model.GoldenRow {
+func (s *goldenInputs) row(f *gbm.Forest) model.GoldenRow {
 	var p [1]float64
 	f.Score(&s.frame, p[:])
 	return model.NewGoldenRow(nil, &s.frame, 0, p[0])

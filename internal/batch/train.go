@@ -61,7 +61,7 @@ type trainer struct {
 	read           int64
 
 	golden   []model.GoldenRow // JSON records with what was found for them, and
-	expected []sample          // what training computed for them
+	expected []goldenInputs    // what training computed for them
 	missing  int               // the most missing inputs of a golden row
 }
 

@@ -66,6 +66,7 @@ func (c *cli) printPredicted(p *app.Predicted, rejects string) {
 			c.note("  %s: %s\n", w.what, tally(w.by))
 		}
 	}
+	c.notePredicted(p)
 	if p.Rejected > 0 && rejects == "" {
 		c.note("next: --rejects FILE lists the records without a prediction, with the reason of each\n")
 	}

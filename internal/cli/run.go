@@ -4,16 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	"millrace.dev/internal/app"
-	"millrace.dev/internal/engine"
 )
 
 func (c *cli) runCommand() *cobra.Command {
 	var o app.RunOptions
+	var rate string
 	cmd := &cobra.Command{
 		Use:   "run [PIPELINE]",
 		Short: "Apply an approved model to a topic",
@@ -31,6 +32,9 @@ at once from its dead predecessor, instead of after the session and transaction 
 			}
 			c.pipelineArg(args)
 			o.File, o.Set = c.file, c.set
+			if rate != "" {
+				o.Set = append(slices.Clone(o.Set), "sample_features.rate="+rate)
+			}
 			stop := func() {}
 			o.Started = func(r *app.Running) {
 				c.note("loaded %s, %s\n", r.Model, r.Digest)
@@ -38,8 +42,8 @@ at once from its dead predecessor, instead of after the session and transaction 
 			}
 			s, err := c.app().Run(cmd.Context(), o)
 			stop()
-			if s.State != "" && (err == nil || s.Records > 0) {
-				err = errors.Join(err, c.printStats(&s))
+			if s != nil && (err == nil || s.Records > 0) {
+				err = errors.Join(err, c.printRan(s))
 			}
 			return err
 		},
@@ -50,6 +54,7 @@ at once from its dead predecessor, instead of after the session and transaction 
 	cmd.Flags().StringVar(&o.InstanceID, "instance-id", "", "the `name` of this instance (default: a random one)")
 	cmd.Flags().IntVar(&o.Threads, "threads", 0, "`number` of threads (default: one for each processor)")
 	cmd.Flags().BoolVar(&o.CreateTopics, "create-topics", false, "make the topics that do not exist, as many partitions for the outputs and tables as the source has")
+	cmd.Flags().StringVar(&rate, "sample-features", "", "the `share` of records, 0 to 1, of which to write what was known, for millrace verify: the same as --set sample_features.rate=SHARE")
 	cmd.Flags().StringVar(&o.StateDir, "state-dir", "", "the `folder` of the state, where a table is partitioned (default: state.dir of the pipeline file)")
 	cmd.Flags().StringVar(&o.HTTP, "http", "", "the `address` for /metrics, /livez and /readyz, such as :9090 (default: none)")
 	return cmd
@@ -90,33 +95,4 @@ func (c *cli) watch(ctx context.Context, r *app.Running) (stop func()) {
 		cancel()
 		<-done
 	}
-}
-
-// ranStats is what run --json prints.
-type ranStats struct {
-	Records     uint64            `json:"records"`
-	Predictions uint64            `json:"predictions"`
-	DeadLetters map[string]uint64 `json:"dead_letters"` // by stage and class
-	Commits     uint64            `json:"commits"`
-	Aborts      uint64            `json:"aborts"`
-	Rebalances  uint64            `json:"rebalances"`
-}
-
-func (c *cli) printStats(s *engine.Stats) error {
-	out := ranStats{Records: s.Records, Predictions: s.Written, DeadLetters: map[string]uint64{}, Commits: s.Commits, Aborts: s.Aborts, Rebalances: s.Rebalances}
-	by := map[string]int{}
-	for k, n := range s.DeadLetters {
-		name := k.Stage + "/" + k.Class
-		out.DeadLetters[name] = n
-		by[name] = int(n)
-	}
-	letters := count(int(s.TotalDeadLetters()), "dead letter")
-	if len(by) > 0 {
-		letters += " (" + tally(by) + ")"
-	}
-	c.note("%s: %s, %s in %s\n", count(int(s.Records), "record"), count(int(s.Written), "prediction"), letters, count(int(s.Commits), "commit"))
-	if c.json {
-		return c.printJSON(out)
-	}
-	return nil
 }

@@ -39,6 +39,7 @@ type Pipeline struct {
 	Model      Model
 	Sink       Sink
 	DeadLetter DeadLetter
+	Samples    Samples
 	State      State
 	Tests      []Test // in the order of the file
 
@@ -139,6 +140,12 @@ type Sink struct {
 // DeadLetter is the topic of the records that get no prediction.
 type DeadLetter struct {
 	Topic string
+}
+
+// Samples is the topic of what a stream knew of some of its records: see docs/skew.md.
+type Samples struct {
+	Topic string
+	Rate  float64 // the share of the records, from 0, which is none, to 1
 }
 
 // Options says how a pipeline file is read.

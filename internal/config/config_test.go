@@ -165,6 +165,7 @@ func TestParse(t *testing.T) {
 		Model:      Model{Registry: "dir/models"},
 		Sink:       Sink{Topic: "predictions", Format: "json", Field: "price"},
 		DeadLetter: DeadLetter{Topic: "housing.dlq"},
+		Samples:    Samples{Topic: "house-prices.features"},
 		State:      State{Dir: "dir/state/house-prices"},
 		Guarantee:  ExactlyOnce, Group: "house-prices", CommitInterval: 250 * time.Millisecond,
 	}

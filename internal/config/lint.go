@@ -22,6 +22,7 @@ type column struct {
 func (d *decoder) lint(top map[string]value) {
 	p := d.p
 	p.Group = cmp.Or(p.Group, p.Name)
+	p.Samples.Topic = cmp.Or(p.Samples.Topic, p.Name+".features")
 	d.lintColumns(top["schema"])
 	d.lintLabel()
 	d.lintLabels()
@@ -394,6 +395,23 @@ func (d *decoder) lintTopics() {
 	}
 	if dead != "" && (dead == source || dead == sink) {
 		d.reportAt("dead_letter.topic", "dead_letter.topic is the topic of the source or the sink", "dead letters need a topic of their own")
+	}
+	d.lintSamples()
+}
+
+// lintSamples checks that samples have a topic of their own, if there are any.
+func (d *decoder) lintSamples() {
+	const at = "sample_features"
+	s := d.p.Samples
+	if s.Rate == 0 && d.at[at+".topic"] == nil {
+		return
+	}
+	others := []string{d.p.Source.Topic, d.p.Sink.Topic, d.p.DeadLetter.Topic}
+	for i := range d.p.Tables {
+		others = append(others, d.p.Tables[i].Topic)
+	}
+	if slices.Contains(others, s.Topic) {
+		d.reportAt(at+".topic", fmt.Sprintf("%s.topic, which is %s, is another topic of the pipeline", at, s.Topic), "samples need a topic of their own")
 	}
 }
 

@@ -131,6 +131,18 @@ func pipelineFields() []field {
 			doc: "The topic of the records that get no prediction, each with the reason in its headers",
 			set: func(p *Pipeline, v value) { p.DeadLetter.Topic = v.text },
 		}}},
+		{key: "sample_features", kind: kindMapping, doc: "Where millrace run writes, beside the predictions, what it knew of some records, for millrace verify", fields: []field{
+			{
+				key: "topic", kind: kindText, check: checkTopic, defDoc: "the name, with .features behind", example: "housing.features",
+				doc: "The topic of the samples, one record for each; without samples it need not exist",
+				set: func(p *Pipeline, v value) { p.Samples.Topic = v.text },
+			},
+			{
+				key: "rate", kind: kindNumber, def: "0", bounded: true, least: 0, most: 1, example: "0.01",
+				doc: "The share of the predicted records that are sampled, by their topic, partition and offset; 0 is none",
+				set: func(p *Pipeline, v value) { p.Samples.Rate = v.number },
+			},
+		}},
 		{key: "state", kind: kindMapping, doc: "Where millrace run keeps the rows of tables that are partitioned, and what windows know", fields: []field{{
 			key: "dir", kind: kindPath, defDoc: "the folder state/GROUP beside the file",
 			doc: "The folder of the state, for one process alone; it can be deleted while that does not run, and is then restored from Kafka",

@@ -219,7 +219,7 @@ func (x *writer) Send(m *task.Message) *record.Problem {
 		x.tally.internal++
 		return nil
 	}
-	x.tally.written++
+	x.tally.written[m.Topic]++
 	if raw != nil {
 		x.tally.timestamps = append(x.tally.timestamps, raw.Timestamp)
 	}
@@ -263,7 +263,7 @@ func (x *writer) Drop(raw *record.Raw, d task.Drop) {
 	p := &d.Problem
 	node := x.engine.program.Nodes[d.Node].Name
 	x.tally.dropped[Drop{node, p.Stage, p.Class}] += uint64(d.Count)
-	if x.engine.program.DeadLetters == "" || raw == nil || raw.Topic == "" {
+	if d.NoLetter || x.engine.program.DeadLetters == "" || raw == nil || raw.Topic == "" {
 		return
 	}
 	x.letter(x.engine.program.Origin(raw, &x.origin), d, x.engine.condemned(at(raw)).bare)

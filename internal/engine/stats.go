@@ -44,7 +44,8 @@ type Stats struct {
 	State       State
 	Since       time.Time // of the state
 	Records     uint64
-	Written     uint64 // to topics other than the application's own
+	Written     uint64            // to topics other than the application's own
+	WrittenTo   map[string]uint64 // the same, by topic
 	DeadLetters map[Kind]uint64
 	Dropped     map[Drop]uint64  // records, with a dead letter or without
 	Nodes       []task.NodeStats // by task.Node.ID; the times are samples
@@ -156,8 +157,8 @@ type position struct{ next, end int64 }
 // tally counts what a batch or a round came to.
 type tally struct {
 	rows, batches int
-	written       int // to topics other than the application's own
-	internal      int // to repartition topics
+	written       map[string]int // to topics other than the application's own
+	internal      int            // to repartition topics
 	deadLetters   map[Kind]uint64
 	dropped       map[Drop]uint64
 	nodes         []task.NodeStats // by task.Node.ID
@@ -166,16 +167,17 @@ type tally struct {
 }
 
 func newTally() tally {
-	return tally{deadLetters: map[Kind]uint64{}, dropped: map[Drop]uint64{}, position: map[place]position{}}
+	return tally{written: map[string]int{}, deadLetters: map[Kind]uint64{}, dropped: map[Drop]uint64{}, position: map[place]position{}}
 }
 
 // empty tells whether nothing was done.
 func (t *tally) empty() bool {
-	return t.rows+t.written+t.internal == 0 && len(t.deadLetters)+len(t.dropped) == 0
+	return t.rows+t.internal == 0 && len(t.written)+len(t.deadLetters)+len(t.dropped) == 0
 }
 
 func (t *tally) reset() {
-	t.rows, t.batches, t.written, t.internal, t.timestamps = 0, 0, 0, 0, t.timestamps[:0]
+	t.rows, t.batches, t.internal, t.timestamps = 0, 0, 0, t.timestamps[:0]
+	clear(t.written)
 	clear(t.deadLetters)
 	clear(t.dropped)
 	clear(t.nodes)
@@ -186,9 +188,11 @@ func (t *tally) reset() {
 func (t *tally) add(b *tally) {
 	t.rows += b.rows
 	t.batches += b.batches
-	t.written += b.written
 	t.internal += b.internal
 	t.timestamps = append(t.timestamps, b.timestamps...)
+	for topic, n := range b.written {
+		t.written[topic] += n
+	}
 	for k, n := range b.deadLetters {
 		t.deadLetters[k] += n
 	}
@@ -221,7 +225,7 @@ func newRecorder(now func() time.Time, p *task.Program) *recorder {
 	r := &recorder{
 		now: now, turn: make(chan struct{}, 1), assigned: map[place]struct{}{}, positions: map[place]position{},
 		stats: Stats{
-			State: Starting, Since: now(), DeadLetters: map[Kind]uint64{}, Dropped: map[Drop]uint64{}, Nodes: make([]task.NodeStats, len(p.Nodes)),
+			State: Starting, Since: now(), WrittenTo: map[string]uint64{}, DeadLetters: map[Kind]uint64{}, Dropped: map[Drop]uint64{}, Nodes: make([]task.NodeStats, len(p.Nodes)),
 		},
 	}
 	r.turn <- struct{}{}
@@ -247,6 +251,7 @@ func (r *recorder) change(fn func()) {
 // clone returns a copy that shares nothing.
 func (s *Stats) clone() Stats {
 	c := *s
+	c.WrittenTo = maps.Clone(s.WrittenTo)
 	c.DeadLetters, c.Dropped, c.Lag, c.Nodes = maps.Clone(s.DeadLetters), maps.Clone(s.Dropped), maps.Clone(s.Lag), slices.Clone(s.Nodes)
 	return c
 }
@@ -269,7 +274,10 @@ func (r *recorder) committed(t *tally) {
 		s := &r.stats
 		now := r.now()
 		s.Records += uint64(t.rows)
-		s.Written += uint64(t.written)
+		for topic, n := range t.written {
+			s.Written += uint64(n)
+			s.WrittenTo[topic] += uint64(n)
+		}
 		s.Batches += uint64(t.batches)
 		s.Commits++
 		s.Progress = now

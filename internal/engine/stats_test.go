@@ -59,7 +59,7 @@ func TestRecorder(t *testing.T) {
 	r.rebalanced(kafka.Change{Assigned: kafka.Partitions{"a": {1, 2, 3}, "b": {1}}})
 	r.rebalanced(kafka.Change{Revoked: kafka.Partitions{"a": {2}}, Lost: kafka.Partitions{"a": {3}}})
 	round, part := newTally(), newTally()
-	part.rows, part.batches, part.written, part.timestamps = 3, 1, 2, []int64{400, 990, -1}
+	part.rows, part.batches, part.written, part.timestamps = 3, 1, map[string]int{"out": 2}, []int64{400, 990, -1}
 	part.deadLetters[Kind{"decode", "x"}] = 1
 	part.dropped[Drop{"n", "decode", "x"}] = 1
 	part.nodes = []task.NodeStats{{}, {Records: 3, Sampled: 1, Time: time.Second}}

@@ -27,7 +27,7 @@ func layers() [][]string {
 		{"internal/table"},
 		{"model"},
 		{"internal/pipeline"},
-		{"internal/kafka", "internal/store"},
+		{"internal/kafka", "internal/store", "internal/sample"},
 		{"internal/task", "internal/source"},
 		{"stream"},
 		{"streamtest", "internal/engine", "internal/batch"},

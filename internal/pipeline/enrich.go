@@ -36,9 +36,9 @@ const ClassNoRow = "no_row"
 
 // TableCounts counts what was looked up in a table: no record twice, where a feature needs several columns of one row.
 type TableCounts struct {
-	Found   uint64
-	NoRow   uint64 // the key has no row
-	Missing uint64 // there was no key
+	Found   uint64 `json:"found"`
+	NoRow   uint64 `json:"no_row"`      // the key has no row
+	Missing uint64 `json:"missing_key"` // there was no key
 }
 
 // Finder looks up rows for one batch on behalf of the features, counts, and rejects records that lack a row that is

@@ -101,6 +101,8 @@ type Worker struct {
 	out       []byte
 	ends      []int
 	counts    []inputCounts
+	fitted    []inputCounts // by feature.Plan.Fits
+	tables    []tableTotals
 	times     []int64
 	finder    *Finder
 }
@@ -116,6 +118,7 @@ func (p *Path) NewWorker() (*Worker, error) {
 	}
 	w := &Worker{
 		path: p, decoder: d, evaluator: p.bundle.Plan.NewEvaluator(), counts: make([]inputCounts, len(p.bundle.Plan.Inputs())),
+		fitted: make([]inputCounts, len(p.bundle.Plan.Fits())), tables: make([]tableTotals, len(p.bundle.Plan.Tables())),
 		finder: NewFinder(p.bundle.Plan, p.options.Tables),
 	}
 	if p.options.Format == CSV {
@@ -158,10 +161,7 @@ func (w *Worker) Complete(b *record.Batch, with Enrichment) {
 	w.finder.Bind(nil, nil, nil)
 	w.score(b)
 	w.encode(b)
-	for i, c := range w.evaluator.Counts() {
-		w.counts[i].missing.Store(c.Missing)
-		w.counts[i].unseen.Store(c.Unseen)
-	}
+	w.publish()
 }
 
 func (w *Worker) score(b *record.Batch) {
@@ -219,14 +219,3 @@ func (w *Worker) Prediction(i int) float64 { return w.scores[i] }
 
 // Frame returns the model inputs of the last batch, valid until the next Process.
 func (w *Worker) Frame() *record.Frame { return w.frame }
-
-// Counts returns, for each model input, how many values were missing and how many were levels that training has not
-// seen, over all that w has processed; rejected records do not count, those of a transaction that was undone do. It
-// is safe for concurrent use.
-func (w *Worker) Counts() []feature.Counts {
-	counts := make([]feature.Counts, len(w.counts))
-	for i := range counts {
-		counts[i] = feature.Counts{Missing: w.counts[i].missing.Load(), Unseen: w.counts[i].unseen.Load()}
-	}
-	return counts
-}

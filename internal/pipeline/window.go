@@ -16,20 +16,10 @@ type Windows struct {
 	reader  *feature.WindowReader
 	windows []*window.Window
 	infos   []feature.WindowInfo
-	counts  []WindowCounts
+	totals  *WindowTotals
 	columns [][]float64
 	args    [][]window.Value // by window
 	out     []float64
-}
-
-// WindowCounts counts the records that a window has seen.
-type WindowCounts struct {
-	Added    uint64 // the latest of their key, or as late
-	Late     uint64 // late, within the grace: added
-	TooLate  uint64 // later: not added
-	Untimed  uint64 // without an event time: no aggregates
-	Keyless  uint64 // without a key: no aggregates
-	Filtered uint64 // not what the window aggregates, by its condition
 }
 
 // WindowStates keeps the states of keys.
@@ -48,7 +38,7 @@ func NewWindows(p *feature.Plan) (*Windows, error) {
 	if w.reader, err = p.NewWindowReader(); err != nil {
 		return nil, fmt.Errorf("pipeline: %w", err)
 	}
-	w.counts = make([]WindowCounts, len(w.infos))
+	w.totals = NewWindowTotals(p)
 	for i := range w.infos {
 		compiled, err := CompileWindow(&w.infos[i])
 		if err != nil {
@@ -107,8 +97,11 @@ func (w *Windows) Info(i int) *feature.WindowInfo { return &w.infos[i] }
 // Compiled returns window i.
 func (w *Windows) Compiled(i int) *window.Window { return w.windows[i] }
 
-// Counts returns what the windows have seen, by window. The slice is a copy.
-func (w *Windows) Counts() []WindowCounts { return append([]WindowCounts(nil), w.counts...) }
+// Counts returns what the windows have seen, by window.
+func (w *Windows) Counts() []WindowCounts { return w.totals.Counts() }
+
+// CountInto counts into totals of the same plan from now on.
+func (w *Windows) CountInto(t *WindowTotals) { w.totals = t }
 
 // Rows reads what the windows aggregate of each record of b, by window: see [feature.WindowReader.Read].
 func (w *Windows) Rows(b *record.Batch) []feature.WindowRows { return w.reader.Read(b) }
@@ -147,7 +140,7 @@ func grow(s []float64, n int) []float64 {
 
 // One reads the aggregates of window k for record i of b into out, and adds the record. rows are its [Windows.Rows].
 func (w *Windows) One(k, i int, b *record.Batch, rows *feature.WindowRows, at int64, states WindowStates, out []float64) error {
-	c := &w.counts[k]
+	c := &w.totals.of[k]
 	for a := range out {
 		out[a] = math.NaN()
 	}
@@ -155,10 +148,10 @@ func (w *Windows) One(k, i int, b *record.Batch, rows *feature.WindowRows, at in
 	case b.Problem(i) != nil:
 		return nil
 	case !key.OK:
-		c.Keyless++
+		c.keyless.Add(1)
 		return nil
 	case at == record.MissingTime:
-		c.Untimed++
+		c.untimed.Add(1)
 		return nil
 	}
 	s, err := states.State(k, rows.Keys[i].S)
@@ -177,17 +170,17 @@ func (w *Windows) One(k, i int, b *record.Batch, rows *feature.WindowRows, at in
 		}
 	}
 	if !rows.Where[i] {
-		c.Filtered++
+		c.filtered.Add(1)
 		s.Read(at, args, out)
 		return nil
 	}
 	switch s.Observe(at, args, out) {
 	case window.Added:
-		c.Added++
+		c.added.Add(1)
 	case window.Reordered:
-		c.Late++
+		c.late.Add(1)
 	default:
-		c.TooLate++
+		c.tooLate.Add(1)
 		return nil
 	}
 	return states.Changed(k, rows.Keys[i].S, s)

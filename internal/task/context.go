@@ -34,6 +34,8 @@ type Message struct {
 	Provenance bool
 	// CarryOrigin adds the header that holds the source's origin: see [Program.Origin].
 	CarryOrigin bool
+	// NoLetter makes no dead letter of the source where the topic cannot take the message.
+	NoLetter bool
 }
 
 // ClassUnknownPartition is why a record is dropped whose chosen partition there is not.
@@ -63,7 +65,8 @@ type Output interface {
 	Send(*Message) *record.Problem
 	// Change writes a change of a store to its changelog; a nil value deletes. Both slices are copied.
 	Change(store string, key, value []byte) error
-	// Drop counts a record that was dropped, [Drop.Count] times, and writes a dead letter where the program wants them.
+	// Drop counts a record that was dropped, [Drop.Count] times, and writes a dead letter where the program wants them and
+	// the drop does too.
 	Drop(source *record.Raw, d Drop)
 }
 
@@ -74,6 +77,8 @@ type Drop struct {
 	// Count is how often the drop counts: a record can be missing from several windows. It is one dead letter still.
 	// Default: 1
 	Count int
+	// NoLetter makes no dead letter of it: the record has its result elsewhere.
+	NoLetter bool
 }
 
 // Env is what a driver gives a task.
@@ -127,8 +132,12 @@ func (c *Context) Origin(into *record.Raw) *record.Raw {
 	if c.record == nil {
 		return nil
 	}
-	return c.program.Origin(c.record, into)
+	return c.OriginOf(c.record, into)
 }
+
+// OriginOf returns the record that led to a record of the task's sources: see [Program.Origin]. It is safe for concurrent
+// use.
+func (c *Context) OriginOf(raw, into *record.Raw) *record.Raw { return c.program.Origin(raw, into) }
 
 // SetRecord sets what Record returns, for an operator that goes on with a record later, and returns what it was.
 func (c *Context) SetRecord(r *record.Raw) *record.Raw {
@@ -193,7 +202,7 @@ func (c *Context) Leave(s *NodeStats, start time.Time, outer time.Duration) {
 func (c *Context) Send(node int, m *Message) {
 	m.Source = c.record
 	if p := c.env.Output.Send(m); p != nil {
-		c.Drop(Drop{Node: node, Problem: *p})
+		c.Drop(Drop{Node: node, Problem: *p, NoLetter: m.NoLetter})
 	}
 }
 

@@ -1,0 +1,77 @@
+package app
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// collector makes metrics of a pipeline's model, its tables and its windows, when they are asked for: the engine has its own.
+type collector struct {
+	r                                            *Running
+	predictions, samples, model                  *prometheus.Desc
+	missing, unseen, fittedMissing, fittedUnseen *prometheus.Desc
+	lookups, rows, refused, windows              *prometheus.Desc
+}
+
+func newCollector(r *Running) *collector {
+	desc := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc("millrace_"+name, help, labels, nil)
+	}
+	return &collector{
+		r:             r,
+		predictions:   desc("predictions_total", "Committed predictions."),
+		samples:       desc("samples_total", "Committed samples of what was known of a record."),
+		model:         desc("model_info", "1 for the model in use.", "model", "digest"),
+		missing:       desc("input_missing_total", "Values that a model input lacked.", "input"),
+		unseen:        desc("input_unseen_total", "Levels of a model input that training has not seen.", "input"),
+		fittedMissing: desc("fitted_missing_total", "Records in which a fitted function had no value to work on.", "feature"),
+		fittedUnseen:  desc("fitted_unseen_total", "Records in which a fitted function met what training has not seen.", "feature"),
+		lookups:       desc("table_lookups_total", "Look-ups in a table: found, no_row or missing_key.", "table", "result"),
+		rows:          desc("table_rows", "Rows of a table that this instance holds in memory.", "table"),
+		refused:       desc("table_refused_changes_total", "Records of a table's topic that could not be taken.", "table"),
+		windows:       desc("window_records_total", "Records that a window has seen: added, late, too_late, untimed, keyless or filtered.", "window", "result"),
+	}
+}
+
+// Describe implements [prometheus.Collector].
+func (c *collector) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(c, ch) }
+
+// Collect implements [prometheus.Collector].
+func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	counter := func(d *prometheus.Desc, v uint64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+	}
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	s := c.r.Stats()
+	counter(c.predictions, s.Predictions)
+	if s.SamplesTopic != "" {
+		counter(c.samples, s.Samples)
+	}
+	gauge(c.model, 1, c.r.Model, c.r.Digest)
+	for _, in := range s.Inputs {
+		counter(c.missing, in.Missing, in.Input)
+		counter(c.unseen, in.Unseen, in.Input)
+	}
+	for _, f := range s.Fitted {
+		counter(c.fittedMissing, f.Missing, f.Feature)
+		counter(c.fittedUnseen, f.Unseen, f.Feature)
+	}
+	for i := range s.Tables {
+		t := &s.Tables[i]
+		counter(c.lookups, t.Found, t.Table, "found")
+		counter(c.lookups, t.NoRow, t.Table, "no_row")
+		counter(c.lookups, t.Missing, t.Table, "missing_key")
+		counter(c.refused, t.Refused, t.Table)
+		if t.Rows >= 0 {
+			gauge(c.rows, float64(t.Rows), t.Table)
+		}
+	}
+	for i := range s.Windows {
+		w := &s.Windows[i]
+		for _, n := range []struct {
+			result string
+			n      uint64
+		}{{"added", w.Added}, {"late", w.Late}, {"too_late", w.TooLate}, {"untimed", w.Untimed}, {"keyless", w.Keyless}, {"filtered", w.Filtered}} {
+			counter(c.windows, n.n, w.Window, n.result)
+		}
+	}
+}
