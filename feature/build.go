@@ -47,7 +47,7 @@ func (b *builder) add(v value) (ref, error) {
 			return ref{}, err
 		}
 	}
-	key := string(encodeValue(b.table, &v))
+	key := string(encodeValue(b.table, &v)) + v.foldsKey()
 	if id, ok := b.ids[key]; ok {
 		return ref{id, v.kind}, nil
 	}

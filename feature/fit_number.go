@@ -19,7 +19,7 @@ func addNumberFits(m map[string]function) {
 		&fitting{result: resultKind(kindNumber), learn: newMomentsFit, lower: lowerStandard}, center, scale)
 	number("min_max(x)", "x moved from its range in the training rows to the range from low to high; what lies outside becomes the nearer end, and is counted",
 		&fitting{result: resultKind(kindNumber), learn: newMomentsFit, lower: lowerMinMax},
-		numberOption("low", 0, -math.MaxFloat64, math.MaxFloat64, "the least result"), numberOption("high", 1, -math.MaxFloat64, math.MaxFloat64, "the largest result"))
+		numberOption("low", 0, -1e300, 1e300, "the least result"), numberOption("high", 1, -1e300, 1e300, "the largest result"))
 	number("max_abs(x)", "x divided by its largest absolute value in the training rows; what lies outside becomes -1 or 1, and is counted",
 		&fitting{result: resultKind(kindNumber), learn: newMomentsFit, lower: lowerMaxAbs})
 	number("impute(x)", "x, or where it is missing its mean or median in the training rows",
@@ -113,7 +113,11 @@ func lowerMinMax(s *scope, c *call, args []ref, o options, f fitted) ref {
 		return s.missing(c)
 	}
 	least, most := f.numbers[2], f.numbers[3]
-	x := s.apply(c.node, "sub", nil, s.inRange(c, args[0], least, most), s.number(c, least))
+	x := s.inRange(c, args[0], least, most)
+	if math.IsInf(most-least, 0) { // halves have a distance
+		x, least, most = s.apply(c.node, "div", nil, x, s.number(c, 2)), least/2, most/2
+	}
+	x = s.apply(c.node, "sub", nil, x, s.number(c, least))
 	if width := most - least; width > 0 {
 		x = s.apply(c.node, "div", nil, x, s.number(c, width))
 	}
@@ -178,11 +182,17 @@ func newQuantileFit(o options) learner {
 		values := s.Values()
 		splits := []float64{values[0]}
 		for k := 1; k < n; k++ {
-			splits = append(splits, math.Nextafter(stat.Rank(values, float64(k)/float64(n)), math.Inf(1)))
+			splits = append(splits, above(stat.Rank(values, float64(k)/float64(n))))
 		}
 		return append(splits, values[len(values)-1])
 	})
 }
+
+// above returns the next number, which for the largest one is itself: no literal is infinite.
+func above(x float64) float64 { return clamped(math.Nextafter(x, math.Inf(1))) }
+
+// clamped brings infinite numbers back into the range.
+func clamped(x float64) float64 { return min(max(x, -math.MaxFloat64), math.MaxFloat64) }
 
 // lowerQuantileBucket makes buckets of ascending splits: of equal ones, only the last of the buckets between them can
 // have values, and it keeps its number. Values outside of the training rows' are in the first or the last, and counted.
@@ -195,7 +205,11 @@ func lowerQuantileBucket(s *scope, c *call, args []ref, o options, f fitted) ref
 	splits := []float64{-math.MaxFloat64}
 	picks := []float64{0}
 	for k := 1; k < n; k++ {
-		if split := f.numbers[k]; split > splits[len(splits)-1] {
+		split := f.numbers[k]
+		if split == math.MaxFloat64 { // no value is above it
+			break
+		}
+		if split > splits[len(splits)-1] {
 			splits, picks = append(splits, split), append(picks, float64(k))
 		} else {
 			picks[len(picks)-1] = float64(k)
@@ -211,8 +225,8 @@ func newQuartileFit(o options) learner {
 	return newSampleFit(func(s *stat.Sample) []float64 {
 		values := s.Values()
 		first, third := stat.Rank(values, 0.25), stat.Rank(values, 0.75)
-		reach := float64(factor * (third - first))
-		return []float64{first - reach, third + reach}
+		reach := float64(factor * clamped(third-first))
+		return []float64{clamped(first - reach), clamped(third + reach)}
 	})
 }
 
@@ -220,7 +234,7 @@ func newTailFit(o options) learner {
 	n := float64(o.whole("buckets"))
 	return newSampleFit(func(s *stat.Sample) []float64 {
 		values := s.Values()
-		return []float64{math.Nextafter(stat.Rank(values, 1/n), math.Inf(1)), stat.Rank(values, (n-1)/n)}
+		return []float64{above(stat.Rank(values, 1/n)), stat.Rank(values, (n-1)/n)}
 	})
 }
 
@@ -255,13 +269,13 @@ func lowerImpute(s *scope, c *call, args []ref, _ options, f fitted) ref {
 
 // keyedFit learns the moments of a number for each of many keys.
 type keyedFit struct {
-	keys     map[string]*stat.Moments
+	keys     map[string]*stat.SparseMoments
 	least    int
 	tooLarge bool
 }
 
 func newKeyedFit(o options) learner {
-	return &keyedFit{keys: map[string]*stat.Moments{}, least: o.whole("min_count")}
+	return &keyedFit{keys: map[string]*stat.SparseMoments{}, least: o.whole("min_count")}
 }
 
 func (f *keyedFit) add(r *fitRows) {
@@ -275,14 +289,14 @@ func (f *keyedFit) add(r *fitRows) {
 }
 
 // of returns the moments of a key, or nil if there are too many keys.
-func (f *keyedFit) of(key string) *stat.Moments {
+func (f *keyedFit) of(key string) *stat.SparseMoments {
 	m := f.keys[key]
 	if m == nil && !f.tooLarge {
 		if len(f.keys) == maxLevels {
 			f.keys, f.tooLarge = nil, true
 			return nil
 		}
-		m = &stat.Moments{}
+		m = &stat.SparseMoments{}
 		f.keys[clone(key)] = m
 	}
 	return m
@@ -305,12 +319,15 @@ func (f *keyedFit) learn() (fitted, error) {
 		return fitted{}, fmt.Errorf("there are more than %d keys in the training rows", maxLevels)
 	}
 	var out fitted
-	for k := range f.keys {
+	keys, err := sortedTexts(f.keys)
+	if err != nil {
+		return fitted{}, err
+	}
+	for _, k := range keys {
 		if f.keys[k].N() >= int64(f.least) {
 			out.texts = append(out.texts, k)
 		}
 	}
-	slices.Sort(out.texts)
 	for _, k := range out.texts { // the means, then the deviations
 		out.numbers = append(out.numbers, f.keys[k].Mean())
 	}

@@ -162,10 +162,20 @@ func (b *builder) print(v *value) string {
 	own.args = nil
 	h := sha256.New()
 	h.Write(encodeValue(b.table, &own))
+	h.Write([]byte(v.foldsKey()))
 	for _, a := range v.args {
 		h.Write([]byte(b.prints[a]))
 	}
 	return string(h.Sum(nil))
+}
+
+// foldsKey tells values of opPick apart whose numbers are the same, and are others in some fold.
+func (v *value) foldsKey() string {
+	if v.folds == nil {
+		return ""
+	}
+	sum := sha256.Sum256(encodeJSON(v.folds))
+	return string(sum[:])
 }
 
 // resultKind returns a function for fitted functions whose result is of one type.
@@ -181,6 +191,7 @@ type option struct {
 	def         setting
 	least, most float64 // of a number
 	allowed     []string
+	filled      bool   // a text that must not be empty
 	doc         string // what it says, without its name: one sentence without a full stop
 }
 
@@ -221,6 +232,13 @@ func flagOption(name string, def bool, doc string) option {
 
 func textOption(name, def, doc string, allowed ...string) option {
 	return option{name: name, kind: kindText, def: setting{Text: &def}, allowed: allowed, doc: doc}
+}
+
+// markOption is a text that stands between others.
+func markOption(name, def, doc string) option {
+	o := textOption(name, def, doc)
+	o.filled = true
+	return o
 }
 
 func listOption(name, doc string) option {
@@ -311,6 +329,10 @@ func (s *scope) setting(node ast.Node, o *option) (setting, bool) {
 	case kindBool:
 		v.Flag = &lit.flag
 	default:
+		if o.filled && lit.text == "" {
+			s.fail(node, o.name+" must not be empty", "")
+			return setting{}, false
+		}
 		if v.Text = &lit.text; len(o.allowed) > 0 && !slices.Contains(o.allowed, lit.text) {
 			s.fail(node, fmt.Sprintf("%s must be one of %s", o.name, strings.Join(o.allowed, ", ")), suggest(lit.text, o.allowed))
 			return setting{}, false
@@ -349,7 +371,7 @@ func (s *scope) splitArguments(nodes []ast.Node) (args []ast.Node, named []*ast.
 	return args, named
 }
 
-// known returns the schema of a table's rows.
+// table returns the position of a table.
 func (c *checker) table(name string) (int, bool) {
 	i := slices.IndexFunc(c.tables, func(t Table) bool { return t.Name == name })
 	return i, i >= 0
@@ -358,6 +380,9 @@ func (c *checker) table(name string) (int, bool) {
 // cell is tables[key].field.
 func (s *scope) cell(node ast.Node, table int, key ref, field string) ref {
 	t := &s.tables[table]
+	if t.Schema == nil {
+		return ref{} // reported
+	}
 	i, ok := t.Schema.Index(field)
 	if !ok {
 		var names []string

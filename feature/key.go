@@ -21,16 +21,19 @@ type KeyReader struct {
 // before the features are computed. The error is [ErrKey] if features look the table up by more than one expression, or
 // by one that needs a table or a window itself.
 func (p *Plan) NewKeyReader(table int) (*KeyReader, error) {
-	key := int32(-1)
+	key, enriched := int32(-1), p.prog.enriched()
 	for i := range p.prog.values {
 		v := &p.prog.values[i]
 		if v.op != opRow || v.table != table {
 			continue
 		}
-		if key >= 0 && key != v.args[0] || !p.fromRecord(v.args[0], "t") {
+		if key >= 0 && key != v.args[0] || !p.fromRecord(enriched, v.args[0], "t") {
 			return nil, fmt.Errorf("feature: table %s: %w", p.prog.tables[table].Name, ErrKey)
 		}
 		key = v.args[0]
+	}
+	if key < 0 {
+		return nil, fmt.Errorf("feature: no table %d: %w", table, ErrKey)
 	}
 	l, err := newLayoutOf(p.schema, p.prog, []int32{key}, 1, map[string]*regexp.Regexp{})
 	if err != nil {

@@ -69,6 +69,7 @@ type list struct {
 	codes   map[string]int32 // of labels
 	buckets int              // for texts that are no labels
 	tokens  tokens
+	longest int // parts of the longest label among n-grams
 	folds   [][]float64
 	owner   int // of the layout's owners
 	table   int
@@ -385,6 +386,9 @@ func (l *layouter) list(v *value) (list, bool) {
 		}
 	case opIndex, opTokens, opHashTokens, opGrams:
 		in.buckets, in.tokens, in.codes = v.group, v.tokens, make(map[string]int32, len(v.texts))
+		if v.op == opGrams {
+			in.longest = v.tokens.longestGram(v.texts)
+		}
 		if v.op != opIndex {
 			in.owner = l.owner(v.owner)
 		}

@@ -39,7 +39,7 @@ func (s *scope) binary(n *ast.BinaryNode) ref {
 		return s.fail(n, "there are no ranges", "write between(x, low, high)")
 	case "^":
 		if s.marks[n.Location().From] {
-			return s.fail(n, "a named argument stands in a call, after the others", "")
+			return s.fail(n, "a named argument stands in a call, and its value is a literal", "write f(x, name: 20)")
 		}
 		return s.fail(n, `there is no operator "^"`, `write "**" for a power`)
 	case "??":

@@ -99,6 +99,9 @@ func compileFitted(d *Declaration, fits map[string]fitted) (*Plan, error) {
 	for _, name := range d.Inputs {
 		results = c.addInput(p, name, results)
 	}
+	if len(p.inputs) > maxInputs {
+		c.errs = append(c.errs, &Error{Feature: d.Inputs[0], Msg: fmt.Sprintf("the elements of vectors make %d inputs: at most %d", len(p.inputs), maxInputs), Hint: "give top or min_count, or use fewer vectors"})
+	}
 	if len(c.errs) > 0 {
 		c.sortErrors()
 		return nil, join(c.errs)
@@ -124,10 +127,8 @@ func (p *Plan) waits() bool {
 
 // addInput adds the inputs that a name stands for: one, or one for each element of a vector.
 func (c *checker) addInput(p *Plan, name string, results []int32) []int32 {
-	taken := func(name string) bool {
-		return slices.ContainsFunc(p.inputs, func(in input) bool { return in.name == name })
-	}
-	r := c.input(name, taken(name))
+	r := c.input(name, c.inputNames[name])
+	c.inputNames[name] = true
 	if r.kind != kindVector {
 		p.inputs = append(p.inputs, input{name: name, kind: r.kind})
 		return append(results, r.id)
@@ -142,9 +143,10 @@ func (c *checker) addInput(p *Plan, name string, results []int32) []int32 {
 		if v.names[i] != "" {
 			element += "_" + v.names[i]
 		}
-		if taken(element) {
+		if v.names[i] != "" && c.inputNames[element] {
 			c.errs = append(c.errs, &Error{Feature: name, Msg: fmt.Sprintf("its element %q has the name of another input", element), Hint: "give one of them another name"})
 		}
+		c.inputNames[element] = true
 		p.inputs = append(p.inputs, input{name: element, kind: e.kind})
 		results = append(results, e.id)
 	}
@@ -158,6 +160,8 @@ func (c *checker) sources(d *Declaration) {
 		e := &Error{Feature: name, Hint: "give it another name"}
 		_, column := c.schema.Index(name)
 		switch {
+		case name == "" || !utf8.ValidString(name):
+			e.Msg, e.Hint = "the name of a "+what+" must be UTF-8 text that is not empty", ""
 		case column:
 			e.Msg = "the schema has a column of this name"
 		case seen[name] != "":
@@ -168,11 +172,23 @@ func (c *checker) sources(d *Declaration) {
 		}
 		c.errs = append(c.errs, e)
 	}
+	fault := func(name, msg string) { c.errs = append(c.errs, &Error{Feature: name, Msg: msg}) }
 	for _, t := range d.Tables {
-		check("table", t.Name)
+		if check("table", t.Name); t.Schema == nil {
+			fault(t.Name, "the table has no schema")
+		}
 	}
-	for _, w := range d.Windows {
-		check("window", w.Name)
+	for i := range d.Windows {
+		w := &d.Windows[i]
+		if check("window", w.Name); w.Size <= 0 || w.Hop < 0 || w.Grace < 0 {
+			fault(w.Name, "the size of a window must be above 0, its hop and its grace not below")
+		}
+		if n := len(w.Aggregates); n == 0 || n > maxAggregates {
+			fault(w.Name, fmt.Sprintf("the window has %d aggregates: want 1 to %d", n, maxAggregates))
+		}
+	}
+	if len(d.Tables) > maxTables || len(d.Windows) > maxWindows {
+		fault("", fmt.Sprintf("%d tables and %d windows: at most %d and %d", len(d.Tables), len(d.Windows), maxTables, maxWindows))
 	}
 	c.taken = seen
 }

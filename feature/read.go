@@ -153,8 +153,17 @@ func (p *Plan) readValue(table *opTable, j *valueJSON) (value, error) {
 	if v.op = table.find(j.Op, string(letters)); v.op == opNone {
 		return v, fmt.Errorf("no instruction %q takes (%s)", j.Op, letters)
 	}
+	if v.op == opWeight && !p.prog.values[j.Args[1]].isCode() {
+		return v, errors.New("the code of a weight is no literal")
+	}
 	v.kind = table[v.op].result
 	return v, v.readLiteral(p, table[v.op].lit, j)
+}
+
+// isCode tells whether v is the literal code of a label, or that of none.
+func (v *value) isCode() bool {
+	c := v.lit.number
+	return v.op == opNumber && !v.lit.missing && c >= notSeen && c <= maxLevels && c == math.Trunc(c)
 }
 
 func (v *value) readLiteral(p *Plan, lit int, j *valueJSON) error {
@@ -271,7 +280,7 @@ func (v *value) checkTokens() error {
 	case opHashTokens:
 		ok = ok && t.Size >= 1 && t.Size <= maxInputs && t.Low == 0 && t.High == 0 && len(v.texts) == 0
 	case opGrams:
-		ok = ok && t.Weight == "" && t.Low >= 1 && t.Low <= maxGram && t.High >= -1 && t.High <= maxGram && t.Size == 0
+		ok = ok && t.Weight == "" && t.Low >= 1 && t.Low <= maxGram && t.High <= maxGram && (t.High >= t.Low || t.High == -1) && t.Size == 0
 	default:
 		ok = ok && t.Low == 0 && t.High == 0 && t.Size == 0
 	}

@@ -49,8 +49,8 @@ type featranMeant struct {
 	fit    []any
 	apply  []any
 	null   any
-	cuts   []any  // thresholds
-	counts bool   // what counts as not seen is not what Featran rejects
+	cuts   []any // thresholds
+	counts bool  // what counts as not seen is not what Featran rejects
 }
 
 // missingRow stands for a row of which every input is missing.

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"time"
+	"unicode/utf8"
 
 	"github.com/expr-lang/expr/ast"
 	"millrace.dev/record"
@@ -112,6 +113,10 @@ func (c *checker) aggregate(w *window, spec Spec) {
 		s.fail(node, "an aggregate is one call, such as count() or mean(x)", suggest(fn, slices.Collect(maps.Keys(aggregateFuncs()))))
 		return
 	}
+	if spec.Name == "" || !utf8.ValidString(spec.Name) || slices.ContainsFunc(w.aggregates, func(a Aggregate) bool { return a.Name == spec.Name }) {
+		s.fail(node, "the name of an aggregate must be UTF-8 text that is not empty, and of one aggregate of the window", "")
+		return
+	}
 	a := Aggregate{Name: spec.Name, Func: fn, Arg: -1, K: 1}
 	most := 1
 	if f.k || f.p {
@@ -143,11 +148,10 @@ func (c *checker) aggregate(w *window, spec Spec) {
 
 // aggregateLiteral reads the second argument of an aggregate.
 func (s *scope) aggregateLiteral(a *Aggregate, node ast.Node, share bool) bool {
-	const mostBack = 100
 	lit, ok := s.literalOf(node, kindNumber)
 	switch {
-	case !share && (!ok || lit.number < 1 || lit.number > mostBack || lit.number != float64(int(lit.number))):
-		s.fail(node, fmt.Sprintf("want a literal whole number from 1 to %d", mostBack), "")
+	case !share && (!ok || lit.number < 1 || lit.number > maxBack || lit.number != float64(int(lit.number))):
+		s.fail(node, fmt.Sprintf("want a literal whole number from 1 to %d", maxBack), "")
 		return false
 	case share && (!ok || lit.number < 0 || lit.number > 1):
 		s.fail(node, "want a literal from 0 to 1", "0.5 is the median")
