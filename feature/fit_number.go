@@ -18,14 +18,14 @@ func addNumberFits(m map[string]function) {
 	number("standard(x)", "x less its mean, divided by its population standard deviation; 0 where all training rows have one value",
 		&fitting{result: resultKind(kindNumber), learn: newMomentsFit, lower: lowerStandard}, center, scale)
 	number("min_max(x)", "x moved from its range in the training rows to the range from low to high; what lies outside becomes the nearer end, and is counted",
-		&fitting{result: resultKind(kindNumber), learn: newMomentsFit, lower: lowerMinMax},
+		&fitting{result: resultKind(kindNumber), check: checkMinMax, learn: newMomentsFit, lower: lowerMinMax},
 		numberOption("low", 0, -1e300, 1e300, "the least result"), numberOption("high", 1, -1e300, 1e300, "the largest result"))
 	number("max_abs(x)", "x divided by its largest absolute value in the training rows; what lies outside becomes -1 or 1, and is counted",
 		&fitting{result: resultKind(kindNumber), learn: newMomentsFit, lower: lowerMaxAbs})
 	number("impute(x)", "x, or where it is missing its mean or median in the training rows",
 		&fitting{result: resultKind(kindNumber), learn: newImputeFit, lower: lowerImpute}, textOption("by", "median", "what stands for a missing x", "median", "mean"))
 	output := textOption("output", outputOneHot, "an element for each bucket, or the number of the bucket", outputOneHot, outputIndex)
-	number("quantile_bucket(x)", "the bucket of x, where each has as many training rows as the others as nearly as can be",
+	number("quantile_bucket(x)", "the bucket of x, where each has as many training rows as the others as nearly as can be; what lies outside of their range is in the bucket of the nearer end, and is counted",
 		&fitting{result: outputKind, learn: newQuantileFit, lower: lowerQuantileBucket}, wholeOption("buckets", 4, 2, 1000, "how many"), output)
 	both := []option{
 		flagOption("lower", true, "whether a low x is an outlier"), flagOption("upper", true, "whether a high x is an outlier"),
@@ -104,11 +104,15 @@ func (s *scope) inRange(c *call, x ref, low, high float64) ref {
 	return s.add(c.node, value{op: opWithin, args: []int32{x.id}, numbers: []float64{low, high}, owner: s.name})
 }
 
+func checkMinMax(o options) string {
+	if !(o.number("low") < o.number("high")) {
+		return "low must be below high"
+	}
+	return ""
+}
+
 func lowerMinMax(s *scope, c *call, args []ref, o options, f fitted) ref {
 	low, high := o.number("low"), o.number("high")
-	if !(low < high) {
-		return s.fail(c.node, "low must be below high", "")
-	}
 	if f.numbers == nil {
 		return s.missing(c)
 	}
@@ -195,7 +199,7 @@ func above(x float64) float64 { return clamped(math.Nextafter(x, math.Inf(1))) }
 func clamped(x float64) float64 { return min(max(x, -math.MaxFloat64), math.MaxFloat64) }
 
 // lowerQuantileBucket makes buckets of ascending splits: of equal ones, only the last of the buckets between them can
-// have values, and it keeps its number. Values outside of the training rows' are in the first or the last, and counted.
+// have values, and it keeps its number. A value outside of the training rows' is in the bucket of the nearest, and counted.
 func lowerQuantileBucket(s *scope, c *call, args []ref, o options, f fitted) ref {
 	n, output := o.whole("buckets"), o.text("output")
 	if f.numbers == nil {

@@ -38,7 +38,7 @@ func addTextFits(m map[string]function) {
 	text("n_hot_weighted(text)", "as n_hot, with the sum of the weights of the parts, as in \"garden:0.5,garage:1\"",
 		&fitting{result: resultKind(kindVector), learn: newTokenFit, lower: lowerNHot}, sep, weight, top, least, missing)
 	text("ngrams(text)", "as n_hot, of each run of low to high parts",
-		&fitting{result: resultKind(kindVector), learn: newTokenFit, lower: lowerNHot},
+		&fitting{result: resultKind(kindVector), check: checkGrams, learn: newTokenFit, lower: lowerNHot},
 		wholeOption("low", 1, 1, maxGram, "the least number of parts"), wholeOption("high", -1, -1, maxGram, "the largest; -1 is all of the text, up to 100"),
 		markOption("sep", " ", "what stands between the parts"), top, least, missing)
 	size := wholeOption("size", 0, 0, maxInputs, "the number of buckets; 0 is 8 times the number of different labels in the training rows")
@@ -194,6 +194,13 @@ func lowerHeavyHitters(s *scope, c *call, args []ref, _ options, f fitted) ref {
 	return s.newVector(v)
 }
 
+func checkGrams(o options) string {
+	if high := o.whole("high"); high >= 0 && high < o.whole("low") {
+		return "low must not be above high"
+	}
+	return ""
+}
+
 func lowerNHot(s *scope, c *call, args []ref, o options, f fitted) ref {
 	if !s.canHave(c, len(f.texts)) {
 		return ref{}
@@ -202,9 +209,6 @@ func lowerNHot(s *scope, c *call, args []ref, o options, f fitted) ref {
 	op := opTokens
 	if grams {
 		op = opGrams
-	}
-	if grams && t.High >= 0 && t.High < t.Low {
-		return s.fail(c.node, "low must not be above high", "")
 	}
 	b := s.add(c.node, value{op: op, args: []int32{args[0].id}, texts: f.texts, tokens: t, owner: s.name})
 	v := vector{id: -1, sparse: true, names: slices.Clone(f.texts)}

@@ -68,6 +68,7 @@ type fitting struct {
 	args   string // the types of its arguments, one letter each
 	class  int    // the argument, from 1, that may be left out, may use the label and is needed for fitting alone; 0 is none
 	result func(o options) kind
+	check  func(o options) string // what is wrong with options together, or ""; nil: nothing can be
 	learn  func(o options) learner
 	lower  func(s *scope, c *call, args []ref, o options, f fitted) ref
 }
@@ -87,6 +88,11 @@ func (s *scope) fittedCall(c *call) ref {
 	args := s.fittedArguments(c)
 	if args == nil || !ok {
 		return ref{}
+	}
+	if c.fit.check != nil {
+		if wrong := c.fit.check(o); wrong != "" {
+			return s.fail(c.node, wrong, "")
+		}
 	}
 	v := value{op: opCall, kind: c.fit.result(o), call: &pending{c.name, o.settings(c.function.options)}}
 	waits := false
@@ -369,6 +375,26 @@ func (s *scope) splitArguments(nodes []ast.Node) (args []ast.Node, named []*ast.
 		}
 	}
 	return args, named
+}
+
+// strayName returns the name with which an expression begins, as in top: 2 + 1: its value is not a literal.
+func (s *scope) strayName(n ast.Node) (ast.Node, bool) {
+	for len(s.marks) > 0 {
+		switch x := n.(type) {
+		case *ast.BinaryNode:
+			if x.Operator == string(namedMark) && s.marks[x.Location().From] {
+				return x, true
+			}
+			n = x.Left
+		case *ast.ConditionalNode:
+			n = x.Cond
+		case *ast.SliceNode:
+			n = x.Node
+		default:
+			return nil, false
+		}
+	}
+	return nil, false
 }
 
 // table returns the position of a table.
