@@ -13,6 +13,7 @@ func FuzzReadPlan(f *testing.F) {
 	p := compile(f, houseSchema(f), houseSpecs(), houseInputs()...)
 	f.Add(encoded(f, p))
 	f.Add(fittedBytes(f))
+	f.Add(encoded(f, enrichedPlan(f)))
 	s := randomSchema()
 	for _, spec := range append(everySpec(), everyLibrarySpec()...) {
 		f.Add(encoded(f, compile(f, s, []Spec{spec}, spec.Name)))

@@ -39,7 +39,7 @@ func (p *Plan) readWindows(raw json.RawMessage) error {
 	}
 	for i := range list {
 		j := &list[i]
-		if j.Name == "" || j.Size <= 0 || j.Hop < 0 || len(j.Aggregates) == 0 || len(j.Aggregates) > maxAggregates || len(j.Args) > maxAggregates ||
+		if j.Name == "" || j.Size <= 0 || j.Hop < 0 || j.Grace != nil && *j.Grace < 0 || len(j.Aggregates) == 0 || len(j.Aggregates) > maxAggregates || len(j.Args) > maxAggregates ||
 			slices.ContainsFunc(p.prog.windows, func(w window) bool { return w.Name == j.Name }) {
 			return fmt.Errorf("%q: no name, a name that comes twice, no size, or too many aggregates", j.Name)
 		}
