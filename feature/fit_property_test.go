@@ -198,7 +198,7 @@ func TestFitted(t *testing.T) {
 	if want := slices.Sorted(maps.Keys(references)); !slices.Equal(names, want) {
 		t.Fatalf("the fitted functions are %q, those that have a reference %q", names, want)
 	}
-	seeds := 25
+	seeds := 12
 	if testing.Short() {
 		seeds = 6
 	}

@@ -13,8 +13,9 @@ var ErrKey = errors.New("the table has to be looked up by one key, which is made
 
 // KeyReader computes by which keys records look rows of one table up. It is for one goroutine at a time.
 type KeyReader struct {
-	m    *machine
-	keys []record.Text
+	m     *machine
+	keys  []record.Text
+	bytes arena // of the keys
 }
 
 // NewKeyReader returns a reader of the keys of a table, a position in [Plan.Tables], for a driver that has to know them
@@ -45,6 +46,7 @@ func (p *Plan) NewKeyReader(table int) (*KeyReader, error) {
 // Read returns the keys of the records of b, valid until the next Read.
 func (r *KeyReader) Read(b *record.Batch) []record.Text {
 	r.keys = r.keys[:0]
+	r.bytes.reset()
 	r.m.run(b, Enrichment{}, r)
 	return r.keys
 }
@@ -56,6 +58,6 @@ func (r *KeyReader) times(int, int, []int64)     {}
 
 func (r *KeyReader) texts(_, _ int, v []text) {
 	for _, t := range v {
-		r.keys = append(r.keys, record.Text{S: clone(t.s), OK: t.ok}) // the machine's memory is used again for the next tile
+		r.keys = append(r.keys, r.bytes.copied(t))
 	}
 }

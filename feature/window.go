@@ -286,9 +286,10 @@ func (p *Plan) Tables() []Table { return slices.Clone(p.prog.tables) }
 
 // WindowReader computes what the windows of a plan aggregate. It is for one goroutine at a time.
 type WindowReader struct {
-	m    *machine
-	rows []WindowRows
-	to   []destination
+	m     *machine
+	rows  []WindowRows
+	to    []destination
+	bytes arena // of keys and arguments
 }
 
 // WindowRows is what a window aggregates of each row of a batch.
@@ -338,6 +339,7 @@ func (p *Plan) NewWindowReader() (*WindowReader, error) {
 // Read computes the rows of b, by window. They are valid until the next Read, and until b is reset.
 func (r *WindowReader) Read(b *record.Batch) []WindowRows {
 	n := b.Len()
+	r.bytes.reset()
 	for i := range r.rows {
 		w := &r.rows[i]
 		w.Keys, w.Where = resized(w.Keys[:0], n), resized(w.Where[:0], n)
@@ -370,7 +372,7 @@ func (r *WindowReader) texts(k, offset int, v []text) {
 		dst = w.Texts[arg][:offset]
 	}
 	for _, t := range v {
-		dst = append(dst, record.Text{S: clone(t.s), OK: t.ok}) // the machine's memory is used again for the next tile
+		dst = append(dst, r.bytes.copied(t))
 	}
 	if arg := r.to[k].arg; arg >= 0 {
 		w.Texts[arg] = dst
