@@ -50,6 +50,7 @@ type layout struct {
 	sources  []source // by result; those of results that are not texts are {-1, 0}
 	patterns []extraction
 	zones    []*zone
+	users    []*Function
 	lists    []list
 	fields   []int // of the schema that are read
 	owners   []string
@@ -345,6 +346,9 @@ func (l *layouter) literal(v *value) (int32, error) {
 		opWeek, opQuarter, opDaysInMonth, opMinuteOfDay, opSecondOfDay, opIsWeekend:
 		l.zones = append(l.zones, l.p.zones[v.zone]) // nil for UTC
 		return int32(len(l.zones) - 1), nil
+	case opUser:
+		l.users = append(l.users, v.function)
+		return int32(len(l.users) - 1), nil
 	case opCall:
 		return 0, errNotFitted
 	}

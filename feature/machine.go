@@ -18,6 +18,7 @@ type machine struct {
 	of     *record.Schema // the schema that fields was made for
 	fields []int          // by field of the layout's schema: the batch's field, or -1
 	rows   registers
+	calls  []userCalls // by the layout's users
 	levels []levelState
 
 	enrich   Enrichment
@@ -71,6 +72,9 @@ func newMachine(l *layout, size int) *machine {
 	m := &machine{
 		layout: l, rows: newRegisters(&l.rows, size, &arena{}), levels: make([]levelState, len(l.levels)), fitted: make([]Counts, len(l.owners)),
 		counted: columns[uint8](len(l.owners), size), dirty: make([]bool, len(l.owners)),
+	}
+	for _, f := range l.users {
+		m.calls = append(m.calls, newUserCalls(f, max(size, levelTile)))
 	}
 	if l.schema != nil {
 		m.fields = make([]int, l.schema.Len())

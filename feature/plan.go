@@ -28,6 +28,8 @@ type Declaration struct {
 	// Tables and Windows are what features can use beside columns and other features. Default: none
 	Tables  []Table
 	Windows []Window
+	// Functions are what expressions can call beside the functions of the language. Default: none
+	Functions []Function
 }
 
 // Plan computes the inputs of a model from a record.Batch. It is immutable and safe for concurrent use.
@@ -50,6 +52,7 @@ type Plan struct {
 	fits     map[string]fitted // what was learned, by the print of the call
 	ready    []*wanted         // what can be learned next
 	// The levels of inputs and fields that were seen in training.
+	given       []Function // to ReadPlan
 	found       map[string][]string
 	foundFields map[int][]string
 }
@@ -76,6 +79,10 @@ func Compile(d Declaration) (*Plan, error) {
 	if len(d.Features) > maxFeatures || len(d.Inputs) > maxInputs {
 		return nil, fmt.Errorf("feature: %d features and %d inputs: at most %d and %d", len(d.Features), len(d.Inputs), maxFeatures, maxInputs)
 	}
+	if err := checkFunctions(d.Functions); err != nil {
+		return nil, err
+	}
+	d.Functions = slices.Clone(d.Functions)
 	d.Features, d.Inputs, d.Tables, d.Windows = slices.Clone(d.Features), slices.Clone(d.Inputs), slices.Clone(d.Tables), slices.Clone(d.Windows)
 	return compileFitted(&d, nil)
 }
@@ -84,6 +91,7 @@ func Compile(d Declaration) (*Plan, error) {
 func compileFitted(d *Declaration, fits map[string]fitted) (*Plan, error) {
 	c := newChecker(d.Schema)
 	c.fits, c.tables, c.labelName = fits, d.Tables, d.Label
+	addUserFunctions(c.functions, d.Functions)
 	c.sources(d)
 	for i := range d.Features {
 		c.declare(d.Features[i])
