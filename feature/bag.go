@@ -175,14 +175,29 @@ func (t *tokenizer) gram() (string, bool) {
 	}
 }
 
-// weight is the weight of a code in a bag: 0 where the bag does not have it, or the text was missing.
+// fewParts are so many that to look at each is faster than to search.
+const fewParts = 16
+
+// weight is the weight of a code in a bag: 0 where the bag does not have it, or the text was missing. The code is a literal,
+// the same for all.
 func weight(dst []float64, bags []bag, code []float64) {
-	for i, b := range bags[:len(dst)] {
-		c := int32(code[i])
-		at := sort.Search(len(b.parts), func(k int) bool { return b.parts[k].code >= c })
-		dst[i] = 0
-		if at < len(b.parts) && b.parts[at].code == c {
-			dst[i] = finite(b.parts[at].weight)
+	if len(dst) == 0 {
+		return
+	}
+	c := int32(code[0])
+	for i := range bags[:len(dst)] {
+		parts, w := bags[i].parts, 0.0
+		if len(parts) > fewParts {
+			parts = parts[sort.Search(len(parts), func(k int) bool { return parts[k].code >= c }):]
 		}
+		for k := range parts {
+			if parts[k].code >= c {
+				if parts[k].code == c {
+					w = finite(parts[k].weight)
+				}
+				break
+			}
+		}
+		dst[i] = w
 	}
 }
