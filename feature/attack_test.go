@@ -160,8 +160,17 @@ func TestFoldsAreTold(t *testing.T) {
 func TestHugeNumbers(t *testing.T) {
 	t.Parallel()
 	specs := []Spec{
-		{"a", "standard(x)"}, {"b", "min_max(x, low: -1e300, high: 1e300)"}, {"c", "max_abs(x)"}, {"d", "impute(x, by: 'mean')"}, {"e1", "quantile_bucket(x)"},
-		{"f", "iqr_outlier(x, factor: 1e6)"}, {"g", "quantile_outlier(x)"}, {"h", "z_score(x, e)"}, {"i", "mdl_bucket(x)"}, {"j", "target_mean(e)"}, {"k", "impute(x)"},
+		{"a", "standard(x)"},
+		{"b", "min_max(x, low: -1e300, high: 1e300)"},
+		{"c", "max_abs(x)"},
+		{"d", "impute(x, by: 'mean')"},
+		{"e1", "quantile_bucket(x)"},
+		{"f", "iqr_outlier(x, factor: 1e6)"},
+		{"g", "quantile_outlier(x)"},
+		{"h", "z_score(x, e)"},
+		{"i", "mdl_bucket(x)"},
+		{"j", "target_mean(e)"},
+		{"k", "impute(x)"},
 	}
 	var inputs []string
 	for _, s := range specs {

@@ -46,7 +46,7 @@ func (f *mdlFit) add(r *fitRows) {
 	}
 }
 
-func (f *mdlFit) merge(o learner) { f.Merge(o.(*mdlFit).Sample) } //nolint:forcetypeassert // learners of one call
+func (f *mdlFit) merge(o learner) { f.Merge(o.(*mdlFit).Sample) } //nolint:errcheck,forcetypeassert // learners of one call
 
 func (f *mdlFit) learn() (fitted, error) {
 	if f.N() == 0 {
@@ -125,7 +125,7 @@ func (g *folded) of(fold int) *group {
 }
 
 func (f *targetFit) merge(o learner) {
-	g := o.(*targetFit) //nolint:forcetypeassert // learners of one call
+	g := o.(*targetFit) //nolint:errcheck,forcetypeassert // learners of one call
 	if g.tooLarge {
 		f.texts, f.tooLarge = nil, true
 	}

@@ -63,12 +63,12 @@ func newMomentsFit(options) learner { return &momentsFit{} }
 func (f *momentsFit) add(r *fitRows) {
 	for i, x := range r.args[0].number {
 		if r.keep[i] && x == x {
-			f.Moments.Add(x)
+			f.Add(x)
 		}
 	}
 }
 
-func (f *momentsFit) merge(o learner) { f.Merge(&o.(*momentsFit).Moments) } //nolint:forcetypeassert // learners of one call
+func (f *momentsFit) merge(o learner) { f.Merge(&o.(*momentsFit).Moments) } //nolint:errcheck,forcetypeassert // learners of one call
 
 func (f *momentsFit) learn() (fitted, error) {
 	if f.N() == 0 {
@@ -164,12 +164,12 @@ func newSampleFit(of func(*stat.Sample) []float64) learner {
 func (f *sampleFit) add(r *fitRows) {
 	for i, x := range r.args[0].number {
 		if r.keep[i] && x == x {
-			f.Sample.Add(uint64(r.id[i]), x)
+			f.Add(uint64(r.id[i]), x)
 		}
 	}
 }
 
-func (f *sampleFit) merge(o learner) { f.Merge(o.(*sampleFit).Sample) } //nolint:forcetypeassert // learners of one call
+func (f *sampleFit) merge(o learner) { f.Merge(o.(*sampleFit).Sample) } //nolint:errcheck,forcetypeassert // learners of one call
 
 func (f *sampleFit) learn() (fitted, error) {
 	if f.N() == 0 {
@@ -307,7 +307,7 @@ func (f *keyedFit) of(key string) *stat.SparseMoments {
 }
 
 func (f *keyedFit) merge(o learner) {
-	g := o.(*keyedFit) //nolint:forcetypeassert // learners of one call
+	g := o.(*keyedFit) //nolint:errcheck,forcetypeassert // learners of one call
 	if g.tooLarge {
 		f.keys, f.tooLarge = nil, true
 	}

@@ -175,7 +175,7 @@ func randomCall(r *rand.Rand, name string) fitCall {
 }
 
 // wrap puts a call into others: what was fitted has to survive there, too.
-func wrap(r *rand.Rand, c fitCall, out kind) string {
+func wrap(r *rand.Rand, out kind) string {
 	if out == kindVector {
 		return []string{"cross(%s, vector(x, y))", "normalize(%s)", "cross(one_hot(e, top: 2), %s, by: \"max\")"}[r.IntN(3)]
 	}
@@ -226,7 +226,7 @@ func checkFitted(t *testing.T, name string, seed uint64) {
 	r := rand.New(rand.NewPCG(seed, 7))
 	c := randomCall(r, name)
 	f := newFunctions()[name]
-	specs := []Spec{{"plain", c.src}, {"wrapped", fmt.Sprintf(wrap(r, c, f.fit.result(c.o)), c.src)}}
+	specs := []Spec{{"plain", c.src}, {"wrapped", fmt.Sprintf(wrap(r, f.fit.result(c.o)), c.src)}}
 	say := func(format string, args ...any) {
 		t.Helper()
 		t.Errorf("seed %d: %s; %s: %s", seed, specs[0].Expr, specs[1].Expr, fmt.Sprintf(format, args...))

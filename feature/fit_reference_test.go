@@ -238,7 +238,7 @@ func outlierReference(c *fitCall, train []fitRow) *fitReference {
 }
 
 func zScoreReference(c *fitCall, train []fitRow) *fitReference {
-	byKey, any := map[string][]float64{}, false
+	byKey, some := map[string][]float64{}, false
 	for i := range train {
 		if k := c.text(&train[i]); k.ok && train[i].x == train[i].x {
 			byKey[k.s] = append(byKey[k.s], train[i].x)
@@ -248,10 +248,10 @@ func zScoreReference(c *fitCall, train []fitRow) *fitReference {
 		if len(list) < c.o.whole("min_count") {
 			delete(byKey, k)
 		} else {
-			any = true
+			some = true
 		}
 	}
-	if !any {
+	if !some {
 		return nothing(nil)
 	}
 	return single(func(r *fitRow) (float64, bool, bool) {
@@ -397,7 +397,7 @@ type labelWeight struct {
 func partsOf(c *fitCall) func(string) []labelWeight {
 	return func(s string) []labelWeight {
 		var parts []labelWeight
-		for _, p := range strings.Split(s, c.o.text("sep")) {
+		for p := range strings.SplitSeq(s, c.o.text("sep")) {
 			if p == "" {
 				continue
 			}

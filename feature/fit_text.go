@@ -108,7 +108,7 @@ func (f *labelFit) add(r *fitRows) {
 	}
 }
 
-func (f *labelFit) merge(o learner) { f.counts.Merge(o.(*labelFit).counts) } //nolint:forcetypeassert // learners of one call
+func (f *labelFit) merge(o learner) { f.counts.Merge(o.(*labelFit).counts) } //nolint:errcheck,forcetypeassert // learners of one call
 
 func (f *labelFit) learn() (fitted, error) {
 	if f.counts.TooMany() {
@@ -266,7 +266,7 @@ func (f *distinctFit) add(r *fitRows) {
 	}
 }
 
-func (f *distinctFit) merge(o learner) { f.distinct.Merge(&o.(*distinctFit).distinct) } //nolint:forcetypeassert // learners of one call
+func (f *distinctFit) merge(o learner) { f.distinct.Merge(&o.(*distinctFit).distinct) } //nolint:errcheck,forcetypeassert // learners of one call
 
 // bucketsPerLabel is Featran's sizeScalingFactor.
 const bucketsPerLabel = 8

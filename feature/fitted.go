@@ -94,19 +94,19 @@ func (s *scope) fittedCall(c *call) ref {
 			return s.fail(c.node, wrong, "")
 		}
 	}
-	v := value{op: opCall, kind: c.fit.result(o), call: &pending{c.name, o.settings(c.function.options)}}
+	v := value{op: opCall, kind: c.fit.result(o), call: &pending{c.name, o.settings(c.options)}}
 	waits := false
 	for _, a := range args {
 		id := s.whole(a)
 		v.args = append(v.args, id)
 		waits = waits || s.build.waits(id)
 	}
-	print := s.build.print(&v)
-	if f, ok := s.fits[print]; ok {
+	own := s.build.print(&v)
+	if f, ok := s.fits[own]; ok {
 		return c.fit.lower(s, c, args, o, f)
 	}
-	if !waits && !slices.ContainsFunc(s.ready, func(w *wanted) bool { return w.print == print }) {
-		s.ready = append(s.ready, &wanted{print, s.name, c.fit, o, v.args})
+	if !waits && !slices.ContainsFunc(s.ready, func(w *wanted) bool { return w.print == own }) {
+		s.ready = append(s.ready, &wanted{own, s.name, c.fit, o, v.args})
 	}
 	r := s.add(c.node, v)
 	if r.kind == kindVector {
@@ -131,7 +131,7 @@ func (s *scope) fittedArguments(c *call) []ref {
 	if c.fit.class == len(args)+1 {
 		label, ok := s.label()
 		if !ok {
-			s.fail(c.node, fmt.Sprintf("%s needs a label", c.name), "write "+c.usage)
+			s.fail(c.node, c.name+" needs a label", "write "+c.usage)
 			return nil
 		}
 		args = append(args, label)
@@ -256,7 +256,7 @@ func (s *scope) options(c *call) (options, bool) {
 	out, ok := options{}, true
 	for _, n := range c.named {
 		name := n.Left.(*ast.IdentifierNode).Value //nolint:forcetypeassert // splitArguments has seen that it is one
-		i := slices.IndexFunc(c.function.options, func(o option) bool { return o.name == name })
+		i := slices.IndexFunc(c.options, func(o option) bool { return o.name == name })
 		_, again := out[name]
 		switch {
 		case i < 0:
@@ -266,12 +266,12 @@ func (s *scope) options(c *call) (options, bool) {
 			s.fail(n.Left, fmt.Sprintf("the argument %q comes twice", name), "")
 			ok = false
 		default:
-			v, valid := s.setting(n.Right, &c.function.options[i])
+			v, valid := s.setting(n.Right, &c.options[i])
 			out[name], ok = v, ok && valid
 		}
 	}
-	for i := range c.function.options {
-		o := &c.function.options[i]
+	for i := range c.options {
+		o := &c.options[i]
 		if _, given := out[o.name]; given {
 			continue
 		}
@@ -289,8 +289,8 @@ func (s *scope) options(c *call) (options, bool) {
 
 func (c *call) optionHint(name string) string {
 	var names []string
-	for i := range c.function.options {
-		names = append(names, c.function.options[i].name)
+	for i := range c.options {
+		names = append(names, c.options[i].name)
 	}
 	if len(names) == 0 {
 		return "write " + c.usage
@@ -306,14 +306,14 @@ func (s *scope) setting(node ast.Node, o *option) (setting, bool) {
 	if o.list {
 		list, ok := node.(*ast.ArrayNode)
 		if !ok || len(list.Nodes) == 0 || len(list.Nodes) > maxList {
-			s.fail(node, fmt.Sprintf("%s takes a list of numbers", o.name), "write "+o.name+": [0, 10, 20]")
+			s.fail(node, o.name+" takes a list of numbers", "write "+o.name+": [0, 10, 20]")
 			return setting{}, false
 		}
 		var v setting
 		for _, n := range list.Nodes {
 			lit, ok := s.literalOf(n, kindNumber)
 			if !ok {
-				s.fail(n, fmt.Sprintf("%s takes a list of numbers", o.name), "write "+o.name+": [0, 10, 20]")
+				s.fail(n, o.name+" takes a list of numbers", "write "+o.name+": [0, 10, 20]")
 				return setting{}, false
 			}
 			v.Numbers = append(v.Numbers, lit.number)

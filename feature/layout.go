@@ -110,7 +110,7 @@ func newLayoutOf(s *record.Schema, p *program, results []int32, flat int, patter
 		layout: &layout{schema: s}, p: p, results: results, flat: flat, live: p.live(results), domain: make([]int, n),
 		table: make([]int32, n), home: make([]int, n), needRow: make([]bool, n), compiled: patterns,
 	}
-	l.layout.fields = p.fields(l.live)
+	l.fields = p.fields(l.live)
 	for i := range p.values {
 		l.domain[i] = l.domainOf(&p.values[i])
 		l.table[i] = -1
@@ -337,7 +337,7 @@ func (e *emitter) instruction(i int) error {
 
 // literal puts what v carries beside its arguments where a machine finds it, and returns the position.
 func (l *layouter) literal(v *value) (int32, error) {
-	switch v.op {
+	switch v.op { //nolint:exhaustive // most carry nothing, or a list
 	case opColumn:
 		return int32(v.field), nil
 	case opMatches, opExtract, opCountMatches, opReplaceRegex:

@@ -157,7 +157,7 @@ const (
 
 	opCall // a call that is not fitted yet: it can be told from others, and not run
 
-	// The library, see inLibrary: numbers of numbers,
+	// The library, see inLibrary: numbers of numbers.
 	opSin
 	opCos
 	opSign
@@ -169,7 +169,7 @@ const (
 	opCircleAngle
 	opI0Scaled
 	opVonMises
-	// numbers and truths of texts and times,
+	// Numbers and truths of texts and times.
 	opWordCount
 	opHashBucket
 	opCountMatches
@@ -179,7 +179,7 @@ const (
 	opMinuteOfDay
 	opSecondOfDay
 	opIsWeekend
-	// and texts.
+	// Texts.
 	opGeohash
 	opTitle
 	opDigits

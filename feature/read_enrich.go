@@ -26,7 +26,7 @@ func (p *Plan) readTables(raw json.RawMessage) error {
 		if j.Name == "" || j.Schema == nil || slices.ContainsFunc(p.prog.tables, func(t Table) bool { return t.Name == j.Name }) {
 			return fmt.Errorf("%q: no name, a name that comes twice, or no schema", j.Name)
 		}
-		p.prog.tables = append(p.prog.tables, Table{j.Name, j.Schema})
+		p.prog.tables = append(p.prog.tables, Table(j))
 	}
 	return nil
 }

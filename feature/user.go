@@ -263,7 +263,7 @@ func (u *userCalls) store(r *registers, c *code) {
 		}
 	case TypeBool:
 		for i, x := range u.out.Numbers {
-			v := uint8(no)
+			v := no
 			switch {
 			case x != x:
 				v = unknown

@@ -53,8 +53,16 @@ func someFunctions() []Function {
 func TestUserFunctions(t *testing.T) {
 	t.Parallel()
 	specs := []Spec{
-		{"a", "half(x) + x"}, {"b", "odd(x, y > 1)"}, {"c", "initial(e)"}, {"d2", "initial(s + 'z')"}, {"f", "unix(later(d, x, s)) - unix(d)"}, {"g2", "infinite(x)"},
-		{"h", "half(3)"}, {"i", "initial(nil)"}, {"j", "standard(half(x))"}, {"k", "one_hot(initial(e))"},
+		{"a", "half(x) + x"},
+		{"b", "odd(x, y > 1)"},
+		{"c", "initial(e)"},
+		{"d2", "initial(s + 'z')"},
+		{"f", "unix(later(d, x, s)) - unix(d)"},
+		{"g2", "infinite(x)"},
+		{"h", "half(3)"},
+		{"i", "initial(nil)"},
+		{"j", "standard(half(x))"},
+		{"k", "one_hot(initial(e))"},
 	}
 	inputs := []string{"a", "b", "c", "d2", "f", "g2", "h", "i", "j", "k"}
 	p, err := Compile(Declaration{Schema: randomSchema(), Features: specs, Inputs: inputs, Functions: someFunctions()})

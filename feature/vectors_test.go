@@ -112,7 +112,7 @@ func TestFeatranVectors(t *testing.T) {
 		t.Fatal(err)
 	}
 	var file struct{ Vectors []featranCase }
-	if err := json.Unmarshal(b, &file); err != nil {
+	if err := json.Unmarshal(b, &file); err != nil { //nolint:musttag // the names are those of the file
 		t.Fatal(err)
 	}
 	passed := 0
@@ -432,7 +432,7 @@ func featranExpr(transformer string, p map[string]any, fit []any) (string, []rec
 	list := func(sep string) func(any) []map[string]any {
 		return func(v any) []map[string]any { return []map[string]any{{"t": joinFeatran(v, sep)}} }
 	}
-	missing := fmt.Sprint(p["encodeMissingValue"] == true)
+	missing := strconv.FormatBool(p["encodeMissingValue"] == true)
 	switch transformer {
 	case "Binarizer":
 		return fmt.Sprintf("binarize(x, threshold: %v)", p["threshold"]), number, one("x")

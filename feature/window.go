@@ -254,31 +254,31 @@ type WindowInfo struct {
 // windowSource returns the digest of the expressions of a window, and that of its key.
 func (p *Plan) windowSource(w *window) (all, key string) {
 	table := newOpTable()
-	prints := make([][]byte, len(p.prog.values))
-	var print func(id int32) []byte
-	print = func(id int32) []byte {
-		if prints[id] == nil {
+	digests := make([][]byte, len(p.prog.values))
+	var digest func(id int32) []byte
+	digest = func(id int32) []byte {
+		if digests[id] == nil {
 			v := p.prog.values[id]
 			h := sha256.New()
 			args := v.args
 			v.args = nil
 			h.Write(encodeJSON(v.json(table, p.prog, p.schema)))
 			for _, a := range args {
-				h.Write(print(a))
+				h.Write(digest(a))
 			}
-			prints[id] = h.Sum(nil)
+			digests[id] = h.Sum(nil)
 		}
-		return prints[id]
+		return digests[id]
 	}
 	h := sha256.New()
-	h.Write(print(w.key))
+	h.Write(digest(w.key))
 	if w.where >= 0 {
-		h.Write(print(w.where))
+		h.Write(digest(w.where))
 	}
 	for _, a := range w.args {
-		h.Write(print(a))
+		h.Write(digest(a))
 	}
-	return hex.EncodeToString(h.Sum(nil)), hex.EncodeToString(print(w.key))
+	return hex.EncodeToString(h.Sum(nil)), hex.EncodeToString(digest(w.key))
 }
 
 // Tables returns the tables that inputs of the plan look up, in the order of their declaration.

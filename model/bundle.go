@@ -125,7 +125,7 @@ type withFunctions []feature.Function
 func (f withFunctions) apply(o *decodeOptions) { o.functions = append(o.functions, f...) }
 
 // WithFunctions gives the functions of the program that the features of a bundle call: see [feature.Function]. Without one
-// that is called, or with one of another version, the error matches [feature.ErrFunction]. Default: none
+// that is called, or with one of another version, the error matches [feature.ErrFunction]. Default: none.
 func WithFunctions(functions ...feature.Function) DecodeOption { return withFunctions(functions) }
 
 func readOptions(options []DecodeOption) decodeOptions {
