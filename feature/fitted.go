@@ -255,7 +255,7 @@ func listOption(name, doc string) option {
 func (s *scope) options(c *call) (options, bool) {
 	out, ok := options{}, true
 	for _, n := range c.named {
-		name := n.Left.(*ast.IdentifierNode).Value //nolint:forcetypeassert // splitArguments has seen that it is one
+		name := n.Left.(*ast.IdentifierNode).Value //nolint:errcheck,forcetypeassert // splitArguments has seen that it is one
 		i := slices.IndexFunc(c.options, func(o option) bool { return o.name == name })
 		_, again := out[name]
 		switch {

@@ -76,7 +76,7 @@ func (s *scope) call(node ast.Node, name string, args []ast.Node) ref {
 		return s.fail(node, fmt.Sprintf("%s cannot be called with %d arguments", name, n), "write "+f.usage)
 	}
 	if len(c.named) > 0 && len(f.options) == 0 {
-		return s.fail(c.named[0].Left, fmt.Sprintf("%s has no named arguments", name), "write "+f.usage)
+		return s.fail(c.named[0].Left, name+" has no named arguments", "write "+f.usage)
 	}
 	return f.build(s, c)
 }

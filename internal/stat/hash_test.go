@@ -112,7 +112,7 @@ func featran(t *testing.T) map[string]vector {
 		t.Fatal(err)
 	}
 	var all struct{ Vectors []vector }
-	if err := json.Unmarshal(b, &all); err != nil {
+	if err := json.Unmarshal(b, &all); err != nil { //nolint:musttag // the names are those of the file
 		t.Fatal(err)
 	}
 	out := map[string]vector{}
