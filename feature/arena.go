@@ -1,6 +1,10 @@
 package feature
 
-import "unsafe"
+import (
+	"unsafe"
+
+	"millrace.dev/record"
+)
 
 // text is a value of a text column: bytes that stay as they are while the value is in use.
 type text struct {
@@ -30,4 +34,12 @@ func (a *arena) keep(b []byte) text {
 	}
 	a.buf = a.buf[:len(a.buf)+len(b)]
 	return text{unsafe.String(unsafe.SliceData(b), len(b)), true}
+}
+
+// copied returns a copy of a text of a machine, whose memory is used again for the next tile.
+func (a *arena) copied(t text) record.Text {
+	if !t.ok || t.s == "" {
+		return record.Text{OK: t.ok}
+	}
+	return record.Text{S: a.keep(append(a.grow(len(t.s)), t.s...)).s, OK: true}
 }

@@ -26,14 +26,7 @@ func (m *machine) takeApart(op opcode, r *registers, dst []bag, texts []text, l 
 			continue
 		}
 		begin := len(r.parts)
-		tokens := tokenizer{tokens: &l.tokens, s: t.s, grams: op == opGrams}
-		for {
-			label, weight, ok := tokens.next()
-			if !ok {
-				break
-			}
-			r.parts = append(r.parts, weighed{l.code(op, label), weight})
-		}
+		r.parts = l.apart(op, r.parts, t.s)
 		dst[i].parts = r.parts[begin:len(r.parts):len(r.parts)]
 		dst[i].sum()
 		r.parts = r.parts[:begin+len(dst[i].parts)]
@@ -41,6 +34,45 @@ func (m *machine) takeApart(op opcode, r *registers, dst []bag, texts []text, l 
 			m.count(l.owner, i, true)
 		}
 	}
+}
+
+// apart adds the parts of a text. All that have no code become one.
+func (l *list) apart(op opcode, parts []weighed, s string) []weighed {
+	tokens := tokenizer{tokens: &l.tokens, s: s, grams: op == opGrams, most: l.longest}
+	none, some := 0.0, false
+	for {
+		label, weight, ok := tokens.next()
+		if !ok {
+			break
+		}
+		if c := l.code(op, label); c != notSeen {
+			parts = append(parts, weighed{c, weight})
+			continue
+		}
+		if none += weight; !some {
+			none, some = weight, true // also -0
+		}
+	}
+	if !some && tokens.cut {
+		none, some = 1, true
+	}
+	if some {
+		parts = append(parts, weighed{notSeen, none})
+	}
+	return parts
+}
+
+// longestGram returns the parts of the label that has most.
+func (t *tokens) longestGram(labels []string) int {
+	longest := 1
+	for _, label := range labels {
+		parts, tokens := 0, tokenizer{tokens: t, s: label}
+		for from, to := tokens.part(0); from < to; from, to = tokens.part(to) {
+			parts++
+		}
+		longest = max(longest, parts)
+	}
+	return longest
 }
 
 func (l *list) code(op opcode, label string) int32 {
@@ -72,9 +104,11 @@ type tokenizer struct {
 	*tokens
 	grams bool
 	s     string
-	at    int // where the next token, or the n-grams of the next first part, begin
-	size  int // of the last n-gram from there, in parts
-	end   int // of that n-gram
+	at    int  // where the next token, or the n-grams of the next first part, begin
+	size  int  // of the last n-gram from there, in parts
+	end   int  // of that n-gram
+	most  int  // parts of an n-gram, beyond which there is no label; 0: as many as there are
+	cut   bool // there are n-grams of more parts
 }
 
 // next returns the next label and its weight, and false when there is none. A weight that is no number is missing, and
@@ -127,8 +161,12 @@ func (t *tokenizer) gram() (string, bool) {
 			}
 			t.end = end
 		}
-		if t.size++; t.High >= 0 && t.size > t.High {
+		if t.size++; t.High >= 0 && t.size > t.High || t.size > maxGram {
 			t.at, t.size = to, 0
+			continue
+		}
+		if t.most > 0 && t.size > t.most && t.size >= t.Low {
+			t.at, t.size, t.cut = to, 0, true
 			continue
 		}
 		if t.size >= t.Low {
@@ -137,14 +175,29 @@ func (t *tokenizer) gram() (string, bool) {
 	}
 }
 
-// weight is the weight of a code in a bag: 0 where the bag does not have it, or the text was missing.
+// fewParts are so many that to look at each is faster than to search.
+const fewParts = 16
+
+// weight is the weight of a code in a bag: 0 where the bag does not have it, or the text was missing. The code is a literal,
+// the same for all.
 func weight(dst []float64, bags []bag, code []float64) {
-	for i, b := range bags[:len(dst)] {
-		c := int32(code[i])
-		at := sort.Search(len(b.parts), func(k int) bool { return b.parts[k].code >= c })
-		dst[i] = 0
-		if at < len(b.parts) && b.parts[at].code == c {
-			dst[i] = finite(b.parts[at].weight)
+	if len(dst) == 0 {
+		return
+	}
+	c := int32(code[0])
+	for i := range bags[:len(dst)] {
+		parts, w := bags[i].parts, 0.0
+		if len(parts) > fewParts {
+			parts = parts[sort.Search(len(parts), func(k int) bool { return parts[k].code >= c }):]
 		}
+		for k := range parts {
+			if parts[k].code >= c {
+				if parts[k].code == c {
+					w = finite(parts[k].weight)
+				}
+				break
+			}
+		}
+		dst[i] = w
 	}
 }

@@ -38,16 +38,16 @@ var errTooLarge = errors.New("the expressions are too large together")
 
 // add adds v, which has everything but the kind, and returns it or the value that it equals.
 func (b *builder) add(v value) (ref, error) {
-	if v.op != opColumn && v.op != opCall {
+	if v.op != opColumn && v.op != opCall && v.op != opUser {
 		v.kind = b.table[v.op].result
 	}
-	if len(v.args) > 0 && v.op != opCall && v.op != opWeight && !v.op.rowOnly() && b.allConst(v.arguments()) {
+	if len(v.args) > 0 && v.op != opCall && v.op != opWeight && v.op != opUser && !v.op.rowOnly() && b.allConst(v.arguments()) {
 		var err error
 		if v, err = b.fold(v); err != nil {
 			return ref{}, err
 		}
 	}
-	key := string(encodeValue(b.table, &v))
+	key := string(encodeValue(b.table, &v)) + v.foldsKey()
 	if id, ok := b.ids[key]; ok {
 		return ref{id, v.kind}, nil
 	}

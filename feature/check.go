@@ -28,6 +28,8 @@ type checker struct {
 	vectors   []vector
 	fits      map[string]fitted // by the print of the call
 	ready     []*wanted         // what can be fitted next
+
+	inputNames map[string]bool
 }
 
 // declared is a feature, and how far it has been checked.
@@ -44,7 +46,7 @@ const (
 )
 
 func newChecker(s *record.Schema) *checker {
-	return &checker{schema: s, build: newBuilder(), functions: newFunctions(), byName: map[string]*declared{}}
+	return &checker{schema: s, build: newBuilder(), functions: newFunctions(), byName: map[string]*declared{}, inputNames: map[string]bool{}}
 }
 
 // scope is the expression of one feature, or of a predicate, while it is checked.

@@ -62,6 +62,9 @@
 //	Missing  is_missing(x); coalesce(x, y, ...), the first that is not missing
 //	Columns  column("any name"), for names that are not words
 //
+// [Reference] has every function with its named arguments, also the fitted ones, which learn from the training rows, and
+// those of vectors, each element of which becomes an input. A program can add its own: see [Function].
+//
 // There is no clock and no randomness. Everything else that the parser's language has (lists and maps as values,
 // closures, members, variables, ranges, other functions) is an error that says where.
 //

@@ -47,6 +47,8 @@ type valueJSON struct {
 	Table   string    `json:"table,omitempty"`
 	Window  string    `json:"window,omitempty"`
 	Call    *pending  `json:"call,omitempty"`
+
+	Function *functionJSON `json:"function,omitempty"`
 }
 
 type tableJSON struct {
@@ -236,6 +238,8 @@ func (v *value) json(t *opTable, p *program, s *record.Schema) valueJSON {
 		j.Numbers, j.Owner = v.numbers, v.owner
 	case litTokens:
 		j.Texts, j.Tokens, j.Owner = v.texts, &v.tokens, v.owner
+	case litFunction:
+		j.Function = v.function.json()
 	case litCall:
 		j.Call = v.call
 	default:

@@ -66,11 +66,18 @@ func (e *Evaluator) Eval(b *record.Batch, with Enrichment) *record.Frame {
 // Counts returns the counts of each input, over every Eval so far. The slice is a copy.
 func (e *Evaluator) Counts() []Counts { return slices.Clone(e.counts) }
 
-// Fitted returns the features with fitted functions that count, for [Evaluator.FittedCounts].
-func (p *Plan) Fits() []string { return slices.Clone(p.layout.owners) }
+// Fits returns the features with fitted functions that count, for [Evaluator.FittedCounts]; nil as long as the plan waits
+// for being fitted.
+func (p *Plan) Fits() []string {
+	if p.layout == nil {
+		return nil
+	}
+	return slices.Clone(p.layout.owners)
+}
 
 // FittedCounts returns, for each of [Plan.Fits], the rows in which a fitted function had no value to work on, and those
-// in which it met a label or a number that the training rows did not have. The slice is a copy.
+// in which it met a label or a number that the training rows did not have: each row once, however many calls and labels of
+// the feature it went through, and on both sides if these differ. The slice is a copy.
 func (e *Evaluator) FittedCounts() []Counts { return slices.Clone(e.m.fitted) }
 
 // HasFolds tells whether training rows have other inputs than others: those of functions such as target_mean, which must

@@ -35,6 +35,11 @@ func drawRows(t *rapid.T) (rows []row, rejected []bool) {
 				r[c] = pickOf(g, someTimes()...)
 			}
 		}
+		for _, c := range []string{"win.n", "win.m"} {
+			if g.pick(4) > 0 {
+				r[c] = pickOf(g, someNumbers()...)
+			}
+		}
 		distinct[i] = r
 	}
 	n := rapid.SampledFrom([]int{1, 7, 40, tile, tile + 1, 2*tile + 3}).Draw(t, "rows")
@@ -109,7 +114,7 @@ func TestAgainstReference(t *testing.T) {
 	t.Parallel()
 	schema := randomSchema()
 	rapid.Check(t, func(t *rapid.T) {
-		g := &grower{t: t}
+		g := &grower{t: t, more: true}
 		var trees []*tree
 		var inputs, sources []string
 		for i := range rapid.IntRange(1, 4).Draw(t, "features") {
@@ -120,7 +125,7 @@ func TestAgainstReference(t *testing.T) {
 			trees, inputs, sources = append(trees, tr), append(inputs, name), append(sources, src)
 		}
 		slices.Reverse(g.specs) // what a feature needs comes after it
-		p, err := Compile(Declaration{Schema: schema, Features: g.specs, Inputs: inputs})
+		p, err := Compile(Declaration{Schema: schema, Features: g.specs, Inputs: inputs, Tables: randomTables(), Windows: randomWindows()})
 		if err != nil {
 			t.Fatalf("%q: %v", g.specs, err)
 		}
@@ -188,7 +193,7 @@ func fitInParts(t *rapid.T, p *Plan, rows []row, rejected, keep []bool) *Plan {
 		from, to := at[i], at[i+1]
 		b.Reset()
 		f := p.NewFitter()
-		f.Add(fillBatch(b, rows[from:to], rejected[from:to]), keep[from:to], Enrichment{})
+		f.Add(fillBatch(b, rows[from:to], rejected[from:to]), keep[from:to], enrichmentOf(rows[from:to]))
 		fitters = append(fitters, f)
 	}
 	fitters = rapid.Permutation(fitters).Draw(t, "order")
@@ -230,7 +235,7 @@ func evaluateInParts(t *rapid.T, p *Plan, rows []row, rejected []bool) ([]record
 	for i := range at[1:] {
 		b := rapid.SampledFrom(batches).Draw(t, "batch")
 		b.Reset()
-		frame := e.Eval(fillBatch(b, rows[at[i]:at[i+1]], rejected[at[i]:at[i+1]]), Enrichment{})
+		frame := e.Eval(fillBatch(b, rows[at[i]:at[i+1]], rejected[at[i]:at[i+1]]), enrichmentOf(rows[at[i]:at[i+1]]))
 		if frame.Rows != b.Len() {
 			t.Fatalf("%d rows, want %d", frame.Rows, b.Len())
 		}

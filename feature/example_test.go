@@ -3,6 +3,7 @@ package feature_test
 import (
 	"errors"
 	"fmt"
+	"math"
 
 	"millrace.dev/feature"
 	"millrace.dev/record"
@@ -104,4 +105,39 @@ func ExampleErrors() {
 	// age 0+15: "-" cannot be applied to time and number; derive a number: year(t), days_since(a, b), unix(t)
 	// date 0+0: a time column cannot be an input; derive a feature, such as year(date), or list the column in ignore
 	// true
+}
+
+// A program adds a function of its own. The plan stores its name and its version, and is read with the same one alone.
+func ExampleFunction() {
+	schema, batch := houses()
+	perYear := feature.Function{
+		Name: "per_year", Version: "1", Args: []feature.Type{feature.TypeNumber, feature.TypeNumber}, Result: feature.TypeNumber,
+		Call: func(args []feature.Column, out *feature.Column) {
+			for i, price := range args[0].Numbers {
+				if years := args[1].Numbers[i]; price > 0 && years > 0 { // else the value stays missing
+					out.Numbers[i] = math.Round(price / years)
+				}
+			}
+		},
+	}
+	plan, err := feature.Compile(feature.Declaration{
+		Schema: schema, Features: []feature.Spec{{Name: "cost", Expr: "per_year(price, year(date) - yr_built)"}}, Inputs: []string{"cost"},
+		Functions: []feature.Function{perYear},
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	stored, err := plan.MarshalBinary()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	perYear.Version = "2"
+	_, err = feature.ReadPlan(stored, perYear)
+	fmt.Println(err)
+	fmt.Println(plan.Functions(), plan.NewEvaluator().Eval(batch, feature.Enrichment{}).Columns[0].Numbers)
+	// Output:
+	// feature: read plan: program: value 5: the plan calls a function that is not given: it calls per_year@1, and per_year@2 is given
+	// [per_year@1] [5305 NaN 7125]
 }

@@ -21,6 +21,8 @@ func (m *machine) execute(r *registers, c *code, n int) {
 		m.executeTime(r, c, n)
 	case c.op == opRow:
 		m.findRows(r.row[c.dst][:n], r.text[c.a], m.lists[c.aux].table)
+	case c.op == opUser:
+		m.callUser(r, c, n)
 	default:
 		m.takeApart(c.op, r, r.bag[c.dst][:n], r.text[c.a], &m.lists[c.aux])
 	}

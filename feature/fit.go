@@ -90,6 +90,7 @@ func (p *Plan) NewFitter() *Fitter {
 		}
 	}
 	f.m = newMachine(l, tile)
+	f.m.training = true // what is fitted on top of a target_mean must not see a row's own label either
 	for range p.inputs {
 		f.levels = append(f.levels, newLevelSet(maxLevels))
 	}

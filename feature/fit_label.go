@@ -46,7 +46,7 @@ func (f *mdlFit) add(r *fitRows) {
 	}
 }
 
-func (f *mdlFit) merge(o learner) { f.Merge(o.(*mdlFit).Sample) } //nolint:forcetypeassert // learners of one call
+func (f *mdlFit) merge(o learner) { f.Merge(o.(*mdlFit).Sample) } //nolint:errcheck,forcetypeassert // learners of one call
 
 func (f *mdlFit) learn() (fitted, error) {
 	if f.N() == 0 {
@@ -70,27 +70,31 @@ func lowerMDL(s *scope, c *call, args []ref, o options, f fitted) ref {
 
 // targetFit learns the mean of the target for each text, in each fold apart.
 type targetFit struct {
-	texts     map[string][]group // by fold
+	texts     map[string]*folded
 	folds     int
 	smoothing float64
 	tooLarge  bool
 }
 
-// group sums up rows.
+// folded has the folds in which a text has rows, ascending.
+type folded struct{ folds []group }
+
+// group sums up rows of a fold.
 type group struct {
-	n   int64
-	sum stat.Sum
+	fold int
+	n    int64
+	sum  stat.SparseSum
 }
 
 func newTargetFit(o options) learner {
-	return &targetFit{texts: map[string][]group{}, folds: o.whole("folds"), smoothing: o.number("smoothing")}
+	return &targetFit{texts: map[string]*folded{}, folds: o.whole("folds"), smoothing: o.number("smoothing")}
 }
 
 func (f *targetFit) add(r *fitRows) {
 	for i, t := range r.args[0].text {
 		if target := r.args[1].number[i]; r.keep[i] && t.ok && target == target {
 			if g := f.of(t.s); g != nil {
-				fold := &g[foldOf(r.id[i], f.folds)]
+				fold := g.of(foldOf(r.id[i], f.folds))
 				fold.n++
 				fold.sum.Add(target)
 			}
@@ -98,28 +102,37 @@ func (f *targetFit) add(r *fitRows) {
 	}
 }
 
-func (f *targetFit) of(t string) []group {
+// of returns what is known of a text, or nil if there are too many texts.
+func (f *targetFit) of(t string) *folded {
 	g := f.texts[t]
 	if g == nil && !f.tooLarge {
 		if len(f.texts) == maxLevels {
 			f.texts, f.tooLarge = nil, true
 			return nil
 		}
-		g = make([]group, f.folds)
+		g = &folded{}
 		f.texts[clone(t)] = g
 	}
 	return g
 }
 
+func (g *folded) of(fold int) *group {
+	i, ok := slices.BinarySearchFunc(g.folds, fold, func(g group, fold int) int { return g.fold - fold })
+	if !ok {
+		g.folds = slices.Insert(g.folds, i, group{fold: fold})
+	}
+	return &g.folds[i]
+}
+
 func (f *targetFit) merge(o learner) {
-	g := o.(*targetFit) //nolint:forcetypeassert // learners of one call
+	g := o.(*targetFit) //nolint:errcheck,forcetypeassert // learners of one call
 	if g.tooLarge {
 		f.texts, f.tooLarge = nil, true
 	}
 	for t, theirs := range g.texts {
 		if mine := f.of(t); mine != nil {
-			for i := range theirs {
-				mine[i].merge(&theirs[i])
+			for i := range theirs.folds {
+				mine.of(theirs.folds[i].fold).merge(&theirs.folds[i])
 			}
 		}
 	}
@@ -130,50 +143,91 @@ func (g *group) merge(o *group) {
 	g.sum.Merge(&o.sum)
 }
 
+// without returns the rows of g that are not in o, which is a part of g.
+func (g *group) without(o *group) group {
+	rest := group{n: g.n - o.n, sum: g.sum.Clone()}
+	rest.sum.Remove(&o.sum)
+	return rest
+}
+
 func (f *targetFit) learn() (fitted, error) {
 	if f.tooLarge {
 		return fitted{}, fmt.Errorf("there are more than %d texts in the training rows", maxLevels)
 	}
-	var out fitted
-	for t := range f.texts {
-		if !utf8.ValidString(t) {
-			return fitted{}, errors.New("it has a text that is not UTF-8: mend the encoding of the data")
-		}
-		out.texts = append(out.texts, t)
+	texts, err := sortedTexts(f.texts)
+	if err != nil {
+		return fitted{}, err
 	}
-	slices.Sort(out.texts)
-	out.numbers = f.means(out.texts, -1)
+	all, byFold := group{}, make([]group, f.folds)
+	totals := make([]group, len(texts))
+	for i, t := range texts {
+		for k := range f.texts[t].folds {
+			g := &f.texts[t].folds[k]
+			totals[i].merge(g)
+			byFold[g.fold].merge(g)
+		}
+		all.merge(&totals[i])
+	}
+	prior := all.prior()
+	out := fitted{texts: texts, numbers: make([]float64, len(texts)), folds: make([][]float64, f.folds)}
+	for i := range texts {
+		out.numbers[i] = totals[i].smoothed(prior, f.smoothing)
+	}
 	for fold := range f.folds {
-		out.folds = append(out.folds, f.means(out.texts, fold))
+		out.folds[fold] = f.outside(fold, texts, totals, &all, &byFold[fold])
 	}
 	return out, nil
 }
 
-// means returns the smoothed mean of each text, over the rows outside of one fold. A text without such rows has the mean
-// of all texts; the mean of no row at all is 0.
-func (f *targetFit) means(texts []string, without int) []float64 {
-	groups := make([]group, len(texts))
-	var all group
+// outside returns the mean of each text over the rows outside of a fold.
+func (f *targetFit) outside(fold int, texts []string, totals []group, all, inside *group) []float64 {
+	others := all.without(inside)
+	prior, means := others.prior(), make([]float64, len(texts))
 	for i, t := range texts {
-		for fold := range f.texts[t] {
-			if fold != without {
-				groups[i].merge(&f.texts[t][fold])
+		rest := totals[i]
+		for k := range f.texts[t].folds {
+			if g := &f.texts[t].folds[k]; g.fold == fold {
+				rest = totals[i].without(g)
 			}
 		}
-		all.merge(&groups[i])
-	}
-	prior := 0.0
-	if all.n > 0 {
-		prior = all.sum.Float64() / float64(all.n)
-	}
-	means := make([]float64, len(texts))
-	for i := range groups {
-		means[i] = prior
-		if weight := float64(groups[i].n) + f.smoothing; weight > 0 {
-			means[i] = (groups[i].sum.Float64() + float64(f.smoothing*prior)) / weight
-		}
+		means[i] = rest.smoothed(prior, f.smoothing)
 	}
 	return means
+}
+
+// prior is the mean of the rows of all texts; that of no row at all is 0.
+func (g *group) prior() float64 {
+	if g.n == 0 {
+		return 0
+	}
+	return g.sum.Mean(g.n)
+}
+
+// smoothed is the mean of the rows and of as many more of the prior as smoothing says. Without any it is the prior.
+func (g *group) smoothed(prior, smoothing float64) float64 {
+	weight := float64(g.n) + smoothing
+	if g.n == 0 || !(weight > 0) {
+		return prior
+	}
+	mean := (g.sum.Float64() + float64(smoothing*prior)) / weight
+	if mean-mean != 0 { // the sum is beyond the range, though no mean is
+		share := float64(g.n) / weight
+		mean = float64(g.sum.Mean(g.n)*share) + float64(prior*(1-share))
+	}
+	return mean
+}
+
+// sortedTexts returns the keys of m in the order of their bytes.
+func sortedTexts[V any](m map[string]V) ([]string, error) {
+	var out []string
+	for t := range m {
+		if !utf8.ValidString(t) {
+			return nil, errors.New("it has a text that is not UTF-8: mend the encoding of the data")
+		}
+		out = append(out, t)
+	}
+	slices.Sort(out)
+	return out, nil
 }
 
 func lowerTarget(s *scope, c *call, args []ref, _ options, f fitted) ref {

@@ -18,14 +18,14 @@ func addNumberFits(m map[string]function) {
 	number("standard(x)", "x less its mean, divided by its population standard deviation; 0 where all training rows have one value",
 		&fitting{result: resultKind(kindNumber), learn: newMomentsFit, lower: lowerStandard}, center, scale)
 	number("min_max(x)", "x moved from its range in the training rows to the range from low to high; what lies outside becomes the nearer end, and is counted",
-		&fitting{result: resultKind(kindNumber), learn: newMomentsFit, lower: lowerMinMax},
-		numberOption("low", 0, -math.MaxFloat64, math.MaxFloat64, "the least result"), numberOption("high", 1, -math.MaxFloat64, math.MaxFloat64, "the largest result"))
+		&fitting{result: resultKind(kindNumber), check: checkMinMax, learn: newMomentsFit, lower: lowerMinMax},
+		numberOption("low", 0, -1e300, 1e300, "the least result"), numberOption("high", 1, -1e300, 1e300, "the largest result"))
 	number("max_abs(x)", "x divided by its largest absolute value in the training rows; what lies outside becomes -1 or 1, and is counted",
 		&fitting{result: resultKind(kindNumber), learn: newMomentsFit, lower: lowerMaxAbs})
 	number("impute(x)", "x, or where it is missing its mean or median in the training rows",
 		&fitting{result: resultKind(kindNumber), learn: newImputeFit, lower: lowerImpute}, textOption("by", "median", "what stands for a missing x", "median", "mean"))
 	output := textOption("output", outputOneHot, "an element for each bucket, or the number of the bucket", outputOneHot, outputIndex)
-	number("quantile_bucket(x)", "the bucket of x, where each has as many training rows as the others as nearly as can be",
+	number("quantile_bucket(x)", "the bucket of x, where each has as many training rows as the others as nearly as can be; what lies outside of their range is in the bucket of the nearer end, and is counted",
 		&fitting{result: outputKind, learn: newQuantileFit, lower: lowerQuantileBucket}, wholeOption("buckets", 4, 2, 1000, "how many"), output)
 	both := []option{
 		flagOption("lower", true, "whether a low x is an outlier"), flagOption("upper", true, "whether a high x is an outlier"),
@@ -63,12 +63,12 @@ func newMomentsFit(options) learner { return &momentsFit{} }
 func (f *momentsFit) add(r *fitRows) {
 	for i, x := range r.args[0].number {
 		if r.keep[i] && x == x {
-			f.Moments.Add(x)
+			f.Add(x)
 		}
 	}
 }
 
-func (f *momentsFit) merge(o learner) { f.Merge(&o.(*momentsFit).Moments) } //nolint:forcetypeassert // learners of one call
+func (f *momentsFit) merge(o learner) { f.Merge(&o.(*momentsFit).Moments) } //nolint:errcheck,forcetypeassert // learners of one call
 
 func (f *momentsFit) learn() (fitted, error) {
 	if f.N() == 0 {
@@ -104,16 +104,24 @@ func (s *scope) inRange(c *call, x ref, low, high float64) ref {
 	return s.add(c.node, value{op: opWithin, args: []int32{x.id}, numbers: []float64{low, high}, owner: s.name})
 }
 
+func checkMinMax(o options) string {
+	if !(o.number("low") < o.number("high")) {
+		return "low must be below high"
+	}
+	return ""
+}
+
 func lowerMinMax(s *scope, c *call, args []ref, o options, f fitted) ref {
 	low, high := o.number("low"), o.number("high")
-	if !(low < high) {
-		return s.fail(c.node, "low must be below high", "")
-	}
 	if f.numbers == nil {
 		return s.missing(c)
 	}
 	least, most := f.numbers[2], f.numbers[3]
-	x := s.apply(c.node, "sub", nil, s.inRange(c, args[0], least, most), s.number(c, least))
+	x := s.inRange(c, args[0], least, most)
+	if math.IsInf(most-least, 0) { // halves have a distance
+		x, least, most = s.apply(c.node, "div", nil, x, s.number(c, 2)), least/2, most/2
+	}
+	x = s.apply(c.node, "sub", nil, x, s.number(c, least))
 	if width := most - least; width > 0 {
 		x = s.apply(c.node, "div", nil, x, s.number(c, width))
 	}
@@ -156,12 +164,12 @@ func newSampleFit(of func(*stat.Sample) []float64) learner {
 func (f *sampleFit) add(r *fitRows) {
 	for i, x := range r.args[0].number {
 		if r.keep[i] && x == x {
-			f.Sample.Add(uint64(r.id[i]), x)
+			f.Add(uint64(r.id[i]), x)
 		}
 	}
 }
 
-func (f *sampleFit) merge(o learner) { f.Merge(o.(*sampleFit).Sample) } //nolint:forcetypeassert // learners of one call
+func (f *sampleFit) merge(o learner) { f.Merge(o.(*sampleFit).Sample) } //nolint:errcheck,forcetypeassert // learners of one call
 
 func (f *sampleFit) learn() (fitted, error) {
 	if f.N() == 0 {
@@ -178,14 +186,20 @@ func newQuantileFit(o options) learner {
 		values := s.Values()
 		splits := []float64{values[0]}
 		for k := 1; k < n; k++ {
-			splits = append(splits, math.Nextafter(stat.Rank(values, float64(k)/float64(n)), math.Inf(1)))
+			splits = append(splits, above(stat.Rank(values, float64(k)/float64(n))))
 		}
 		return append(splits, values[len(values)-1])
 	})
 }
 
+// above returns the next number, which for the largest one is itself: no literal is infinite.
+func above(x float64) float64 { return clamped(math.Nextafter(x, math.Inf(1))) }
+
+// clamped brings infinite numbers back into the range.
+func clamped(x float64) float64 { return min(max(x, -math.MaxFloat64), math.MaxFloat64) }
+
 // lowerQuantileBucket makes buckets of ascending splits: of equal ones, only the last of the buckets between them can
-// have values, and it keeps its number. Values outside of the training rows' are in the first or the last, and counted.
+// have values, and it keeps its number. A value outside of the training rows' is in the bucket of the nearest, and counted.
 func lowerQuantileBucket(s *scope, c *call, args []ref, o options, f fitted) ref {
 	n, output := o.whole("buckets"), o.text("output")
 	if f.numbers == nil {
@@ -195,7 +209,11 @@ func lowerQuantileBucket(s *scope, c *call, args []ref, o options, f fitted) ref
 	splits := []float64{-math.MaxFloat64}
 	picks := []float64{0}
 	for k := 1; k < n; k++ {
-		if split := f.numbers[k]; split > splits[len(splits)-1] {
+		split := f.numbers[k]
+		if split == math.MaxFloat64 { // no value is above it
+			break
+		}
+		if split > splits[len(splits)-1] {
 			splits, picks = append(splits, split), append(picks, float64(k))
 		} else {
 			picks[len(picks)-1] = float64(k)
@@ -211,8 +229,8 @@ func newQuartileFit(o options) learner {
 	return newSampleFit(func(s *stat.Sample) []float64 {
 		values := s.Values()
 		first, third := stat.Rank(values, 0.25), stat.Rank(values, 0.75)
-		reach := float64(factor * (third - first))
-		return []float64{first - reach, third + reach}
+		reach := float64(factor * clamped(third-first))
+		return []float64{clamped(first - reach), clamped(third + reach)}
 	})
 }
 
@@ -220,7 +238,7 @@ func newTailFit(o options) learner {
 	n := float64(o.whole("buckets"))
 	return newSampleFit(func(s *stat.Sample) []float64 {
 		values := s.Values()
-		return []float64{math.Nextafter(stat.Rank(values, 1/n), math.Inf(1)), stat.Rank(values, (n-1)/n)}
+		return []float64{above(stat.Rank(values, 1/n)), stat.Rank(values, (n-1)/n)}
 	})
 }
 
@@ -255,13 +273,13 @@ func lowerImpute(s *scope, c *call, args []ref, _ options, f fitted) ref {
 
 // keyedFit learns the moments of a number for each of many keys.
 type keyedFit struct {
-	keys     map[string]*stat.Moments
+	keys     map[string]*stat.SparseMoments
 	least    int
 	tooLarge bool
 }
 
 func newKeyedFit(o options) learner {
-	return &keyedFit{keys: map[string]*stat.Moments{}, least: o.whole("min_count")}
+	return &keyedFit{keys: map[string]*stat.SparseMoments{}, least: o.whole("min_count")}
 }
 
 func (f *keyedFit) add(r *fitRows) {
@@ -275,21 +293,21 @@ func (f *keyedFit) add(r *fitRows) {
 }
 
 // of returns the moments of a key, or nil if there are too many keys.
-func (f *keyedFit) of(key string) *stat.Moments {
+func (f *keyedFit) of(key string) *stat.SparseMoments {
 	m := f.keys[key]
 	if m == nil && !f.tooLarge {
 		if len(f.keys) == maxLevels {
 			f.keys, f.tooLarge = nil, true
 			return nil
 		}
-		m = &stat.Moments{}
+		m = &stat.SparseMoments{}
 		f.keys[clone(key)] = m
 	}
 	return m
 }
 
 func (f *keyedFit) merge(o learner) {
-	g := o.(*keyedFit) //nolint:forcetypeassert // learners of one call
+	g := o.(*keyedFit) //nolint:errcheck,forcetypeassert // learners of one call
 	if g.tooLarge {
 		f.keys, f.tooLarge = nil, true
 	}
@@ -305,12 +323,15 @@ func (f *keyedFit) learn() (fitted, error) {
 		return fitted{}, fmt.Errorf("there are more than %d keys in the training rows", maxLevels)
 	}
 	var out fitted
-	for k := range f.keys {
+	keys, err := sortedTexts(f.keys)
+	if err != nil {
+		return fitted{}, err
+	}
+	for _, k := range keys {
 		if f.keys[k].N() >= int64(f.least) {
 			out.texts = append(out.texts, k)
 		}
 	}
-	slices.Sort(out.texts)
 	for _, k := range out.texts { // the means, then the deviations
 		out.numbers = append(out.numbers, f.keys[k].Mean())
 	}

@@ -1,9 +1,9 @@
 package feature
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -31,16 +31,16 @@ func addTextFits(m map[string]function) {
 		&fitting{result: resultKind(kindNumber), learn: newLabelFit, lower: lowerVocabulary}, top, least, oov)
 	text("heavy_hitters(text)", "two elements, rank and freq: the rank of the text among the most frequent labels, from 1, and its number of training rows; 0 and 0 for others",
 		&fitting{result: resultKind(kindVector), learn: newLabelFit, lower: lowerHeavyHitters}, wholeOption("top", 10, 1, maxLevels, "how many labels"))
-	sep := textOption("sep", ",", "what stands between the parts")
-	weight := textOption("weight", ":", "what stands between a label and its weight; without one it is 1")
+	sep := markOption("sep", ",", "what stands between the parts")
+	weight := markOption("weight", ":", "what stands between a label and its weight; without one it is 1")
 	text("n_hot(text)", "as one_hot, of each part of a text: n_hot(tags, sep: \",\")",
 		&fitting{result: resultKind(kindVector), learn: newTokenFit, lower: lowerNHot}, sep, top, least, missing)
 	text("n_hot_weighted(text)", "as n_hot, with the sum of the weights of the parts, as in \"garden:0.5,garage:1\"",
 		&fitting{result: resultKind(kindVector), learn: newTokenFit, lower: lowerNHot}, sep, weight, top, least, missing)
 	text("ngrams(text)", "as n_hot, of each run of low to high parts",
-		&fitting{result: resultKind(kindVector), learn: newTokenFit, lower: lowerNHot},
-		wholeOption("low", 1, 1, 100, "the least number of parts"), wholeOption("high", -1, -1, 100, "the largest; -1 is all of the text"),
-		textOption("sep", " ", "what stands between the parts"), top, least, missing)
+		&fitting{result: resultKind(kindVector), check: checkGrams, learn: newTokenFit, lower: lowerNHot},
+		wholeOption("low", 1, 1, maxGram, "the least number of parts"), wholeOption("high", -1, -1, maxGram, "the largest; -1 is all of the text, up to 100"),
+		markOption("sep", " ", "what stands between the parts"), top, least, missing)
 	size := wholeOption("size", 0, 0, maxInputs, "the number of buckets; 0 is 8 times the number of different labels in the training rows")
 	text("hash_one_hot(text)", "an element for each bucket: 1 for that of the text's hash (MurmurHash3 as Scala's stringHash has it, modulo size)",
 		&fitting{result: resultKind(kindVector), learn: newDistinctFit, lower: lowerHashOneHot}, size)
@@ -101,14 +101,14 @@ func (f *labelFit) add(r *fitRows) {
 			f.counts.Add(t.s)
 		default:
 			tokens := tokenizer{tokens: f.tokens, s: t.s, grams: f.grams}
-			for label, _, ok := tokens.next(); ok; label, _, ok = tokens.next() {
+			for label, _, ok := tokens.next(); ok && !f.counts.TooMany(); label, _, ok = tokens.next() {
 				f.counts.Add(label)
 			}
 		}
 	}
 }
 
-func (f *labelFit) merge(o learner) { f.counts.Merge(o.(*labelFit).counts) } //nolint:forcetypeassert // learners of one call
+func (f *labelFit) merge(o learner) { f.counts.Merge(o.(*labelFit).counts) } //nolint:errcheck,forcetypeassert // learners of one call
 
 func (f *labelFit) learn() (fitted, error) {
 	if f.counts.TooMany() {
@@ -147,15 +147,15 @@ func lowerOneHot(s *scope, c *call, args []ref, o options, f fitted) ref {
 	for i := range oov {
 		names = append(names, "__oov_"+strconv.Itoa(i)+"__")
 	}
-	if !s.fits16(c, len(names)) {
+	if !s.canHave(c, len(names)) {
 		return ref{}
 	}
 	code := s.add(c.node, value{op: opIndex, args: []int32{args[0].id}, texts: f.texts, group: oov})
 	return s.coded(c, code, names, outputOneHot, o.flag("missing"))
 }
 
-// fits16 tells whether a vector can have n elements.
-func (s *scope) fits16(c *call, n int) bool {
+// canHave tells whether a vector can have n elements.
+func (s *scope) canHave(c *call, n int) bool {
 	if n > maxInputs {
 		s.fail(c.node, fmt.Sprintf("it has %d elements in the training rows: at most %d", n, maxInputs), "give top or min_count, or "+clearlyTooMany)
 		return false
@@ -177,9 +177,7 @@ func lowerHeavyHitters(s *scope, c *call, args []ref, _ options, f fitted) ref {
 	for i := range order {
 		order[i] = i
 	}
-	slices.SortStableFunc(order, func(a, b int) int {
-		return int(math.Copysign(1, f.numbers[b]-f.numbers[a])) * boolInt(f.numbers[a] != f.numbers[b])
-	})
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(f.numbers[b], f.numbers[a]) })
 	ranks := make([]float64, len(order))
 	for rank, i := range order {
 		ranks[i] = float64(rank + 1)
@@ -196,15 +194,15 @@ func lowerHeavyHitters(s *scope, c *call, args []ref, _ options, f fitted) ref {
 	return s.newVector(v)
 }
 
-func boolInt(b bool) int {
-	if b {
-		return 1
+func checkGrams(o options) string {
+	if high := o.whole("high"); high >= 0 && high < o.whole("low") {
+		return "low must not be above high"
 	}
-	return 0
+	return ""
 }
 
 func lowerNHot(s *scope, c *call, args []ref, o options, f fitted) ref {
-	if !s.fits16(c, len(f.texts)) {
+	if !s.canHave(c, len(f.texts)) {
 		return ref{}
 	}
 	t, grams := o.tokens()
@@ -268,7 +266,7 @@ func (f *distinctFit) add(r *fitRows) {
 	}
 }
 
-func (f *distinctFit) merge(o learner) { f.distinct.Merge(&o.(*distinctFit).distinct) } //nolint:forcetypeassert // learners of one call
+func (f *distinctFit) merge(o learner) { f.distinct.Merge(&o.(*distinctFit).distinct) } //nolint:errcheck,forcetypeassert // learners of one call
 
 // bucketsPerLabel is Featran's sizeScalingFactor.
 const bucketsPerLabel = 8

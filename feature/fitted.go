@@ -68,6 +68,7 @@ type fitting struct {
 	args   string // the types of its arguments, one letter each
 	class  int    // the argument, from 1, that may be left out, may use the label and is needed for fitting alone; 0 is none
 	result func(o options) kind
+	check  func(o options) string // what is wrong with options together, or ""; nil: nothing can be
 	learn  func(o options) learner
 	lower  func(s *scope, c *call, args []ref, o options, f fitted) ref
 }
@@ -88,19 +89,24 @@ func (s *scope) fittedCall(c *call) ref {
 	if args == nil || !ok {
 		return ref{}
 	}
-	v := value{op: opCall, kind: c.fit.result(o), call: &pending{c.name, o.settings(c.function.options)}}
+	if c.fit.check != nil {
+		if wrong := c.fit.check(o); wrong != "" {
+			return s.fail(c.node, wrong, "")
+		}
+	}
+	v := value{op: opCall, kind: c.fit.result(o), call: &pending{c.name, o.settings(c.options)}}
 	waits := false
 	for _, a := range args {
 		id := s.whole(a)
 		v.args = append(v.args, id)
 		waits = waits || s.build.waits(id)
 	}
-	print := s.build.print(&v)
-	if f, ok := s.fits[print]; ok {
+	own := s.build.print(&v)
+	if f, ok := s.fits[own]; ok {
 		return c.fit.lower(s, c, args, o, f)
 	}
-	if !waits && !slices.ContainsFunc(s.ready, func(w *wanted) bool { return w.print == print }) {
-		s.ready = append(s.ready, &wanted{print, s.name, c.fit, o, v.args})
+	if !waits && !slices.ContainsFunc(s.ready, func(w *wanted) bool { return w.print == own }) {
+		s.ready = append(s.ready, &wanted{own, s.name, c.fit, o, v.args})
 	}
 	r := s.add(c.node, v)
 	if r.kind == kindVector {
@@ -125,7 +131,7 @@ func (s *scope) fittedArguments(c *call) []ref {
 	if c.fit.class == len(args)+1 {
 		label, ok := s.label()
 		if !ok {
-			s.fail(c.node, fmt.Sprintf("%s needs a label", c.name), "write "+c.usage)
+			s.fail(c.node, c.name+" needs a label", "write "+c.usage)
 			return nil
 		}
 		args = append(args, label)
@@ -162,10 +168,20 @@ func (b *builder) print(v *value) string {
 	own.args = nil
 	h := sha256.New()
 	h.Write(encodeValue(b.table, &own))
+	h.Write([]byte(v.foldsKey()))
 	for _, a := range v.args {
 		h.Write([]byte(b.prints[a]))
 	}
 	return string(h.Sum(nil))
+}
+
+// foldsKey tells values of opPick apart whose numbers are the same, and are others in some fold.
+func (v *value) foldsKey() string {
+	if v.folds == nil {
+		return ""
+	}
+	sum := sha256.Sum256(encodeJSON(v.folds))
+	return string(sum[:])
 }
 
 // resultKind returns a function for fitted functions whose result is of one type.
@@ -181,6 +197,7 @@ type option struct {
 	def         setting
 	least, most float64 // of a number
 	allowed     []string
+	filled      bool   // a text that must not be empty
 	doc         string // what it says, without its name: one sentence without a full stop
 }
 
@@ -223,6 +240,13 @@ func textOption(name, def, doc string, allowed ...string) option {
 	return option{name: name, kind: kindText, def: setting{Text: &def}, allowed: allowed, doc: doc}
 }
 
+// markOption is a text that stands between others.
+func markOption(name, def, doc string) option {
+	o := textOption(name, def, doc)
+	o.filled = true
+	return o
+}
+
 func listOption(name, doc string) option {
 	return option{name: name, kind: kindNumber, list: true, required: true, doc: doc}
 }
@@ -231,8 +255,8 @@ func listOption(name, doc string) option {
 func (s *scope) options(c *call) (options, bool) {
 	out, ok := options{}, true
 	for _, n := range c.named {
-		name := n.Left.(*ast.IdentifierNode).Value //nolint:forcetypeassert // splitArguments has seen that it is one
-		i := slices.IndexFunc(c.function.options, func(o option) bool { return o.name == name })
+		name := n.Left.(*ast.IdentifierNode).Value //nolint:errcheck,forcetypeassert // splitArguments has seen that it is one
+		i := slices.IndexFunc(c.options, func(o option) bool { return o.name == name })
 		_, again := out[name]
 		switch {
 		case i < 0:
@@ -242,12 +266,12 @@ func (s *scope) options(c *call) (options, bool) {
 			s.fail(n.Left, fmt.Sprintf("the argument %q comes twice", name), "")
 			ok = false
 		default:
-			v, valid := s.setting(n.Right, &c.function.options[i])
+			v, valid := s.setting(n.Right, &c.options[i])
 			out[name], ok = v, ok && valid
 		}
 	}
-	for i := range c.function.options {
-		o := &c.function.options[i]
+	for i := range c.options {
+		o := &c.options[i]
 		if _, given := out[o.name]; given {
 			continue
 		}
@@ -265,8 +289,8 @@ func (s *scope) options(c *call) (options, bool) {
 
 func (c *call) optionHint(name string) string {
 	var names []string
-	for i := range c.function.options {
-		names = append(names, c.function.options[i].name)
+	for i := range c.options {
+		names = append(names, c.options[i].name)
 	}
 	if len(names) == 0 {
 		return "write " + c.usage
@@ -282,14 +306,14 @@ func (s *scope) setting(node ast.Node, o *option) (setting, bool) {
 	if o.list {
 		list, ok := node.(*ast.ArrayNode)
 		if !ok || len(list.Nodes) == 0 || len(list.Nodes) > maxList {
-			s.fail(node, fmt.Sprintf("%s takes a list of numbers", o.name), "write "+o.name+": [0, 10, 20]")
+			s.fail(node, o.name+" takes a list of numbers", "write "+o.name+": [0, 10, 20]")
 			return setting{}, false
 		}
 		var v setting
 		for _, n := range list.Nodes {
 			lit, ok := s.literalOf(n, kindNumber)
 			if !ok {
-				s.fail(n, fmt.Sprintf("%s takes a list of numbers", o.name), "write "+o.name+": [0, 10, 20]")
+				s.fail(n, o.name+" takes a list of numbers", "write "+o.name+": [0, 10, 20]")
 				return setting{}, false
 			}
 			v.Numbers = append(v.Numbers, lit.number)
@@ -311,6 +335,10 @@ func (s *scope) setting(node ast.Node, o *option) (setting, bool) {
 	case kindBool:
 		v.Flag = &lit.flag
 	default:
+		if o.filled && lit.text == "" {
+			s.fail(node, o.name+" must not be empty", "")
+			return setting{}, false
+		}
 		if v.Text = &lit.text; len(o.allowed) > 0 && !slices.Contains(o.allowed, lit.text) {
 			s.fail(node, fmt.Sprintf("%s must be one of %s", o.name, strings.Join(o.allowed, ", ")), suggest(lit.text, o.allowed))
 			return setting{}, false
@@ -349,7 +377,27 @@ func (s *scope) splitArguments(nodes []ast.Node) (args []ast.Node, named []*ast.
 	return args, named
 }
 
-// known returns the schema of a table's rows.
+// strayName returns the name with which an expression begins, as in top: 2 + 1: its value is not a literal.
+func (s *scope) strayName(n ast.Node) (ast.Node, bool) {
+	for len(s.marks) > 0 {
+		switch x := n.(type) {
+		case *ast.BinaryNode:
+			if x.Operator == string(namedMark) && s.marks[x.Location().From] {
+				return x, true
+			}
+			n = x.Left
+		case *ast.ConditionalNode:
+			n = x.Cond
+		case *ast.SliceNode:
+			n = x.Node
+		default:
+			return nil, false
+		}
+	}
+	return nil, false
+}
+
+// table returns the position of a table.
 func (c *checker) table(name string) (int, bool) {
 	i := slices.IndexFunc(c.tables, func(t Table) bool { return t.Name == name })
 	return i, i >= 0
@@ -358,6 +406,9 @@ func (c *checker) table(name string) (int, bool) {
 // cell is tables[key].field.
 func (s *scope) cell(node ast.Node, table int, key ref, field string) ref {
 	t := &s.tables[table]
+	if t.Schema == nil {
+		return ref{} // reported
+	}
 	i, ok := t.Schema.Index(field)
 	if !ok {
 		var names []string

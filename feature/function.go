@@ -67,11 +67,16 @@ func (s *scope) call(node ast.Node, name string, args []ast.Node) ref {
 	}
 	c := &call{function: f, name: name, node: node}
 	c.args, c.named = s.splitArguments(args)
+	for _, a := range c.args {
+		if n, ok := s.strayName(a); ok {
+			return s.check(n) // says what is wrong
+		}
+	}
 	if n := len(c.args); n < f.min || f.max > 0 && n > f.max {
 		return s.fail(node, fmt.Sprintf("%s cannot be called with %d arguments", name, n), "write "+f.usage)
 	}
 	if len(c.named) > 0 && len(f.options) == 0 {
-		return s.fail(c.named[0].Left, fmt.Sprintf("%s has no named arguments", name), "write "+f.usage)
+		return s.fail(c.named[0].Left, name+" has no named arguments", "write "+f.usage)
 	}
 	return f.build(s, c)
 }

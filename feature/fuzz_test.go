@@ -13,6 +13,7 @@ func FuzzReadPlan(f *testing.F) {
 	p := compile(f, houseSchema(f), houseSpecs(), houseInputs()...)
 	f.Add(encoded(f, p))
 	f.Add(fittedBytes(f))
+	f.Add(encoded(f, enrichedPlan(f)))
 	s := randomSchema()
 	for _, spec := range append(everySpec(), everyLibrarySpec()...) {
 		f.Add(encoded(f, compile(f, s, []Spec{spec}, spec.Name)))
@@ -33,12 +34,20 @@ func FuzzReadPlan(f *testing.F) {
 func exercise(t *testing.T, p *Plan) {
 	t.Helper()
 	b := anyBatch(p.Schema(), p.Levels())
-	p.NewEvaluator().Eval(b, Enrichment{})
-	f := p.NewFitter()
-	f.Add(b, nil, Enrichment{})
-	fitted, err := f.Plan()
-	if err != nil {
-		t.Fatal(err)
+	if p.layout != nil {
+		p.NewEvaluator().Eval(b, Enrichment{})
+	}
+	fitted := p
+	for first := true; first || !fitted.Fitted(); first = false {
+		f := fitted.NewFitter()
+		f.Add(b, nil, Enrichment{})
+		var err error
+		if fitted, err = f.Plan(); err != nil {
+			if len(Errors(err)) == 0 {
+				t.Fatal(err)
+			}
+			return // such as too many elements
+		}
 	}
 	back, err := ReadPlan(encoded(t, fitted))
 	if err != nil {
@@ -64,7 +73,14 @@ func FuzzCompile(f *testing.F) {
 	for _, spec := range houseSpecs() {
 		f.Add(spec.Expr)
 	}
+	for name, function := range newFunctions() {
+		if len(function.options) > 0 {
+			f.Add(function.usage)
+			f.Add("x > 1 ? " + name + "(e, top: 2) : x | " + name + "(low: 1)")
+		}
+	}
 	for _, src := range []string{
+		"cross(one_hot(e), bucketize(x, splits: [0, 1]), by: 'max')", "normalize(polynomial(vector(x, y), degree: 3))", "z_score(x, e) ?? target_mean(e, y)", "x in [one_hot(e)]",
 		"x in [", "x ?: y", "a.b[c]?.d()", "let a = 1; a", "if x > 1 { e } else { s }", "x between 1", "{'a': #}", "filter([1], # > 1)", "b'x'",
 		"\"\\UFFFFFFFF\"", "1 < x < 2 < y", "x | min(y)", "'a' not matches \"b\"", "matches matches 'matches'", "column('odd name')", "$env", "::len(e)", "é + 'ü'", "x ?? y + 1",
 	} {

@@ -8,9 +8,11 @@ const notSeen = -1
 // index is the code of a text: its position among the labels, a bucket behind them, or notSeen.
 func index(dst []float64, a []text, l *list) {
 	for i, t := range a[:len(dst)] {
-		switch c, ok := l.codes[t.s]; {
-		case !t.ok:
+		if !t.ok {
 			dst[i] = nan()
+			continue
+		}
+		switch c, ok := l.codes[t.s]; {
 		case ok:
 			dst[i] = float64(c)
 		case l.buckets > 0:
@@ -32,15 +34,19 @@ func (m *machine) seen(dst, a []float64, owner int) {
 	}
 }
 
-// count counts row i of the tile for an owner: as one without a value, or with one that was not seen in training.
+// count counts row i of the tile for an owner: as one without a value, or with one that was not seen in training. A row
+// counts once, however many calls of the owner it goes through.
 func (m *machine) count(owner, i int, there bool) {
-	switch {
-	case m.batch == nil || m.batch.Problem(m.offset+i) != nil:
-	case there:
-		m.fitted[owner].Unseen++
-	default:
-		m.fitted[owner].Missing++
+	as, n := uint8(countedMissing), &m.fitted[owner].Missing
+	if there {
+		as, n = countedUnseen, &m.fitted[owner].Unseen
 	}
+	if m.counted[owner][i]&as != 0 || m.batch == nil || m.batch.Problem(m.offset+i) != nil {
+		return
+	}
+	m.counted[owner][i] |= as
+	m.dirty[owner] = true
+	*n++
 }
 
 // hot is 1 where the code is the given one, and 0 elsewhere, also where there is none.

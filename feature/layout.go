@@ -50,6 +50,7 @@ type layout struct {
 	sources  []source // by result; those of results that are not texts are {-1, 0}
 	patterns []extraction
 	zones    []*zone
+	users    []*Function
 	lists    []list
 	fields   []int // of the schema that are read
 	owners   []string
@@ -69,6 +70,7 @@ type list struct {
 	codes   map[string]int32 // of labels
 	buckets int              // for texts that are no labels
 	tokens  tokens
+	longest int // parts of the longest label among n-grams
 	folds   [][]float64
 	owner   int // of the layout's owners
 	table   int
@@ -108,7 +110,7 @@ func newLayoutOf(s *record.Schema, p *program, results []int32, flat int, patter
 		layout: &layout{schema: s}, p: p, results: results, flat: flat, live: p.live(results), domain: make([]int, n),
 		table: make([]int32, n), home: make([]int, n), needRow: make([]bool, n), compiled: patterns,
 	}
-	l.layout.fields = p.fields(l.live)
+	l.fields = p.fields(l.live)
 	for i := range p.values {
 		l.domain[i] = l.domainOf(&p.values[i])
 		l.table[i] = -1
@@ -335,7 +337,7 @@ func (e *emitter) instruction(i int) error {
 
 // literal puts what v carries beside its arguments where a machine finds it, and returns the position.
 func (l *layouter) literal(v *value) (int32, error) {
-	switch v.op {
+	switch v.op { //nolint:exhaustive // most carry nothing, or a list
 	case opColumn:
 		return int32(v.field), nil
 	case opMatches, opExtract, opCountMatches, opReplaceRegex:
@@ -344,6 +346,9 @@ func (l *layouter) literal(v *value) (int32, error) {
 		opWeek, opQuarter, opDaysInMonth, opMinuteOfDay, opSecondOfDay, opIsWeekend:
 		l.zones = append(l.zones, l.p.zones[v.zone]) // nil for UTC
 		return int32(len(l.zones) - 1), nil
+	case opUser:
+		l.users = append(l.users, v.function)
+		return int32(len(l.users) - 1), nil
 	case opCall:
 		return 0, errNotFitted
 	}
@@ -385,6 +390,9 @@ func (l *layouter) list(v *value) (list, bool) {
 		}
 	case opIndex, opTokens, opHashTokens, opGrams:
 		in.buckets, in.tokens, in.codes = v.group, v.tokens, make(map[string]int32, len(v.texts))
+		if v.op == opGrams {
+			in.longest = v.tokens.longestGram(v.texts)
+		}
 		if v.op != opIndex {
 			in.owner = l.owner(v.owner)
 		}

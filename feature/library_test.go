@@ -210,7 +210,7 @@ func TestFeatranVonMises(t *testing.T) {
 		t.Fatal(err)
 	}
 	var all struct{ Vectors []json.RawMessage }
-	if err := json.Unmarshal(b, &all); err != nil {
+	if err := json.Unmarshal(b, &all); err != nil { //nolint:musttag // the names are those of the file
 		t.Fatal(err)
 	}
 	found := 0
@@ -228,7 +228,7 @@ func TestFeatranVonMises(t *testing.T) {
 				Rows [][]float64 `json:"fit_rows"`
 			}
 		}
-		if err := json.Unmarshal(raw, &v); err != nil {
+		if err := json.Unmarshal(raw, &v); err != nil { //nolint:musttag // the names are those of the file
 			t.Fatal(err)
 		}
 		found++

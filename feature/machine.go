@@ -18,13 +18,22 @@ type machine struct {
 	of     *record.Schema // the schema that fields was made for
 	fields []int          // by field of the layout's schema: the batch's field, or -1
 	rows   registers
+	calls  []userCalls // by the layout's users
 	levels []levelState
 
 	enrich   Enrichment
-	offset   int      // of the tile in the batch
-	training bool     // rows get the numbers of their fold
-	fitted   []Counts // by owner of the layout
+	offset   int       // of the tile in the batch
+	training bool      // rows get the numbers of their fold
+	fitted   []Counts  // by owner of the layout
+	counted  [][]uint8 // by owner: how the rows of the tile were counted
+	dirty    []bool    // by owner: some row was
 }
+
+// How a row was counted for an owner.
+const (
+	countedMissing = 1 << iota
+	countedUnseen
+)
 
 // registers hold a tile of values each.
 type registers struct {
@@ -62,6 +71,10 @@ type table struct {
 func newMachine(l *layout, size int) *machine {
 	m := &machine{
 		layout: l, rows: newRegisters(&l.rows, size, &arena{}), levels: make([]levelState, len(l.levels)), fitted: make([]Counts, len(l.owners)),
+		counted: columns[uint8](len(l.owners), size), dirty: make([]bool, len(l.owners)),
+	}
+	for _, f := range l.users {
+		m.calls = append(m.calls, newUserCalls(f, max(size, levelTile)))
 	}
 	if l.schema != nil {
 		m.fields = make([]int, l.schema.Len())
@@ -161,6 +174,12 @@ func (m *machine) run(b *record.Batch, e Enrichment, out sink) {
 func (m *machine) runRows(out sink, offset, n int) {
 	m.rows.arena.reset()
 	m.rows.parts, m.offset = m.rows.parts[:0], offset
+	for owner, dirty := range m.dirty {
+		if dirty {
+			clear(m.counted[owner])
+			m.dirty[owner] = false
+		}
+	}
 	for i := range m.layout.rows.code {
 		c := &m.layout.rows.code[i]
 		switch c.op {

@@ -29,11 +29,20 @@ func markNames(src string) (string, map[int]bool) {
 			open = append(open, t.Value)
 		case t.Is(lexer.Bracket, ")", "]", "}"):
 			open = open[:max(0, len(open)-1)]
-		case t.Is(lexer.Operator, ":") && i > 1 && len(open) > 0 && open[len(open)-1] == "(" &&
-			tokens[i-1].Is(lexer.Identifier) && tokens[i-2].Is(lexer.Operator, ","):
+		case t.Is(lexer.Operator, ":") && len(open) > 0 && open[len(open)-1] == "(" && beginsArgument(tokens[:i]):
 			out[runeOffset(src, t.From)] = namedMark
 			marks[t.From] = true
 		}
 	}
 	return string(out), marks
+}
+
+// beginsArgument tells whether the last token is a word with which an argument of a call begins: the first one has a name
+// where a pipe hands over another, as in city | one_hot(top: 20).
+func beginsArgument(tokens []lexer.Token) bool {
+	n := len(tokens)
+	if n < 2 || !tokens[n-1].Is(lexer.Identifier) {
+		return false
+	}
+	return tokens[n-2].Is(lexer.Operator, ",") || n > 2 && tokens[n-2].Is(lexer.Bracket, "(") && tokens[n-3].Is(lexer.Identifier)
 }

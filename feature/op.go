@@ -153,10 +153,11 @@ const (
 	opTokens
 	opHashTokens
 	opGrams
+	opUser // a function of the program
 
 	opCall // a call that is not fitted yet: it can be told from others, and not run
 
-	// The library, see inLibrary: numbers of numbers,
+	// The library, see inLibrary: numbers of numbers.
 	opSin
 	opCos
 	opSign
@@ -168,7 +169,7 @@ const (
 	opCircleAngle
 	opI0Scaled
 	opVonMises
-	// numbers and truths of texts and times,
+	// Numbers and truths of texts and times.
 	opWordCount
 	opHashBucket
 	opCountMatches
@@ -178,7 +179,7 @@ const (
 	opMinuteOfDay
 	opSecondOfDay
 	opIsWeekend
-	// and texts.
+	// Texts.
 	opGeohash
 	opTitle
 	opDigits
@@ -209,6 +210,7 @@ const (
 	litCell // a field of the rows of the table that the argument is of
 	litWindow
 	litTokens
+	litFunction
 	litCall
 )
 
@@ -352,9 +354,13 @@ func newOpTable() *opTable {
 		opHashTokens: {"hash_tokens", "t", kindBag, litTokens},
 		opGrams:      {"grams", "t", kindBag, litTokens},
 
-		opCall: {"call", "?", kindInvalid, litCall}, // no value has arguments of this type: a call is never read
+		opUser: {opUserName, "*", kindInvalid, litFunction}, // its types are the function's
+		opCall: {"call", "?", kindInvalid, litCall},         // no value has arguments of this type: a call is never read
 	}
 }
+
+// opUserName is the name of opUser, which is not found by the types of its arguments.
+const opUserName = "function"
 
 // find returns the instruction called name that takes arguments of the given types, or opNone.
 func (t *opTable) find(name, args string) opcode {
@@ -399,6 +405,8 @@ type value struct {
 	value   int    // one of its aggregates
 	tokens  tokens
 	call    *pending // opCall
+
+	function *Function // opUser
 
 	// folds, of opPick, are the numbers of training rows, one list a fold. They are not stored.
 	folds [][]float64

@@ -39,7 +39,7 @@ func (s *scope) binary(n *ast.BinaryNode) ref {
 		return s.fail(n, "there are no ranges", "write between(x, low, high)")
 	case "^":
 		if s.marks[n.Location().From] {
-			return s.fail(n, "a named argument stands in a call, after the others", "")
+			return s.fail(n, "a named argument stands in a call, and its value is a literal", "write f(x, name: 20)")
 		}
 		return s.fail(n, `there is no operator "^"`, `write "**" for a power`)
 	case "??":
@@ -105,7 +105,7 @@ func (s *scope) conditional(n *ast.ConditionalNode) ref {
 	if both == nil || !cond.ok() {
 		return ref{}
 	}
-	return s.apply(n, "select", func([]ref) ref { return ref{} }, cond, both[0], both[1])
+	return s.apply(n, "select", nil, cond, both[0], both[1])
 }
 
 // unify checks nodes, which must be of one type, and gives that type to every nil among them. It returns nil
@@ -117,6 +117,9 @@ func (s *scope) unify(nodes []ast.Node, what string) []ref {
 		switch k := refs[i].kind; {
 		case k == kindInvalid:
 			valid = false
+		case k == kindVector || k == kindRow:
+			s.fail(n, fmt.Sprintf("%s cannot be a %s", what, k), "choose before the vector is made: one_hot(x > 1 ? a : b)")
+			return nil
 		case k != kindNil && common == kindNil:
 			common = k
 		case k != kindNil && k != common:
@@ -206,6 +209,9 @@ func (s *scope) element(v *value, node ast.Node, x ref) bool {
 	r := s.check(node)
 	switch {
 	case !r.ok():
+		return false
+	case r.kind == kindVector || r.kind == kindRow:
+		s.fail(node, "a list holds literals only", "")
 		return false
 	case r.kind == kindNil:
 		s.fail(node, "a list cannot hold nil", "is_missing(x) tests for a missing value")

@@ -28,6 +28,8 @@ type Declaration struct {
 	// Tables and Windows are what features can use beside columns and other features. Default: none
 	Tables  []Table
 	Windows []Window
+	// Functions are what expressions can call beside the functions of the language. Default: none
+	Functions []Function
 }
 
 // Plan computes the inputs of a model from a record.Batch. It is immutable and safe for concurrent use.
@@ -50,6 +52,7 @@ type Plan struct {
 	fits     map[string]fitted // what was learned, by the print of the call
 	ready    []*wanted         // what can be learned next
 	// The levels of inputs and fields that were seen in training.
+	given       []Function // to ReadPlan
 	found       map[string][]string
 	foundFields map[int][]string
 }
@@ -76,6 +79,10 @@ func Compile(d Declaration) (*Plan, error) {
 	if len(d.Features) > maxFeatures || len(d.Inputs) > maxInputs {
 		return nil, fmt.Errorf("feature: %d features and %d inputs: at most %d and %d", len(d.Features), len(d.Inputs), maxFeatures, maxInputs)
 	}
+	if err := checkFunctions(d.Functions); err != nil {
+		return nil, err
+	}
+	d.Functions = slices.Clone(d.Functions)
 	d.Features, d.Inputs, d.Tables, d.Windows = slices.Clone(d.Features), slices.Clone(d.Inputs), slices.Clone(d.Tables), slices.Clone(d.Windows)
 	return compileFitted(&d, nil)
 }
@@ -102,6 +109,7 @@ func compileFitted(d *Declaration, fits map[string]fitted) (*Plan, error) {
 func checked(d *Declaration, fits map[string]fitted) (*checker, *Plan, error) {
 	c := newChecker(d.Schema)
 	c.fits, c.tables, c.labelName = fits, d.Tables, d.Label
+	addUserFunctions(c.functions, d.Functions)
 	c.sources(d)
 	for i := range d.Features {
 		c.declare(d.Features[i])
@@ -115,6 +123,9 @@ func checked(d *Declaration, fits map[string]fitted) (*checker, *Plan, error) {
 	p := &Plan{schema: d.Schema, source: d.Features, declared: d, fits: fits, ready: c.ready, build: c.build, windows: c.windows}
 	for _, name := range d.Inputs {
 		p.results = c.addInput(p, name, p.results)
+	}
+	if len(p.inputs) > maxInputs {
+		c.errs = append(c.errs, &Error{Feature: d.Inputs[0], Msg: fmt.Sprintf("the elements of vectors make %d inputs: at most %d", len(p.inputs), maxInputs), Hint: "give top or min_count, or use fewer vectors"})
 	}
 	if len(c.errs) > 0 {
 		c.sortErrors()
@@ -130,10 +141,8 @@ func (p *Plan) waits() bool {
 
 // addInput adds the inputs that a name stands for: one, or one for each element of a vector.
 func (c *checker) addInput(p *Plan, name string, results []int32) []int32 {
-	taken := func(name string) bool {
-		return slices.ContainsFunc(p.inputs, func(in input) bool { return in.name == name })
-	}
-	r := c.input(name, taken(name))
+	r := c.input(name, c.inputNames[name])
+	c.inputNames[name] = true
 	if r.kind != kindVector {
 		p.inputs = append(p.inputs, input{name: name, kind: r.kind})
 		return append(results, r.id)
@@ -148,9 +157,10 @@ func (c *checker) addInput(p *Plan, name string, results []int32) []int32 {
 		if v.names[i] != "" {
 			element += "_" + v.names[i]
 		}
-		if taken(element) {
+		if v.names[i] != "" && c.inputNames[element] {
 			c.errs = append(c.errs, &Error{Feature: name, Msg: fmt.Sprintf("its element %q has the name of another input", element), Hint: "give one of them another name"})
 		}
+		c.inputNames[element] = true
 		p.inputs = append(p.inputs, input{name: element, kind: e.kind})
 		results = append(results, e.id)
 	}
@@ -164,6 +174,8 @@ func (c *checker) sources(d *Declaration) {
 		e := &Error{Feature: name, Hint: "give it another name"}
 		_, column := c.schema.Index(name)
 		switch {
+		case name == "" || !utf8.ValidString(name):
+			e.Msg, e.Hint = "the name of a "+what+" must be UTF-8 text that is not empty", ""
 		case column:
 			e.Msg = "the schema has a column of this name"
 		case seen[name] != "":
@@ -174,11 +186,23 @@ func (c *checker) sources(d *Declaration) {
 		}
 		c.errs = append(c.errs, e)
 	}
+	fault := func(name, msg string) { c.errs = append(c.errs, &Error{Feature: name, Msg: msg}) }
 	for _, t := range d.Tables {
-		check("table", t.Name)
+		if check("table", t.Name); t.Schema == nil {
+			fault(t.Name, "the table has no schema")
+		}
 	}
-	for _, w := range d.Windows {
-		check("window", w.Name)
+	for i := range d.Windows {
+		w := &d.Windows[i]
+		if check("window", w.Name); w.Size <= 0 || w.Hop < 0 || w.Grace < 0 {
+			fault(w.Name, "the size of a window must be above 0, its hop and its grace not below")
+		}
+		if n := len(w.Aggregates); n == 0 || n > maxAggregates {
+			fault(w.Name, fmt.Sprintf("the window has %d aggregates: want 1 to %d", n, maxAggregates))
+		}
+	}
+	if len(d.Tables) > maxTables || len(d.Windows) > maxWindows {
+		fault("", fmt.Sprintf("%d tables and %d windows: at most %d and %d", len(d.Tables), len(d.Windows), maxTables, maxWindows))
 	}
 	c.taken = seen
 }

@@ -57,6 +57,7 @@ type grower struct {
 	t     *rapid.T
 	specs []Spec // features made of parts of the expressions
 	whole bool   // makes no such features
+	more  bool   // uses a table, a window and buckets
 }
 
 func (g *grower) pick(n int) int { return rapid.IntRange(0, n-1).Draw(g.t, "pick") }
@@ -66,6 +67,9 @@ func pickOf[T any](g *grower, list ...T) T { return list[g.pick(len(list))] }
 func (g *grower) grow(k kind, depth int) *tree {
 	if depth <= 0 || g.pick(8) == 0 {
 		return g.leaf(k)
+	}
+	if g.more && k != kindBool && g.pick(8) == 0 {
+		return g.growEnriched(k, depth-1)
 	}
 	switch k {
 	case kindNumber:
@@ -283,6 +287,10 @@ func (g *grower) writePlain(t *tree) string {
 		return fmt.Sprintf("(%s)[%s:]", k[0], k[1])
 	case "[:b]":
 		return fmt.Sprintf("(%s)[:%s]", k[0], k[1])
+	case "cell":
+		return fmt.Sprintf("tab[%s].%s", k[0], t.name)
+	case "bucketize":
+		return fmt.Sprintf(`bucketize(%s, splits: [%s], output: "index")`, k[0], strings.Join(t.extra, ", "))
 	case "matches", "in", "extract", "matches()":
 		return writeLiterals(t, k[0])
 	case "and", "or", "<", "<=", ">", ">=", "==", "!=", "+", "-", "*", "/", "%", "**", "??", "contains", "startsWith", "endsWith":

@@ -15,8 +15,12 @@ import (
 var errNotCanonical = errors.New("feature: read plan: the bytes are not those of a plan: something is unknown, superfluous, missing or out of place")
 
 // ReadPlan reads what [Plan.MarshalBinary] wrote. It needs no parser, trusts nothing in b, and takes no bytes
-// that it would not write itself.
-func ReadPlan(b []byte) (*Plan, error) {
+// that it would not write itself. The functions are those of the program that the plan may call, as in
+// [Declaration.Functions]; if one is missing, or is of another version or of other types, the error matches [ErrFunction].
+func ReadPlan(b []byte, functions ...Function) (*Plan, error) {
+	if err := checkFunctions(functions); err != nil {
+		return nil, err
+	}
 	if len(b) > maxPlanBytes {
 		return nil, fmt.Errorf("feature: read plan: %d bytes: at most %d", len(b), maxPlanBytes)
 	}
@@ -27,7 +31,7 @@ func ReadPlan(b []byte) (*Plan, error) {
 	if j.Version != planVersion {
 		return nil, fmt.Errorf("feature: read plan: version %d: this millrace reads version %d", j.Version, planVersion)
 	}
-	p, err := j.plan()
+	p, err := j.plan(slices.Clone(functions))
 	if err != nil {
 		return nil, fmt.Errorf("feature: read plan: %w", err)
 	}
@@ -37,8 +41,8 @@ func ReadPlan(b []byte) (*Plan, error) {
 	return p, nil
 }
 
-func (j *planJSON) plan() (*Plan, error) {
-	p := &Plan{prog: &program{zones: map[string]*zone{}}}
+func (j *planJSON) plan(functions []Function) (*Plan, error) {
+	p := &Plan{prog: &program{zones: map[string]*zone{}}, given: functions}
 	fields, err := decodeList[record.Field](j.Schema, record.MaxFields)
 	if err != nil {
 		return nil, fmt.Errorf("schema: %w", err)
@@ -150,11 +154,23 @@ func (p *Plan) readValue(table *opTable, j *valueJSON) (value, error) {
 		}
 		letters[i] = p.prog.values[a].kind.letter()
 	}
+	if j.Op == opUserName {
+		return v, p.readUser(&v, string(letters), j.Function)
+	}
 	if v.op = table.find(j.Op, string(letters)); v.op == opNone {
 		return v, fmt.Errorf("no instruction %q takes (%s)", j.Op, letters)
 	}
+	if v.op == opWeight && !p.prog.values[j.Args[1]].isCode() {
+		return v, errors.New("the code of a weight is no literal")
+	}
 	v.kind = table[v.op].result
 	return v, v.readLiteral(p, table[v.op].lit, j)
+}
+
+// isCode tells whether v is the literal code of a label, or that of none.
+func (v *value) isCode() bool {
+	c := v.lit.number
+	return v.op == opNumber && !v.lit.missing && c >= notSeen && c <= maxLevels && c == math.Trunc(c)
 }
 
 func (v *value) readLiteral(p *Plan, lit int, j *valueJSON) error {
@@ -271,7 +287,7 @@ func (v *value) checkTokens() error {
 	case opHashTokens:
 		ok = ok && t.Size >= 1 && t.Size <= maxInputs && t.Low == 0 && t.High == 0 && len(v.texts) == 0
 	case opGrams:
-		ok = ok && t.Weight == "" && t.Low >= 1 && t.Low <= maxGram && t.High >= -1 && t.High <= maxGram && t.Size == 0
+		ok = ok && t.Weight == "" && t.Low >= 1 && t.Low <= maxGram && t.High <= maxGram && (t.High >= t.Low || t.High == -1) && t.Size == 0
 	default:
 		ok = ok && t.Low == 0 && t.High == 0 && t.Size == 0
 	}

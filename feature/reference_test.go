@@ -61,6 +61,9 @@ func (t *tree) eval(r row) cell {
 	if missing {
 		return nil
 	}
+	if v, enriched := evalEnriched(t, args[0]); enriched {
+		return v
+	}
 	v, library := evalLibrary(t, args)
 	if !library {
 		v = evalPlain(t, args)

@@ -62,7 +62,7 @@ func vectorCall(f func(s *scope, c *call, o options, args []*vector) ref) func(*
 	return func(s *scope, c *call) ref {
 		o, ok := s.options(c)
 		refs := s.all(c.args)
-		waiting := value{op: opCall, kind: kindVector, call: &pending{c.name, o.settings(c.function.options)}}
+		waiting := value{op: opCall, kind: kindVector, call: &pending{c.name, o.settings(c.options)}}
 		waits := false
 		for _, r := range refs {
 			switch {

@@ -49,8 +49,8 @@ type featranMeant struct {
 	fit    []any
 	apply  []any
 	null   any
-	cuts   []any  // thresholds
-	counts bool   // what counts as not seen is not what Featran rejects
+	cuts   []any // thresholds
+	counts bool  // what counts as not seen is not what Featran rejects
 }
 
 // missingRow stands for a row of which every input is missing.
@@ -112,7 +112,7 @@ func TestFeatranVectors(t *testing.T) {
 		t.Fatal(err)
 	}
 	var file struct{ Vectors []featranCase }
-	if err := json.Unmarshal(b, &file); err != nil {
+	if err := json.Unmarshal(b, &file); err != nil { //nolint:musttag // the names are those of the file
 		t.Fatal(err)
 	}
 	passed := 0
@@ -326,7 +326,7 @@ func sameFeatranRow(f *record.Frame, want any) error {
 		if _, nested := list[0].([]any); nested {
 			var flat []any
 			for _, l := range list {
-				flat = append(flat, l.([]any)...) //nolint:forcetypeassert // as the first
+				flat = append(flat, l.([]any)...) //nolint:errcheck,forcetypeassert // as the first
 			}
 			list = flat
 		}
@@ -432,7 +432,7 @@ func featranExpr(transformer string, p map[string]any, fit []any) (string, []rec
 	list := func(sep string) func(any) []map[string]any {
 		return func(v any) []map[string]any { return []map[string]any{{"t": joinFeatran(v, sep)}} }
 	}
-	missing := fmt.Sprint(p["encodeMissingValue"] == true)
+	missing := strconv.FormatBool(p["encodeMissingValue"] == true)
 	switch transformer {
 	case "Binarizer":
 		return fmt.Sprintf("binarize(x, threshold: %v)", p["threshold"]), number, one("x")
@@ -514,7 +514,7 @@ func featranMDL(transformer string, p map[string]any) (string, []record.Field, f
 func featranVector(transformer string, p map[string]any, fit []any) (string, []record.Field, func(any) []map[string]any) {
 	var fields []record.Field
 	var names []string
-	for i := range fit[0].([]any) { //nolint:forcetypeassert // vectors are lists
+	for i := range fit[0].([]any) { //nolint:errcheck,forcetypeassert // vectors are lists
 		name := "x" + strconv.Itoa(i)
 		names = append(names, name)
 		fields = append(fields, record.Field{Name: name, Type: record.Numeric})
@@ -522,7 +522,7 @@ func featranVector(transformer string, p map[string]any, fit []any) (string, []r
 	vector := "vector(" + strings.Join(names, ", ") + ")"
 	row := func(v any) []map[string]any {
 		r := map[string]any{}
-		for i, x := range v.([]any) { //nolint:forcetypeassert // vectors are lists
+		for i, x := range v.([]any) { //nolint:errcheck,forcetypeassert // vectors are lists
 			r["x"+strconv.Itoa(i)] = x
 		}
 		return []map[string]any{r}
@@ -543,7 +543,7 @@ func featranVector(transformer string, p map[string]any, fit []any) (string, []r
 
 func featranList(v any) string {
 	var out []string
-	for _, x := range v.([]any) { //nolint:forcetypeassert // the case has a list
+	for _, x := range v.([]any) { //nolint:errcheck,forcetypeassert // the case has a list
 		n := max(min(featranNumber(x), math.MaxFloat64), -math.MaxFloat64)
 		out = append(out, strconv.FormatFloat(n, 'g', -1, 64))
 	}
@@ -573,7 +573,7 @@ func newFeatranSpec(c *featranCase) (*featranRun, error) {
 	}
 	type item struct{ Field, Transformer, Name string }
 	var spec []item
-	if json.Unmarshal(c.Spec, &spec) != nil { // inferred from types
+	if json.Unmarshal(c.Spec, &spec) != nil { //nolint:musttag // inferred from types
 		spec = []item{{"num", "Identity", "num"}, {"str", "OneHotEncoder", "str"}, {"d", "Identity", "d"}, {"l", "Identity", "l"}, {"s", "NHotEncoder", "s"}, {"b", "Bool", "b"}}
 	}
 	r := &featranRun{null: map[string]any{}}

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"time"
+	"unicode/utf8"
 
 	"github.com/expr-lang/expr/ast"
 	"millrace.dev/record"
@@ -112,6 +113,10 @@ func (c *checker) aggregate(w *window, spec Spec) {
 		s.fail(node, "an aggregate is one call, such as count() or mean(x)", suggest(fn, slices.Collect(maps.Keys(aggregateFuncs()))))
 		return
 	}
+	if spec.Name == "" || !utf8.ValidString(spec.Name) || slices.ContainsFunc(w.aggregates, func(a Aggregate) bool { return a.Name == spec.Name }) {
+		s.fail(node, "the name of an aggregate must be UTF-8 text that is not empty, and of one aggregate of the window", "")
+		return
+	}
 	a := Aggregate{Name: spec.Name, Func: fn, Arg: -1, K: 1}
 	most := 1
 	if f.k || f.p {
@@ -143,11 +148,10 @@ func (c *checker) aggregate(w *window, spec Spec) {
 
 // aggregateLiteral reads the second argument of an aggregate.
 func (s *scope) aggregateLiteral(a *Aggregate, node ast.Node, share bool) bool {
-	const mostBack = 100
 	lit, ok := s.literalOf(node, kindNumber)
 	switch {
-	case !share && (!ok || lit.number < 1 || lit.number > mostBack || lit.number != float64(int(lit.number))):
-		s.fail(node, fmt.Sprintf("want a literal whole number from 1 to %d", mostBack), "")
+	case !share && (!ok || lit.number < 1 || lit.number > maxBack || lit.number != float64(int(lit.number))):
+		s.fail(node, fmt.Sprintf("want a literal whole number from 1 to %d", maxBack), "")
 		return false
 	case share && (!ok || lit.number < 0 || lit.number > 1):
 		s.fail(node, "want a literal from 0 to 1", "0.5 is the median")
@@ -250,31 +254,31 @@ type WindowInfo struct {
 // windowSource returns the digest of the expressions of a window, and that of its key.
 func (p *Plan) windowSource(w *window) (all, key string) {
 	table := newOpTable()
-	prints := make([][]byte, len(p.prog.values))
-	var print func(id int32) []byte
-	print = func(id int32) []byte {
-		if prints[id] == nil {
+	digests := make([][]byte, len(p.prog.values))
+	var digest func(id int32) []byte
+	digest = func(id int32) []byte {
+		if digests[id] == nil {
 			v := p.prog.values[id]
 			h := sha256.New()
 			args := v.args
 			v.args = nil
 			h.Write(encodeJSON(v.json(table, p.prog, p.schema)))
 			for _, a := range args {
-				h.Write(print(a))
+				h.Write(digest(a))
 			}
-			prints[id] = h.Sum(nil)
+			digests[id] = h.Sum(nil)
 		}
-		return prints[id]
+		return digests[id]
 	}
 	h := sha256.New()
-	h.Write(print(w.key))
+	h.Write(digest(w.key))
 	if w.where >= 0 {
-		h.Write(print(w.where))
+		h.Write(digest(w.where))
 	}
 	for _, a := range w.args {
-		h.Write(print(a))
+		h.Write(digest(a))
 	}
-	return hex.EncodeToString(h.Sum(nil)), hex.EncodeToString(print(w.key))
+	return hex.EncodeToString(h.Sum(nil)), hex.EncodeToString(digest(w.key))
 }
 
 // Tables returns the tables that inputs of the plan look up, in the order of their declaration.
@@ -282,9 +286,10 @@ func (p *Plan) Tables() []Table { return slices.Clone(p.prog.tables) }
 
 // WindowReader computes what the windows of a plan aggregate. It is for one goroutine at a time.
 type WindowReader struct {
-	m    *machine
-	rows []WindowRows
-	to   []destination
+	m     *machine
+	rows  []WindowRows
+	to    []destination
+	bytes arena // of keys and arguments
 }
 
 // WindowRows is what a window aggregates of each row of a batch.
@@ -334,6 +339,7 @@ func (p *Plan) NewWindowReader() (*WindowReader, error) {
 // Read computes the rows of b, by window. They are valid until the next Read, and until b is reset.
 func (r *WindowReader) Read(b *record.Batch) []WindowRows {
 	n := b.Len()
+	r.bytes.reset()
 	for i := range r.rows {
 		w := &r.rows[i]
 		w.Keys, w.Where = resized(w.Keys[:0], n), resized(w.Where[:0], n)
@@ -366,7 +372,7 @@ func (r *WindowReader) texts(k, offset int, v []text) {
 		dst = w.Texts[arg][:offset]
 	}
 	for _, t := range v {
-		dst = append(dst, record.Text{S: clone(t.s), OK: t.ok}) // the machine's memory is used again for the next tile
+		dst = append(dst, r.bytes.copied(t))
 	}
 	if arg := r.to[k].arg; arg >= 0 {
 		w.Texts[arg] = dst

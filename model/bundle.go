@@ -108,7 +108,10 @@ func list[T any](s []T) []T {
 // DecodeOption changes how a bundle is read.
 type DecodeOption interface{ apply(*decodeOptions) }
 
-type decodeOptions struct{ maxBytes int64 }
+type decodeOptions struct {
+	maxBytes  int64
+	functions []feature.Function
+}
 
 type maxBytes int64
 
@@ -116,6 +119,14 @@ func (m maxBytes) apply(o *decodeOptions) { o.maxBytes = int64(m) }
 
 // WithMaxBytes sets the largest size of a bundle. Default: [DefaultMaxBytes].
 func WithMaxBytes(n int64) DecodeOption { return maxBytes(n) }
+
+type withFunctions []feature.Function
+
+func (f withFunctions) apply(o *decodeOptions) { o.functions = append(o.functions, f...) }
+
+// WithFunctions gives the functions of the program that the features of a bundle call: see [feature.Function]. Without one
+// that is called, or with one of another version, the error matches [feature.ErrFunction]. Default: none.
+func WithFunctions(functions ...feature.Function) DecodeOption { return withFunctions(functions) }
 
 func readOptions(options []DecodeOption) decodeOptions {
 	o := decodeOptions{maxBytes: DefaultMaxBytes}
@@ -126,7 +137,8 @@ func readOptions(options []DecodeOption) decodeOptions {
 }
 
 // Decode reads a bundle. Its checksum is verified before anything is parsed, and sizes before memory is asked
-// for; data may come from anywhere. An error matches [ErrNotBundle], [ErrCorrupt], [ErrNewer] or [ErrTooLarge].
+// for; data may come from anywhere. An error matches [ErrNotBundle], [ErrCorrupt], [ErrNewer], [ErrTooLarge]
+// or [feature.ErrFunction].
 // The bundle does not share memory with data.
 func Decode(data []byte, options ...DecodeOption) (*Bundle, error) {
 	b, err := decode(data, readOptions(options))
@@ -143,7 +155,7 @@ func decode(data []byte, o decodeOptions) (*Bundle, error) {
 	}
 	b := &Bundle{}
 	known := map[string]*part{}
-	for _, p := range parts() {
+	for _, p := range parts(o.functions...) {
 		known[p.name] = &p
 	}
 	for i := range sections {
@@ -159,6 +171,9 @@ func decode(data []byte, o decodeOptions) (*Bundle, error) {
 			return nil, fmt.Errorf("%w: section %s: it is not critical, or larger than %d bytes", ErrCorrupt, s.name, p.limit)
 		}
 		if err := p.read(b, s.data); err != nil {
+			if errors.Is(err, feature.ErrFunction) {
+				return nil, fmt.Errorf("section %s: %w", s.name, err) // the bundle is as it should be
+			}
 			return nil, fmt.Errorf("%w: section %s: %w", ErrCorrupt, s.name, err)
 		}
 		delete(known, s.name)

@@ -433,3 +433,53 @@ func TestUnknownOptionalSectionsKeepTheirPlace(t *testing.T) {
 		t.Error("what was read is written as something else")
 	}
 }
+
+// TestBundleOfFunctions wants the functions that its features call.
+func TestBundleOfFunctions(t *testing.T) {
+	t.Parallel()
+	b := small(t)
+	twice := feature.Function{Name: "twice", Version: "1", Args: []feature.Type{feature.TypeNumber}, Result: feature.TypeNumber, Call: func(args []feature.Column, out *feature.Column) {
+		for i, x := range args[0].Numbers {
+			out.Numbers[i] = 2 * x
+		}
+	}}
+	d := feature.Declaration{Schema: b.Schema, Features: b.Plan.Source(), Functions: []feature.Function{twice}}
+	for _, in := range b.Plan.Inputs() {
+		d.Inputs = append(d.Inputs, in.Name)
+	}
+	for i, in := range d.Inputs { // one number is now made by the function, of itself
+		f, ok := b.Schema.Index(in)
+		if ok && b.Schema.Field(f).Type == record.Numeric {
+			d.Features = append(d.Features, feature.Spec{Name: "doubled", Expr: "twice(" + in + ")"})
+			d.Inputs[i] = "doubled"
+			break
+		}
+	}
+	plan, err := feature.Compile(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := plan.NewFitter()
+	if plan, err = f.Plan(); err != nil {
+		t.Fatal(err)
+	}
+	stored, err := plan.MarshalBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, p := range parts(twice) {
+		if p.name != partPlan {
+			continue
+		}
+		got := &Bundle{}
+		if err := p.read(got, stored); err != nil || got.Plan.Digest() != plan.Digest() {
+			t.Errorf("part %d: %v", i, err)
+		}
+		if err := parts()[i].read(got, stored); !errors.Is(err, feature.ErrFunction) {
+			t.Errorf("without the function: %v", err)
+		}
+	}
+	if got := readOptions([]DecodeOption{WithFunctions(twice)}).functions; len(got) != 1 || got[0].Name != "twice" {
+		t.Errorf("%v", got)
+	}
+}

@@ -32,7 +32,7 @@ type part struct {
 }
 
 // parts returns the known sections in the order of the file.
-func parts() []part {
+func parts(functions ...feature.Function) []part {
 	const small, large = 4 << 20, 64 << 20
 	return []part{
 		jsonPart(partManifest, 64<<10, func(b *Bundle) *Manifest { return &b.Manifest }),
@@ -60,7 +60,7 @@ func parts() []part {
 			name: partPlan, limit: large,
 			encode: func(b *Bundle) ([]byte, error) { return b.Plan.MarshalBinary() },
 			decode: func(b *Bundle, data []byte) (err error) {
-				b.Plan, err = feature.ReadPlan(bytes.Clone(data))
+				b.Plan, err = feature.ReadPlan(bytes.Clone(data), functions...)
 				return err
 			},
 		},

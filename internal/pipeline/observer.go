@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"fmt"
+	"strings"
 
 	"millrace.dev/codec"
 	"millrace.dev/feature"
@@ -68,13 +69,13 @@ func (o *Observer) Take(r record.Raw) {
 // WindowKey returns the key by which the record goes to a window; false if there is none.
 func (o *Observer) WindowKey(window int) (string, bool) {
 	k := o.rows[window].Keys[0]
-	return k.S, k.OK && o.batch.Problem(0) == nil
+	return strings.Clone(k.S), k.OK && o.batch.Problem(0) == nil
 }
 
 // TableKey returns the key by which the record goes to a table that is watched; false if there is none.
 func (o *Observer) TableKey(table int) (string, bool) {
 	k := o.keys[table].Read(o.batch)[0]
-	return k.S, k.OK && o.batch.Problem(0) == nil
+	return strings.Clone(k.S), k.OK && o.batch.Problem(0) == nil
 }
 
 // EventTime returns the event time of the record, in microseconds since 1970, or record.MissingTime.

@@ -107,21 +107,29 @@ func (m *Moments) variance(divisor int64) float64 {
 }
 
 func (m *Moments) deviation(divisor int64) float64 {
+	return deviation(m.n, divisor, m.sum.units(), m.squares.units())
+}
+
+func (m *Moments) spread(divisor int64) *big.Float {
+	return spread(m.n, divisor, m.sum.units(), m.squares.units())
+}
+
+// deviation returns the square root of the spread; NaN for no divisor.
+func deviation(n, divisor int64, sum, squares *big.Int) float64 {
 	if divisor <= 0 {
 		return math.NaN()
 	}
-	v, _ := new(big.Float).SetPrec(128).Sqrt(m.spread(divisor)).Float64()
+	v, _ := new(big.Float).SetPrec(128).Sqrt(spread(n, divisor, sum, squares)).Float64()
 	return v
 }
 
-// spread returns (n*sum(x^2) - sum(x)^2) / (n*divisor).
-func (m *Moments) spread(divisor int64) *big.Float {
-	n, sum := big.NewInt(m.n), m.sum.units()
-	spread := m.squares.units()
-	spread.Mul(spread, n)
-	spread.Lsh(spread, squareUnit-2*sumUnit) // to the unit of sum^2
-	spread.Sub(spread, sum.Mul(sum, sum))
-	return quotient(spread, n.Mul(n, big.NewInt(divisor)), 2*sumUnit)
+// spread returns (n*sum(x^2) - sum(x)^2) / (n*divisor), of sums in their units, which it changes.
+func spread(count, divisor int64, sum, squares *big.Int) *big.Float {
+	n := big.NewInt(count)
+	squares.Mul(squares, n)
+	squares.Lsh(squares, squareUnit-2*sumUnit) // to the unit of sum^2
+	squares.Sub(squares, sum.Mul(sum, sum))
+	return quotient(squares, n.Mul(n, big.NewInt(divisor)), 2*sumUnit)
 }
 
 // quotient returns a/b * 2^exp, for b > 0, as a number that rounds to the same float64 as the exact one.
