@@ -3,10 +3,10 @@ SHELL := /bin/bash
 GO    ?= go
 BIN   := bin
 
-.PHONY: help build test race torture fuzz lint bench demo clean
+.PHONY: help build test race torture metamorphic fuzz lint bench demo clean
 
 help: ## list these targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build bin/millrace, one static binary
 	CGO_ENABLED=0 $(GO) build -trimpath -o $(BIN)/millrace ./cmd/millrace
@@ -31,6 +31,10 @@ RUNS ?= 10
 torture: ## kill and stop instances and brokers at random, RUNS times (default 10, about 3 minutes each)
 	MILLRACE_REQUIRE=kafka MILLRACE_TORTURE=$(RUNS) $(GO) test ./e2e -run '^TestThreeInstances$$' -count=1 -v -timeout 0
 	MILLRACE_REQUIRE=kafka MILLRACE_TORTURE=$(RUNS) $(GO) test ./e2e/streams -run '^TestFaults$$' -count=1 -v -timeout 0
+
+metamorphic: RUNS = 200
+metamorphic: ## compare batch with streams on RUNS random pipelines (default 200, about half a second each)
+	MILLRACE_METAMORPHIC=$(RUNS) $(GO) test ./internal/app -run '^TestMetamorphic$$' -count=1 -v -timeout 0 | grep -v -e '^=== ' -e '^ *--- PASS'
 
 FUZZTIME ?= 20s
 fuzz: ## run every fuzz target for FUZZTIME each (default 20s)

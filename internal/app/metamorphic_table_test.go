@@ -19,6 +19,7 @@ type metaTable struct {
 	truncates         bool
 	wrapped           bool // keys and values have their schemas around them
 	changes           []record.Raw
+	times             []int64 // of the changes, in microseconds
 }
 
 func (t *metaTable) topic() bool { return t.format != "" }
@@ -152,6 +153,7 @@ func (w *world) makeChanges(t *metaTable) {
 
 // change appends what the topic says of a change.
 func (t *metaTable) change(w *world, key, op string, at int64) {
+	t.times = append(t.times, at)
 	row := w.row(key, at/1000)
 	raw := record.Raw{Topic: "ref." + t.name, Timestamp: at/1000 + w.r.Int64N(3000)}
 	put := func(recordKey, value any) {

@@ -199,10 +199,24 @@ func (w *world) makeRecords() {
 			at -= w.r.Int64N(5000)
 		case 4:
 			at -= w.r.Int64N(metaDay * 3 / 4) // below the day after which states are forgotten
+		case 5:
+			at = w.changeTime(at) // within the millisecond of a change, or just after
 		}
 		last = at
 		w.records = append(w.records, w.record(i, at))
 	}
+}
+
+// changeTime returns a time within a few milliseconds of a change of a table, if there is one near a time.
+func (w *world) changeTime(at int64) int64 {
+	for _, t := range w.tables {
+		for _, c := range t.times {
+			if near := c/1000 - 1 + w.r.Int64N(3); near >= at-metaDay/2 && near <= at+metaDay/8 {
+				return near
+			}
+		}
+	}
+	return at
 }
 
 // text is a random text of n variants; some are rare, and come late.
