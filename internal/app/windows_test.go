@@ -57,10 +57,7 @@ func TestForget(t *testing.T) {
 	start := time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
 	d := streamtest.New(t, Topology(p, m.Bundle.Plan, s), streamtest.StartAt(start))
 	in := streamtest.NewInput(d, "in", stream.String(), stream.String())
-	known := func() (n int) {
-		store := streamtest.Store[string, []byte](d, "sales", stream.String(), stream.Bytes())
-		return len(store)
-	}
+	known := func() int { return len(streamtest.StateOf(d, "sales", stream.String(), stream.Bytes())) }
 	send := func(city string, at time.Time) {
 		in.Pipe(city, fmt.Sprintf(`{"x":1,"city":%q,"at":%d}`, city, at.UnixMilli()), at.UnixMilli())
 	}
