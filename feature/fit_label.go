@@ -132,7 +132,7 @@ func (g *group) merge(o *group) {
 
 func (f *targetFit) learn() (fitted, error) {
 	if f.tooLarge {
-		return fitted{}, fmt.Errorf("there are more than %d texts in the training rows", maxLevels)
+		return fitted{}, fmt.Errorf("there are more than %d texts in the training rows: take a text of fewer values, such as a part of it", maxLevels)
 	}
 	var out fitted
 	for t := range f.texts {
