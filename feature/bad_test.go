@@ -185,7 +185,7 @@ func TestExplosiveRegex(t *testing.T) {
 	}
 	b := record.NewBatch(d.Schema, p.Levels())
 	b.Append(record.Raw{})
-	b.Texts(3).Set(0, []byte(strings.Repeat("a", 100_000) + "b"))
+	b.Texts(3).Set(0, []byte(strings.Repeat("a", 100_000)+"b"))
 	if frame := p.NewEvaluator().Eval(b, Enrichment{}); frame.Columns[0].Numbers != nil && frame.Columns[0].Numbers[0] != 0 {
 		t.Errorf("%v", frame.Columns[0])
 	}

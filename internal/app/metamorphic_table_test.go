@@ -11,15 +11,15 @@ import (
 
 // metaTable is a random table with its random past.
 type metaTable struct {
-	name, key         string // key is the expression that features look it up by
-	format            string // "" is a file
-	join              string
-	history           string
-	required, lookups bool
-	truncates         bool
-	wrapped           bool // keys and values have their schemas around them
-	changes           []record.Raw
-	times             []int64 // of the changes, in microseconds
+	name, key string // key is the expression that features look it up by
+	format    string // "" is a file
+	join      string
+	history   string
+	required  bool
+	truncates bool
+	wrapped   bool // keys and values have their schemas around them
+	changes   []record.Raw
+	times     []int64 // of the changes, in microseconds
 }
 
 func (t *metaTable) topic() bool { return t.format != "" }

@@ -46,7 +46,7 @@ const (
 )
 
 // metaStart is the time of the first record, in milliseconds.
-var metaStart = time.Date(2025, 3, 1, 0, 0, 0, 0, time.UTC).UnixMilli()
+const metaStart = int64(1_740_787_200_000) // 2025-03-01
 
 // chance is true in one of n cases.
 func (w *world) chance(n int) bool { return w.r.IntN(n) == 0 }
