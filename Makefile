@@ -3,10 +3,10 @@ SHELL := /bin/bash
 GO    ?= go
 BIN   := bin
 
-.PHONY: help build test race torture arm64 fuzz lint bench demo clean
+.PHONY: help build test race torture metamorphic arm64 fuzz lint bench demo clean
 
 help: ## list these targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build bin/millrace, one static binary
 	CGO_ENABLED=0 $(GO) build -trimpath -o $(BIN)/millrace ./cmd/millrace
@@ -37,6 +37,10 @@ SAMEBITS := ./record ./codec ./feature ./gbm ./model ./internal/detmath ./intern
 arm64: ## run the tests of all that computes for arm64, under QEMU (Debian: qemu-user)
 	@command -v qemu-aarch64 >/dev/null || { echo "qemu-aarch64 is missing: install qemu-user" >&2; exit 1; }
 	CGO_ENABLED=0 GOARCH=arm64 $(GO) test -short -exec qemu-aarch64 -timeout 60m $(TESTFLAGS) $(SAMEBITS)
+
+metamorphic: RUNS = 200
+metamorphic: ## compare batch with streams on RUNS random pipelines (default 200, about half a second each)
+	MILLRACE_METAMORPHIC=$(RUNS) $(GO) test ./internal/app -run '^TestMetamorphic$$' -count=1 -v -timeout 0 | grep -v -e '^=== ' -e '^ *--- PASS'
 
 FUZZTIME ?= 20s
 fuzz: ## run every fuzz target for FUZZTIME each (default 20s)

@@ -148,11 +148,49 @@ func (s *scope) node(node ast.Node) ref {
 	}
 }
 
+// noSource says what is wrong where a member looks like a column of a table or an aggregate of a window, and is none; "" is
+// nothing.
+func (s *scope) noSource(m *ast.MemberNode) (msg, hint string) {
+	if _, ok := m.Property.(*ast.StringNode); !ok {
+		return "", ""
+	}
+	base, keyed := m.Node, false
+	if inner, ok := base.(*ast.MemberNode); ok {
+		base, keyed = inner.Node, true
+	}
+	id, ok := base.(*ast.IdentifierNode)
+	if !ok {
+		return "", ""
+	}
+	name := unmark(id.Value)
+	var tables, windows []string
+	for i := range s.tables {
+		tables = append(tables, s.tables[i].Name)
+	}
+	for i := range s.windows {
+		windows = append(windows, s.windows[i].Name)
+	}
+	_, field := s.schema.Index(name)
+	switch {
+	case s.byName[name] != nil || field:
+		return "", "" // a value
+	case keyed && slices.Contains(windows, name):
+		return name + " is a window, which has its key already", "write " + name + ".aggregate"
+	case keyed:
+		return fmt.Sprintf("there is no table %q", name), suggest(name, tables)
+	default:
+		return fmt.Sprintf("there is no window %q", name), suggest(name, windows)
+	}
+}
+
 // unsupported reports the parts of the parser's language that millrace does not have.
 func (s *scope) unsupported(node ast.Node) ref {
 	switch n := node.(type) {
 	case *ast.MemberNode, *ast.ChainNode:
 		if m, ok := n.(*ast.MemberNode); ok {
+			if msg, hint := s.noSource(m); msg != "" {
+				return s.fail(node, msg, hint)
+			}
 			if _, index := m.Property.(*ast.StringNode); !index {
 				return s.fail(node, "one character of a text cannot be taken by its index", "write text[a:b]")
 			}

@@ -152,7 +152,7 @@ func (g *group) without(o *group) group {
 
 func (f *targetFit) learn() (fitted, error) {
 	if f.tooLarge {
-		return fitted{}, fmt.Errorf("there are more than %d texts in the training rows", maxLevels)
+		return fitted{}, fmt.Errorf("there are more than %d texts in the training rows: take a text of fewer values, such as a part of it", maxLevels)
 	}
 	texts, err := sortedTexts(f.texts)
 	if err != nil {

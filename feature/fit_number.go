@@ -320,7 +320,7 @@ func (f *keyedFit) merge(o learner) {
 
 func (f *keyedFit) learn() (fitted, error) {
 	if f.tooLarge {
-		return fitted{}, fmt.Errorf("there are more than %d keys in the training rows", maxLevels)
+		return fitted{}, fmt.Errorf("there are more than %d keys in the training rows: take a key of fewer values, such as a part of it", maxLevels)
 	}
 	var out fitted
 	keys, err := sortedTexts(f.keys)

@@ -38,8 +38,8 @@ func single(eval func(r *fitRow) (v float64, missing, unseen bool)) *fitReferenc
 	}}
 }
 
-// nothing is the reference of a function that had no training value.
-func nothing(names []string) *fitReference {
+// noTraining is the reference of a function that had no training value.
+func noTraining(names []string) *fitReference {
 	return &fitReference{names: names, eval: func(*fitRow, bool) ([]float64, bool, bool) {
 		if names == nil {
 			return []float64{nan()}, false, false
@@ -103,7 +103,7 @@ func known(x float64) float64 {
 func standardReference(c *fitCall, train []fitRow) *fitReference {
 	all := numbersOf(train)
 	if len(all) == 0 {
-		return nothing(nil)
+		return noTraining(nil)
 	}
 	mean, deviation := rounded(exactMean(all)), deviationOf(all)
 	return single(func(r *fitRow) (float64, bool, bool) {
@@ -121,7 +121,7 @@ func standardReference(c *fitCall, train []fitRow) *fitReference {
 func minMaxReference(c *fitCall, train []fitRow) *fitReference {
 	all := numbersOf(train)
 	if len(all) == 0 {
-		return nothing(nil)
+		return noTraining(nil)
 	}
 	least, most := all[0], all[len(all)-1]
 	low, high := c.o.number("low"), c.o.number("high")
@@ -142,7 +142,7 @@ func minMaxReference(c *fitCall, train []fitRow) *fitReference {
 func maxAbsReference(_ *fitCall, train []fitRow) *fitReference {
 	all := numbersOf(train)
 	if len(all) == 0 {
-		return nothing(nil)
+		return noTraining(nil)
 	}
 	most := max(math.Abs(all[0]), math.Abs(all[len(all)-1]))
 	return single(func(r *fitRow) (float64, bool, bool) {
@@ -192,7 +192,7 @@ func quantileReference(c *fitCall, train []fitRow) *fitReference {
 		if names == nil {
 			return single(func(*fitRow) (float64, bool, bool) { return nan(), true, false })
 		}
-		return nothing(names)
+		return noTraining(names)
 	}
 	return &fitReference{names: names, eval: func(r *fitRow, _ bool) ([]float64, bool, bool) {
 		if r.x != r.x {
@@ -218,7 +218,7 @@ func quantileReference(c *fitCall, train []fitRow) *fitReference {
 func outlierReference(c *fitCall, train []fitRow) *fitReference {
 	all := numbersOf(train)
 	if len(all) == 0 {
-		return nothing(nil)
+		return noTraining(nil)
 	}
 	return single(func(r *fitRow) (float64, bool, bool) {
 		if r.x != r.x && (c.o.flag("lower") || c.o.flag("upper")) {
@@ -252,7 +252,7 @@ func zScoreReference(c *fitCall, train []fitRow) *fitReference {
 		}
 	}
 	if !some {
-		return nothing(nil)
+		return noTraining(nil)
 	}
 	return single(func(r *fitRow) (float64, bool, bool) {
 		k := c.text(r)
@@ -550,7 +550,7 @@ func mdlReference(c *fitCall, train []fitRow) *fitReference {
 		if c.o.text("output") == outputIndex {
 			return single(func(*fitRow) (float64, bool, bool) { return nan(), true, false })
 		}
-		return nothing([]string{""})
+		return noTraining([]string{""})
 	}
 	var values []float64
 	var classes []int32
@@ -593,7 +593,7 @@ func targetReference(c *fitCall, train []fitRow) *fitReference {
 		}
 	}
 	if len(seen) == 0 {
-		return nothing(nil)
+		return noTraining(nil)
 	}
 	return &fitReference{eval: func(r *fitRow, training bool) ([]float64, bool, bool) {
 		t := c.text(r)

@@ -140,6 +140,8 @@ func explain(msg string) (text, hint string) {
 		hint = `write "and"`
 	case `"between"`:
 		hint = "write between(x, low, high)"
+	case `":"`:
+		hint = "named arguments come after the others: one_hot(city, top: 20)"
 	case `"is"`:
 		hint = "write == to compare, is_missing(x) to test for a missing value"
 	case `"else"`, `"then"`:

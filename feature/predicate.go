@@ -19,6 +19,9 @@ func CompilePredicate(s *record.Schema, expr string) (*Predicate, error) {
 	if r.ok() && r.kind != kindBool {
 		c.errs = append(c.errs, &Error{Length: len(expr), Msg: fmt.Sprintf("the condition is a %s, not a bool", r.kind), Hint: "compare it with something"})
 	}
+	if r.ok() && c.build.waits(r.id) {
+		c.errs = append(c.errs, &Error{Length: len(expr), Msg: "a condition on rows cannot have a function that learns from the training rows", Hint: "it says which rows these are"})
+	}
 	if len(c.errs) > 0 {
 		c.sortErrors()
 		return nil, join(c.errs)

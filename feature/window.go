@@ -187,15 +187,20 @@ func callOf(node ast.Node) (string, []ast.Node) {
 
 // fromRecord reports a window that needs more than the record: it is computed before tables are looked up.
 func (c *checker) fromRecord(w *window) {
-	values := append([]int32{w.key}, w.args...)
-	if w.where >= 0 {
-		values = append(values, w.where)
+	check := func(part string, v int32) bool {
+		if !c.build.enriched[v] && !c.build.waits(v) {
+			return true
+		}
+		c.errs = append(c.errs, &Error{
+			Feature: w.Name + "." + part, Msg: "a window uses a table, another window or a fitted function", Hint: "windows are made of fields of the record, and of features made of these",
+		})
+		return false
 	}
-	for _, v := range values {
-		if c.build.enriched[v] || c.build.waits(v) {
-			c.errs = append(c.errs, &Error{
-				Feature: w.Name + ".key", Msg: "a window uses a table, another window or a fitted function", Hint: "windows are made of fields of the record, and of features made of these",
-			})
+	if !check("key", w.key) || w.where >= 0 && !check("where", w.where) {
+		return
+	}
+	for i := range w.aggregates {
+		if a := &w.aggregates[i]; a.Arg >= 0 && !check(a.Name, w.args[a.Arg]) {
 			return
 		}
 	}

@@ -41,7 +41,9 @@ func newMetaOracle(m *meta, w *pipeline.Windows) *metaOracle {
 
 // at is the event time of a record, by its text.
 func (o *metaOracle) at(i int) (int64, bool) {
-	var r struct{ At *int64 }
+	var r struct {
+		At *int64 `json:"at"`
+	}
 	if json.Unmarshal([]byte(o.m.w.records[i].value), &r) != nil || r.At == nil {
 		return record.MissingTime, false
 	}
@@ -131,7 +133,9 @@ func (t *metaTable) income(key string, at int64) (income float64, there bool) {
 		}
 		last = when
 		if there = c.Value != nil; there {
-			row := struct{ Income *float64 }{}
+			row := struct {
+				Income *float64 `json:"income"`
+			}{}
 			if json.Unmarshal(c.Value, &row) != nil {
 				return 0, false
 			}

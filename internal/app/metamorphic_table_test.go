@@ -11,14 +11,15 @@ import (
 
 // metaTable is a random table with its random past.
 type metaTable struct {
-	name, key         string // key is the expression that features look it up by
-	format            string // "" is a file
-	join              string
-	history           string
-	required, lookups bool
-	truncates         bool
-	wrapped           bool // keys and values have their schemas around them
-	changes           []record.Raw
+	name, key string // key is the expression that features look it up by
+	format    string // "" is a file
+	join      string
+	history   string
+	required  bool
+	truncates bool
+	wrapped   bool // keys and values have their schemas around them
+	changes   []record.Raw
+	times     []int64 // of the changes, in microseconds
 }
 
 func (t *metaTable) topic() bool { return t.format != "" }
@@ -152,6 +153,7 @@ func (w *world) makeChanges(t *metaTable) {
 
 // change appends what the topic says of a change.
 func (t *metaTable) change(w *world, key, op string, at int64) {
+	t.times = append(t.times, at)
 	row := w.row(key, at/1000)
 	raw := record.Raw{Topic: "ref." + t.name, Timestamp: at/1000 + w.r.Int64N(3000)}
 	put := func(recordKey, value any) {

@@ -34,7 +34,7 @@ import (
 // letters and the inputs of the model, also those that training computed.
 //
 // MILLRACE_METAMORPHIC is how many pipelines are tried (see make metamorphic), MILLRACE_SEED the seed of the first.
-func TestMetamorphic(t *testing.T) {
+func TestMetamorphic(t *testing.T) { //nolint:tparallel // the pipelines are counted together, and the first that fails ends it
 	t.Parallel()
 	runs, seed := uint64(8), uint64(1)
 	long, err := strconv.ParseUint(os.Getenv("MILLRACE_METAMORPHIC"), 10, 32)

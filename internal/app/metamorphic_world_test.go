@@ -46,7 +46,7 @@ const (
 )
 
 // metaStart is the time of the first record, in milliseconds.
-var metaStart = time.Date(2025, 3, 1, 0, 0, 0, 0, time.UTC).UnixMilli()
+const metaStart = int64(1_740_787_200_000) // 2025-03-01
 
 // chance is true in one of n cases.
 func (w *world) chance(n int) bool { return w.r.IntN(n) == 0 }
@@ -199,10 +199,24 @@ func (w *world) makeRecords() {
 			at -= w.r.Int64N(5000)
 		case 4:
 			at -= w.r.Int64N(metaDay * 3 / 4) // below the day after which states are forgotten
+		case 5:
+			at = w.changeTime(at) // within the millisecond of a change, or just after
 		}
 		last = at
 		w.records = append(w.records, w.record(i, at))
 	}
+}
+
+// changeTime returns a time within a few milliseconds of a change of a table, if there is one near a time.
+func (w *world) changeTime(at int64) int64 {
+	for _, t := range w.tables {
+		for _, c := range t.times {
+			if near := c/1000 - 1 + w.r.Int64N(3); near >= at-metaDay/2 && near <= at+metaDay/8 {
+				return near
+			}
+		}
+	}
+	return at
 }
 
 // text is a random text of n variants; some are rare, and come late.

@@ -4,11 +4,8 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"runtime"
-	"slices"
 
-	"millrace.dev/feature"
 	"millrace.dev/internal/config"
 	"millrace.dev/internal/engine"
 	"millrace.dev/internal/kafka"
@@ -148,67 +145,6 @@ func (a *App) approved(ctx context.Context, p *config.Pipeline, ref string) (*mo
 		}
 	}
 	return m, nil
-}
-
-// sameFeatures returns an error that names the first difference between what a pipeline file declares and what a
-// model was trained with.
-func sameFeatures(p *config.Pipeline, b *model.Bundle) error {
-	for i := range p.Schema.Len() {
-		f := p.Schema.Field(i)
-		j, ok := b.Schema.Index(f.Name)
-		if !ok {
-			return fmt.Errorf("the pipeline file has the field %q, which the model was not trained with", f.Name)
-		}
-		g := b.Schema.Field(j)
-		same := g.Type == f.Type && g.Zone == f.Zone && g.Quoted == f.Quoted && g.Required == f.Required && slices.Equal(g.Layouts, f.Layouts)
-		if !same {
-			return fmt.Errorf("the field %q is declared otherwise than when the model was trained", f.Name)
-		}
-	}
-	for i := range b.Schema.Len() {
-		if name := b.Schema.Field(i).Name; !has(p.Schema, name) {
-			return fmt.Errorf("the model was trained with the field %q, which the pipeline file does not have", name)
-		}
-	}
-	return samePlan(p, b)
-}
-
-// samePlan compares the features and inputs of a pipeline file with those of a model.
-func samePlan(p *config.Pipeline, b *model.Bundle) error {
-	inputs := b.Lineage.Inputs
-	for _, name := range p.Inputs {
-		if !slices.Contains(inputs, name) {
-			return fmt.Errorf("the pipeline file has the input %q, which the model was not trained with", name)
-		}
-	}
-	for _, name := range inputs {
-		if !slices.Contains(p.Inputs, name) {
-			return fmt.Errorf("the model was trained with the input %q, which the pipeline file does not have", name)
-		}
-	}
-	for _, f := range b.Lineage.Features {
-		for _, mine := range p.Features {
-			if mine.Name == f.Name && mine.Expr != f.Expr {
-				return fmt.Errorf("the feature %q is declared otherwise than when the model was trained", f.Name)
-			}
-		}
-	}
-	if b.Manifest.EventTime != p.Source.EventTime {
-		return fmt.Errorf("source.event_time is %q, and was %q when the model was trained", p.Source.EventTime, b.Manifest.EventTime)
-	}
-	mine, err := feature.Compile(p.Declaration())
-	if err != nil {
-		return err
-	}
-	if mine.Digest() != b.Lineage.PlanDigest {
-		return errors.New("the pipeline file declares features, inputs, tables or windows otherwise, or in another order, than when the model was trained")
-	}
-	return nil
-}
-
-func has(s *record.Schema, name string) bool {
-	_, ok := s.Index(name)
-	return ok
 }
 
 // NewScoring makes the path of a model, which reproduces its golden rows first, and a worker for each thread. static has

@@ -2,6 +2,7 @@ package config
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -272,8 +273,27 @@ func (d *decoder) lintSchema() {
 	d.p.Schema = schema
 	incomplete := slices.ContainsFunc(d.p.Tables, func(t Table) bool { return t.Schema == nil }) // which has been reported
 	if len(d.p.Inputs) > 0 && d.label >= 0 && !incomplete {
-		_, err := feature.Compile(d.p.Declaration())
+		plan, err := feature.Compile(d.p.Declaration())
 		d.expressionProblems("features", err)
+		if err == nil {
+			d.lintPartitionedKey(plan)
+		}
+	}
+}
+
+// lintPartitionedKey wants the table that is partitioned to be looked up by one key that is known before: records go to it.
+func (d *decoder) lintPartitionedKey(plan *feature.Plan) {
+	t := d.p.Partitioned()
+	if t == nil {
+		return
+	}
+	i := slices.IndexFunc(plan.Tables(), func(of feature.Table) bool { return of.Name == t.Name })
+	if i < 0 {
+		return // no input needs it
+	}
+	if _, err := plan.NewKeyReader(i); errors.Is(err, feature.ErrKey) {
+		d.reportAt("tables."+t.Name+".join", fmt.Sprintf("tables.%s.join: records go to the rows of a partitioned table by one key, which is made of their fields, and features look it up by another too, or by what is looked up itself", t.Name),
+			"look it up by one key, or make it global")
 	}
 }
 

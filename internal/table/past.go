@@ -34,12 +34,12 @@ func NewPasts(o Options) (*Pasts, error) {
 		return nil, err
 	}
 	p := &Pasts{schema: o.Schema, history: t.history}
-	h := crc32.NewIEEE()
+	var columns []byte
 	for i := range o.Schema.Len() {
 		f := o.Schema.Field(i)
-		fmt.Fprintf(h, "%q %d\n", f.Name, f.Type)
+		columns = fmt.Appendf(columns, "%q %d\n", f.Name, f.Type)
 	}
-	p.print = h.Sum32()
+	p.print = crc32.ChecksumIEEE(columns)
 	return p, nil
 }
 
