@@ -31,7 +31,7 @@ func (r *route) table(t *stream.Topology, i int) {
 		panic("app: " + err.Error()) // the file was checked
 	}
 	store := stream.NewStore(declared.Name, stream.String(), stream.Codec[*table.Versions](codec))
-	r.records = stream.Process(rows.Merge(r.records), declared.Name, func() stream.Processor[string, carried, string, carried] {
+	r.records = stream.Process(rows.MergeByKey(r.records), declared.Name, func() stream.Processor[string, carried, string, carried] {
 		return &joining{declared: declared, store: store}
 	}, store)
 }
@@ -99,7 +99,8 @@ func (c *changing) Process(r *stream.Record[[]byte, *[]byte]) error {
 }
 
 // forward sends a change on. Where the table has a history, the change has its own time, by which it comes before the records
-// that are to see it; a row of a snapshot has been true since before.
+// that are to see it; a row of a snapshot has been true since before, and a tombstone does
+// not say when.
 func (c *changing) forward(r *stream.Record[[]byte, *[]byte], change *cdc.Change) error {
 	if change.Op == cdc.Truncate {
 		c.ctx.Drop(stream.Rejection{
@@ -109,7 +110,7 @@ func (c *changing) forward(r *stream.Record[[]byte, *[]byte], change *cdc.Change
 	}
 	c.out = stream.Record[string, []byte]{Key: change.Key, Timestamp: r.Timestamp, Value: c.keyed.AppendChange(nil, change)}
 	if c.declared.History > 0 {
-		if c.out.Timestamp = max(0, change.At/1000); change.Snapshot {
+		if c.out.Timestamp = max(0, change.At/1000); change.Snapshot || change.Tombstone {
 			c.out.Timestamp = 0
 		}
 	}

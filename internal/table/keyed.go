@@ -63,7 +63,9 @@ func (k *Keyed) Apply(v *Versions, change []byte) error {
 	if len(rest) > 0 {
 		return errVersions
 	}
-	k.Advance(one.at)
+	if !one.guess {
+		k.Advance(one.at)
+	}
 	t := k.table
 	if t.history != 0 {
 		v.list, _ = t.insert("", t.forget(v.list), one)
