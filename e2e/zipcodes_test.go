@@ -121,7 +121,6 @@ func (z *zipRun) run(ctx context.Context) {
 	back.MedianIncome /= 2
 	z.change(ctx, back, house.ZipCreate, day(time.August, 1))
 	z.probe(ctx, 2)
-	// What a snapshot or the records of a moment say is not forgotten with the instance that has read it.
 	for i := range int64(half) {
 		s := z.generator.Sale(i * 9)
 		if i%5 == 0 { // more of those that matter
