@@ -47,7 +47,7 @@ func TestFittedBitsEverywhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	for !p.Fitted() {
-		if p, err = fitOnce(p, b); err != nil {
+		if p, err = fitHalves(p, b); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -72,8 +72,8 @@ func TestFittedBitsEverywhere(t *testing.T) {
 	}
 }
 
-// fitOnce takes a plan through one pass over a batch, whose halves are fitted apart.
-func fitOnce(p *Plan, b *record.Batch) (*Plan, error) {
+// fitHalves takes a plan through one pass over a batch, whose halves are fitted apart.
+func fitHalves(p *Plan, b *record.Batch) (*Plan, error) {
 	parts := []*Fitter{p.NewFitter(), p.NewFitter()}
 	for half, f := range parts {
 		keep := make([]bool, b.Len())

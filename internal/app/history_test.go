@@ -76,7 +76,7 @@ func (h *historic) start(t *testing.T, join string) *streamtest.Driver {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return streamtest.New(t, app.Topology(p, m.Bundle.Plan, s), streamtest.Partitions(3))
+	return streamtest.New(t, app.Topology(p, m.Bundle.Plan, s), streamtest.Partitions(3), streamtest.Partitions(2, "ref.cities"))
 }
 
 // change is an envelope of Debezium: the row of a city, made some microseconds after midnight of a day in May 2014.
@@ -113,6 +113,8 @@ func TestHistory(t *testing.T) {
 		{2, change("d", "c3", 60, 0, "130")},
 		{2, change("r", "c5", 44, 0, "140")},
 		{2, change("r", "c5", 58, 0, "160")}, // a second snapshot: something had been missed
+		{1, change("d", "gone", 30, 0, "1")},
+		{1, stream.Record[string, string]{Key: `{"city":"gone"}`, NullValue: true, Timestamp: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).UnixMilli()}}, // says nothing of time
 		{0, change("u", "c6", 50, 0, "170")},
 		{0, change("u", "c6", 55, 0, `"__debezium_unavailable_value"`)},
 	}
@@ -135,7 +137,7 @@ func TestHistory(t *testing.T) {
 		rows := streamtest.NewInput(d, "ref.cities", stream.String(), stream.String())
 		in := streamtest.NewInput(d, "houses", stream.String(), stream.String())
 		for _, c := range changes {
-			rows.PipeTo(c.partition, c.change)
+			rows.PipeTo(c.partition%2, c.change)
 		}
 		in.PipeAll(records[:20]...)
 		d.Crash()

@@ -3,6 +3,7 @@ package app
 import (
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"millrace.dev/feature"
@@ -100,7 +101,7 @@ func (o *observing) Process(r *stream.Record[string, carried]) error {
 
 // State returns the state of a key.
 func (o *observing) State(w int, key string) (*window.State, error) {
-	s, ok, err := o.states[w-o.from].Get(key)
+	s, ok, err := o.states[w-o.from].Get(strings.Clone(key)) // the store keeps the key
 	if err == nil && !ok {
 		s = o.observer.Windows.New(w)
 	}

@@ -11,7 +11,9 @@ import (
 // Apply applies a change. The table keeps the change's row and its slices. The row is by the table's schema. It is not to be
 // called from two goroutines at once.
 func (t *Table) Apply(c *cdc.Change) {
-	t.advance(c.At)
+	if !c.Tombstone { // its time is its record's, which may be far from those of the database
+		t.advance(c.At)
+	}
 	switch c.Op {
 	case cdc.Upsert:
 		t.put(c.Key, version{row: c.Row, at: c.At, keep: c.Keep, snapshot: c.Snapshot}, false)

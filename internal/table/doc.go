@@ -9,7 +9,7 @@
 // come in any order: one that is older than others of its key goes to its place among them. Of two with the same time the one
 // that was applied later stands.
 //
-// A table forgets what has ended before its horizon, which is the newest time of all its changes less [Options.History]: the
+// A table forgets what has ended before its horizon, which is the newest time of all its changes but tombstones, less [Options.History]: the
 // row that was valid at the horizon stays, what ended earlier gives nil. The latest row of a key stays for good. A delete is
 // forgotten when the horizon has passed it; a change that is older still and comes after that is taken for a new row. One
 // change from the far future thus moves the horizon there: whoever applies changes sees to it that none does.

@@ -35,7 +35,9 @@ func (m *model) horizon() int64 {
 }
 
 func (m *model) apply(c cdc.Change) {
-	m.newest = max(m.newest, c.At)
+	if !c.Tombstone {
+		m.newest = max(m.newest, c.At)
+	}
 	m.truncates = slices.DeleteFunc(m.truncates, func(at int64) bool { return at <= m.horizon() })
 	if c.Op != cdc.Truncate {
 		m.add(event{c, c.Tombstone})

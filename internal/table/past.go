@@ -62,7 +62,9 @@ func (p *Pasts) Apply(past []byte, c *cdc.Change) ([]byte, error) {
 	if c.Op == cdc.Upsert {
 		v = version{row: c.Row, at: c.At, keep: c.Keep, snapshot: c.Snapshot}
 	}
-	newest = max(newest, c.At)
+	if !c.Tombstone { // its time is its record's, which may be far from those of the database
+		newest = max(newest, c.At)
+	}
 	t := p.scratch(newest)
 	if p.history == 0 {
 		var before *record.Row
@@ -132,7 +134,7 @@ const (
 	pastGuess
 )
 
-// encode returns the bytes of versions: a print of the schema, the time of the newest change, the number of versions, and for
+// encode returns the bytes of versions: a print of the schema, the time of the newest change but tombstones, the number of versions, and for
 // each its flags, its time, what it keeps and its row.
 func (p *Pasts) encode(newest int64, versions []version) []byte {
 	b := binary.LittleEndian.AppendUint32(nil, p.print)
