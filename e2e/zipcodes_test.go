@@ -237,7 +237,9 @@ func (z *zipRun) read(ctx context.Context) (map[string]string, error) {
 			return nil, err
 		}
 		for _, r := range records {
-			var sale struct{ ID string }
+			var sale struct {
+				ID string `json:"id"`
+			}
 			if err := json.Unmarshal(r.Value, &sale); err != nil {
 				return nil, err
 			}
@@ -282,7 +284,9 @@ func (z *zipRun) predicted(set ...string) map[string]string {
 	z.ok(z.t, append([]string{"predict", "--data", "listings.jsonl", "--out", "predicted.jsonl"}, set...)...)
 	want := map[string]string{}
 	for line := range bytes.Lines(readFile(z.t, filepath.Join(z.dir, "predicted.jsonl"))) {
-		var sale struct{ ID string }
+		var sale struct {
+			ID string `json:"id"`
+		}
 		must(z.t, json.Unmarshal(line, &sale))
 		want[sale.ID] = strings.TrimSuffix(string(line), "\n")
 	}

@@ -43,15 +43,15 @@ func newHistoric(t *testing.T) *historic {
 		a:    &app.App{Log: slog.New(slog.DiscardHandler), Now: time.Now, Env: func(string) (string, bool) { return "", false }, Version: "test"},
 		file: filepath.Join(dir, "pipeline.yaml"),
 	}
-	sales, cities := "price,area,city,sold\n", "city,income,rank\n"
+	sales, cities := []byte("price,area,city,sold\n"), []byte("city,income,rank\n")
 	for i := range 40 {
-		cities += fmt.Sprintf("c%d,%d,%d\n", i, 10*i, i%7)
+		cities = fmt.Appendf(cities, "c%d,%d,%d\n", i, 10*i, i%7)
 	}
 	for range 500 {
 		area, city := 50+r.IntN(200), r.IntN(40)
-		sales += fmt.Sprintf("%d,%d,c%d,2014-05-01\n", 1000+10*city*area/50+(city%7)*100, area, city)
+		sales = fmt.Appendf(sales, "%d,%d,c%d,2014-05-01\n", 1000+10*city*area/50+(city%7)*100, area, city)
 	}
-	for name, text := range map[string]string{"pipeline.yaml": historyFile, "sales.csv": sales, "cities.csv": cities} {
+	for name, text := range map[string]string{"pipeline.yaml": historyFile, "sales.csv": string(sales), "cities.csv": string(cities)} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"millrace.dev/codec"
@@ -75,7 +76,7 @@ func showValue(v feature.Value) string {
 	case v.Kind == feature.KindNumber:
 		return string(codec.AppendFloat(nil, v.Number))
 	case v.Kind == feature.KindBool:
-		return fmt.Sprint(v.Flag)
+		return strconv.FormatBool(v.Flag)
 	case v.Kind == feature.KindTime:
 		return showTime(v.Time)
 	default:

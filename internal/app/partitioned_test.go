@@ -2,6 +2,7 @@ package app
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -38,23 +39,23 @@ func TestPartitionedTimes(t *testing.T) {
 		before         func()
 		want           float64 // -1 is missing
 	}{
-		{"the row of a key whose change is older than another's by more than the history", fmt.Sprint(101 * day), "old", func() {
+		{"the row of a key whose change is older than another's by more than the history", strconv.FormatInt(101*day, 10), "old", func() {
 			change("c", "new", 1, 100*day*1000)
 			change("c", "old", 2, day*1000)
 		}, 2},
-		{"a snapshot after changes of others", fmt.Sprint(101 * day), "snap", func() { change("r", "snap", 3, 99*day*1000) }, 3},
-		{"a row that came back before the tombstone was written", fmt.Sprint(101 * day), "back", func() {
+		{"a snapshot after changes of others", strconv.FormatInt(101*day, 10), "snap", func() { change("r", "snap", 3, 99*day*1000) }, 3},
+		{"a row that came back before the tombstone was written", strconv.FormatInt(101*day, 10), "back", func() {
 			change("c", "back", 4, 100*day*1000)
 			change("d", "back", 4, 100*day*1000+10_000)
 			d.PipeRaw("ref.zips", record.Raw{Key: []byte(`{"zip":"back"}`), Timestamp: 100*day + 5000})
 			change("c", "back", 5, 100*day*1000+20_000)
 		}, 5},
-		{"a change within the millisecond of the record, after it", fmt.Sprint(100 * day), "micro", func() {
+		{"a change within the millisecond of the record, after it", strconv.FormatInt(100 * day, 10), "micro", func() {
 			change("c", "micro", 6, 100*day*1000-5000)
 			change("u", "micro", 7, 100*day*1000+500)
 		}, 6},
 		{"a record without an event time finds the latest row", "null", "micro", nil, 7},
-		{"a record of a clock that is ahead by decades", fmt.Sprint(60_000 * day), "micro", nil, 7},
+		{"a record of a clock that is ahead by decades", strconv.FormatInt(60_000 * day, 10), "micro", nil, 7},
 		{"a record before 1970", "-5", "micro", nil, -1},
 	} {
 		if c.before != nil {

@@ -137,7 +137,7 @@ func (n *inspection) recordTest(r *record.Raw, rows map[string]table.Rows) ([]by
 	if err != nil {
 		return nil, err
 	}
-	t := config.Test{Name: fmt.Sprintf("%s/%d/%d", r.Topic, r.Partition, r.Offset), Given: givenOf(n.p, r, seen)}
+	t := config.Test{Name: fmt.Sprintf("%s/%d/%d", r.Topic, r.Partition, r.Offset), Given: givenOf(r, seen)}
 	if p := seen.Problem; p != nil {
 		t.DeadLetter = &config.Rejection{Stage: p.Stage, Class: p.Class, Field: p.Field}
 	}
@@ -159,7 +159,7 @@ func (n *inspection) recordTest(r *record.Raw, rows map[string]table.Rows) ([]by
 }
 
 // givenOf returns a record with what it has found.
-func givenOf(p *config.Pipeline, r *record.Raw, seen *pipeline.Seen) config.Given {
+func givenOf(r *record.Raw, seen *pipeline.Seen) config.Given {
 	g := config.Given{Record: *r}
 	for _, l := range seen.Lookups {
 		if l.Row == nil {

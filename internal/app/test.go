@@ -204,13 +204,13 @@ func compareRejection(want *config.Rejection, seen *pipeline.Seen) []TestFailure
 	if p := seen.Problem; p != nil && matches(want.Stage, p.Stage) && matches(want.Class, p.Class) && matches(want.Field, p.Field) {
 		return nil
 	}
-	any := func(s string) string {
+	orAny := func(s string) string {
 		if s == "" {
 			return "*"
 		}
 		return s
 	}
-	f.Want = any(want.Stage) + "/" + any(want.Class)
+	f.Want = orAny(want.Stage) + "/" + orAny(want.Class)
 	if want.Field != "" {
 		f.Want += " " + want.Field
 	}

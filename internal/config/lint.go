@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"time"
 
 	"millrace.dev/feature"
 	datasource "millrace.dev/internal/source"
@@ -273,7 +274,14 @@ func (d *decoder) lintSchema() {
 	d.p.Schema = schema
 	incomplete := slices.ContainsFunc(d.p.Tables, func(t Table) bool { return t.Schema == nil }) // which has been reported
 	if len(d.p.Inputs) > 0 && d.label >= 0 && !incomplete {
-		plan, err := feature.Compile(d.p.Declaration())
+		declared := d.p.Declaration()
+		declared.Windows = slices.Clone(declared.Windows)
+		for i := range declared.Windows {
+			if w := &declared.Windows[i]; w.Size <= 0 { // which has been reported, and must not hide what else is wrong
+				w.Size, w.Hop = time.Hour, 0
+			}
+		}
+		plan, err := feature.Compile(declared)
 		d.expressionProblems("features", err)
 		if err == nil {
 			d.lintPartitionedKey(plan)

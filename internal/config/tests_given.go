@@ -223,7 +223,7 @@ func (l *testLinter) row(n *node, path string, r *rowReader) (row GivenRow, ok b
 		key = record.RowOf(r.keys, 0).Texts[0]
 	}
 	if !key.OK {
-		l.report(n, fmt.Sprintf("%s has no key", path), "add "+r.key+": the key of the row")
+		l.report(n, path+" has no key", "add "+r.key+": the key of the row")
 		return row, false
 	}
 	row = GivenRow{Key: key.S, Row: record.RowOf(r.row, 0), From: record.MissingTime}

@@ -41,7 +41,7 @@ func (p *Pipeline) AppendTest(dst []byte, t *Test) ([]byte, error) {
 				items = append(items, part[0]+": "+yamlText(part[1]))
 			}
 		}
-		w.flow("    dead_letter: {", items, "}")
+		w.flow("    dead_letter: {", items)
 		return append(dst, w.out.String()...), nil
 	}
 	if len(t.Expect) == 0 && t.Prediction == nil {
@@ -67,8 +67,8 @@ type testWriter struct {
 
 func (w *testWriter) line(head, text string) { w.out.WriteString(head + text + "\n") }
 
-// flow writes items between brackets, on lines of about the width of an excerpt.
-func (w *testWriter) flow(head string, items []string, tail string) {
+// flow writes items and the bracket that closes them, on lines of about the width of an excerpt.
+func (w *testWriter) flow(head string, items []string) {
 	indent := strings.Repeat(" ", len(head))
 	text := head
 	for i, item := range items {
@@ -83,7 +83,7 @@ func (w *testWriter) flow(head string, items []string, tail string) {
 		}
 		text += item
 	}
-	w.line(text, tail)
+	w.line(text, "}")
 }
 
 func (w *testWriter) record(r *record.Raw, dead *Rejection) error {
@@ -102,7 +102,7 @@ func (w *testWriter) record(r *record.Raw, dead *Rejection) error {
 		return nil
 	case dead == nil || dead.Stage != record.StageDecode:
 		if items, ok := w.fields(r.Value); ok {
-			w.flow("      record: {", items, "}")
+			w.flow("      record: {", items)
 			return nil
 		}
 	}
@@ -128,7 +128,7 @@ func (w *testWriter) fields(value []byte) (items []string, ok bool) {
 		if err != nil {
 			return nil, false
 		}
-		text := ""
+		var text string
 		switch x := t.(type) {
 		case nil:
 			text = "null"
@@ -210,7 +210,7 @@ func (w *testWriter) tables(tables map[string][]GivenRow) {
 					items = append(items, yamlKey(name)+": "+yamlValue(CellValue(t.Schema, r.Row, f)))
 				}
 			}
-			w.flow("          - {", items, "}")
+			w.flow("          - {", items)
 		}
 	}
 }
@@ -245,7 +245,7 @@ func (w *testWriter) windows(windows map[string]map[string]float64) {
 				items = append(items, yamlKey(a.Name)+": "+yamlValue(feature.Value{Kind: feature.KindNumber, Number: x, Missing: math.IsNaN(x) || math.IsInf(x, 0)}))
 			}
 		}
-		w.flow("        "+yamlKey(of.Name)+": {", items, "}")
+		w.flow("        "+yamlKey(of.Name)+": {", items)
 	}
 }
 
