@@ -50,12 +50,12 @@ func TestPartitionedTimes(t *testing.T) {
 			d.PipeRaw("ref.zips", record.Raw{Key: []byte(`{"zip":"back"}`), Timestamp: 100*day + 5000})
 			change("c", "back", 5, 100*day*1000+20_000)
 		}, 5},
-		{"a change within the millisecond of the record, after it", strconv.FormatInt(100 * day, 10), "micro", func() {
+		{"a change within the millisecond of the record, after it", strconv.FormatInt(100*day, 10), "micro", func() {
 			change("c", "micro", 6, 100*day*1000-5000)
 			change("u", "micro", 7, 100*day*1000+500)
 		}, 6},
 		{"a record without an event time finds the latest row", "null", "micro", nil, 7},
-		{"a record of a clock that is ahead by decades", strconv.FormatInt(60_000 * day, 10), "micro", nil, 7},
+		{"a record of a clock that is ahead by decades", strconv.FormatInt(60_000*day, 10), "micro", nil, 7},
 		{"a record before 1970", "-5", "micro", nil, -1},
 	} {
 		if c.before != nil {
