@@ -102,6 +102,8 @@ type Lineage struct {
 	DataDigest string `json:"data_digest"`
 	// Labels says where the label came from, if not from the data. Default: nil, from the data.
 	Labels *LabelSource `json:"labels,omitempty"`
+	// Tables says where the rows came from that features looked up, in the order of the plan. Default: none.
+	Tables []TableSource `json:"tables,omitempty"`
 	// Rows counts the rows of the data.
 	Rows Rows `json:"rows"`
 	// Where is the condition that a row had to meet. Default: "", every row.
@@ -133,6 +135,16 @@ type LabelSource struct {
 	Key string `json:"key,omitempty"`
 	// Field is the field with the label.
 	Field string `json:"field"`
+}
+
+// TableSource is the data that the rows of a table came from.
+type TableSource struct {
+	// Name is the table's name in the plan.
+	Name string `json:"name"`
+	// DataName and DataDigest are as those of the data; of a topic that was read as a changelog they are its name and the
+	// SHA-256 over its partitions.
+	DataName   string `json:"data_name"`
+	DataDigest string `json:"data_digest"`
 }
 
 // Rows counts the rows of the training data: each row read is excluded, or in one of the three parts.

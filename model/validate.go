@@ -51,7 +51,7 @@ func (m *Manifest) validate() error {
 	if y := m.Created.Year(); y < 1 || y > 9999 {
 		return fmt.Errorf("created in the year %d", y)
 	}
-	return checkTexts(m.Label, m.LabelUnit, m.SinkField, m.Millrace)
+	return checkTexts(m.Label, m.LabelUnit, m.EventTime, m.SinkField, m.Millrace)
 }
 
 // fit wants a fitted plan for the schema, and a forest and a list of inputs for the plan.
@@ -69,6 +69,11 @@ func (b *Bundle) fit() error {
 	}
 	if !bytes.Equal(mine, its) {
 		return errors.New("the plan is for another schema")
+	}
+	if f := b.Manifest.EventTime; f != "" {
+		if i, ok := b.Schema.Index(f); !ok || b.Schema.Field(i).Type != record.Time {
+			return fmt.Errorf("the event time %q is no time field of the schema", f)
+		}
 	}
 	inputs := b.Plan.Inputs()
 	if err := b.Forest.Match(inputs); err != nil {
@@ -105,6 +110,12 @@ func (l *Lineage) validate() error {
 			return errors.New("the source of the labels needs a name, a digest and a field")
 		}
 		texts = append(texts, s.DataName, s.Key, s.Field)
+	}
+	for _, t := range l.Tables {
+		if t.Name == "" || t.DataName == "" || !validDigest(t.DataDigest) {
+			return errors.New("the source of a table needs a name, the name of its data and a digest")
+		}
+		texts = append(texts, t.Name, t.DataName)
 	}
 	left := l.Rows.Excluded
 	for _, r := range l.Rows.Reasons {

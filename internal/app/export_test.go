@@ -22,7 +22,7 @@ func (a *App) RowsOf(ctx context.Context, p *config.Pipeline, plan *feature.Plan
 	for _, of := range plan.Tables() {
 		t := p.Table(of.Name)
 		if t.Data != "" {
-			rows[t.Name], err = a.fileRows(ctx, p, t, nil)
+			rows[t.Name], err = a.fileRows(ctx, p, t, nil, &model.TableSource{})
 		} else {
 			rows[t.Name], err = rowsOfTopic(p, t, topics[t.Topic])
 		}

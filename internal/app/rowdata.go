@@ -2,10 +2,16 @@ package app
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash"
 	"log/slog"
+	"maps"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"millrace.dev/feature"
@@ -14,6 +20,7 @@ import (
 	"millrace.dev/internal/pipeline"
 	"millrace.dev/internal/source"
 	"millrace.dev/internal/table"
+	"millrace.dev/model"
 	"millrace.dev/record"
 )
 
@@ -35,31 +42,41 @@ func tableData(p *config.Pipeline, plan *feature.Plan) []string {
 // batchRows reads the tables of a plan for batch: all that is known of them, each with its history, from their data where
 // they have some.
 func (a *App) batchRows(ctx context.Context, p *config.Pipeline, plan *feature.Plan, client *kafka.Client) (map[string]table.Rows, error) {
+	rows, _, err := a.trainingRows(ctx, p, plan, client)
+	return rows, err
+}
+
+// trainingRows is batchRows, and says where the rows came from.
+func (a *App) trainingRows(ctx context.Context, p *config.Pipeline, plan *feature.Plan, client *kafka.Client) (map[string]table.Rows, []model.TableSource, error) {
 	return a.readRows(ctx, p, plan, client, func(t *config.Table) bool { return t.Data == "" })
 }
 
 // historyRows is batchRows from the topics that run reads, where there are any.
 func (a *App) historyRows(ctx context.Context, p *config.Pipeline, plan *feature.Plan, client *kafka.Client) (map[string]table.Rows, error) {
-	return a.readRows(ctx, p, plan, client, func(t *config.Table) bool { return t.Topic != "" })
+	rows, _, err := a.readRows(ctx, p, plan, client, func(t *config.Table) bool { return t.Topic != "" })
+	return rows, err
 }
 
-func (a *App) readRows(ctx context.Context, p *config.Pipeline, plan *feature.Plan, client *kafka.Client, fromTopic func(*config.Table) bool) (map[string]table.Rows, error) {
+func (a *App) readRows(ctx context.Context, p *config.Pipeline, plan *feature.Plan, client *kafka.Client, fromTopic func(*config.Table) bool) (map[string]table.Rows, []model.TableSource, error) {
 	rows := map[string]table.Rows{}
+	var sources []model.TableSource
 	for _, of := range plan.Tables() {
 		t, err := tableOf(p, of)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
+		source := model.TableSource{Name: t.Name}
 		if fromTopic(t) {
-			rows[t.Name], err = a.topicRows(ctx, p, t, client)
+			rows[t.Name], err = a.topicRows(ctx, p, t, client, &source)
 		} else {
-			rows[t.Name], err = a.fileRows(ctx, p, t, client)
+			rows[t.Name], err = a.fileRows(ctx, p, t, client, &source)
 		}
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
+		sources = append(sources, source)
 	}
-	return rows, nil
+	return rows, sources, nil
 }
 
 // tableOf returns a table of the pipeline file with the columns that a plan knows.
@@ -84,7 +101,7 @@ func (a *App) staticRows(ctx context.Context, p *config.Pipeline, plan *feature.
 		if t.Topic != "" {
 			continue
 		}
-		if rows[t.Name], err = a.fileRows(ctx, p, t, client); err != nil {
+		if rows[t.Name], err = a.fileRows(ctx, p, t, client, &model.TableSource{}); err != nil {
 			return nil, err
 		}
 	}
@@ -92,12 +109,17 @@ func (a *App) staticRows(ctx context.Context, p *config.Pipeline, plan *feature.
 }
 
 // fileRows reads the rows of a table from its data.
-func (a *App) fileRows(ctx context.Context, p *config.Pipeline, t *config.Table, client *kafka.Client) (table.Rows, error) {
+func (a *App) fileRows(ctx context.Context, p *config.Pipeline, t *config.Table, client *kafka.Client, from *model.TableSource) (table.Rows, error) {
 	if strings.EqualFold(filepath.Ext(t.Data), ".mmdb") {
-		r, err := table.OpenRanges(t.Data, table.RangesOptions{Schema: t.Schema})
+		file, err := os.ReadFile(t.Data)
 		if err != nil {
 			return nil, fmt.Errorf("table %s: %w", t.Name, err)
 		}
+		r, err := table.NewRanges(file, table.RangesOptions{Schema: t.Schema})
+		if err != nil {
+			return nil, fmt.Errorf("table %s: %w", t.Name, err)
+		}
+		from.DataName, from.DataDigest = filepath.Base(t.Data), model.Digest(file)
 		return r, nil
 	}
 	schema, key, err := keyedSchema(t)
@@ -119,10 +141,11 @@ func (a *App) fileRows(ctx context.Context, p *config.Pipeline, t *config.Table,
 	if err != nil {
 		return nil, fmt.Errorf("table %s: %w", t.Name, err)
 	}
-	added, err := addRows(ctx, rows, data, schema, key, validFrom, p.Source.MaxRecordBytes)
+	added, digest, err := addRows(ctx, rows, data, schema, key, validFrom, p.Source.MaxRecordBytes)
 	if err != nil {
 		return nil, fmt.Errorf("table %s: %w", t.Name, err)
 	}
+	from.DataName, from.DataDigest = data.Name(), digest
 	a.Log.LogAttrs(ctx, slog.LevelDebug, "table read", slog.String("table", t.Name), slog.Int("rows", added.Rows),
 		slog.Int("duplicates", added.Duplicates), slog.Int("no_key", added.NoKey), slog.Int("rejected", added.Rejected))
 	if added.Rows == 0 || added.Rejected+added.NoKey > added.Rows {
@@ -151,27 +174,30 @@ func keyedSchema(t *config.Table) (*record.Schema, int, error) {
 	return s, len(fields), err
 }
 
-// addRows adds all rows of a source to a table.
-func addRows(ctx context.Context, rows *table.Table, data *source.Source, schema *record.Schema, key, validFrom, maxBytes int) (sum table.Added, err error) {
+// addRows adds all rows of a source to a table, and returns the digest of the data.
+func addRows(ctx context.Context, rows *table.Table, data *source.Source, schema *record.Schema, key, validFrom, maxBytes int) (sum table.Added, digest string, err error) {
 	d, err := pipeline.NewDecoder(schema, pipeline.Options{Format: data.Format(), Header: data.Columns(), MaxBytes: maxBytes})
 	if err != nil {
-		return sum, err
+		return sum, "", err
 	}
 	b := record.NewBatch(schema, nil)
 	r := data.Read(ctx)
 	defer r.Close() //nolint:errcheck // it was only read
 	for {
 		if err := ctx.Err(); err != nil {
-			return sum, err
+			return sum, "", err
 		}
 		more, err := r.Fill(b)
-		if err != nil || !more {
-			return sum, err
+		if err != nil {
+			return sum, "", err
+		}
+		if !more {
+			return sum, r.Digest(), nil
 		}
 		d.Decode(b)
 		added, err := rows.AddBatch(b, key, validFrom)
 		if err != nil {
-			return sum, err
+			return sum, "", err
 		}
 		sum.Rows, sum.Duplicates = sum.Rows+added.Rows, sum.Duplicates+added.Duplicates
 		sum.NoKey, sum.Rejected = sum.NoKey+added.NoKey, sum.Rejected+added.Rejected
@@ -179,7 +205,7 @@ func addRows(ctx context.Context, rows *table.Table, data *source.Source, schema
 }
 
 // topicRows reads the changelog of a table to its end.
-func (a *App) topicRows(ctx context.Context, p *config.Pipeline, t *config.Table, client *kafka.Client) (table.Rows, error) {
+func (a *App) topicRows(ctx context.Context, p *config.Pipeline, t *config.Table, client *kafka.Client, source *model.TableSource) (table.Rows, error) {
 	state, err := newTableState(p, t, true)
 	if err != nil {
 		return nil, err
@@ -201,6 +227,7 @@ func (a *App) topicRows(ctx context.Context, p *config.Pipeline, t *config.Table
 		return nil, fmt.Errorf("table %s: %w", t.Name, err)
 	}
 	a.Log.LogAttrs(ctx, slog.LevelDebug, "table read", slog.String("table", t.Name), slog.Int("rows", state.Len()), slog.Int("changes", c.read), slog.Int("refused", c.refused))
+	source.DataName, source.DataDigest = t.Topic, c.digest()
 	return c.rows()
 }
 
@@ -208,6 +235,7 @@ func (a *App) topicRows(ctx context.Context, p *config.Pipeline, t *config.Table
 type changelog struct {
 	table         *config.Table
 	state         *tableState
+	hashes        map[int32]hash.Hash // of the records of each partition
 	read, refused int
 	first         record.Problem // of the records that were refused
 }
@@ -215,12 +243,47 @@ type changelog struct {
 // apply takes over a record.
 func (c *changelog) apply(r *record.Raw) {
 	c.read++
+	c.hash(r)
 	if p := c.state.Apply(r); p != nil {
 		if c.refused == 0 {
 			c.first = record.Problem(*p)
 		}
 		c.refused++
 	}
+}
+
+// hash adds a record to the digest of its partition.
+func (c *changelog) hash(r *record.Raw) {
+	if c.hashes == nil {
+		c.hashes = map[int32]hash.Hash{}
+	}
+	h := c.hashes[r.Partition]
+	if h == nil {
+		h = sha256.New()
+		c.hashes[r.Partition] = h
+	}
+	size := func(b []byte) int64 {
+		if b == nil {
+			return -1
+		}
+		return int64(len(b))
+	}
+	head := binary.LittleEndian.AppendUint64(nil, uint64(r.Offset))
+	head = binary.LittleEndian.AppendUint64(head, uint64(size(r.Key)))
+	h.Write(head)
+	h.Write(r.Key)
+	h.Write(binary.LittleEndian.AppendUint64(nil, uint64(size(r.Value))))
+	h.Write(r.Value)
+}
+
+// digest returns the SHA-256 over the digests of the partitions that have records, each after its number: partitions are
+// read side by side.
+func (c *changelog) digest() string {
+	var all []byte
+	for _, p := range slices.Sorted(maps.Keys(c.hashes)) {
+		all = c.hashes[p].Sum(binary.LittleEndian.AppendUint32(all, uint32(p)))
+	}
+	return model.Digest(all)
 }
 
 // rows returns the rows, unless most records could not be read.

@@ -77,12 +77,12 @@ func (a *App) Train(ctx context.Context, o TrainOptions) (*Trained, error) {
 		return nil, err
 	}
 	defer closeClient(client)
-	rows, err := a.batchRows(ctx, p, plan, client)
+	rows, sources, err := a.trainingRows(ctx, p, plan, client)
 	if err != nil {
 		return nil, fmt.Errorf("train: %w", err)
 	}
 	options := a.trainOptions(p, declared, rows, client)
-	options.Threads, options.Progress, options.RunID = o.Threads, o.Progress, o.RunID
+	options.Sources, options.Threads, options.Progress, options.RunID = sources, o.Threads, o.Progress, o.RunID
 	b, err := batch.TrainModel(ctx, options)
 	if err != nil {
 		return nil, fmt.Errorf("train: %w", err)

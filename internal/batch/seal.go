@@ -57,7 +57,7 @@ func (t *trainer) lineage(digest string) (model.Lineage, error) {
 		return model.Lineage{}, err
 	}
 	l := model.Lineage{
-		DataName: t.data.Name(), DataDigest: digest, Labels: t.labels.lineage(), Where: t.Where, Params: params, RunID: t.RunID, Inputs: t.Inputs, PlanDigest: t.declaredDigest,
+		DataName: t.data.Name(), DataDigest: digest, Labels: t.labels.lineage(), Where: t.Where, Params: params, RunID: t.RunID, Inputs: t.Inputs, Tables: t.Sources, PlanDigest: t.declaredDigest,
 		Rows:  model.Rows{Read: int(t.read), Train: t.rows[Train], Validation: t.rows[Validation], Test: t.rows[Test]},
 		Split: model.Split{Train: t.Split.Train, Validation: t.Split.Validation, Test: t.Split.Test, Seed: t.Split.Seed},
 	}

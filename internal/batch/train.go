@@ -27,6 +27,7 @@ type TrainOptions struct {
 	Client              *kafka.Client         // for data in topics. Default: none
 	feature.Declaration                       // the fields, the inputs of the model, and the label, a numeric field
 	Rows                map[string]table.Rows // of the tables of the declaration, by name, with their history
+	Sources             []model.TableSource   // where the rows came from, for the lineage
 	Required            []pipeline.Table      // the tables in which a record has to have a row. Default: none
 	EventTime           string                // the time field that is the event time; "" is the timestamp of records of a topic
 	Field               string                // the field that takes the prediction in the stream

@@ -167,6 +167,9 @@ func (c *cli) printShown(s *app.Shown) error {
 	if l := b.Lineage.Labels; l != nil {
 		line("  labels      %s of %s, %s", l.Field, l.DataName, l.DataDigest)
 	}
+	for _, t := range b.Lineage.Tables {
+		line("  table       %s, of %s, %s", t.Name, t.DataName, t.DataDigest)
+	}
 	line("  rows        %s read, %s excluded, %s train, %s validation, %s test", grouped(int64(r.Read)), grouped(int64(r.Excluded)),
 		grouped(int64(r.Train)), grouped(int64(r.Validation)), grouped(int64(r.Test)))
 	for _, x := range r.Reasons {
