@@ -42,7 +42,7 @@ func TestBadDeclarations(t *testing.T) {
 		{"one_hot(city, top: -1)", "top"},
 		{"one_hot(city, top: x)", "top"},
 		{"one_hot(top: 3, city)", "named arguments come after the others"},
-		{"one_hot(city, top: 3, city)", "one_hot"},
+		{"one_hot(city, top: 3, city)", "named arguments come after the others"},
 		{"one_hot(x)", "one_hot"},
 		{"standard(city)", "standard"},
 		{"lower(city, top: 3)", "lower has no named arguments"},

@@ -191,6 +191,11 @@ func (s *scope) unsupported(node ast.Node) ref {
 			if msg, hint := s.noSource(m); msg != "" {
 				return s.fail(node, msg, hint)
 			}
+			if name, ok := m.Node.(*ast.IdentifierNode); ok {
+				if _, ok := s.table(unmark(name.Value)); ok {
+					return s.fail(node, "a row of the table "+name.Value+" is no value", "name a column of it: "+name.Value+"[key].column")
+				}
+			}
 			if _, index := m.Property.(*ast.StringNode); !index {
 				return s.fail(node, "one character of a text cannot be taken by its index", "write text[a:b]")
 			}

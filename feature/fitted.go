@@ -365,16 +365,19 @@ func (s *scope) literalOf(node ast.Node, k kind) (literal, bool) {
 	return s.build.values[r.id].lit, true
 }
 
-// splitArguments takes the named arguments out of those of a call.
-func (s *scope) splitArguments(nodes []ast.Node) (args []ast.Node, named []*ast.BinaryNode) {
+// splitArguments takes the named arguments out of those of a call. late is an argument without a name that comes after
+// one, or nil.
+func (s *scope) splitArguments(nodes []ast.Node) (args []ast.Node, named []*ast.BinaryNode, late ast.Node) {
 	for _, n := range nodes {
 		if b, ok := n.(*ast.BinaryNode); ok && b.Operator == string(namedMark) && s.marks[b.Location().From] {
 			named = append(named, b)
-		} else {
-			args = append(args, n)
+			continue
+		}
+		if args = append(args, n); len(named) > 0 && late == nil {
+			late = n
 		}
 	}
-	return args, named
+	return args, named, late
 }
 
 // strayName returns the name with which an expression begins, as in top: 2 + 1: its value is not a literal.

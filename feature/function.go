@@ -66,7 +66,10 @@ func (s *scope) call(node ast.Node, name string, args []ast.Node) ref {
 		return s.fail(node, fmt.Sprintf("there is no function %q", name), s.functionHint(name))
 	}
 	c := &call{function: f, name: name, node: node}
-	c.args, c.named = s.splitArguments(args)
+	var late ast.Node
+	if c.args, c.named, late = s.splitArguments(args); late != nil {
+		return s.fail(late, "named arguments come after the others", "write "+f.usage)
+	}
 	for _, a := range c.args {
 		if n, ok := s.strayName(a); ok {
 			return s.check(n) // says what is wrong
