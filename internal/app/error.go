@@ -3,6 +3,8 @@ package app
 import (
 	"slices"
 	"strings"
+
+	"millrace.dev/feature"
 )
 
 // Code is what the process exits with.
@@ -58,6 +60,8 @@ func Message(err error) string {
 		return e.prefix() + Message(e.Err)
 	case hinted:
 		return Message(e.Unwrap())
+	case *feature.Error:
+		return (&feature.Error{Feature: e.Feature, Msg: e.Msg}).Error()
 	case interface{ Unwrap() []error }:
 		if text := joined(e.Unwrap()); strings.Join(text, "\n") == err.Error() {
 			var parts []string

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"syscall"
 
+	"millrace.dev/feature"
 	"millrace.dev/internal/config"
 	"millrace.dev/internal/devbroker"
 	"millrace.dev/internal/kafka"
@@ -34,6 +35,9 @@ func Explain(err error) (Code, string) {
 			return Refused, e.Hint
 		}
 		return Usage, e.Hint
+	}
+	if faults := feature.Errors(err); len(faults) > 0 { // which only the training rows have shown
+		return Usage, faults[0].Hint
 	}
 	code, hint := explainKind(err)
 	if e, ok := errors.AsType[hinted](err); ok {

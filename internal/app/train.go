@@ -41,6 +41,7 @@ type Trained struct {
 	Existed  bool // the very same model was registered before
 	State    registry.State
 	Inputs   []model.Input
+	Found    batch.Found // in tables and windows
 }
 
 // TopInputs returns the n inputs that matter most to the model, each with its share.
@@ -83,6 +84,8 @@ func (a *App) Train(ctx context.Context, o TrainOptions) (*Trained, error) {
 	}
 	options := a.trainOptions(p, declared, rows, client)
 	options.Sources, options.Threads, options.Progress, options.RunID = sources, o.Threads, o.Progress, o.RunID
+	var found batch.Found
+	options.Found = func(f batch.Found) { found = f }
 	b, err := batch.TrainModel(ctx, options)
 	if err != nil {
 		return nil, fmt.Errorf("train: %w", err)
@@ -99,7 +102,7 @@ func (a *App) Train(ctx context.Context, o TrainOptions) (*Trained, error) {
 	return &Trained{
 		Model: v.Ref(), Digest: digest, Rows: b.Lineage.Rows, Metrics: b.Metrics,
 		File: o.File, Data: p.Train.Data, Registry: p.Model.Registry, Trees: b.Forest.Trees(),
-		Existed: v.RegisteredAt.Before(began), State: v.State, Inputs: b.Inputs,
+		Existed: v.RegisteredAt.Before(began), State: v.State, Inputs: b.Inputs, Found: found,
 	}, nil
 }
 

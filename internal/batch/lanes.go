@@ -92,11 +92,27 @@ func (t *trainer) scan(ctx context.Context, levels map[string][]string, newWorke
 			return "", err
 		}
 		if len(wave) == 0 {
+			t.count(lanes, windows)
 			return r.Digest(), nil
 		}
 		if err := t.process(wave, threads, windows, states); err != nil {
 			return "", err
 		}
+	}
+}
+
+// count adds up what the lanes of a pass have found.
+func (t *trainer) count(lanes []*lane, windows *pipeline.Windows) {
+	t.found = Found{}
+	for i, of := range t.plan.Tables() {
+		var sum pipeline.TableCounts
+		for _, l := range lanes {
+			sum.Add(l.finder.Counts()[i])
+		}
+		put(&t.found.Tables, of.Name, sum)
+	}
+	for i, n := range windows.Counts() {
+		put(&t.found.Windows, windows.Info(i).Name, n)
 	}
 }
 

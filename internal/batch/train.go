@@ -37,8 +37,16 @@ type TrainOptions struct {
 	MaxBytes            int             // of a record; 0 is 1 MiB
 	Threads             int             // 0 is one for each processor
 	Progress            func(gbm.Round) // called after each tree, or nil
+	Found               func(Found)     // called once, when the inputs of all rows are computed, or nil
 	CodeVersion         string          // of millrace
 	RunID               string          // the scheduler's name of this run, for the lineage; may be ""
+}
+
+// Found is what the rows of the data have found in tables and windows, the rows among them that are left out. Nothing found
+// at all is most likely a fault of keys or times, which a model would hide.
+type Found struct {
+	Tables  map[string]pipeline.TableCounts  // of look-ups, by table
+	Windows map[string]pipeline.WindowCounts // of records, by window
 }
 
 // maxRejected is the share of records of the data that may fail to decode before training stops: beyond it the
@@ -60,6 +68,7 @@ type trainer struct {
 	excluded       exclusions
 	rows           [parts]int
 	read           int64
+	found          Found // of the last pass
 
 	golden   []model.GoldenRow // JSON records with what was found for them, and
 	expected []goldenInputs    // what training computed for them
@@ -97,6 +106,9 @@ func TrainModel(ctx context.Context, o TrainOptions) (*model.Bundle, error) {
 	}
 	if again != digest {
 		return nil, t.changed()
+	}
+	if o.Found != nil {
+		o.Found(t.found)
 	}
 	validation := sets[Validation].dataset()
 	forest, history, err := gbm.Train(ctx, o.Params, sets[Train].dataset(), &validation, gbm.Options{Threads: o.Threads, Progress: o.Progress})
@@ -344,6 +356,7 @@ type loading struct {
 	sets      *[parts]*set
 	evaluator *feature.Evaluator
 	training  *feature.Evaluator // of the training rows, where these have other inputs; nil: they have not
+	again     *pipeline.Finder   // for training, so that its look-ups do not count a second time
 	frame     *record.Frame
 	own       *record.Frame
 }
@@ -352,6 +365,7 @@ func (w *loading) run(l *lane) {
 	e := l.enrichment(w.t.tables)
 	w.frame = w.evaluator.Eval(l.batch, e)
 	if w.training != nil {
+		e.Rows = w.again.Bind(l.batch, l.times, w.t.tables)
 		w.own = w.training.Eval(l.batch, e)
 	}
 	for i := range l.keep {
@@ -394,7 +408,7 @@ func (t *trainer) load(ctx context.Context) (sets [parts]*set, digest string, er
 	digest, err = t.scan(ctx, t.plan.Levels(), func() worker {
 		w := &loading{t: t, sets: &sets, evaluator: t.plan.NewEvaluator()}
 		if t.plan.HasFolds() {
-			w.training = t.plan.NewTrainingEvaluator()
+			w.training, w.again = t.plan.NewTrainingEvaluator(), pipeline.NewFinder(t.plan, t.Required)
 		}
 		return w
 	})

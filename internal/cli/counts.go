@@ -110,15 +110,20 @@ func (c *cli) noteCounts(what string, counts []named) {
 
 // notePredicted writes what predict has counted of tables, windows and fitted features.
 func (c *cli) notePredicted(p *app.Predicted) {
-	for _, name := range slices.Sorted(maps.Keys(p.Tables)) {
-		n := p.Tables[name]
-		c.noteCounts("table "+name, tableCounts(&n))
-	}
-	for _, name := range slices.Sorted(maps.Keys(p.Windows)) {
-		n := p.Windows[name]
-		c.noteCounts("window "+name, windowCounts(&n))
-	}
+	c.noteFound(p.Tables, p.Windows)
 	for _, name := range slices.Sorted(maps.Keys(p.Fitted)) {
 		c.noteCounts("feature "+name, fittedCounts(p.Fitted[name]))
+	}
+}
+
+// noteFound writes what records have found in tables and windows.
+func (c *cli) noteFound(tables map[string]pipeline.TableCounts, windows map[string]pipeline.WindowCounts) {
+	for _, name := range slices.Sorted(maps.Keys(tables)) {
+		n := tables[name]
+		c.noteCounts("table "+name, tableCounts(&n))
+	}
+	for _, name := range slices.Sorted(maps.Keys(windows)) {
+		n := windows[name]
+		c.noteCounts("window "+name, windowCounts(&n))
 	}
 }

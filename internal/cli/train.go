@@ -109,6 +109,7 @@ func (c *cli) printTrained(t *app.Trained) {
 	for _, x := range r.Reasons {
 		c.note("  %8s  %s\n", grouped(int64(x.Rows)), x.Reason)
 	}
+	c.noteFound(t.Found.Tables, t.Found.Windows)
 	c.note("trained %s on %s\n\n%s", count(t.Trees, "tree"), count(r.Train, "row"), scoreTable(&t.Metrics))
 	c.note("\n  inputs by importance: %s\n\n", strings.Join(t.TopInputs(6), ", "))
 	if t.Existed {

@@ -140,6 +140,7 @@ func TestTableOverrides(t *testing.T) {
 		"windows.sales.over=0s":               "--set #1: windows.sales.over: want a duration from 1s to 400d",
 		"windows.sales.over=30x":              "--set #1: windows.sales.over: want a duration from 1s to 400d",
 		"windows.sales.hop=60d":               "--set #1: windows.sales.hop is longer than over",
+		"windows.sales.hop=20ms":              "--set #1: windows.sales: the size, 720h0m0s, and the grace, 0s, are together more than 3000 hops of 20ms",
 		"windows.sales.key=area":              "--set #1: windows.sales.key: the key of a window is a text, not a number",
 		"windows.sales.key=cities[city].x":    `--set #1: windows.sales.key: the table cities has no column "x"`,
 		"windows.sales.where=area":            "--set #1: windows.sales.where: the condition is a number, not a bool",

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"millrace.dev/feature"
+	"millrace.dev/internal/pipeline"
 )
 
 // isMaxMind tells whether a source is a MaxMind database.
@@ -63,6 +64,22 @@ func (d *decoder) lintWindows() {
 		d.lintSourceName(path, w.Name)
 		if w.Hop > w.Size && w.Size > 0 {
 			d.reportAt(path+".hop", path+".hop is longer than over", "leave it out for about a 60th of over")
+		} else if w.Size > 0 {
+			d.lintTimes(path, w)
 		}
 	}
+}
+
+// lintTimes checks the times of a window together, as run and train do when they make it.
+func (d *decoder) lintTimes(path string, w *feature.Window) {
+	info := feature.WindowInfo{Size: w.Size, Hop: w.Hop, Grace: w.Grace, GraceSet: w.GraceSet, Aggregates: []feature.Aggregate{{Func: "count", Arg: -1}}}
+	_, err := pipeline.CompileWindow(&info)
+	if err == nil {
+		return
+	}
+	at := path + ".hop"
+	if w.Hop == 0 {
+		at = path + ".over"
+	}
+	d.reportAt(at, path+": "+strings.TrimPrefix(err.Error(), "window: "), "")
 }

@@ -41,6 +41,13 @@ type TableCounts struct {
 	Missing uint64 `json:"missing_key"` // there was no key
 }
 
+// Add adds other counts.
+func (c *TableCounts) Add(other TableCounts) {
+	c.Found += other.Found
+	c.NoRow += other.NoRow
+	c.Missing += other.Missing
+}
+
 // Finder looks up rows for one batch on behalf of the features, counts, and rejects records that lack a row that is
 // required. It is for one goroutine at a time.
 type Finder struct {

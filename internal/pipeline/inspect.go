@@ -378,7 +378,7 @@ func (n *Inspector) values(s *Seen) []SeenFeature {
 			if k < len(f.Elements) && !f.Elements[k].Waits {
 				e.Value, e.Known = n.probe.Value(i, k), true
 			} else if at, ok := n.inputs[e.Name]; ok && s.Inputs != nil {
-				e.Value, e.Known = s.Inputs[at].Value, true
+				e.Value, e.Known = ofKind(s.Inputs[at].Value, out[i].Kind), true
 			}
 		}
 	}
@@ -421,4 +421,12 @@ func (r *seenRows) Row(table, _ int, key record.Text) *record.Row {
 	}
 	r.seen = append(r.seen, l)
 	return l.Row
+}
+
+// ofKind returns the value of an input as that of a feature: a bool is 0 or 1 to the model alone.
+func ofKind(v feature.Value, kind feature.Kind) feature.Value {
+	if kind == feature.KindBool && v.Kind == feature.KindNumber {
+		return feature.Value{Kind: kind, Missing: v.Missing, Flag: v.Number == 1}
+	}
+	return v
 }
