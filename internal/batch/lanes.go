@@ -70,6 +70,10 @@ func (t *trainer) scan(ctx context.Context, levels map[string][]string, newWorke
 	if threads <= 0 {
 		threads = runtime.GOMAXPROCS(0)
 	}
+	var err error
+	if t.tables, err = newLookup(t.plan, t.Rows); err != nil { // what was fitted can make a table one that is not needed
+		return "", err
+	}
 	lanes := make([]*lane, lanesPerThread*threads)
 	for i := range lanes {
 		l, err := t.newLane(levels)
