@@ -124,7 +124,7 @@ func (f *Fitter) prepare() (*layout, error) {
 }
 
 // Add adds the rows i of b for which keep[i] holds, or all rows if keep is nil. Rejected rows are left out. The number of
-// a row, its offset, says which fold it is in.
+// a row, its offset, says which fold it is in, and whether it is in a sample: it has to be another for each row.
 func (f *Fitter) Add(b *record.Batch, keep []bool, e Enrichment) {
 	f.keep = keep
 	f.m.begin(b, e)
