@@ -54,3 +54,51 @@ func (n noRows) Row(table, _ int, _ record.Text) *record.Row {
 	}
 	return nil
 }
+
+// TestFitterLeavesOutRejected holds that a row that is rejected for a look-up has no levels, wherever the input with the
+// look-up stands.
+func TestFitterLeavesOutRejected(t *testing.T) {
+	t.Parallel()
+	rows, err := record.NewSchema(record.Field{Name: "income", Type: record.Numeric})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := record.NewSchema(record.Field{Name: "street", Type: record.String}, record.Field{Name: "city", Type: record.Enum})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, inputs := range [][]string{{"town", "income"}, {"income", "town"}} {
+		p, err := Compile(Declaration{
+			Schema: s, Inputs: inputs, Tables: []Table{{"zips", rows}},
+			Features: []Spec{{"town", "upper(street)"}, {"income", "zips[street].income"}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := record.NewBatch(s, nil)
+		for _, street := range []string{"a", "b"} {
+			i := b.Append(record.Raw{})
+			b.Texts(0).Set(i, []byte(street))
+		}
+		f := p.NewFitter()
+		f.Add(b, nil, Enrichment{Rows: rejecting{b}})
+		if p, err = f.Plan(); err != nil {
+			t.Fatal(err)
+		}
+		for _, in := range p.Inputs() {
+			if in.Type == record.Enum && (len(in.Levels) != 1 || in.Levels[0] != "A") {
+				t.Errorf("%v: levels %q, want A alone", inputs, in.Levels)
+			}
+		}
+	}
+}
+
+// rejecting rejects the second row of a batch.
+type rejecting struct{ b *record.Batch }
+
+func (r rejecting) Row(_, i int, _ record.Text) *record.Row {
+	if i == 1 {
+		r.b.Reject(i, record.Problem{Stage: record.StageEnrich, Class: "no_row"})
+	}
+	return nil
+}
