@@ -178,13 +178,7 @@ func (b *builder) program(results, use []int32, tables []Table, windows []window
 // used returns the tables and windows that results need.
 func (b *builder) used(results []int32) (tables, used map[int]bool) {
 	tables, used = map[int]bool{}, map[int]bool{}
-	seen := map[int32]bool{}
-	var visit func(id int32)
-	visit = func(id int32) {
-		if seen[id] {
-			return
-		}
-		seen[id] = true
+	b.each(results, func(id int32) {
 		switch v := &b.values[id]; v.op {
 		case opRow:
 			tables[v.table] = true
@@ -192,6 +186,31 @@ func (b *builder) used(results []int32) (tables, used map[int]bool) {
 			used[v.window] = true
 		default:
 		}
+	})
+	return tables, used // windows need no tables and no windows
+}
+
+// needed returns the fitted functions that results need: the program has the tables and the windows of no others.
+func (b *builder) needed(all []*wanted, results []int32) []*wanted {
+	calls := map[string]bool{}
+	b.each(results, func(id int32) {
+		if b.values[id].op == opCall {
+			calls[b.prints[id]] = true
+		}
+	})
+	return slices.DeleteFunc(all, func(w *wanted) bool { return !calls[w.print] })
+}
+
+// each calls fn once with each value that results need.
+func (b *builder) each(results []int32, fn func(id int32)) {
+	seen := map[int32]bool{}
+	var visit func(id int32)
+	visit = func(id int32) {
+		if seen[id] {
+			return
+		}
+		seen[id] = true
+		fn(id)
 		for _, a := range b.values[id].args {
 			visit(a)
 		}
@@ -199,5 +218,4 @@ func (b *builder) used(results []int32) (tables, used map[int]bool) {
 	for _, id := range results {
 		visit(id)
 	}
-	return tables, used // windows need no tables and no windows
 }

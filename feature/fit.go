@@ -25,6 +25,7 @@ type Fitter struct {
 	keep   []bool
 	seen   []bool // by position of a level block's tables
 	rows   fitRows
+	made   [][]text // by result that is an input: the texts of the tile, if it has some
 }
 
 // fit is a fitted function that learns.
@@ -89,6 +90,7 @@ func (p *Plan) NewFitter() *Fitter {
 			f.inputs = append(f.inputs, k)
 		}
 	}
+	f.made = make([][]text, len(f.inputs))
 	f.m = newMachine(l, tile)
 	f.m.training = true // what is fitted on top of a target_mean must not see a row's own label either
 	for range p.inputs {
@@ -124,7 +126,7 @@ func (f *Fitter) prepare() (*layout, error) {
 }
 
 // Add adds the rows i of b for which keep[i] holds, or all rows if keep is nil. Rejected rows are left out. The number of
-// a row, its offset, says which fold it is in.
+// a row, its offset, says which fold it is in, and whether it is in a sample: it has to be another for each row.
 func (f *Fitter) Add(b *record.Batch, keep []bool, e Enrichment) {
 	f.keep = keep
 	f.m.begin(b, e)
@@ -140,8 +142,16 @@ func (f *Fitter) Add(b *record.Batch, keep []bool, e Enrichment) {
 	f.keep = nil
 }
 
-// learn hands the rows of a tile to the fitted functions.
+// learn hands the rows of a tile to the levels and to the fitted functions. Only now is it known which rows a look-up rejects.
 func (f *Fitter) learn(b *record.Batch, offset, n int) {
+	for k, made := range f.made {
+		for i, t := range made {
+			if t.ok && f.keeps(offset+i) {
+				f.levels[f.inputs[k]].add(t.s)
+			}
+		}
+		f.made[k] = made[:0]
+	}
 	if len(f.wanted) == 0 {
 		return
 	}
@@ -196,8 +206,8 @@ func (f *Fitter) addLevels(b *record.Batch, i int) {
 	}
 }
 
-// The sink of the machine: the arguments of fitted functions are copied, since registers are used again; of the inputs,
-// the texts of rows are levels.
+// The sink of the machine: the arguments of fitted functions are copied, since registers are used again, and so are the texts
+// of inputs, which are levels.
 
 func (f *Fitter) numbers(k, _ int, v []float64) {
 	if c := f.argument(k); c != nil {
@@ -213,16 +223,12 @@ func (f *Fitter) bools(k, _ int, v []uint8) {
 
 func (f *Fitter) times(int, int, []int64) {} // no fitted function takes a time
 
-func (f *Fitter) texts(k, offset int, v []text) {
+func (f *Fitter) texts(k, _ int, v []text) {
 	if c := f.argument(k); c != nil {
 		c.text = append(c.text[:0], v...)
 		return
 	}
-	for i, t := range v {
-		if t.ok && f.keeps(offset+i) {
-			f.levels[f.inputs[k-f.flat]].add(t.s)
-		}
-	}
+	f.made[k-f.flat] = append(f.made[k-f.flat][:0], v...)
 }
 
 // Merge adds what o, a fitter of the same plan, has seen. It leaves o as it is.

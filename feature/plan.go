@@ -124,6 +124,7 @@ func checked(d *Declaration, fits map[string]fitted) (*checker, *Plan, error) {
 	for _, name := range d.Inputs {
 		p.results = c.addInput(p, name, p.results)
 	}
+	p.ready = c.build.needed(p.ready, p.results)
 	if len(p.inputs) > maxInputs {
 		c.errs = append(c.errs, &Error{Msg: fmt.Sprintf("the elements of vectors make %d inputs: at most %d", len(p.inputs), maxInputs), Hint: "give top or min_count, or use fewer vectors"})
 	}

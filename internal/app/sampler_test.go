@@ -66,6 +66,11 @@ func sampledCities() []string {
 
 func newSampling(t *testing.T) *sampling {
 	t.Helper()
+	return newSamplingOf(t, sampledPipeline)
+}
+
+func newSamplingOf(t *testing.T, pipeline string) *sampling {
+	t.Helper()
 	t.Logf("seed %d", sampleSeed)
 	r := rand.New(rand.NewPCG(sampleSeed, 0))
 	s := &sampling{
@@ -82,7 +87,7 @@ func newSampling(t *testing.T) *sampling {
 	for i := range 120 {
 		s.lines = append(s.lines, "{"+house(i)+"}")
 	}
-	s.put(t, "pipeline.yaml", sampledPipeline)
+	s.put(t, "pipeline.yaml", pipeline)
 	s.put(t, "sales.jsonl", sales.String())
 	s.put(t, "cities.jsonl", strings.Join(sampledCities(), "\n")+"\n")
 	if _, err := s.a.Train(t.Context(), app.TrainOptions{File: filepath.Join(s.dir, "pipeline.yaml"), Threads: 1}); err != nil {

@@ -37,7 +37,8 @@ type Scoring struct {
 // sampled, what was known of each goes to the topic of the samples, in the transaction of its prediction.
 func Topology(p *config.Pipeline, plan *feature.Plan, s *Scoring) *stream.Topology {
 	t := stream.New(application(p, plan), stream.DeadLetters(p.DeadLetter.Topic))
-	// The time of records in the topic matters to nothing here: a record without one is predicted like any other.
+	// A record without a time, or with one too far ahead, is predicted like any other: it is read as if it had the clock's time,
+	// which is not its event time.
 	source := []stream.SourceOption{stream.UseClock()}
 	if p.Source.Start == "latest" {
 		source = append(source, stream.StartLatest())
@@ -204,6 +205,7 @@ type scorers struct {
 	refs    []stream.GlobalRef
 	columns int // the aggregates of all windows
 	sampler *sampler
+	origins bool // timestamps are event times, which somebody asks for
 }
 
 type scorer struct {
@@ -230,6 +232,7 @@ func newScorers(t *stream.Topology, p *config.Pipeline, plan *feature.Plan, s *S
 		c.free = make(chan *scorer)
 		return c
 	}
+	c.origins = s.Bundle.Manifest.EventTime == "" && (len(c.sources) > 0 || c.sampler != nil)
 	c.free = make(chan *scorer, len(s.Workers))
 	for _, w := range s.Workers {
 		one := &scorer{worker: w, batch: w.NewBatch(), rows: finder{sources: c.sources, found: make([]table.Rows, len(c.sources))}}
@@ -250,6 +253,17 @@ func (s *scorers) take(ctx context.Context) (*scorer, error) {
 	}
 }
 
+// timestamp returns the timestamp that record i of a batch came with, if it matters: the clock's, which the source gives to a
+// record without one, is not known in batch.
+func timestamp[K, V any](s *scorers, b *stream.Batch[K, V, scored], i int) int64 {
+	if s.origins {
+		if origin, ok := b.Origin(i); ok {
+			return origin.Timestamp
+		}
+	}
+	return b.In[i].Timestamp
+}
+
 func (s *scorers) giveBack(w *scorer) {
 	w.batch.Reset() // let go of the records
 	w.rows.release()
@@ -264,7 +278,7 @@ func (s *scorers) score(ctx context.Context, b *stream.Batch[[]byte, []byte, sco
 	}
 	defer s.giveBack(w)
 	for i := range b.In {
-		w.batch.Append(record.Raw{Key: b.In[i].Key, Value: b.In[i].Value, Headers: b.In[i].Headers, Timestamp: b.In[i].Timestamp})
+		w.batch.Append(record.Raw{Key: b.In[i].Key, Value: b.In[i].Value, Headers: b.In[i].Headers, Timestamp: timestamp(s, b, i)})
 	}
 	w.worker.Decode(w.batch)
 	w.rows.bind(b)
@@ -285,7 +299,7 @@ func (s *scorers) scoreCarried(ctx context.Context, b *stream.Batch[string, carr
 	}
 	for i := range b.In {
 		in := &b.In[i]
-		w.batch.Append(record.Raw{Value: in.Value.value, Headers: in.Headers, Timestamp: in.Timestamp})
+		w.batch.Append(record.Raw{Value: in.Value.value, Headers: in.Headers, Timestamp: timestamp(s, b, i)})
 		for k := range w.windows {
 			x := math.NaN()
 			if k < len(in.Value.windows) {

@@ -133,8 +133,10 @@ func (l *labels) add(b *record.Batch) {
 		l.read++
 		k, ok := keyOf(b, key, i)
 		if p := b.Problem(i); p != nil {
-			if p.Class == codec.ClassNullValue { // a tombstone
-				delete(l.values, k)
+			if p.Class == codec.ClassNullValue { // a tombstone; a key that is a field is not in it
+				if ok {
+					delete(l.values, k)
+				}
 				continue
 			}
 			l.rejected.rejected++

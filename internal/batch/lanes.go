@@ -70,6 +70,10 @@ func (t *trainer) scan(ctx context.Context, levels map[string][]string, newWorke
 	if threads <= 0 {
 		threads = runtime.GOMAXPROCS(0)
 	}
+	var err error
+	if t.tables, err = newLookup(t.plan, t.Rows); err != nil { // what was fitted can make a table one that is not needed
+		return "", err
+	}
 	lanes := make([]*lane, lanesPerThread*threads)
 	for i := range lanes {
 		l, err := t.newLane(levels)
@@ -153,6 +157,7 @@ func fill(ctx context.Context, r *source.Reader, lanes []*lane) ([]*lane, error)
 // process takes a wave of lanes through the pass.
 func (t *trainer) process(wave []*lane, threads int, windows *pipeline.Windows, states *pipeline.MemoryStates) error {
 	aside(wave, threads, func(l *lane) {
+		l.number()
 		l.decoder.Decode(l.batch)
 		if t.labels != nil {
 			t.labels.join(l.batch)
@@ -178,6 +183,13 @@ func (t *trainer) process(wave []*lane, threads int, windows *pipeline.Windows, 
 		}
 	}
 	return nil
+}
+
+// number has the records go by their numbers in the data, as fitting does: an offset is one of each partition of a topic.
+func (l *lane) number() {
+	for i := range l.batch.Len() {
+		l.batch.Raw(i).Offset = l.first + int64(i)
+	}
 }
 
 // keepWindows copies the aggregates of the lane's records.

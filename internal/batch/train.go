@@ -402,9 +402,6 @@ func (t *trainer) load(ctx context.Context) (sets [parts]*set, digest string, er
 		sets[p] = &set{frame: record.Frame{Columns: t.plan.Inputs()}}
 	}
 	t.excluded, t.rows = exclusions{}, [parts]int{}
-	if t.tables, err = newLookup(t.plan, t.Rows); err != nil {
-		return sets, "", err
-	}
 	digest, err = t.scan(ctx, t.plan.Levels(), func() worker {
 		w := &loading{t: t, sets: &sets, evaluator: t.plan.NewEvaluator()}
 		if t.plan.HasFolds() {

@@ -1,6 +1,8 @@
 package pipeline
 
 import (
+	"math"
+
 	"millrace.dev/feature"
 	"millrace.dev/record"
 )
@@ -123,7 +125,8 @@ func NewEventTimes(s *record.Schema, field string) EventTimes {
 }
 
 // Append appends the event time of each record of b to dst, in microseconds since 1970, or record.MissingTime. They are
-// whole milliseconds, as in Kafka, so that a file with finer times gives what a topic gives.
+// whole milliseconds, as in Kafka, so that a file with finer times gives what a topic gives. A timestamp that cannot be told
+// in microseconds is missing.
 func (e EventTimes) Append(dst []int64, b *record.Batch) []int64 {
 	const milli = 1000
 	for i := range b.Len() {
@@ -133,7 +136,7 @@ func (e EventTimes) Append(dst []int64, b *record.Batch) []int64 {
 			if t := b.Times(e.field)[i]; t != record.MissingTime {
 				at = t - ((t%milli)+milli)%milli
 			}
-		case b.Raw(i).Timestamp >= 0:
+		case b.Raw(i).Timestamp >= 0 && b.Raw(i).Timestamp <= math.MaxInt64/milli:
 			at = b.Raw(i).Timestamp * milli
 		}
 		dst = append(dst, at)

@@ -2,8 +2,8 @@
 //
 //	bytes -> decode -> [windows, rows of tables] -> features -> score -> encode -> bytes
 //
-// It is pure: no input or output, no clock, no randomness, no goroutines. The drivers (internal/engine for Kafka,
-// internal/batch for files) feed it batches, keep the states of windows and find the rows of tables, and differ in
+// It is pure: no input or output, no clock, no randomness, no goroutines. The drivers (the topology of internal/app for a
+// stream, internal/batch for data) feed it batches, keep the states of windows and find the rows of tables, and differ in
 // nothing else, so a record gets the same prediction, bit for bit, wherever it comes from.
 package pipeline
 
