@@ -124,7 +124,6 @@ func checked(d *Declaration, fits map[string]fitted) (*checker, *Plan, error) {
 	for _, name := range d.Inputs {
 		p.results = c.addInput(p, name, p.results)
 	}
-	p.ready = c.build.needed(p.ready, p.results)
 	if len(p.inputs) > maxInputs {
 		c.errs = append(c.errs, &Error{Msg: fmt.Sprintf("the elements of vectors make %d inputs: at most %d", len(p.inputs), maxInputs), Hint: "give top or min_count, or use fewer vectors"})
 	}
@@ -132,6 +131,7 @@ func checked(d *Declaration, fits map[string]fitted) (*checker, *Plan, error) {
 		c.sortErrors()
 		return nil, nil, join(c.errs)
 	}
+	p.ready = c.build.needed(p.ready, p.results)
 	return c, p, nil
 }
 
