@@ -57,6 +57,7 @@ const (
 	ClassUnknownOp     = "unknown_op"     // an operation that the format does not have
 	ClassNoKey         = "no_key"         // the key's column is not there, or null, or not a text or a number
 	ClassNoTime        = "no_time"        // neither the change nor the record has a time
+	ClassFuture        = "future_time"    // the change is more than a day later than its record
 	ClassSchemaChanged = "schema_changed" // the row does not have the declared columns, or not with their types
 )
 
@@ -140,10 +141,27 @@ func (d *Decoder) Decode(dst []Change, r *record.Raw) ([]Change, *record.Problem
 	case FormatUpsert:
 		dst, p = d.upsert(dst, r)
 	}
+	if p == nil {
+		p = early(dst[n:], r)
+	}
 	if p != nil {
 		return dst[:n], p
 	}
 	return dst, nil
+}
+
+// maxAhead is by how much a change may be later than its record: clocks differ, and so do zones that were taken for another.
+const maxAhead = 24 * 60 * 60 * 1_000_000
+
+// early returns the problem of a change that has not happened yet when its record was written. One of the far future would have
+// a table forget all that is older than its history. The clock is that of the record, so that every reader decides alike.
+func early(changes []Change, r *record.Raw) *record.Problem {
+	for i := range changes {
+		if at := changes[i].At; r.Timestamp >= 0 && at > maxAhead && at-maxAhead > r.Timestamp*1000 {
+			return problem(ClassFuture, "", "the change is more than a day later than the record that tells it")
+		}
+	}
+	return nil
 }
 
 // problem returns a problem of the stage of tables.

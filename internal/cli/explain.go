@@ -265,7 +265,7 @@ func (s *steps) features(e *app.Explained) {
 		}
 		rows = append(rows, []string{f.Name, shown, note})
 		for _, x := range f.Elements {
-			rows = append(rows, []string{"  " + x.Name, x.Shown, ""})
+			rows = append(rows, []string{"  " + oneLine(x.Name), x.Shown, ""})
 		}
 	}
 	s.table(rows)
@@ -279,9 +279,9 @@ func (s *steps) inputs(e *app.Explained) {
 	for i := range e.Inputs {
 		switch in := &e.Inputs[i]; {
 		case in.Unseen:
-			unseen = append(unseen, in.Name)
+			unseen = append(unseen, oneLine(in.Name))
 		case in.Value == nil:
-			missing = append(missing, in.Name)
+			missing = append(missing, oneLine(in.Name))
 		}
 	}
 	s.title("Inputs of the model")

@@ -181,7 +181,7 @@ func (c *cli) printShown(s *app.Shown) error {
 	line("\n%s", scoreTable(&b.Metrics))
 	width := len("input")
 	for _, in := range b.Inputs {
-		width = max(width, utf8.RuneCountInString(in.Name))
+		width = max(width, utf8.RuneCountInString(oneLine(in.Name)))
 	}
 	line("  %-*s  %-7s %7s %11s", width, "input", "type", "levels", "importance")
 	for _, in := range b.Inputs {
@@ -189,7 +189,7 @@ func (c *cli) printShown(s *app.Shown) error {
 		if in.Levels > 0 {
 			levels = strconv.Itoa(in.Levels)
 		}
-		line("  %-*s  %-7s %7s %10.1f%%", width, in.Name, in.Type, levels, 100*in.Importance)
+		line("  %-*s  %-7s %7s %10.1f%%", width, oneLine(in.Name), in.Type, levels, 100*in.Importance)
 	}
 	if len(b.Lineage.Features) > 0 {
 		line("\n  features")

@@ -76,7 +76,7 @@ func (c *cli) printPredicted(p *app.Predicted, rejects string) {
 func tally(by map[string]int) string {
 	var parts []string
 	for _, name := range slices.Sorted(maps.Keys(by)) {
-		parts = append(parts, fmt.Sprintf("%s %s", name, grouped(int64(by[name]))))
+		parts = append(parts, fmt.Sprintf("%s %s", oneLine(name), grouped(int64(by[name]))))
 	}
 	return strings.Join(parts, ", ")
 }

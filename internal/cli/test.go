@@ -71,10 +71,10 @@ func testedText(t *app.Tested, file string) string {
 		fmt.Fprintf(&b, "FAIL  %s (%s:%d)\n", r.Name, file, r.Line)
 		what, want := 0, 0
 		for _, f := range r.Failures {
-			what, want = max(what, columns(f.What)), max(want, min(columns(f.Want), 40))
+			what, want = max(what, columns(oneLine(f.What))), max(want, min(columns(f.Want), 40))
 		}
 		for _, f := range r.Failures {
-			fmt.Fprintf(&b, "        %s  want %s  got %s\n", padded(f.What, what), padded(f.Want, want), f.Got)
+			fmt.Fprintf(&b, "        %s  want %s  got %s\n", padded(oneLine(f.What), what), padded(f.Want, want), f.Got)
 		}
 	}
 	switch {

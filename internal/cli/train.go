@@ -111,7 +111,7 @@ func (c *cli) printTrained(t *app.Trained) {
 	}
 	c.noteFound(t.Found.Tables, t.Found.Windows)
 	c.note("trained %s on %s\n\n%s", count(t.Trees, "tree"), count(r.Train, "row"), scoreTable(&t.Metrics))
-	c.note("\n  inputs by importance: %s\n\n", strings.Join(t.TopInputs(6), ", "))
+	c.note("\n  inputs by importance: %s\n\n", oneLine(strings.Join(t.TopInputs(6), ", ")))
 	if t.Existed {
 		c.note("%s was registered before: the same data and parameters give the same model\n", t.Model)
 	} else {

@@ -84,12 +84,12 @@ func writeComparison(b *strings.Builder, title string, c *batch.Comparison) {
 	}
 	width := len("feature")
 	for _, f := range c.Features {
-		width = max(width, len(f.Feature))
+		width = max(width, columns(oneLine(f.Feature)))
 	}
 	row := fmt.Sprintf("  %%-%ds  %%-10s  %%9s  %%9s  %%9s  %%9s\n", width)
 	fmt.Fprintf(b, row, "feature", "kind", "compared", "mismatch", "missing", "extra")
 	for _, f := range c.Features {
-		fmt.Fprintf(b, row, f.Feature, f.Kind, grouped(int64(f.Compared)), grouped(int64(f.Mismatch)), grouped(int64(f.Missing)), grouped(int64(f.Extra)))
+		fmt.Fprintf(b, row, oneLine(f.Feature), f.Kind, grouped(int64(f.Compared)), grouped(int64(f.Mismatch)), grouped(int64(f.Missing)), grouped(int64(f.Extra)))
 		for _, e := range f.Examples {
 			where := e.Record
 			if e.Key != "" {
