@@ -37,7 +37,7 @@ func TestZips(t *testing.T) {
 		}
 		incomes, effects = append(incomes, float64(z.MedianIncome)), append(effects, g.f.zips[i].effect)
 		for op, want := range map[string]cdc.Op{ZipRead: cdc.Upsert, ZipCreate: cdc.Upsert, ZipUpdate: cdc.Upsert, ZipDelete: cdc.Delete} {
-			got, problem := d.Decode(nil, &record.Raw{Key: z.AppendKey(nil), Value: z.AppendChange(nil, op, at)})
+			got, problem := d.Decode(nil, &record.Raw{Key: z.AppendKey(nil), Value: z.AppendChange(nil, op, at), Timestamp: at.UnixMilli()})
 			if problem != nil || len(got) != 1 || got[0].Op != want || got[0].Key != z.Code || got[0].At != at.UnixMicro() || got[0].Snapshot != (op == ZipRead) {
 				t.Fatalf("%s: %+v, %v", op, got, problem)
 			}
