@@ -1,6 +1,10 @@
 package feature
 
-import "sort"
+import (
+	"sort"
+
+	"millrace.dev/internal/stat"
+)
 
 // notSeen is the code of a text or a number that has none, though it is there.
 const notSeen = -1
@@ -108,13 +112,5 @@ func (m *machine) pick(dst, a []float64, l *list) {
 
 // foldOf returns the fold of a row of the training data, by its number.
 func foldOf(row int64, folds int) int {
-	return int(mix(uint64(row)^0x6f6f665f666f6c64) % uint64(folds))
-}
-
-// mix is the finaliser of SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014).
-func mix(x uint64) uint64 {
-	x += 0x9e3779b97f4a7c15
-	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
-	x = (x ^ x>>27) * 0x94d049bb133111eb
-	return x ^ x>>31
+	return int(stat.Mix(uint64(row)^0x6f6f665f666f6c64) % uint64(folds))
 }

@@ -105,17 +105,7 @@ func (m *merge[K, V]) process(r *Record[K, V]) error { return m.next.send(r) }
 
 // Merge returns the records of both streams. Order is kept within each.
 func (s Stream[K, V]) Merge(other Stream[K, V], opts ...Option) Stream[K, V] {
-	return s.merge(task.KindMerge, other, opts)
-}
-
-// MergeByKey is [Stream.Merge] for streams whose records of one key are to meet, as in a processor with a store: as for a
-// join, their topics need equally many partitions. A repartition topic gets as many as the other side has.
-func (s Stream[K, V]) MergeByKey(other Stream[K, V], opts ...Option) Stream[K, V] {
-	return s.merge("merge-by-key", other, opts)
-}
-
-func (s Stream[K, V]) merge(kind string, other Stream[K, V], opts []Option) Stream[K, V] {
-	n := s.n.t.add(kind, s.n.t.nameIn(kind, opts), s.n, other.n)
+	n := s.n.t.add(task.KindMerge, s.n.t.nameIn(task.KindMerge, opts), s.n, other.n)
 	n.build = func(b *builder) []any {
 		m := &merge[K, V]{next[K, V](b, n)}
 		return []any{m, m}

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+
+	"millrace.dev/internal/stat"
 )
 
 // Part is one of the three parts of the labelled data.
@@ -43,7 +45,7 @@ func (s Split) Validate() error {
 
 // Part returns the part of row number row, counted from 0.
 func (s Split) Part(row int64) Part {
-	u := float64(mix(uint64(s.Seed)^mix(uint64(row)))>>11) / (1 << 53)
+	u := float64(stat.Mix(uint64(s.Seed)^stat.Mix(uint64(row)))>>11) / (1 << 53)
 	switch {
 	case u < s.Train:
 		return Train
@@ -52,13 +54,4 @@ func (s Split) Part(row int64) Part {
 	default:
 		return Test
 	}
-}
-
-// mix is the finaliser of SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014):
-// a bijection whose output bits each depend on all input bits.
-func mix(x uint64) uint64 {
-	x += 0x9e3779b97f4a7c15
-	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
-	x = (x ^ x>>27) * 0x94d049bb133111eb
-	return x ^ x>>31
 }

@@ -10,6 +10,13 @@ func mix64(z uint64) uint64 {
 	return z ^ z>>31
 }
 
+// golden is 2^64 divided by the golden ratio, the step of SplitMix64.
+const golden = 0x9e3779b97f4a7c15
+
+// Mix returns the number that SplitMix64 gives for a state: a bijection whose output bits each depend on all input bits.
+// What was drawn with it is part of trained models, so that it never changes.
+func Mix(x uint64) uint64 { return mix64(x + golden) }
+
 const (
 	xxPrime1 = 11400714785074694791
 	xxPrime2 = 14029467366897019727

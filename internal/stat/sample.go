@@ -52,7 +52,6 @@ func (s *Sample) AddClass(row uint64, value float64, class int32) {
 		return
 	}
 	s.n++
-	const golden = 0x9e3779b97f4a7c15
 	if h := mix64(row*golden + s.seed); h <= s.bound {
 		s.keep(h, value, class)
 	}
