@@ -22,7 +22,7 @@ func layers() [][]string {
 	return [][]string{
 		{"gbm/internal/bitplane", "internal/detmath", "internal/durable", "internal/lint", "internal/secret", "internal/testenv"},
 		{"record", "internal/stat", "internal/durable/errorfs"},
-		{"feature", "gbm", "codec", "internal/window"},
+		{"feature", "gbm", "codec", "internal/window", "profile"},
 		{"internal/cdc"},
 		{"internal/table"},
 		{"model"},
