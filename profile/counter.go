@@ -95,15 +95,14 @@ func (c *Counter) Add(r *Rows) {
 
 func (c *counting) addNumbers(numbers []float64, r *Rows, all bool) {
 	for i, x := range numbers {
-		if !all && !r.counts(i) {
-			continue
-		}
-		if x != x {
+		switch {
+		case !all && !r.counts(i):
+		case x != x:
 			c.missing++
-			continue
+		default:
+			c.counts[c.binner.bin(x)]++
+			c.moments.Add(x)
 		}
-		c.counts[c.binner.bin(x)]++
-		c.moments.Add(x)
 	}
 }
 

@@ -2,6 +2,7 @@ package profile
 
 import (
 	"math"
+	"math/bits"
 	"slices"
 
 	"millrace.dev/record"
@@ -62,9 +63,9 @@ func heavyValues(sorted []float64, bins int) []float64 {
 
 // binner finds bins.
 type binner struct {
-	edges []float64 // padded with +Inf to a power of two, less one
-	step  int
-	last  int // the bin of what is above the last edge
+	keys []uint64 // of the edges, padded with the largest to a power of two, less one
+	step uint64
+	last uint64 // the bin of what is above the last edge
 }
 
 func newBinner(edges []float64) binner {
@@ -72,23 +73,31 @@ func newBinner(edges []float64) binner {
 	for size-1 < len(edges) {
 		size *= 2
 	}
-	padded := make([]float64, size-1)
-	for i := copy(padded, edges); i < len(padded); i++ {
-		padded[i] = math.Inf(1)
-	}
-	return binner{edges: padded, step: size / 2, last: len(edges)}
-}
-
-// bin returns the bin of x, which is no NaN: the number of edges below it. The search has no branch that depends on x but one
-// that a processor can do without.
-func (b *binner) bin(x float64) int {
-	i := 0
-	for step := b.step; step > 0; step >>= 1 {
-		if b.edges[i+step-1] < x {
-			i += step
+	keys := make([]uint64, size-1)
+	for i := range keys {
+		keys[i] = math.MaxUint64
+		if i < len(edges) {
+			keys[i] = key(edges[i])
 		}
 	}
-	return min(i, b.last)
+	return binner{keys: keys, step: uint64(size / 2), last: uint64(len(edges))}
+}
+
+// key maps numbers to integers of the same order; -0 is 0.
+func key(x float64) uint64 {
+	b := math.Float64bits(x + 0)
+	return b ^ (uint64(int64(b)>>63) | 1<<63)
+}
+
+// bin returns the bin of x, which is no NaN: the number of edges below it. It has no branch that depends on x, as a
+// processor could only guess half of them.
+func (b *binner) bin(x float64) int {
+	i, k := uint64(0), key(x)
+	for step := b.step; step > 0; step >>= 1 {
+		_, below := bits.Sub64(b.keys[i+step-1], k, 0)
+		i += step & -below
+	}
+	return int(min(i, b.last))
 }
 
 // seconds returns a time in seconds since 1970.
