@@ -15,6 +15,9 @@ const Bins = 128
 // bin of its own. Otherwise the bins have about equal numbers of values, but for a value that fills more than one: that has a bin
 // to itself, with an edge just below it. Each edge is one of the values, the first the smallest and the last the largest.
 func edges(sorted []float64, bins int) []float64 {
+	if len(sorted) == 0 {
+		return nil
+	}
 	distinct := slices.Compact(slices.Clone(sorted))
 	if len(distinct) <= bins {
 		return distinct

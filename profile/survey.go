@@ -213,10 +213,10 @@ func scaled(counts []uint64, total uint64) []uint64 {
 	}
 	out, left, rests := make([]uint64, len(counts)), total, make([]rest, len(counts))
 	for i, n := range counts {
-		share := float64(float64(n)/float64(sum)) * float64(total)
+		share := float64(float64(n) / float64(sum) * float64(total))
 		out[i] = uint64(share)
 		left -= min(left, out[i])
-		rests[i] = rest{i, share - float64(out[i])}
+		rests[i] = rest{i, float64(share) - float64(out[i])}
 	}
 	slices.SortStableFunc(rests, func(a, b rest) int {
 		switch {
