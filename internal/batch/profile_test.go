@@ -20,13 +20,13 @@ func TestProfileOfManyRows(t *testing.T) {
 		fmt.Fprintf(&text, "%v,%s,%d\n", sizes[i], []string{"Kent", "Seattle"}[i%2], 500+rng.IntN(1000))
 	}
 	o := flats(t, text.String())
-	o.Params.NTrees = 1
+	o.Params.NTrees, o.Where = 1, ""
 	b, err := TrainModel(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	size, ok := b.Profile.Column("size")
-	if !ok || size.Rows != 20_000 {
+	if k := len(size.Edges); !ok || size.Rows != 20_000 || k < 100 || size.Edges[0] != size.Min || size.Edges[k-1] != size.Max {
 		t.Fatalf("%+v", size)
 	}
 	want := make([]uint64, len(size.Counts))
