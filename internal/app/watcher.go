@@ -266,8 +266,9 @@ func (w *watcher) note(r *WindowResult, totals watch.Totals) {
 	w.checked.Last, w.checked.Totals = r, totals
 }
 
-// Checked returns what was judged so far; nil where the pipeline has no window checks.
-func (w *watcher) Checked() *CheckedWindows {
+// Checked returns what was judged so far; nil where the pipeline has no window checks. It is safe for concurrent use.
+func (s *Scoring) Checked() *CheckedWindows {
+	w := s.watcher
 	if w == nil {
 		return nil
 	}
