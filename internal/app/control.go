@@ -110,7 +110,7 @@ type ControlOptions struct {
 	Set    []string
 	State  string // Paused or Resumed
 	Reason string
-	By     string
+	By     string // Default: the user's name
 }
 
 // SetControl tells all instances of a pipeline to pause, or to go on.
@@ -137,7 +137,7 @@ func (a *App) SetControl(ctx context.Context, o ControlOptions) (*Control, error
 	if err := needTopics(ctx, client, true, controlTopicOf(p)); err != nil {
 		return nil, err
 	}
-	c := &Control{State: o.State, Reason: o.Reason, By: o.By, At: a.Now().UnixMilli()}
+	c := &Control{State: o.State, Reason: o.Reason, By: a.actor(o.By), At: a.Now().UnixMilli()}
 	value, err := json.Marshal(c)
 	if err != nil {
 		return nil, err
