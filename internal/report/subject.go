@@ -18,7 +18,7 @@ type Subject struct {
 	Bundle *model.Bundle
 	Ref    string // NAME@VERSION, or the file of the bundle
 	Digest string
-	Bytes  int64
+	Bytes  int64 // of the bundle; 0 if it is not known
 	// What follows is the registry's, and empty for a bundle that is a file.
 	State        string // candidate, approved or rejected
 	Aliases      []string
@@ -202,10 +202,14 @@ func (s *Subject) lineage() []fact {
 	if !m.Created.IsZero() {
 		created = m.Created.UTC().Format(time.RFC3339)
 	}
+	size := ""
+	if s.Bytes > 0 {
+		size = chart.Grouped(s.Bytes) + " bytes"
+	}
 	return append(list, facts(
 		"run", l.RunID, "version of millrace", m.Millrace, "version of the pipeline's files", l.CodeVersion, "created", created, "event time", m.EventTime,
 		"prediction goes into", m.SinkField, "trees", chart.Grouped(int64(s.Bundle.Forest.Trees())), "golden rows", chart.Grouped(int64(len(s.Bundle.Golden))),
-		"size", chart.Grouped(s.Bytes)+" bytes",
+		"size", size,
 	)...)
 }
 
