@@ -109,8 +109,8 @@ func columnFacts(c *profile.Column, importance string) []fact {
 			list = append(list, facts("standard deviation", chart.Number(c.Deviation))...)
 		}
 		if len(segs) > 0 {
-			list = append(list, facts("1 % are up to, about", q(0.01), "25 % are up to, about", q(0.25), "half are up to, about", q(0.5),
-				"75 % are up to, about", q(0.75), "99 % are up to, about", q(0.99))...)
+			list = append(list, facts("1% are up to, about", q(0.01), "25% are up to, about", q(0.25), "half are up to, about", q(0.5),
+				"75% are up to, about", q(0.75), "99% are up to, about", q(0.99))...)
 		}
 		return list
 	}
