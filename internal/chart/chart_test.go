@@ -122,9 +122,19 @@ func TestNumbers(t *testing.T) {
 		x             float64
 		short, number string
 	}{
-		{0, "0", "0"}, {2014, "2014", "2,014"}, {9999.4, "9999", "9,999"}, {12_345, "12.3k", "12,345"}, {999_499, "999k", "999,499"},
-		{999_999, "1M", "999,999"}, {-26_590_000, "-26.6M", "-26,590,000"}, {1.5e12, "1.5T", "1,500,000,000,000"}, {0.031234, "0.03123", "0.031234"},
-		{1e-300, "1e-300", "1e-300"}, {-1e300, "-1e+300", "-1e+300"}, {math.NaN(), "-", "-"}, {999.9999, "1000", "1000"},
+		{0, "0", "0"},
+		{2014, "2014", "2,014"},
+		{9999.4, "9999", "9,999"},
+		{12_345, "12.3k", "12,345"},
+		{999_499, "999k", "999,499"},
+		{999_999, "1M", "999,999"},
+		{-26_590_000, "-26.6M", "-26,590,000"},
+		{1.5e12, "1.5T", "1,500,000,000,000"},
+		{0.031234, "0.03123", "0.031234"},
+		{1e-300, "1e-300", "1e-300"},
+		{-1e300, "-1e+300", "-1e+300"},
+		{math.NaN(), "-", "-"},
+		{999.9999, "1000", "1000"},
 	} {
 		if got := Short(tc.x); got != tc.short {
 			t.Errorf("short %v: %q, want %q", tc.x, got, tc.short)
@@ -167,7 +177,11 @@ func TestBlocks(t *testing.T) {
 		n      int
 		want   string
 	}{
-		{nil, 4, ""}, {[]float64{0, 1, 2, 4, 8}, 8, " ▂▃▅█"}, {[]float64{1, 1, 8, 8}, 2, "▂█"}, {[]float64{0.001, 1}, 2, "▁█"}, {[]float64{math.NaN(), math.Inf(1)}, 2, "  "},
+		{nil, 4, ""},
+		{[]float64{0, 1, 2, 4, 8}, 8, " ▂▃▅█"},
+		{[]float64{1, 1, 8, 8}, 2, "▂█"},
+		{[]float64{0.001, 1}, 2, "▁█"},
+		{[]float64{math.NaN(), math.Inf(1)}, 2, "  "},
 		{[]float64{1e308, 1e-308}, 2, "█▁"},
 	} {
 		if got := Blocks(tc.values, tc.n); got != tc.want {
@@ -227,7 +241,7 @@ func TestStyleCoversClasses(t *testing.T) {
 	used := map[string]bool{}
 	for _, svg := range examples() {
 		for _, m := range regexp.MustCompile(`class="([^"]*)"`).FindAllStringSubmatch(string(svg), -1) {
-			for _, class := range strings.Fields(m[1]) {
+			for class := range strings.FieldsSeq(m[1]) {
 				used[class] = true
 			}
 		}

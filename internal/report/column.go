@@ -69,7 +69,9 @@ func viewOf(c *profile.Column, importance string) columnView {
 	v := columnView{
 		Name: chart.OneLine(c.Name), Spark: chart.Spark(spark(c)),
 		Cells: []fact{
-			{Name: "role", Value: string(c.Role)}, {Name: "kind", Value: string(c.Kind)}, {Name: "missing", Value: chart.Percent(c.MissingShare())},
+			{Name: "role", Value: string(c.Role)},
+			{Name: "kind", Value: string(c.Kind)},
+			{Name: "missing", Value: chart.Percent(c.MissingShare())},
 			{Name: "distinct", Value: distinct(c)},
 		},
 	}
