@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"millrace.dev/feature"
 	"millrace.dev/record"
 )
 
@@ -23,7 +24,8 @@ type RecordCheck struct {
 	Name      string // of letters, digits and _; no two are the same
 	Rule      string // an expression over fields and features
 	Otherwise Outcome
-	Line      int // of the file, from 1
+	Line      int  // of the file, from 1
+	Trained   bool // only a model can test it: it has `in training`, or a feature that is fitted
 }
 
 // Outcome is what becomes of a record that breaks a rule.
@@ -345,6 +347,7 @@ func (d *decoder) lintRules(rules value) {
 		return
 	}
 	names := map[string]bool{}
+	d.ruleAt = map[string]string{}
 	for i := range rules.list {
 		v := &rules.list[i]
 		path := fmt.Sprintf("checks.record[%d]", slices.Index(rules.node.items, v.node)) // one without a rule is not in the list
@@ -356,7 +359,29 @@ func (d *decoder) lintRules(rules value) {
 		}
 		names[c.Name] = true
 		d.p.Checks.Record = append(d.p.Checks.Record, c)
+		d.ruleAt[c.Name] = path + ".rule"
 	}
+}
+
+// lintConditions checks the conditions of the rules.
+func (d *decoder) lintConditions(plan *feature.Plan) {
+	rules, err := plan.CompileRules(d.p.Train.Label, d.p.Checks.Rules(), nil)
+	if err != nil {
+		d.expressionProblems("checks.record", err)
+		return
+	}
+	for i := range d.p.Checks.Record {
+		d.p.Checks.Record[i].Trained = rules.Trained(i)
+	}
+}
+
+// Rules returns the rules of the record checks for package feature.
+func (c *Checks) Rules() []feature.Rule {
+	rules := make([]feature.Rule, len(c.Record))
+	for i := range c.Record {
+		rules[i] = feature.Rule{Name: c.Record[i].Name, Expr: c.Record[i].Rule}
+	}
+	return rules
 }
 
 // RuleName returns the name of a rule that has none of its own: its words, with words for comparisons.
