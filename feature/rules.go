@@ -212,6 +212,9 @@ func (r *Rules) lay(c *checker, inputs []int32) error {
 	return nil
 }
 
+// Plan returns the plan that the rules were compiled for.
+func (r *Rules) Plan() *Plan { return r.plan }
+
 // Len returns the number of rules.
 func (r *Rules) Len() int { return len(r.rules) }
 

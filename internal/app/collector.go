@@ -7,7 +7,7 @@ type collector struct {
 	r                                            *Running
 	predictions, samples, model                  *prometheus.Desc
 	missing, unseen, fittedMissing, fittedUnseen *prometheus.Desc
-	lookups, rows, refused, windows              *prometheus.Desc
+	lookups, rows, refused, windows, checks      *prometheus.Desc
 }
 
 func newCollector(r *Running) *collector {
@@ -26,6 +26,7 @@ func newCollector(r *Running) *collector {
 		lookups:       desc("table_lookups_total", "Look-ups in a table: found, no_row or missing_key.", "table", "result"),
 		rows:          desc("table_rows", "Rows of a table that this instance holds in memory.", "table"),
 		refused:       desc("table_refused_changes_total", "Records of a table's topic that could not be taken.", "table"),
+		checks:        desc("record_checks_total", "Records that break a rule of checks.record, and what becomes of them.", "rule", "outcome"),
 		windows:       desc("window_records_total", "Records that a window has seen: added, late, too_late, untimed, keyless or filtered.", "window", "result"),
 	}
 }
@@ -54,6 +55,10 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	for _, f := range s.Fitted {
 		counter(c.fittedMissing, f.Missing, f.Feature)
 		counter(c.fittedUnseen, f.Unseen, f.Feature)
+	}
+	for i := range s.Checks {
+		k := &s.Checks[i]
+		counter(c.checks, k.Broken, k.Rule, k.Otherwise)
 	}
 	for i := range s.Tables {
 		t := &s.Tables[i]

@@ -46,6 +46,9 @@ func (a *App) Predict(ctx context.Context, o PredictOptions) (*Predicted, error)
 	if err != nil {
 		return nil, err
 	}
+	if _, err := compileChecks("predict", p, m); err != nil {
+		return nil, err
+	}
 	inputs, err := source.Files(o.Data)
 	if err != nil {
 		return nil, fmt.Errorf("predict: %w", err)
@@ -85,6 +88,7 @@ func (a *App) Predict(ctx context.Context, o PredictOptions) (*Predicted, error)
 		po.Rejects = rejects
 		outputs = append(outputs, rejects)
 	}
+	po.Checks = pipelineChecks(p)
 	sum, err := batch.Predict(ctx, m.Bundle, po)
 	if err != nil {
 		return nil, fmt.Errorf("predict: %w", err)

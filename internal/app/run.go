@@ -73,6 +73,9 @@ func (a *App) Run(ctx context.Context, o RunOptions) (*Ran, error) {
 	if err != nil {
 		return nil, err
 	}
+	if _, err := compileChecks("run", p, m); err != nil {
+		return nil, err
+	}
 	scoring, err := NewScoring(p, m, o.Threads, static)
 	if err != nil {
 		return nil, err
@@ -154,7 +157,7 @@ func NewScoring(p *config.Pipeline, m *model.Loaded, threads int, static map[str
 		totals: pipeline.NewWindowTotals(m.Bundle.Plan), tables: newWatchedTables(static),
 		Bundle: m.Bundle, Model: m.Ref, Digest: m.Digest, Static: static, Workers: make([]*pipeline.Worker, cmp.Or(threads, runtime.GOMAXPROCS(0))),
 		Options: pipeline.Options{
-			Field: p.Sink.Field, MaxBytes: p.Source.MaxRecordBytes, Tables: pipelineTables(p),
+			Field: p.Sink.Field, MaxBytes: p.Source.MaxRecordBytes, Tables: pipelineTables(p), Checks: pipelineChecks(p),
 			Headers: []record.Header{{Key: headerModel, Value: []byte(m.Ref)}, {Key: headerDigest, Value: []byte(m.Digest)}},
 		},
 	}

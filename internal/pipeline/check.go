@@ -1,12 +1,14 @@
 package pipeline
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"sync/atomic"
 
 	"millrace.dev/feature"
 	"millrace.dev/model"
+	"millrace.dev/profile"
 	"millrace.dev/record"
 )
 
@@ -37,6 +39,12 @@ type CheckError struct {
 
 	Where string // the record: TOPIC/PARTITION/OFFSET, or the data and the record's number
 }
+
+// ErrCheck is what a [CheckError] matches.
+var ErrCheck = errors.New("a record breaks a rule")
+
+// Is tells whether the target is ErrCheck.
+func (e *CheckError) Is(target error) bool { return target == ErrCheck } //nolint:errorlint // this is the comparison
 
 // Error names the record and the rule, and no value of the record.
 func (e *CheckError) Error() string {
@@ -72,8 +80,20 @@ func CompileChecks(b *model.Bundle, checks []Check) (*feature.Rules, error) {
 	return b.Plan.CompileRules(b.Manifest.Label, rules, trainingRanges(b))
 }
 
-// trainingRanges returns what the training rows had of numeric columns.
-func trainingRanges(*model.Bundle) []feature.TrainingRange { return nil }
+// trainingRanges returns what the training rows had of numeric fields and inputs.
+func trainingRanges(b *model.Bundle) []feature.TrainingRange {
+	if b.Profile == nil { // of a model that is not sealed yet
+		return nil
+	}
+	var ranges []feature.TrainingRange
+	for i := range b.Profile.Columns {
+		c := &b.Profile.Columns[i]
+		if c.Kind == profile.Number && (c.Role == profile.Field || c.Role == profile.Feature) {
+			ranges = append(ranges, feature.TrainingRange{Name: c.Name, Min: c.Min, Max: c.Max})
+		}
+	}
+	return ranges
+}
 
 // checker applies checks to the records of a worker.
 type checker struct {
