@@ -88,7 +88,6 @@ func (a *App) Predict(ctx context.Context, o PredictOptions) (*Predicted, error)
 		po.Rejects = rejects
 		outputs = append(outputs, rejects)
 	}
-	po.Checks = pipelineChecks(p)
 	sum, err := batch.Predict(ctx, m.Bundle, po)
 	if err != nil {
 		return nil, fmt.Errorf("predict: %w", err)
@@ -101,5 +100,5 @@ func (a *App) Predict(ctx context.Context, o PredictOptions) (*Predicted, error)
 
 // predictOptions returns what a pipeline file says about predicting.
 func predictOptions(p *config.Pipeline, rows map[string]table.Rows) batch.PredictOptions {
-	return batch.PredictOptions{Field: p.Sink.Field, MaxBytes: p.Source.MaxRecordBytes, Rows: rows, Required: pipelineTables(p)}
+	return batch.PredictOptions{Field: p.Sink.Field, MaxBytes: p.Source.MaxRecordBytes, Rows: rows, Required: pipelineTables(p), Checks: pipelineChecks(p)}
 }
