@@ -21,7 +21,8 @@ type Rule struct {
 	Expr string
 }
 
-// TrainingRange is what the training rows had of a numeric column or feature.
+// TrainingRange is what the training rows had of a numeric column or feature. NaN stands for no value: then none is in
+// training.
 type TrainingRange struct {
 	Name     string
 	Min, Max float64
@@ -54,7 +55,8 @@ type Broken struct{ Row, Rule int32 }
 // Of a plan that waits for being fitted, or has no levels yet, what only training knows is taken on trust: rules that
 // need it cannot be evaluated.
 //
-// The error joins an [*Error] for every fault, whose Feature is the name of the rule.
+// A rule that says the same of every record is at fault in such a plan, and not in a fitted one. The error joins an [*Error] for
+// every fault, whose Feature is the name of the rule.
 func (p *Plan) CompileRules(label string, rules []Rule, ranges []TrainingRange) (*Rules, error) {
 	c, inputs, err := p.ruleChecker(label, ranges)
 	if err != nil {
@@ -168,7 +170,7 @@ func (c *checker) known(s Spec, r ref) {
 	c.features, c.byName[s.Name] = append(c.features, d), d
 }
 
-// checkRule reports a rule that is no condition, or none on a record.
+// checkRule reports a rule that is no condition, or, before training, none on a record.
 func (c *checker) checkRule(rule Rule, r ref) {
 	fault := func(msg, hint string) {
 		c.errs = append(c.errs, &Error{Feature: rule.Name, Length: len(rule.Expr), Msg: msg, Hint: hint})
@@ -177,7 +179,7 @@ func (c *checker) checkRule(rule Rule, r ref) {
 	case !r.ok():
 	case r.kind != kindBool:
 		fault(fmt.Sprintf("the rule is a %s, not a condition", r.kind), "compare it with something")
-	case !c.build.values[r.id].isConst():
+	case !c.build.values[r.id].isConst() || c.rules.fitted(): // training may have learned that a feature is always missing
 	case c.build.values[r.id].lit.missing:
 		fault("the rule is missing for every record, so that all keep it", "is_missing(x) tests for a missing value")
 	default:
@@ -317,8 +319,10 @@ func (s *scope) inTrainingRange(n *ast.BinaryNode, name string, x ref) ref {
 		return s.fail(n.Left, name+" is no input of the model: training knows nothing of it", "take it out of train.ignore, or write x between low and high")
 	case !s.rules.fitted():
 		r = TrainingRange{name, 0, 1}
-	case !ok || math.IsNaN(r.Min) || math.IsNaN(r.Max):
-		return s.fail(n.Left, "the model has no range of "+name, "a model that this version has trained has one, unless the training rows had no value; or write x between low and high")
+	case !ok:
+		return s.fail(n.Left, "the model has no range of "+name, "write x between low and high")
+	case math.IsNaN(r.Min) || math.IsNaN(r.Max): // the training rows had no value: none is in them
+		r = TrainingRange{name, 1, 0}
 	}
 	low, high := s.constant(n, opNumber, literal{number: r.Min}), s.constant(n, opNumber, literal{number: r.Max})
 	return s.apply(n, "and", nil, s.apply(n, "at_most", nil, low, x), s.apply(n, "at_most", nil, x, high))

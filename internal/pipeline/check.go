@@ -55,11 +55,6 @@ func (e *CheckError) Error() string {
 	return fmt.Sprintf("record%s breaks the rule %s (%s), whose outcome is to fail", where, e.Name, shortRule(e.Rule))
 }
 
-// Hint says what to do.
-func (e *CheckError) Hint() string {
-	return "look at the record; where it is right, change the rule or its outcome, and start again: the record is then read again"
-}
-
 // shortRule returns a rule for a message.
 func shortRule(rule string) string {
 	const most = 200
