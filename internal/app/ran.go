@@ -23,6 +23,7 @@ type Ran struct {
 	Windows      []WindowRan
 	Fitted       []FittedRan
 	Checks       []CheckRan
+	Checked      *CheckedWindows // nil where windows are not checked
 }
 
 // InputRan is what an input of the model lacked.
@@ -66,6 +67,7 @@ func (r *Running) stats(s engine.Stats) *Ran {
 	if r.samples != "" {
 		out.Samples = s.WrittenTo[r.samples]
 	}
+	out.Checked = r.scoring.Checked()
 	b := r.scoring.Bundle
 	for i := range b.Inputs {
 		out.Inputs = append(out.Inputs, InputRan{Input: b.Inputs[i].Name})

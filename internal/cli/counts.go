@@ -9,6 +9,7 @@ import (
 	"millrace.dev/internal/app"
 	"millrace.dev/internal/batch"
 	"millrace.dev/internal/pipeline"
+	"millrace.dev/internal/watch"
 )
 
 // ranStats is what run --json prints.
@@ -24,6 +25,13 @@ type ranStats struct {
 	Windows     map[string]pipeline.WindowCounts `json:"windows,omitempty"`
 	Fitted      map[string]feature.Counts        `json:"fitted,omitempty"` // by feature, those that lacked something
 	Checks      map[string]batch.CheckCount      `json:"checks,omitempty"` // by rule
+	Checked     *ranChecked                      `json:"checked_windows,omitempty"`
+}
+
+// ranChecked are the windows that were compared with the training data.
+type ranChecked struct {
+	Results map[string]uint64 `json:"results"`
+	watch.Totals
 }
 
 type ranTable struct {
@@ -77,6 +85,13 @@ func (c *cli) printRan(s *app.Ran) error {
 		out.Checks[s.Checks[i].Rule] = s.Checks[i].CheckCount
 	}
 	c.noteChecks(out.Checks)
+	if w := s.Checked; w != nil {
+		out.Checked = &ranChecked{w.Windows, w.Totals}
+		c.noteCounts("checked windows", []named{
+			{"ok", w.Windows["ok"]}, {"warn", w.Windows["warn"]}, {"fail", w.Windows["fail"]}, {"too few records", w.Windows["skipped"]},
+			{"late records", w.Late}, {"records without a time", w.Untimed},
+		})
+	}
 	if c.json {
 		return c.printJSON(out)
 	}
