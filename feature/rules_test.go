@@ -67,8 +67,16 @@ func rulePlan(t testing.TB) (fitted, unfitted *Plan) {
 		Schema: s, Label: "y", Tables: []Table{{Name: "zips", Schema: rows}},
 		Windows: []Window{{Name: "sales", Key: "city", Size: time.Hour, Aggregates: []Spec{{Name: "n", Expr: "count()"}}}},
 		Features: []Spec{
-			{"ratio", "x / z"}, {"tag", "code[:1]"}, {"rich", "zips[city].income"}, {"sold", "sales.n"}, {"hot", "one_hot(city)"}, {"mean", "target_mean(city)"},
-			{"double", "ratio * 2"}, {"scaled", "standard(x)"}, {"poor", "zips[city].income < 3"}, {"kind", "bucketize(x, splits: [0, 2, 4], output: \"index\")"},
+			{"ratio", "x / z"},
+			{"tag", "code[:1]"},
+			{"rich", "zips[city].income"},
+			{"sold", "sales.n"},
+			{"hot", "one_hot(city)"},
+			{"mean", "target_mean(city)"},
+			{"double", "ratio * 2"},
+			{"scaled", "standard(x)"},
+			{"poor", "zips[city].income < 3"},
+			{"kind", "bucketize(x, splits: [0, 2, 4], output: \"index\")"},
 		},
 		Inputs: []string{"x", "city", "ratio", "tag", "rich", "sold", "hot", "mean"},
 	}
@@ -332,8 +340,12 @@ func TestRulesChangeNothing(t *testing.T) {
 // houseRules are six rules for the example pipeline.
 func houseRules() ([]Rule, []TrainingRange) {
 	return []Rule{
-		{"living", "sqft_living between 200 and 15000"}, {"renovated", "yr_renovated == 0 or yr_renovated >= yr_built"}, {"zip", "statezip in training"},
-		{"bedrooms", "bedrooms in training"}, {"age", "age >= 0"}, {"price", "not is_missing(sqft_lot)"},
+		{"living", "sqft_living between 200 and 15000"},
+		{"renovated", "yr_renovated == 0 or yr_renovated >= yr_built"},
+		{"zip", "statezip in training"},
+		{"bedrooms", "bedrooms in training"},
+		{"age", "age >= 0"},
+		{"price", "not is_missing(sqft_lot)"},
 	}, []TrainingRange{{"bedrooms", 0, 4000}}
 }
 

@@ -133,17 +133,18 @@ func (w *world) rules() string {
 			all = append(all, name+" > 0 and x < 3")
 		}
 	}
-	text := "checks:\n  record:\n"
+	var text strings.Builder
+	text.WriteString("checks:\n  record:\n")
 	n := 0
 	for _, i := range r.Perm(len(all)) {
 		if n > r.IntN(6) {
 			break
 		}
 		quoted, _ := json.Marshal(all[i])
-		text += fmt.Sprintf("    - {rule: %s, otherwise: %s}\n", quoted, []string{"warn", "warn", "dead_letter"}[r.IntN(3)])
+		fmt.Fprintf(&text, "    - {rule: %s, otherwise: %s}\n", quoted, []string{"warn", "warn", "dead_letter"}[r.IntN(3)])
 		n++
 	}
-	return text
+	return text.String()
 }
 
 // makeWindows declares windows.

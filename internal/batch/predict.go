@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 
 	"millrace.dev/feature"
 	"millrace.dev/internal/kafka"
@@ -122,7 +123,7 @@ func (p *predictor) write(b *record.Batch, first int64) error {
 	last, failure := p.worker.Failure()
 	for i := range b.Len() {
 		if i == last {
-			failure.Where = fmt.Sprintf("%d", first+int64(i))
+			failure.Where = strconv.FormatInt(first+int64(i), 10)
 			if r := b.Raw(i); p.data.Topic() {
 				failure.Where = fmt.Sprintf("%s/%d/%d", r.Topic, r.Partition, r.Offset)
 			}

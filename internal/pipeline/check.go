@@ -44,7 +44,7 @@ type CheckError struct {
 var ErrCheck = errors.New("a record breaks a rule")
 
 // Is tells whether the target is ErrCheck.
-func (e *CheckError) Is(target error) bool { return target == ErrCheck } //nolint:errorlint // this is the comparison
+func (e *CheckError) Is(target error) bool { return target == ErrCheck }
 
 // Error names the record and the rule, and no value of the record.
 func (e *CheckError) Error() string {
