@@ -98,9 +98,10 @@ func (d *drawn) value(p float64) float64 {
 type family struct {
 	tests  []*test
 	rows   int      // of the sample
-	width  int      // columns of the sample that a test is on
+	width  int      // columns of the sample that are counted
 	codes  []uint32 // of the sample, row by row: places in tally
-	tally  []uint32 // counts of a window that is drawn, all columns one after the other
+	tally  []uint32 // counts of a window that is drawn: of each column its cells, and then the missing values
+	cells  int      // the most that a column has
 	alarms float64  // the declared share of windows without drift that alarm
 	sizes  map[int]*size
 }
@@ -109,11 +110,16 @@ type family struct {
 type test struct {
 	column int // of the profile
 	metric Metric
-	axis   *axis
-	rate   bool      // a test of the share of the last of two cells
-	first  int       // place of the first cell in tally; after the cells comes that of missing values
+	axis   *axis     // nil of the rate of missing values
+	rate   float64   // of the sample: of missing values or, where there are two cells, of the last
 	p      []float64 // shares of the sample
+	still  bool      // in the sample it is always the same: windows that are drawn tell nothing
+	first  int       // place of the column's first cell in tally
+	n      int       // the column's cells
 }
+
+// ofRate tells whether the test is of a rate, whose probabilities are known exactly.
+func (x *test) ofRate() bool { return x.axis == nil || x.axis.n == 2 }
 
 // size is what the family gives of windows of one size.
 type size struct {
@@ -149,20 +155,20 @@ func (f *family) draw(rows int) *size {
 	f.replicate(rows, values)
 	s := &size{of: make([]*drawn, len(f.tests))}
 	for t, x := range f.tests {
-		if !x.rate {
+		if !x.ofRate() && !x.still {
 			s.of[t] = newDrawn(slices.Clone(values[t]))
 		}
 	}
 	least, p := make([]float64, replicates), make([]float64, len(f.tests))
 	for r := range least {
 		for t := range f.tests {
-			switch {
-			case f.tests[t].rate:
+			switch d := s.of[t]; {
+			case d != nil:
+				p[t] = d.tail(values[t][r])
+			case f.tests[t].ofRate() && !f.tests[t].still:
 				p[t] = values[t][r]
-			case s.of[t] == nil:
-				p[t] = 1
 			default:
-				p[t] = s.of[t].tail(values[t][r])
+				p[t] = 1
 			}
 		}
 		least[r] = leastStep(p)
@@ -199,8 +205,8 @@ func limitOf(values []float64, share float64) float64 {
 // replicate draws windows and fills in, for each test, the statistic of each; of rates, the probability.
 func (f *family) replicate(rows int, values [][]float64) {
 	source := rand.NewPCG(seed, uint64(rows)) //nolint:gosec // positive
-	c := &cells{m: math.Inf(1), q: make([]float64, f.mostCells())}
-	share := c.q
+	c := &cells{m: math.Inf(1)}
+	share := make([]float64, f.cells)
 	rates := map[[3]uint32]float64{}
 	for r := range replicates {
 		clear(f.tally)
@@ -212,24 +218,18 @@ func (f *family) replicate(rows int, values [][]float64) {
 			}
 		}
 		for t, x := range f.tests {
-			if x.rate {
-				values[t][r] = x.rateOf(f.tally, uint32(t), rates) //nolint:gosec // few
-				continue
+			switch counts := f.tally[x.first : x.first+x.n]; {
+			case x.still:
+			case x.axis == nil:
+				values[t][r] = x.rateOf(f.tally[x.first+x.n], uint32(rows), uint32(t), rates) //nolint:gosec // few
+			case x.ofRate():
+				values[t][r] = x.rateOf(counts[1], counts[0]+counts[1], uint32(t), rates) //nolint:gosec // few
+			default:
+				c.q = share[:x.n]
+				values[t][r] = x.statistic(c, counts)
 			}
-			c.q = share[:x.axis.n]
-			values[t][r] = x.statistic(c, f.tally[x.first:x.first+x.axis.n])
 		}
 	}
-}
-
-func (f *family) mostCells() int {
-	most := 0
-	for _, x := range f.tests {
-		if !x.rate {
-			most = max(most, x.axis.n)
-		}
-	}
-	return most
 }
 
 // statistic returns the scaled metric of counts from the sample.
@@ -272,17 +272,12 @@ func (x *test) unscaled(statistic, rows float64) float64 {
 	}
 }
 
-// rateOf returns the probability of the counts of a test of a rate. Few counts differ: they are kept.
-func (x *test) rateOf(tally []uint32, t uint32, known map[[3]uint32]float64) float64 {
-	cells := tally[x.first : x.first+x.axis.n]
-	n, k := uint32(0), cells[len(cells)-1]
-	for _, c := range cells {
-		n += c
-	}
+// rateOf returns the probability of k of n rows in a test of a rate. Few numbers come again and again: they are kept.
+func (x *test) rateOf(k, n, t uint32, known map[[3]uint32]float64) float64 {
 	key := [3]uint32{t, k, n}
 	p, ok := known[key]
 	if !ok {
-		p = binomialTail(float64(k), float64(n), x.p[len(x.p)-1])
+		p = binomialTail(float64(k), float64(n), x.rate)
 		known[key] = p
 	}
 	return p

@@ -102,7 +102,7 @@ func (k *Checker) calibrated(window *Profile, columns []*Column) (*judged, error
 	for t, x := range k.family.tests {
 		reference, w := &k.reference.Columns[x.column], columns[x.column]
 		o := outcome{value: math.NaN(), p: 1}
-		if x.axis.of == nil || sum(w.Counts) > 0 {
+		if x.axis == nil || sum(w.Counts) > 0 {
 			var err error
 			if o, err = x.judge(reference, w, k.rules.Known, j.size.of[t]); err != nil {
 				return nil, fmt.Errorf("%s: %w", reference.Name, err)
