@@ -9,6 +9,7 @@ import (
 
 	"millrace.dev/feature"
 	"millrace.dev/gbm"
+	"millrace.dev/profile"
 	"millrace.dev/record"
 )
 
@@ -37,6 +38,7 @@ type Bundle struct {
 	Inputs   []Input // one per input of the plan, in its order
 	Metrics  Metrics
 	History  History
+	Profile  *profile.Profile // of the rows that took part in training; predictions of those that the forest has not seen
 	Lineage  Lineage
 	Golden   []GoldenRow
 
@@ -94,6 +96,9 @@ func (b *Bundle) normal() *Bundle {
 	c.History.Rounds = list(c.History.Rounds)
 	c.Lineage.Features = list(c.Lineage.Features)
 	c.Lineage.Rows.Reasons = list(c.Lineage.Rows.Reasons)
+	if c.Profile != nil {
+		c.Profile = &profile.Profile{Rows: c.Profile.Rows, Columns: list(c.Profile.Columns), Sample: c.Profile.Sample}
+	}
 	return &c
 }
 
@@ -180,7 +185,7 @@ func decode(data []byte, o decodeOptions) (*Bundle, error) {
 	}
 	for _, p := range parts() {
 		if known[p.name] != nil {
-			return nil, fmt.Errorf("%w: its section %s is missing", ErrCorrupt, p.name)
+			return nil, fmt.Errorf("%w: its section %s is missing: if millrace %.40q did not write it yet, train the model again", ErrCorrupt, p.name, b.Manifest.Millrace)
 		}
 	}
 	if err := b.validate(); err != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"millrace.dev/feature"
 	"millrace.dev/gbm"
+	"millrace.dev/profile"
 	"millrace.dev/record"
 )
 
@@ -79,7 +80,15 @@ func SmallBundle() (*Bundle, error) {
 	b.Lineage.Split = Split{Train: 0.7, Validation: 0.2, Test: 0.1, Seed: math.MinInt64}
 	b.Lineage.Features = []FeatureSource{{"age", `2014 - "a\b" <> é`}}
 	b.Golden = goldenRows(b)
+	b.Profile = profileOf(b)
 	return b, nil
+}
+
+func profileOf(b *Bundle) *profile.Profile {
+	batch := houses(b.Schema, b.Plan.Levels())
+	s := profile.NewSurvey(profile.NewLayout(b.Schema, b.Plan.Inputs(), b.Manifest.Label))
+	s.Add(0, &profile.Rows{Batch: batch, Frame: b.Plan.NewEvaluator().Eval(batch, feature.Enrichment{})})
+	return s.Profile()
 }
 
 func houses(s *record.Schema, levels map[string][]string) *record.Batch {

@@ -6,6 +6,7 @@ import (
 
 	"millrace.dev/feature"
 	"millrace.dev/gbm"
+	"millrace.dev/profile"
 	"millrace.dev/record"
 )
 
@@ -19,6 +20,7 @@ const (
 	partLineage  = "lineage"
 	partMetrics  = "metrics"
 	partPlan     = "plan"
+	partProfile  = "profile"
 	partSchema   = "schema"
 )
 
@@ -64,6 +66,7 @@ func parts(functions ...feature.Function) []part {
 				return err
 			},
 		},
+		jsonPart(partProfile, large, func(b *Bundle) **profile.Profile { return &b.Profile }),
 		{
 			name: partSchema, limit: small, json: true,
 			encode: func(b *Bundle) ([]byte, error) { return encodeJSON(b.Schema) },
