@@ -242,10 +242,9 @@ func binned(reference, window []float64) (c, w *Column) {
 }
 
 func inBins(edges, values []float64) *Column {
-	c := &Column{Name: "x", Kind: Number, Edges: edges, Counts: make([]uint64, len(edges)+1)}
+	c := &Column{Name: "x", Kind: Number, Rows: uint64(len(values)), Edges: edges, Counts: counted(values, edges)}
 	total, squares := 0.0, 0.0
 	for _, x := range values {
-		c.count(x)
 		total += x
 	}
 	c.Mean = total / float64(len(values))
@@ -256,12 +255,6 @@ func inBins(edges, values []float64) *Column {
 	c.Min, c.Max = slices.Min(values), slices.Max(values)
 	c.Distinct = uint64(len(slices.Compact(slices.Sorted(slices.Values(values)))))
 	return c
-}
-
-func (c *Column) count(x float64) {
-	i, _ := slices.BinarySearch(c.Edges, x)
-	c.Counts[i]++
-	c.Rows++
 }
 
 // histograms lays both histograms over the bounds of both. None of the cases cuts a bucket.

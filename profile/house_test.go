@@ -2,25 +2,22 @@ package profile
 
 import (
 	"encoding/csv"
-	"fmt"
 	"math"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"testing"
 	"time"
 
 	"millrace.dev/internal/testenv"
+	"millrace.dev/record"
 )
 
-// table is data by column: of numbers, or of texts.
+// table is data, row by row: a float64, a time in microseconds as int64, a text, or nil.
 type table struct {
-	names   []string
-	kinds   []Kind
-	numbers [][]float64
-	texts   [][]string
-	rows    int
+	schema *record.Schema
+	rows   [][]any
 }
 
 // houses reads the sales of houses.
@@ -35,140 +32,129 @@ func houses(t testing.TB) *table {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &table{rows: len(list) - 1}
+	d := &table{}
+	fields := make([]record.Field, len(list[0]))
+	for _, texts := range list[1:] {
+		row := make([]any, len(texts))
+		for k, s := range texts {
+			if x, err := strconv.ParseFloat(s, 64); err == nil {
+				row[k], fields[k].Type = x, record.Numeric
+			} else if day, err := time.Parse("2006-01-02 15:04:05", s); err == nil {
+				row[k], fields[k].Type = day.UnixMicro(), record.Time
+			} else {
+				row[k], fields[k].Type = s, record.Enum
+			}
+		}
+		d.rows = append(d.rows, row)
+	}
 	for k, name := range list[0] {
-		d.names = append(d.names, name)
-		numbers, texts := make([]float64, d.rows), make([]string, d.rows)
-		kind := Number
-		for i, row := range list[1:] {
-			texts[i] = row[k]
-			x, err := strconv.ParseFloat(row[k], 64)
-			if day, notTime := time.Parse("2006-01-02 15:04:05", row[k]); notTime == nil {
-				x, err, kind = float64(day.Unix()), nil, Time
-			}
-			if numbers[i] = x; err != nil {
-				kind = Level
-			}
+		if fields[k].Name = name; name == "street" {
+			fields[k].Type = record.String
 		}
-		if name == "street" {
-			kind = Text
-		}
-		d.kinds, d.numbers, d.texts = append(d.kinds, kind), append(d.numbers, numbers), append(d.texts, texts)
+	}
+	if d.schema, err = record.NewSchema(fields...); err != nil {
+		t.Fatal(err)
 	}
 	return d
 }
 
-// profile counts the rows of which in the bins of frame, or in new ones if that is nil.
-func (d *table) profile(which []int, frame *Profile) *Profile {
-	p := &Profile{Rows: uint64(len(which))}
-	for k, name := range d.names {
-		c := Column{Name: name, Role: Field, Kind: d.kinds[k], Rows: p.Rows}
-		if frame != nil {
-			c.Edges, c.Levels = frame.Columns[k].Edges, frame.Columns[k].Levels
-		} else {
-			d.bins(k, which, &c)
-		}
-		d.count(k, which, &c)
-		p.Columns = append(p.Columns, c)
+// made makes rows with what profiles have trouble with: columns that depend on one another, heavy tails, few values, rare
+// and missing ones, many levels.
+func made(t testing.TB, n int) *table {
+	t.Helper()
+	fields := []record.Field{
+		{Name: "normal", Type: record.Numeric}, {Name: "near", Type: record.Numeric}, {Name: "nearer", Type: record.Numeric},
+		{Name: "heavy", Type: record.Numeric}, {Name: "few", Type: record.Numeric}, {Name: "rare", Type: record.Numeric},
+		{Name: "always", Type: record.Numeric}, {Name: "gaps", Type: record.Numeric}, {Name: "levels", Type: record.Enum},
+		{Name: "two", Type: record.Enum}, {Name: "gappy", Type: record.Enum},
 	}
+	s, err := record.NewSchema(fields...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, rng := &table{schema: s}, rand.New(rand.NewPCG(7, 7))
+	for range n {
+		x, y, u := rng.NormFloat64(), rng.NormFloat64(), rng.Float64()
+		row := []any{
+			x, x + 0.3*y, x + 0.05*y, math.Exp(3 * y), math.Floor(5 * u * u), math.Floor(u / 0.993), 3., rng.ExpFloat64(),
+			"l" + strconv.Itoa(int(math.Pow(40, u))), "t" + strconv.Itoa(int(u/0.8)), "g" + strconv.Itoa(rng.IntN(6)),
+		}
+		if rng.IntN(10) == 0 {
+			row[7] = nil
+		}
+		if rng.IntN(300) == 0 {
+			row[10] = nil
+		}
+		d.rows = append(d.rows, row)
+	}
+	return d
+}
+
+// draw returns n rows, drawn with replacement.
+func (d *table) draw(rng *rand.Rand, n int) [][]any {
+	out := make([][]any, n)
+	for i := range out {
+		out[i] = d.rows[rng.IntN(len(d.rows))]
+	}
+	return out
+}
+
+func (d *table) batch(rows [][]any) *Rows {
+	b := record.NewBatch(d.schema, nil)
+	for i, row := range rows {
+		b.Append(record.Raw{})
+		for f, v := range row {
+			switch d.schema.Field(f).Type {
+			case record.Numeric:
+				if x, ok := v.(float64); ok {
+					b.Numbers(f)[i] = x
+				}
+			case record.Time:
+				if us, ok := v.(int64); ok {
+					b.Times(f)[i] = us
+				}
+			case record.Enum:
+				if s, ok := v.(string); ok {
+					b.Codes(f)[i] = b.Dict(f).Code([]byte(s))
+				}
+			case record.String:
+				if s, ok := v.(string); ok {
+					b.Texts(f).Set(i, []byte(s))
+				}
+			}
+		}
+	}
+	return &Rows{Batch: b}
+}
+
+// reference returns the profile of rows, as training makes it.
+func (d *table) reference(rows [][]any) *Profile {
+	r, l := d.batch(rows), NewLayout(d.schema, nil, "")
+	s := NewSurvey(l)
+	s.Add(0, r)
+	p := s.Profile()
+	sampler := NewSampler(l, uint64(len(rows)))
+	sampler.Add(0, r, func(int) {})
+	p.Sample = sampler.Sample(p, nil)
 	return p
 }
 
-func (d *table) bins(k int, which []int, c *Column) {
-	switch c.Kind {
-	case Number, Time:
-		var v []float64
-		for _, i := range which {
-			if x := d.numbers[k][i]; !math.IsNaN(x) {
-				v = append(v, x)
-			}
-		}
-		slices.Sort(v)
-		different := slices.Compact(slices.Clone(v))
-		c.Distinct = uint64(len(different))
-		if c.Edges = different; len(different) > 128 {
-			c.Edges = []float64{v[0]}
-			for q := 1; q <= 127; q++ {
-				c.Edges = append(c.Edges, v[(len(v)-1)*q/127])
-			}
-			c.Edges = slices.Compact(c.Edges)
-		}
-	case Level:
-		seen := map[string]bool{}
-		for _, i := range which {
-			if s := d.texts[k][i]; s != "" && !seen[s] {
-				seen[s] = true
-				c.Levels = append(c.Levels, s)
-			}
-		}
-		slices.Sort(c.Levels)
-	case Text:
+// window returns the profile of rows in the bins of a reference.
+func (d *table) window(t testing.TB, rows [][]any, reference *Profile) *Profile {
+	t.Helper()
+	c, err := NewCounter(reference, NewLayout(d.schema, nil, ""))
+	if err != nil {
+		t.Fatal(err)
 	}
+	c.Add(d.batch(rows))
+	return c.Profile()
 }
 
-func (d *table) count(k int, which []int, c *Column) {
-	c.Min, c.Max, c.Mean, c.Deviation = math.NaN(), math.NaN(), math.NaN(), math.NaN()
-	if c.Kind != Text {
-		c.Counts = make([]uint64, max(len(c.Edges), len(c.Levels))+1)
+// names returns the names of all columns: times too.
+func (d *table) names() []string {
+	var out []string
+	for i := range d.schema.Len() {
+		out = append(out, d.schema.Field(i).Name)
 	}
-	total, squares, n := 0.0, 0.0, 0.0
-	for _, i := range which {
-		b := d.bin(k, i, c)
-		if c.Kind == Text {
-			continue
-		}
-		if b == NoBin {
-			c.Missing++
-			continue
-		}
-		c.Counts[b]++
-		if c.Kind != Level {
-			x := d.numbers[k][i]
-			total, squares, n = total+x, squares+x*x, n+1
-			if n == 1 {
-				c.Min, c.Max = x, x
-			}
-			c.Min, c.Max = min(c.Min, x), max(c.Max, x)
-		}
-	}
-	if n > 0 {
-		c.Mean = total / n
-		c.Deviation = math.Sqrt(max(0, squares/n-c.Mean*c.Mean))
-	}
+	return out
 }
-
-// bin returns the bin of a value.
-func (d *table) bin(k, row int, c *Column) uint16 {
-	switch c.Kind {
-	case Number, Time:
-		if x := d.numbers[k][row]; !math.IsNaN(x) {
-			b, _ := slices.BinarySearch(c.Edges, x)
-			return uint16(b)
-		}
-	case Level:
-		if s := d.texts[k][row]; s != "" {
-			if b, ok := slices.BinarySearch(c.Levels, s); ok {
-				return uint16(b)
-			}
-			return uint16(len(c.Levels))
-		}
-	case Text:
-	}
-	return NoBin
-}
-
-// sample keeps rows of the reference.
-func (d *table) sample(which []int, p *Profile) *Sample {
-	if len(which) > SampleRows {
-		which = which[:SampleRows]
-	}
-	s := &Sample{Rows: len(which)}
-	for _, i := range which {
-		for k := range p.Columns {
-			s.Bins = append(s.Bins, d.bin(k, i, &p.Columns[k]))
-		}
-	}
-	return s
-}
-
-func (d *table) String() string { return fmt.Sprint(d.rows, " rows of ", d.names) }
