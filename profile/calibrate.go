@@ -5,12 +5,14 @@ import (
 	"math/bits"
 	"math/rand/v2"
 	"slices"
+
+	"millrace.dev/internal/detmath"
 )
 
 const (
 	seed       = 0x6d696c6c72616365 // of what is drawn: the same windows for every checker
 	replicates = 4000               // windows that are drawn without drift, for each size
-	mostRows   = 2048               // of a window that is drawn: from here on statistics only shrink with the rows
+	mostRows   = 1024               // of a window that is drawn: from here on statistics only shrink with the rows
 	exactRows  = 64                 // up to here each number of rows is a size of its own
 	sizesPer   = 4                  // sizes in which the rows double, beyond
 	knots      = 48                 // of the distribution of a statistic
@@ -23,7 +25,7 @@ const (
 // of the windows drawn; beyond, where few were, those of the gamma distribution with their mean and variance go on: sums of
 // squares of nearly normal deviations, which all the statistics are, have nearly that.
 type drawn struct {
-	x, p         []float64 // ascending values, and how likely at least they are
+	x, logP      []float64 // ascending values, and the logarithms of how likely at least they are
 	shape, scale float64
 }
 
@@ -43,15 +45,15 @@ func newDrawn(values []float64) *drawn {
 		return nil // always the same: nothing can be told from it
 	}
 	d.shape, d.scale = mean*mean/squares, squares/mean
-	least := math.Pow(topShare, 1.0/knots)
+	step := logOf(topShare) / knots
 	for k := range knots + 1 {
-		at := len(values) - int(math.Ceil(n*math.Pow(least, float64(k))))
+		at := len(values) - int(math.Ceil(n*detmath.Exp(float64(k)*step)))
 		v := values[max(at, 0)]
 		if len(d.x) > 0 && v <= d.x[len(d.x)-1] {
 			continue
 		}
 		first, _ := slices.BinarySearch(values, v)
-		d.x, d.p = append(d.x, v), append(d.p, (n-float64(first)+1)/(n+1))
+		d.x, d.logP = append(d.x, v), append(d.logP, logOf((n-float64(first)+1)/(n+1)))
 	}
 	return d
 }
@@ -66,16 +68,17 @@ func (d *drawn) tail(v float64) float64 {
 	i, _ := slices.BinarySearch(d.x, v)
 	switch {
 	case i == 0:
-		return d.p[0]
+		return detmath.Exp(d.logP[0])
 	case i <= last:
 		part := (v - d.x[i-1]) / (d.x[i] - d.x[i-1])
-		return d.p[i-1] * math.Pow(d.p[i]/d.p[i-1], part)
+		return detmath.Exp(d.logP[i-1] + float64(part*(d.logP[i]-d.logP[i-1])))
 	}
+	top := detmath.Exp(d.logP[last])
 	at := gammaTail(d.shape, d.x[last]/d.scale)
 	if !(at > 1e-280) {
-		return d.p[last] * math.Exp((d.x[last]-v)/d.scale)
+		return top * detmath.Exp((d.x[last]-v)/d.scale)
 	}
-	return d.p[last] * gammaTail(d.shape, v/d.scale) / at
+	return top * gammaTail(d.shape, v/d.scale) / at
 }
 
 // value is the inverse of tail.

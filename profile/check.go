@@ -159,8 +159,9 @@ type builder struct {
 	errs      []error
 }
 
+// add keeps an error, once.
 func (b *builder) add(err error) {
-	if err != nil {
+	if err != nil && !slices.ContainsFunc(b.errs, func(e error) bool { return e.Error() == err.Error() }) {
 		b.errs = append(b.errs, err)
 	}
 }
@@ -256,9 +257,6 @@ func (b *builder) changes(name string, rule *ChangeRule) {
 		}
 		return ""
 	})
-	if name == CheckMax { // what is wrong with them was said of the smallest value
-		b.errs = slices.CompactFunc(b.errs, func(x, y error) bool { return x.Error() == y.Error() })
-	}
 	for _, i := range columns {
 		b.checks = append(b.checks, check{name: name, column: i, within: rule.Within, test: -1})
 	}

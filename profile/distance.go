@@ -290,8 +290,8 @@ func energy(c *cells) float64 {
 
 // chiSquare is of the table of cells by side; of known shares it is of their fit.
 func chiSquare(c *cells) float64 {
-	sum, wp := 0.0, c.weight()
-	wq := 1 - wp
+	sum := 0.0
+	wp, wq := c.weights()
 	for i, p := range c.p {
 		if q := c.q[i]; p != q {
 			sum += float64((q-p)*(q-p)) / (float64(wp*p) + float64(wq*q))
@@ -302,10 +302,11 @@ func chiSquare(c *cells) float64 {
 
 // gStatistic is to the logarithm what chiSquare is to the square.
 func gStatistic(c *cells) float64 {
-	sum, wp := 0.0, c.weight()
+	sum := 0.0
+	wp, wq := c.weights()
 	for i, p := range c.p {
 		q := c.q[i]
-		pooled := float64(wp*p) + float64((1-wp)*q)
+		pooled := float64(wp*p) + float64(wq*q)
 		if q > 0 {
 			sum += float64(c.n * q * logOf(q/pooled))
 		}
@@ -316,16 +317,19 @@ func gStatistic(c *cells) float64 {
 	return max(0, 2*sum)
 }
 
-// weight returns the reference's part of all values.
-func (c *cells) weight() float64 {
+// weights returns both sides' parts of all values: of a reference that is known, it has all the weight.
+func (c *cells) weights() (reference, window float64) {
 	if math.IsInf(c.m, 1) {
-		return 1
+		return 1, 0
 	}
-	return c.m / (c.m + c.n)
+	return c.m / (c.m + c.n), c.n / (c.m + c.n)
 }
 
 // rows returns how many rows of a window, beside a reference that is known without error, say as much as n rows beside m.
-func (c *cells) rows() float64 { return c.n * c.weight() }
+func (c *cells) rows() float64 {
+	w, _ := c.weights()
+	return c.n * w
+}
 
 // didYouMean returns the end of a message about a name that is none of names.
 func didYouMean(name string, names []string) string {

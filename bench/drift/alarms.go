@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"text/tabwriter"
 
@@ -35,40 +37,21 @@ func each(ctx context.Context, n int, do func(i int) error) error {
 	return nil
 }
 
-// falseAlarms has windows without drift, over all columns, judged at each declared rate. In the first sense each window has
-// a reference of its own, which is a sample of as many rows as there are sales; in the second the reference is all sales,
-// and known without error.
+// falseAlarms has windows without drift, over all columns, judged at each declared rate. In the first sense a reference is a
+// sample of as many rows as there are sales, and few windows, or one, share it; in the second the reference is all sales, and
+// known without error.
 func falseAlarms(ctx context.Context, d *data, o *options, out, messages io.Writer) error {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprint(table, "windows without drift\trows\t")
-	for _, rate := range o.rates {
-		fmt.Fprintf(table, "declared\talarms\tto declared\tplain BH\t")
-		_ = rate
-	}
-	fmt.Fprintln(table)
-	all := d.reference(d.rows)
+	fmt.Fprintf(table, "windows without drift\trows\t%s\n", strings.Repeat("declared\talarms\tto declared\tplain BH\t", len(o.rates)))
 	for _, known := range []bool{false, true} {
 		for _, n := range o.sizes {
-			alarms, plain := make([][]bool, o.windows), make([][]bool, o.windows)
-			err := each(ctx, o.windows, func(w int) error {
-				rng := rand.New(rand.NewPCG(uint64(n), uint64(w))) //nolint:gosec // positive, and no secret
-				reference := all
-				if !known {
-					reference = d.reference(d.draw(rng, len(d.rows)))
-				}
-				window, err := d.window(d.draw(rng, n), reference)
-				if err != nil {
-					return err
-				}
-				alarms[w], plain[w], err = judge(reference, window, known, d.names, o.rates)
-				return err
-			})
+			alarms, plain, err := undrifted(ctx, d, o, n, known)
 			if err != nil {
 				return err
 			}
-			sense := "each with a reference of its own"
+			sense := "references that are samples"
 			if known {
-				sense = "one reference, known without error"
+				sense = "one reference, known"
 			}
 			fmt.Fprintf(table, "%s\t%d\t", sense, n)
 			for k, rate := range o.rates {
@@ -76,7 +59,7 @@ func falseAlarms(ctx context.Context, d *data, o *options, out, messages io.Writ
 				fmt.Fprintf(table, "%.3f\t%.3f\t%.2f\t%.3f\t", rate, a, a/rate, share(plain, k))
 			}
 			fmt.Fprintln(table)
-			fmt.Fprintf(messages, "drift: %s, %d rows: done\n", sense, n)
+			fmt.Fprintf(messages, "drift: %s, %d rows: done: %.4f\n", sense, n, share(alarms, 0))
 		}
 	}
 	if err := table.Flush(); err != nil {
@@ -86,14 +69,55 @@ func falseAlarms(ctx context.Context, d *data, o *options, out, messages io.Writ
 	return nil
 }
 
-// judge says for each rate whether the window alarms, and whether it would by Benjamini and Hochberg's limit for
-// independent tests.
-func judge(reference, window *profile.Profile, known bool, columns []string, rates []float64) (alarms, plain []bool, err error) {
+// undrifted judges windows of n rows: for each, whether it alarms at each rate. Windows share a reference as long as all
+// their rows are a quarter of its, so that they are nearly independent.
+func undrifted(ctx context.Context, d *data, o *options, n int, known bool) (alarms, plain [][]bool, err error) {
+	alarms, plain = make([][]bool, o.windows), make([][]bool, o.windows)
+	per := min(max(len(d.rows)/(4*n), 1), 10)
+	if known {
+		per = (o.windows + 1) / 2
+	}
+	err = each(ctx, (o.windows+per-1)/per, func(r int) error {
+		rng := rand.New(rand.NewPCG(uint64(n), uint64(r))) //nolint:gosec // positive, and no secret
+		rows := d.rows
+		if !known {
+			rows = d.draw(rng, len(d.rows))
+		}
+		reference := d.reference(rows)
+		checkers, err := checkersOf(reference, known, d.names, o.rates)
+		if err != nil {
+			return err
+		}
+		for w := r * per; w < min((r+1)*per, o.windows); w++ {
+			window, err := d.window(d.draw(rng, n), reference)
+			if err != nil {
+				return err
+			}
+			if alarms[w], plain[w], err = judge(checkers, window, o.rates); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return alarms, plain, err
+}
+
+func checkersOf(reference *profile.Profile, known bool, columns []string, rates []float64) ([]*profile.Checker, error) {
+	var list []*profile.Checker
 	for _, rate := range rates {
 		k, err := profile.NewChecker(reference, profile.Rules{MinRows: 1, FalseAlarms: rate, Columns: columns, Known: known})
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
+		list = append(list, k)
+	}
+	return list, nil
+}
+
+// judge says for each rate whether the window alarms, and whether it would by Benjamini and Hochberg's limit for
+// independent tests.
+func judge(checkers []*profile.Checker, window *profile.Profile, rates []float64) (alarms, plain []bool, err error) {
+	for c, k := range checkers {
 		v, err := k.Check(window)
 		if err != nil {
 			return nil, nil, err
@@ -101,14 +125,15 @@ func judge(reference, window *profile.Profile, known bool, columns []string, rat
 		alarms = append(alarms, v.Severity != profile.OK)
 		var p []float64
 		for i := range v.Findings {
-			if f := &v.Findings[i]; f.P == f.P && (f.Check != profile.CheckNulls || f.Value > 0 || f.Reference > 0) {
+			f := &v.Findings[i]
+			if !math.IsNaN(f.P) && (f.Check != profile.CheckNulls || f.Value > 0 || f.Reference > 0) {
 				p = append(p, f.P)
 			}
 		}
 		slices.Sort(p)
 		found := false
 		for i, x := range p {
-			found = found || x <= rate*float64(i+1)/float64(len(p))
+			found = found || x <= rates[c]*float64(i+1)/float64(len(p))
 		}
 		plain = append(plain, found)
 	}

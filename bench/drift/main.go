@@ -41,9 +41,9 @@ func run(ctx context.Context, args []string, out, messages io.Writer) error {
 	flags.SetOutput(messages)
 	flags.StringVar(&o.data, "data", "", "the file housedata.csv")
 	flags.StringVar(&o.python, "python", "", "a Python that has evidently; without it, Evidently is left out")
-	flags.IntVar(&o.windows, "windows", 1000, "windows without drift, of each size")
-	flags.IntVar(&o.beside, "beside", 200, "windows of each kind and size that Evidently sees too; 0 for none")
-	rates := flags.String("rates", "0.05,0.01", "declared rates of false alarms")
+	flags.IntVar(&o.windows, "windows", 1000, "windows without drift, of each size; 0 for none")
+	flags.IntVar(&o.beside, "beside", 100, "windows of each kind and size that Evidently sees too; 0 for none")
+	rates := flags.String("rates", "0.05", "declared rates of false alarms")
 	sizes := flags.String("sizes", "50,200,1000,10000", "rows of windows without drift")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -66,11 +66,11 @@ func run(ctx context.Context, args []string, out, messages io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := falseAlarms(ctx, d, &o, out, messages); err != nil {
-		return err
+	if o.windows > 0 {
+		err = falseAlarms(ctx, d, &o, out, messages)
 	}
-	if o.beside == 0 {
-		return nil
+	if err != nil || o.beside == 0 {
+		return err
 	}
 	return power(ctx, d, &o, out, messages)
 }

@@ -21,7 +21,7 @@ import (
 var peer string
 
 const (
-	references = 20   // that the windows of a row of the table share
+	references = 5    // that the windows of a row of the table share
 	powerRate  = 0.05 // declared
 	number     = "sqft_living"
 	level      = "city"
@@ -45,7 +45,7 @@ func methods(columns []string) []method {
 		return profile.Rules{MinRows: 1, FalseAlarms: powerRate, Columns: columns, Drift: profile.DriftRule{Metric: metric}}
 	}
 	list := []method{{"millrace", calibrated("")}}
-	for _, m := range []string{"chi_square", "g", "psi", "js", "hellinger", "l_infinity", "wasserstein", "energy"} {
+	for _, m := range []string{"g", "psi", "js", "l_infinity", "wasserstein", "energy"} {
 		list = append(list, method{m, calibrated(m)})
 	}
 	fixed := profile.Rules{MinRows: 1, Columns: columns, FalseAlarms: 1e-9, Drift: profile.DriftRule{Metric: "psi", Fail: 0.25}}
@@ -91,33 +91,15 @@ func power(ctx context.Context, d *data, o *options, out, messages io.Writer) er
 	}
 	columns := slices.DeleteFunc(slices.Clone(d.names), func(s string) bool { return s == "date" || s == "street" })
 	ms := methods(columns)
-	names := []string{}
-	for _, m := range ms {
-		names = append(names, m.name)
+	judges, err := newJudges(profiles, ms)
+	if err != nil {
+		return err
 	}
-	if o.python != "" {
-		names = append(names, "Evidently")
-	}
-	tables := [2]*tabwriter.Writer{}
-	var texts [2]strings.Builder
-	for i, what := range []string{"the column is found", "another column is found"} {
-		tables[i] = tabwriter.NewWriter(&texts[i], 0, 0, 2, ' ', tabwriter.AlignRight)
-		fmt.Fprintf(tables[i], "%s\trows\t%s\t\n", what, strings.Join(names, "\t"))
-	}
+	tables := newTables(ms, o.python != "")
 	for _, s := range scenarios(d) {
 		for _, n := range []int{50, 200, 1000} {
-			groups := make([]group, o.beside)
-			for w := range groups {
-				rng := rand.New(rand.NewPCG(uint64(n)+1e6, uint64(w))) //nolint:gosec // positive, and no secret
-				groups[w] = group{w % references, d.draw(rng, n)}
-				for i, row := range groups[w].rows {
-					if s.change != nil {
-						groups[w].rows[i] = slices.Clone(row)
-						s.change(rng, groups[w].rows[i])
-					}
-				}
-			}
-			found, err := ours(ctx, d, ms, profiles, groups)
+			groups := s.windows(d, n, o.beside)
+			found, err := judges.found(ctx, d, groups)
 			if err != nil {
 				return err
 			}
@@ -128,24 +110,70 @@ func power(ctx context.Context, d *data, o *options, out, messages io.Writer) er
 				}
 				found = append(found, theirs)
 			}
-			for i, table := range tables {
-				if i == 0 && s.column == "" {
-					continue
-				}
-				fmt.Fprintf(table, "%s\t%d\t", s.name, n)
-				for _, f := range found {
-					fmt.Fprintf(table, "%.3f\t", counted(f, s.column, i == 1))
-				}
-				fmt.Fprintln(table)
-			}
+			tables.add(&s, n, found)
 			fmt.Fprintf(messages, "drift: %s, %d rows: done\n", s.name, n)
 		}
 	}
-	for i, table := range tables {
-		if err := table.Flush(); err != nil {
+	return tables.write(out)
+}
+
+// windows draws windows and changes their rows.
+func (s *scenario) windows(d *data, n, windows int) []group {
+	groups := make([]group, windows)
+	for w := range groups {
+		rng := rand.New(rand.NewPCG(uint64(n)+1e6, uint64(w))) //nolint:gosec // positive, and no secret
+		groups[w] = group{w % references, d.draw(rng, n)}
+		for i, row := range groups[w].rows {
+			if s.change != nil {
+				groups[w].rows[i] = slices.Clone(row)
+				s.change(rng, groups[w].rows[i])
+			}
+		}
+	}
+	return groups
+}
+
+// tables say how often the column that drifts is found, and how often another one.
+type tables [2]struct {
+	text strings.Builder
+	rows *tabwriter.Writer
+}
+
+func newTables(ms []method, peer bool) *tables {
+	t := &tables{}
+	for i, what := range []string{"the column is found", "another column is found"} {
+		t[i].rows = tabwriter.NewWriter(&t[i].text, 0, 0, 2, ' ', tabwriter.AlignRight)
+		fmt.Fprintf(t[i].rows, "%s\trows\t", what)
+		for _, m := range ms {
+			fmt.Fprintf(t[i].rows, "%s\t", m.name)
+		}
+		if peer {
+			fmt.Fprint(t[i].rows, "Evidently\t")
+		}
+		fmt.Fprintln(t[i].rows)
+	}
+	return t
+}
+
+func (t *tables) add(s *scenario, n int, found [][][]string) {
+	for i := range t {
+		if i == 0 && s.column == "" {
+			continue
+		}
+		fmt.Fprintf(t[i].rows, "%s\t%d\t", s.name, n)
+		for _, f := range found {
+			fmt.Fprintf(t[i].rows, "%.2f\t", counted(f, s.column, i == 1))
+		}
+		fmt.Fprintln(t[i].rows)
+	}
+}
+
+func (t *tables) write(out io.Writer) error {
+	for i := range t {
+		if err := t[i].rows.Flush(); err != nil {
 			return err
 		}
-		fmt.Fprintln(out, texts[i].String())
+		fmt.Fprintln(out, t[i].text.String())
 	}
 	return nil
 }
@@ -161,26 +189,44 @@ func counted(found [][]string, column string, others bool) float64 {
 	return float64(n) / float64(len(found))
 }
 
-// ours returns, for each method, the columns that are found in each window.
-func ours(ctx context.Context, d *data, ms []method, references []*profile.Profile, groups []group) ([][][]string, error) {
-	found := make([][][]string, len(ms))
+// judges are the checkers of references by each method: what they drew for a size serves all windows of it.
+type judges struct {
+	references []*profile.Profile
+	checkers   [][]*profile.Checker // by reference and method
+}
+
+func newJudges(references []*profile.Profile, ms []method) (*judges, error) {
+	j := &judges{references: references}
+	for _, r := range references {
+		var list []*profile.Checker
+		for _, m := range ms {
+			k, err := profile.NewChecker(r, m.rules)
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, k)
+		}
+		j.checkers = append(j.checkers, list)
+	}
+	return j, nil
+}
+
+// found returns, for each method, the columns that are found in each window.
+func (j *judges) found(ctx context.Context, d *data, groups []group) ([][][]string, error) {
+	found := make([][][]string, len(j.checkers[0]))
 	for m := range found {
 		found[m] = make([][]string, len(groups))
 	}
-	err := each(ctx, len(references), func(r int) error {
-		for m := range ms {
-			k, err := profile.NewChecker(references[r], ms[m].rules)
+	err := each(ctx, len(j.references), func(r int) error {
+		for w := range groups {
+			if groups[w].reference != r {
+				continue
+			}
+			window, err := d.window(groups[w].rows, j.references[r])
 			if err != nil {
 				return err
 			}
-			for w := range groups {
-				if groups[w].reference != r {
-					continue
-				}
-				window, err := d.window(groups[w].rows, references[r])
-				if err != nil {
-					return err
-				}
+			for m, k := range j.checkers[r] {
 				v, err := k.Check(window)
 				if err != nil {
 					return err
