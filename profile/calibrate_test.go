@@ -35,9 +35,14 @@ func falseAlarms(t *testing.T, d *table, rows int) {
 		n, windows, per int
 		known           bool
 	}{
-		{50, 64, 8, false}, {200, 64, 8, false},
-		{50, 150, 150, true}, {200, 150, 150, true}, {1000, 150, 150, true},
-		{1000, 0, 1, false}, {10_000, 0, 1, false}, {10_000, 0, 1000, true},
+		{50, 64, 8, false},
+		{200, 64, 8, false},
+		{50, 150, 150, true},
+		{200, 150, 150, true},
+		{1000, 150, 150, true},
+		{1000, 0, 1, false},
+		{10_000, 0, 1, false},
+		{10_000, 0, 1000, true},
 	} {
 		if c.windows = max(c.windows, full); c.windows == 0 {
 			continue

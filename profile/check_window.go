@@ -33,13 +33,13 @@ func (k *Checker) Check(window *Profile) (*Verdict, error) {
 		c := &k.checks[i]
 		reference, w := &k.reference.Columns[c.column], columns[c.column]
 		f := Finding{Column: reference.Name, Check: c.name, Value: math.NaN(), Reference: math.NaN(), Threshold: math.NaN(), P: math.NaN(), Severity: OK}
-		switch {
-		case c.name == CheckDrift:
+		switch c.name {
+		case CheckDrift:
 			f.Metric, f.Unit = c.metric.Name, c.metric.Unit
 			if err := k.driftOf(c, reference, w, &f); err != nil {
 				return nil, err
 			}
-		case c.name == CheckNulls:
+		case CheckNulls:
 			f.Value, f.Reference = w.MissingShare(), reference.MissingShare()
 			if c.test < 0 {
 				f.Threshold = k.rules.Nulls.Max

@@ -38,34 +38,62 @@ type Metric struct {
 // Metrics returns the metrics that there are.
 func Metrics() []Metric {
 	return []Metric{
-		{Name: "psi", Title: "population stability index", Unit: "nats", Numbers: true, Levels: true, Fixed: true, value: psi, power: 2,
-			Doc: "The sum over groups of (q - p) ln(q / p), p and q being shares of the reference and of the window, neither below 0.0001, whatever they then add up to. By convention 0.1 is a change worth a look and 0.25 a large one."},
-		{Name: "js", Title: "Jensen-Shannon distance", Unit: "base 2, 0 to 1", Numbers: true, Levels: true, Fixed: true, value: jsDistance, power: 1,
-			Doc: "The square root of the Jensen-Shannon divergence in bits. Evidently's is this times 0.8326, since its logarithm is natural."},
-		{Name: "js_divergence", Title: "Jensen-Shannon divergence", Unit: "bits, 0 to 1", Numbers: true, Levels: true, Fixed: true, value: jsDivergence, power: 2,
-			Doc: "The mean of the Kullback-Leibler divergences of both shares from their mean, with logarithms to base 2, as TFDV has it."},
-		{Name: "ks", Title: "Kolmogorov-Smirnov statistic", Unit: "share, 0 to 1", Numbers: true, Fixed: true, value: ks, power: 1, whole: true,
-			Doc: "The largest difference between the shares of values up to a bound, over the ends of all bins."},
-		{Name: "wasserstein", Title: "Wasserstein distance", Unit: "the column's unit", Numbers: true, Fixed: true, value: wasserstein, power: 1, whole: true,
-			Doc: "How far a value has to move on average to turn one distribution into the other."},
-		{Name: "wasserstein_relative", Title: "relative Wasserstein distance", Unit: "standard deviations of the reference", Numbers: true, Fixed: true, value: wassersteinRelative, power: 1, whole: true,
-			Doc: "The Wasserstein distance divided by the reference's standard deviation. Evidently's default for numbers, with 0.1 as threshold."},
-		{Name: "energy", Title: "energy distance", Unit: "square root of the column's unit", Numbers: true, Fixed: true, value: energy, power: 1, whole: true,
-			Doc: "The square root of twice the integral of the squared difference between the cumulative shares."},
-		{Name: "hellinger", Title: "Hellinger distance", Unit: "0 to 1", Numbers: true, Levels: true, Fixed: true, value: hellinger, power: 1,
-			Doc: "The root of half the sum of (sqrt(p) - sqrt(q))^2."},
-		{Name: "total_variation", Title: "total variation distance", Unit: "share, 0 to 1", Numbers: true, Levels: true, Fixed: true, value: totalVariation, power: 1,
-			Doc: "Half the sum of |p - q|: the share of values that have to change their group."},
-		{Name: "l_infinity", Title: "L-infinity distance", Unit: "share, 0 to 1", Numbers: true, Levels: true, Fixed: true, value: lInfinity, power: 1,
-			Doc: "The largest |p - q| of a group or level."},
-		{Name: "l_infinity_robust", Title: "L-infinity distance beyond chance", Unit: "share, 0 to 1", Numbers: true, Levels: true, Fixed: true, value: lInfinityRobust, power: 1,
-			Doc: "The L-infinity distance less 1.8 sqrt((n + m) / (n m)) for n and m values, not below 0, as Deequ has it."},
-		{Name: "kl", Title: "Kullback-Leibler divergence", Unit: "nats", Numbers: true, Levels: true, Fixed: true, value: klDivergence, power: 2,
-			Doc: "The sum of q ln(q / p), of the window from the reference, with shares not below 0.0001 that again add up to one."},
-		{Name: "chi_square", Title: "chi-square statistic", Unit: "statistic, grows with the rows", Numbers: true, Levels: true, value: chiSquare,
-			Doc: "Pearson's statistic of the table of groups by reference and window. It has no fixed thresholds."},
-		{Name: "g", Title: "G statistic", Unit: "statistic, grows with the rows", Numbers: true, Levels: true, value: gStatistic,
-			Doc: "Twice the logarithm of the ratio of likelihoods of the table of groups by reference and window. It has no fixed thresholds."},
+		{
+			Name: "psi", Title: "population stability index", Unit: "nats", Numbers: true, Levels: true, Fixed: true, value: psi, power: 2,
+			Doc: "The sum over groups of (q - p) ln(q / p), p and q being shares of the reference and of the window, neither below 0.0001, whatever they then add up to. By convention 0.1 is a change worth a look and 0.25 a large one.",
+		},
+		{
+			Name: "js", Title: "Jensen-Shannon distance", Unit: "base 2, 0 to 1", Numbers: true, Levels: true, Fixed: true, value: jsDistance, power: 1,
+			Doc: "The square root of the Jensen-Shannon divergence in bits. Evidently's is this times 0.8326, since its logarithm is natural.",
+		},
+		{
+			Name: "js_divergence", Title: "Jensen-Shannon divergence", Unit: "bits, 0 to 1", Numbers: true, Levels: true, Fixed: true, value: jsDivergence, power: 2,
+			Doc: "The mean of the Kullback-Leibler divergences of both shares from their mean, with logarithms to base 2, as TFDV has it.",
+		},
+		{
+			Name: "ks", Title: "Kolmogorov-Smirnov statistic", Unit: "share, 0 to 1", Numbers: true, Fixed: true, value: ks, power: 1, whole: true,
+			Doc: "The largest difference between the shares of values up to a bound, over the ends of all bins.",
+		},
+		{
+			Name: "wasserstein", Title: "Wasserstein distance", Unit: "the column's unit", Numbers: true, Fixed: true, value: wasserstein, power: 1, whole: true,
+			Doc: "How far a value has to move on average to turn one distribution into the other.",
+		},
+		{
+			Name: "wasserstein_relative", Title: "relative Wasserstein distance", Unit: "standard deviations of the reference", Numbers: true, Fixed: true, value: wassersteinRelative, power: 1, whole: true,
+			Doc: "The Wasserstein distance divided by the reference's standard deviation. Evidently's default for numbers, with 0.1 as threshold.",
+		},
+		{
+			Name: "energy", Title: "energy distance", Unit: "square root of the column's unit", Numbers: true, Fixed: true, value: energy, power: 1, whole: true,
+			Doc: "The square root of twice the integral of the squared difference between the cumulative shares.",
+		},
+		{
+			Name: "hellinger", Title: "Hellinger distance", Unit: "0 to 1", Numbers: true, Levels: true, Fixed: true, value: hellinger, power: 1,
+			Doc: "The root of half the sum of (sqrt(p) - sqrt(q))^2.",
+		},
+		{
+			Name: "total_variation", Title: "total variation distance", Unit: "share, 0 to 1", Numbers: true, Levels: true, Fixed: true, value: totalVariation, power: 1,
+			Doc: "Half the sum of |p - q|: the share of values that have to change their group.",
+		},
+		{
+			Name: "l_infinity", Title: "L-infinity distance", Unit: "share, 0 to 1", Numbers: true, Levels: true, Fixed: true, value: lInfinity, power: 1,
+			Doc: "The largest |p - q| of a group or level.",
+		},
+		{
+			Name: "l_infinity_robust", Title: "L-infinity distance beyond chance", Unit: "share, 0 to 1", Numbers: true, Levels: true, Fixed: true, value: lInfinityRobust, power: 1,
+			Doc: "The L-infinity distance less 1.8 sqrt((n + m) / (n m)) for n and m values, not below 0, as Deequ has it.",
+		},
+		{
+			Name: "kl", Title: "Kullback-Leibler divergence", Unit: "nats", Numbers: true, Levels: true, Fixed: true, value: klDivergence, power: 2,
+			Doc: "The sum of q ln(q / p), of the window from the reference, with shares not below 0.0001 that again add up to one.",
+		},
+		{
+			Name: "chi_square", Title: "chi-square statistic", Unit: "statistic, grows with the rows", Numbers: true, Levels: true, value: chiSquare,
+			Doc: "Pearson's statistic of the table of groups by reference and window. It has no fixed thresholds.",
+		},
+		{
+			Name: "g", Title: "G statistic", Unit: "statistic, grows with the rows", Numbers: true, Levels: true, value: gStatistic,
+			Doc: "Twice the logarithm of the ratio of likelihoods of the table of groups by reference and window. It has no fixed thresholds.",
+		},
 	}
 }
 

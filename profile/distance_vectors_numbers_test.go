@@ -41,7 +41,7 @@ type driftBins struct {
 // numbers checks a case of two samples: each different value is a bin.
 func (r *driftRun) numbers() {
 	var e driftNumbers
-	if err := json.Unmarshal(r.Expected, &e); err != nil {
+	if err := json.Unmarshal(r.Expected, &e); err != nil { //nolint:musttag // the names are those of the file
 		r.fail(err)
 		return
 	}
@@ -170,7 +170,7 @@ type driftLevels struct {
 
 func (r *driftRun) levels() {
 	var e driftLevels
-	if err := json.Unmarshal(r.Expected, &e); err != nil {
+	if err := json.Unmarshal(r.Expected, &e); err != nil { //nolint:musttag // the names are those of the file
 		r.fail(err)
 		return
 	}
@@ -194,7 +194,7 @@ func (r *driftRun) levels() {
 	fit, err := FitTest(r.p, r.q)
 	r.fail(err)
 	var want struct{ Stat, P float64 }
-	if json.Unmarshal(e.Fit, &want) != nil {
+	if json.Unmarshal(e.Fit, &want) != nil { //nolint:musttag // the names are those of the file
 		if !math.IsInf(fit.Statistic, 1) || fit.P != 0 {
 			r.bad = append(r.bad, fmt.Sprintf("the fit is %v", fit))
 		}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -338,7 +339,7 @@ func (r *driftRun) resampled(name string) float64 {
 	side := func(counts []uint64) *Profile {
 		c := Column{Name: "x", Kind: Level, Rows: uint64(sum(counts)), Counts: append(slices.Clone(counts), 0)}
 		for i := range counts {
-			c.Levels = append(c.Levels, fmt.Sprint(i))
+			c.Levels = append(c.Levels, strconv.Itoa(i))
 		}
 		return &Profile{Rows: c.Rows, Columns: []Column{c}}
 	}

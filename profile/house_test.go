@@ -27,7 +27,7 @@ func houses(t testing.TB) *table {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
+	defer f.Close() //nolint:errcheck // it was read
 	list, err := csv.NewReader(f).ReadAll()
 	if err != nil {
 		t.Fatal(err)
@@ -63,10 +63,17 @@ func houses(t testing.TB) *table {
 func made(t testing.TB, n int) *table {
 	t.Helper()
 	fields := []record.Field{
-		{Name: "normal", Type: record.Numeric}, {Name: "near", Type: record.Numeric}, {Name: "nearer", Type: record.Numeric},
-		{Name: "heavy", Type: record.Numeric}, {Name: "few", Type: record.Numeric}, {Name: "rare", Type: record.Numeric},
-		{Name: "always", Type: record.Numeric}, {Name: "gaps", Type: record.Numeric}, {Name: "levels", Type: record.Enum},
-		{Name: "two", Type: record.Enum}, {Name: "gappy", Type: record.Enum},
+		{Name: "normal", Type: record.Numeric},
+		{Name: "near", Type: record.Numeric},
+		{Name: "nearer", Type: record.Numeric},
+		{Name: "heavy", Type: record.Numeric},
+		{Name: "few", Type: record.Numeric},
+		{Name: "rare", Type: record.Numeric},
+		{Name: "always", Type: record.Numeric},
+		{Name: "gaps", Type: record.Numeric},
+		{Name: "levels", Type: record.Enum},
+		{Name: "two", Type: record.Enum},
+		{Name: "gappy", Type: record.Enum},
 	}
 	s, err := record.NewSchema(fields...)
 	if err != nil {

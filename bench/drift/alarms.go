@@ -42,7 +42,8 @@ func each(ctx context.Context, n int, do func(i int) error) error {
 // known without error.
 func falseAlarms(ctx context.Context, d *data, o *options, out, messages io.Writer) error {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(table, "windows without drift\trows\t%s\n", strings.Repeat("declared\talarms\tto declared\tplain BH\t", len(o.rates)))
+	put := func(format string, args ...any) { fmt.Fprintf(table, format, args...) } //nolint:errcheck // Flush tells
+	put("windows without drift\trows\t%s\n", strings.Repeat("declared\talarms\tto declared\tplain BH\t", len(o.rates)))
 	for _, known := range []bool{false, true} {
 		for _, n := range o.sizes {
 			alarms, plain, err := undrifted(ctx, d, o, n, known)
@@ -53,20 +54,21 @@ func falseAlarms(ctx context.Context, d *data, o *options, out, messages io.Writ
 			if known {
 				sense = "one reference, known"
 			}
-			fmt.Fprintf(table, "%s\t%d\t", sense, n)
+			put("%s\t%d\t", sense, n)
 			for k, rate := range o.rates {
 				a := share(alarms, k)
-				fmt.Fprintf(table, "%.3f\t%.3f\t%.2f\t%.3f\t", rate, a, a/rate, share(plain, k))
+				put("%.3f\t%.3f\t%.2f\t%.3f\t", rate, a, a/rate, share(plain, k))
 			}
-			fmt.Fprintln(table)
-			fmt.Fprintf(messages, "drift: %s, %d rows: done: %.4f\n", sense, n, share(alarms, 0))
+			put("\n")
+			progress(messages, "%s, %d rows: %.4f alarm", sense, n, share(alarms, 0))
 		}
 	}
-	if err := table.Flush(); err != nil {
-		return err
-	}
-	fmt.Fprintln(out)
-	return nil
+	put("\n")
+	return table.Flush()
+}
+
+func progress(messages io.Writer, format string, args ...any) {
+	fmt.Fprintf(messages, "drift: "+format+"\n", args...) //nolint:errcheck // progress alone
 }
 
 // undrifted judges windows of n rows: for each, whether it alarms at each rate. Windows share a reference as long as all

@@ -78,7 +78,7 @@ func power(ctx context.Context, d *data, o *options, out, messages io.Writer) er
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer os.RemoveAll(dir) //nolint:errcheck // what is left over lies in the folder for such things
 	var refs []group
 	profiles := make([]*profile.Profile, references)
 	for i := range profiles {
@@ -111,7 +111,7 @@ func power(ctx context.Context, d *data, o *options, out, messages io.Writer) er
 				found = append(found, theirs)
 			}
 			tables.add(&s, n, found)
-			fmt.Fprintf(messages, "drift: %s, %d rows: done\n", s.name, n)
+			progress(messages, "%s, %d rows: done", s.name, n)
 		}
 	}
 	return tables.write(out)
@@ -139,18 +139,22 @@ type tables [2]struct {
 	rows *tabwriter.Writer
 }
 
+func (t *tables) put(i int, format string, args ...any) {
+	fmt.Fprintf(t[i].rows, format, args...) //nolint:errcheck // Flush tells
+}
+
 func newTables(ms []method, peer bool) *tables {
 	t := &tables{}
 	for i, what := range []string{"the column is found", "another column is found"} {
 		t[i].rows = tabwriter.NewWriter(&t[i].text, 0, 0, 2, ' ', tabwriter.AlignRight)
-		fmt.Fprintf(t[i].rows, "%s\trows\t", what)
+		t.put(i, "%s\trows\t", what)
 		for _, m := range ms {
-			fmt.Fprintf(t[i].rows, "%s\t", m.name)
+			t.put(i, "%s\t", m.name)
 		}
 		if peer {
-			fmt.Fprint(t[i].rows, "Evidently\t")
+			t.put(i, "Evidently\t")
 		}
-		fmt.Fprintln(t[i].rows)
+		t.put(i, "\n")
 	}
 	return t
 }
@@ -160,20 +164,23 @@ func (t *tables) add(s *scenario, n int, found [][][]string) {
 		if i == 0 && s.column == "" {
 			continue
 		}
-		fmt.Fprintf(t[i].rows, "%s\t%d\t", s.name, n)
+		t.put(i, "%s\t%d\t", s.name, n)
 		for _, f := range found {
-			fmt.Fprintf(t[i].rows, "%.2f\t", counted(f, s.column, i == 1))
+			t.put(i, "%.2f\t", counted(f, s.column, i == 1))
 		}
-		fmt.Fprintln(t[i].rows)
+		t.put(i, "\n")
 	}
 }
 
 func (t *tables) write(out io.Writer) error {
 	for i := range t {
+		t.put(i, "\n")
 		if err := t[i].rows.Flush(); err != nil {
 			return err
 		}
-		fmt.Fprintln(out, t[i].text.String())
+		if _, err := io.WriteString(out, t[i].text.String()); err != nil {
+			return err
+		}
 	}
 	return nil
 }
