@@ -243,7 +243,11 @@ func binned(reference, window []float64) (c, w *Column) {
 }
 
 func inBins(edges, values []float64) *Column {
-	c := &Column{Name: "x", Kind: Number, Rows: uint64(len(values)), Edges: edges, Counts: counted(values, edges)}
+	c := &Column{Name: "x", Kind: Number, Rows: uint64(len(values)), Edges: edges, Counts: make([]uint64, len(edges)+1)}
+	for _, x := range values { // as a binner does, which has no room for so many
+		i, _ := slices.BinarySearch(edges, x)
+		c.Counts[i]++
+	}
 	total, squares := 0.0, 0.0
 	for _, x := range values {
 		total += x
