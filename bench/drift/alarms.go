@@ -71,11 +71,11 @@ func progress(messages io.Writer, format string, args ...any) {
 	fmt.Fprintf(messages, "drift: "+format+"\n", args...) //nolint:errcheck // progress alone
 }
 
-// undrifted judges windows of n rows: for each, whether it alarms at each rate. Windows share a reference as long as all
-// their rows are a quarter of its, so that they are nearly independent.
+// undrifted judges windows of n rows: for each, whether it alarms at each rate. Up to ten windows share a reference as long as
+// it has as many rows as all of them: they are then nearly independent.
 func undrifted(ctx context.Context, d *data, o *options, n int, known bool) (alarms, plain [][]bool, err error) {
 	alarms, plain = make([][]bool, o.windows), make([][]bool, o.windows)
-	per := min(max(len(d.rows)/(4*n), 1), 10)
+	per := min(max(len(d.rows)/n, 1), 10)
 	if known {
 		per = (o.windows + 1) / 2
 	}
