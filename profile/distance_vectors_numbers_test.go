@@ -41,7 +41,7 @@ type driftBins struct {
 // numbers checks a case of two samples: each different value is a bin.
 func (r *driftRun) numbers() {
 	var e driftNumbers
-	if err := json.Unmarshal(r.Expected, &e); err != nil { //nolint:musttag // the names are those of the file
+	if err := json.Unmarshal(r.Expected, &e); err != nil {
 		r.fail(err)
 		return
 	}
