@@ -61,6 +61,11 @@ func scenarios(d *data) []scenario {
 			row[k] = x + by*deviation
 		}})
 	}
+	lot := d.column("sqft_lot") // which has a heavy tail
+	list = append(list, scenario{"sqft_lot times 1.2", "sqft_lot", func(_ *rand.Rand, row []any) {
+		x, _ := row[lot].(float64)
+		row[lot] = 1.2 * x
+	}})
 	c := d.column(level)
 	for _, part := range []float64{0.1, 0.2} {
 		list = append(list, scenario{fmt.Sprintf("%.0f %% of %s become Kent", 100*part, level), level, func(rng *rand.Rand, row []any) {
