@@ -122,7 +122,7 @@ func TestCheckColumns(t *testing.T) {
 	for _, f := range v.Findings {
 		got = append(got, f.Column+" "+f.Check+" "+f.Metric)
 	}
-	want := []string{"sqft_living nulls ", "sqft_living drift ks", "city nulls ", "city drift chi_square", "always nulls ", "always drift ks", "street nulls ", "none nulls "}
+	want := []string{"sqft_living nulls ", "sqft_living drift ks", "city nulls ", "city drift g", "always nulls ", "always drift ks", "street nulls ", "none nulls "}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}

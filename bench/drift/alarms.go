@@ -43,16 +43,13 @@ func each(ctx context.Context, n int, do func(i int) error) error {
 func falseAlarms(ctx context.Context, d *data, o *options, out, messages io.Writer) error {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	put := func(format string, args ...any) { fmt.Fprintf(table, format, args...) } //nolint:errcheck // Flush tells
-	put("windows without drift\trows\t%s\n", strings.Repeat("declared\talarms\tto declared\tplain BH\t", len(o.rates)))
-	for _, known := range []bool{false, true} {
+	put("references\trows\t%s\n", strings.Repeat("declared\talarms\tto declared\tplain BH\t", len(o.rates)))
+	for sense := range strings.SplitSeq(o.senses, ",") {
+		known := sense == "known"
 		for _, n := range o.sizes {
 			alarms, plain, err := undrifted(ctx, d, o, n, known)
 			if err != nil {
 				return err
-			}
-			sense := "references that are samples"
-			if known {
-				sense = "one reference, known"
 			}
 			put("%s\t%d\t", sense, n)
 			for k, rate := range o.rates {
@@ -80,7 +77,7 @@ func undrifted(ctx context.Context, d *data, o *options, n int, known bool) (ala
 		per = (o.windows + 1) / 2
 	}
 	err = each(ctx, (o.windows+per-1)/per, func(r int) error {
-		rng := rand.New(rand.NewPCG(uint64(n), uint64(r))) //nolint:gosec // positive, and no secret
+		rng := rand.New(rand.NewPCG(uint64(n), uint64(o.first+r))) //nolint:gosec // positive, and no secret
 		rows := d.rows
 		if !known {
 			rows = d.draw(rng, len(d.rows))

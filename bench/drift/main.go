@@ -33,6 +33,8 @@ type options struct {
 	beside  int    // of a row of the others
 	rates   []float64
 	sizes   []int
+	senses  string
+	first   int // added to the seeds: parts of one measurement can run beside one another
 }
 
 func run(ctx context.Context, args []string, out, messages io.Writer) error {
@@ -45,6 +47,8 @@ func run(ctx context.Context, args []string, out, messages io.Writer) error {
 	flags.IntVar(&o.beside, "beside", 100, "windows of each kind and size that Evidently sees too; 0 for none")
 	rates := flags.String("rates", "0.05", "declared rates of false alarms")
 	sizes := flags.String("sizes", "50,200,1000,10000", "rows of windows without drift")
+	flags.StringVar(&o.senses, "references", "samples,known", "what references of windows without drift are")
+	flags.IntVar(&o.first, "first", 0, "the number of the first reference, for parts of a measurement")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}

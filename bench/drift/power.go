@@ -45,7 +45,7 @@ func methods(columns []string) []method {
 		return profile.Rules{MinRows: 1, FalseAlarms: powerRate, Columns: columns, Drift: profile.DriftRule{Metric: metric}}
 	}
 	list := []method{{"millrace", calibrated("")}}
-	for _, m := range []string{"g", "psi", "js", "l_infinity", "wasserstein", "energy"} {
+	for _, m := range []string{"chi_square", "psi", "js", "l_infinity", "wasserstein", "energy"} {
 		list = append(list, method{m, calibrated(m)})
 	}
 	fixed := profile.Rules{MinRows: 1, Columns: columns, FalseAlarms: 1e-9, Drift: profile.DriftRule{Metric: "psi", Fail: 0.25}}
