@@ -46,9 +46,17 @@ func (s *Subject) with(name string) string {
 	return name
 }
 
+// number writes a number with all of its digits, unless it has so many that nobody would read them.
+func number(x float64) string {
+	if math.Abs(x) >= 1e9 {
+		return chart.Short(x)
+	}
+	return chart.Number(x)
+}
+
 // amount writes a number in the label's unit.
 func (s *Subject) amount(x float64) string {
-	text := chart.Number(x)
+	text := number(x)
 	if u := s.Bundle.Manifest.LabelUnit; u != "" && !math.IsNaN(x) {
 		text += " " + u
 	}
@@ -113,11 +121,11 @@ func (s *Subject) scores() [][]string {
 		of   model.Scores
 	}{{"train", m.Train}, {"validation", m.Validation}, {"test", m.Test}} {
 		rows = append(rows, []string{
-			p.name, chart.Grouped(int64(p.of.Rows)), chart.Number(p.of.RMSE), chart.Number(p.of.MAE), fraction(p.of.R2), chart.Number(p.of.LabelMean),
+			p.name, chart.Grouped(int64(p.of.Rows)), number(p.of.RMSE), number(p.of.MAE), fraction(p.of.R2), number(p.of.LabelMean),
 		})
 	}
 	if e != nil {
-		rows = append(rows, []string{"test, if the mean were predicted", chart.Grouped(int64(e.Rows)), chart.Number(e.MeanRMSE), chart.Number(e.MeanMAE), "-", chart.Number(m.Train.LabelMean)})
+		rows = append(rows, []string{"test, if the mean were predicted", chart.Grouped(int64(e.Rows)), number(e.MeanRMSE), number(e.MeanMAE), "-", number(m.Train.LabelMean)})
 	}
 	return rows
 }
@@ -130,7 +138,7 @@ func (s *Subject) groups() [][]string {
 	rows := [][]string{{s.with("prediction up to"), "rows", s.with("bias"), s.with("MAE"), "10% of the errors below", "10% above"}}
 	for _, g := range s.Bundle.Evaluation.Groups {
 		rows = append(rows, []string{
-			chart.Number(g.Upper), chart.Grouped(int64(g.Rows)), signed(g.Bias), chart.Number(g.MAE), signed(g.Low), signed(g.High),
+			number(g.Upper), chart.Grouped(int64(g.Rows)), signed(g.Bias), number(g.MAE), signed(g.Low), signed(g.High),
 		})
 	}
 	return rows
@@ -144,7 +152,7 @@ func (s *Subject) quantiles() [][]string {
 	}
 	head, absolute, relative := []string{"part of the test rows"}, []string{s.with("error at most")}, []string{"in percent of the " + s.Bundle.Manifest.Label}
 	for _, q := range e.Absolute {
-		head, absolute = append(head, chart.Short(100*q.P)+"%"), append(absolute, chart.Number(q.Error))
+		head, absolute = append(head, chart.Short(100*q.P)+"%"), append(absolute, number(q.Error))
 	}
 	rows := [][]string{head, absolute}
 	if len(e.Relative) == len(e.Absolute) {
@@ -158,9 +166,9 @@ func (s *Subject) quantiles() [][]string {
 
 func signed(x float64) string {
 	if x > 0 {
-		return "+" + chart.Number(x)
+		return "+" + number(x)
 	}
-	return chart.Number(x)
+	return number(x)
 }
 
 // data returns what the model was trained on.
