@@ -129,7 +129,7 @@ func (c *cli) printDemo(r *demo.Result) {
 	c.note("   %s of them differ from predicting the same records from a file, byte by byte\n", grouped(r.Mismatches))
 	c.note("   %s records a second at full speed,\n   with broker, producer and checks in this one process\n", grouped(int64(r.RecordsPerSecond)))
 	c.note("   from sent to readable at the chosen rate: p50 %.0f ms, p99 %.0f ms\n   (a transaction is committed each 100 ms)\n", r.Latency.P50, r.Latency.P99)
-	c.note("   windows like the training data: %d of %d of houses for sale, %d of %d of mock ones\n",
+	c.note("   windows like the training data: %d of %d of houses for sale,\n   %d of %d of mock ones\n",
 		r.Checks.Houses.OK, r.Checks.Houses.Windows, r.Checks.Mock.OK, r.Checks.Mock.Windows)
 	if r.R2 != nil {
 		c.note("   R2 %.3f on houses that the model has not seen", *r.R2)
