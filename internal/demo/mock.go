@@ -97,7 +97,7 @@ func (d *demo) mocks(ctx context.Context) ([]listing, error) {
 		s.ID = int64(len(d.sales) + i)
 		l.times, l.key, l.value = 1, s.AppendKey(nil), s.AppendListing(nil)
 	}
-	_, err = d.predict(ctx, list, "mock.jsonl", "mock-predicted.jsonl", "mock-rejected.jsonl")
+	_, err = d.predict(ctx, list, app.PredictOptions{Data: d.path("mock.jsonl"), Out: d.path("mock-predicted.jsonl")})
 	return list, err
 }
 

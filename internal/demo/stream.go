@@ -126,7 +126,7 @@ func (d *demo) listings(ctx context.Context) ([]listing, error) {
 		l.fault, l.price, l.times = breaker.Fault(int64(i)), s.Price, 1+d.passes
 		l.key, l.value = s.AppendKey(nil), l.fault.Break(s.AppendListing(nil))
 	}
-	p, err := d.predict(ctx, list, "listings.jsonl", "predicted.jsonl", "rejected.jsonl")
+	p, err := d.predict(ctx, list, app.PredictOptions{Data: d.path("listings.jsonl"), Out: d.path("predicted.jsonl"), Rejects: d.path("rejected.jsonl")})
 	if err != nil {
 		return nil, err
 	}
@@ -135,8 +135,9 @@ func (d *demo) listings(ctx context.Context) ([]listing, error) {
 	return list, nil
 }
 
-// predict writes records to a file and predicts that file: what comes out of the stream has to be the same.
-func (d *demo) predict(ctx context.Context, list []listing, in, out, rejects string) (*app.Predicted, error) {
+// predict writes records to the file of data that o names and predicts that file: what comes out of the stream has to be
+// the same.
+func (d *demo) predict(ctx context.Context, list []listing, o app.PredictOptions) (*app.Predicted, error) {
 	var file bytes.Buffer
 	for i := range list {
 		if v := list[i].value; v != nil { // a file of lines has no null
@@ -144,14 +145,15 @@ func (d *demo) predict(ctx context.Context, list []listing, in, out, rejects str
 			file.WriteByte('\n')
 		}
 	}
-	if err := os.WriteFile(d.path(in), file.Bytes(), 0o644); err != nil {
+	if err := os.WriteFile(o.Data, file.Bytes(), 0o644); err != nil {
 		return nil, err
 	}
-	p, err := d.App.Predict(ctx, app.PredictOptions{File: d.file, Set: d.set, Model: "@champion", Data: d.path(in), Out: d.path(out), Rejects: d.path(rejects)})
+	o.File, o.Set, o.Model = d.file, d.set, "@champion"
+	p, err := d.App.Predict(ctx, o)
 	if err != nil {
 		return nil, err
 	}
-	return p, expect(list, d.path(out))
+	return p, expect(list, o.Out)
 }
 
 // expect reads what predicting a file gave into the listings.
