@@ -3,6 +3,7 @@ package demo
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"sync"
 	"time"
 
@@ -65,7 +66,7 @@ func (w *windows) take(records []record.Raw) error {
 func (w *windows) seen() ([]app.WindowResult, uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.list[:len(w.list):len(w.list)], w.rows
+	return slices.Clip(w.list), w.rows
 }
 
 // await waits until every window of so many records that can be over is judged, and returns all of them.

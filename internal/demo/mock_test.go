@@ -1,9 +1,9 @@
 package demo
 
 import (
-	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -26,7 +26,7 @@ func batchOf(t *testing.T, s *record.Schema, n int, of func(i int64) house.Sale)
 		} {
 			b.Numbers(k)[i] = x
 		}
-		for k, text := range []string{fmt.Sprint(h.Waterfront), fmt.Sprint(h.View), fmt.Sprint(h.Condition), h.City, h.StateZip} {
+		for k, text := range []string{strconv.Itoa(h.Waterfront), strconv.Itoa(h.View), strconv.Itoa(h.Condition), h.City, h.StateZip} {
 			b.Codes(9 + k)[i] = b.Dict(9 + k).Code([]byte(text))
 		}
 	}
@@ -129,31 +129,38 @@ func TestWhy(t *testing.T) {
 	}{
 		"nothing": {[]profile.Column{floors}, []profile.Finding{{Column: "floors", Severity: profile.OK}}, nil},
 		"below": {
-			[]profile.Column{numbers(column("floors", profile.Number, 67, 0, 33, 0), 0, 2, 0, 1, 1.5, 2)}, []profile.Finding{drift("floors")},
+			[]profile.Column{numbers(column("floors", profile.Number, 67, 0, 33, 0), 0, 2, 0, 1, 1.5, 2)},
+			[]profile.Finding{drift("floors")},
 			[]string{"floors: 67 % are 0 to 1, 46 % in training, where none is below 1"},
 		},
 		"above": {
-			[]profile.Column{numbers(column("floors", profile.Number, 46, 0, 0, 54), 1, 7, 0, 1, 1.5, 2)}, []profile.Finding{drift("floors")},
+			[]profile.Column{numbers(column("floors", profile.Number, 46, 0, 0, 54), 1, 7, 0, 1, 1.5, 2)},
+			[]profile.Finding{drift("floors")},
 			[]string{"floors: 54 % are above 2, 0 % in training"},
 		},
 		"a value": {
-			[]profile.Column{numbers(column("floors", profile.Number, 5, 90, 5, 0), 1, 2, 0, 1, 1.5, 2)}, []profile.Finding{drift("floors")},
+			[]profile.Column{numbers(column("floors", profile.Number, 5, 90, 5, 0), 1, 2, 0, 1, 1.5, 2)},
+			[]profile.Finding{drift("floors")},
 			[]string{"floors: 90 % are 1.5, 14 % in training"},
 		},
 		"the median": {
-			[]profile.Column{numbers(column("lot", profile.Number, 0, 50, 50, 0, 0), 1000, 7000, 0, 600, 4000, 7000, 9000)}, []profile.Finding{drift("lot")},
+			[]profile.Column{numbers(column("lot", profile.Number, 0, 50, 50, 0, 0), 1000, 7000, 0, 600, 4000, 7000, 9000)},
+			[]profile.Finding{drift("lot")},
 			[]string{"lot: the median is 4000, 5455 in training"},
 		},
 		"a range": {
-			[]profile.Column{numbers(column("lot", profile.Number, 0, 10, 0, 90, 0), 1000, 9000, 0, 600, 4000, 7000, 9000)}, []profile.Finding{drift("lot")},
+			[]profile.Column{numbers(column("lot", profile.Number, 0, 10, 0, 90, 0), 1000, 9000, 0, 600, 4000, 7000, 9000)},
+			[]profile.Finding{drift("lot")},
 			[]string{"lot: 90 % are above 7000 up to 9000, 33 % in training"},
 		},
 		"a level": {
-			[]profile.Column{levels(column("zip", profile.Level, 99, 0, 1), "WA 98155", "WA 98103")}, []profile.Finding{drift("zip")},
+			[]profile.Column{levels(column("zip", profile.Level, 99, 0, 1), "WA 98155", "WA 98103")},
+			[]profile.Finding{drift("zip")},
 			[]string{"zip: 99 % are WA 98155, 2 % in training"},
 		},
 		"no level": {
-			[]profile.Column{levels(column("zip", profile.Level, 75, 0, 25), "WA 98155", "WA 98103")}, []profile.Finding{drift("zip")},
+			[]profile.Column{levels(column("zip", profile.Level, 75, 0, 25), "WA 98155", "WA 98103")},
+			[]profile.Finding{drift("zip")},
 			[]string{"zip: 25 % have a value that training has never seen"},
 		},
 		"no value":        {[]profile.Column{gone}, []profile.Finding{drift("zip")}, []string{"zip: drifts"}},
