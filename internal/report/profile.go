@@ -27,7 +27,7 @@ func Profile(w io.Writer, p *profile.Profile, title string) error {
 		Note: "Unfold a column to see its distribution.",
 	}
 	for i := range p.Columns {
-		v.Columns = append(v.Columns, viewOf(&p.Columns[i], ""))
+		v.Columns = append(v.Columns, viewOf(&p.Columns[i], "", ""))
 	}
 	return write(w, v.Title, "profile", v)
 }
@@ -126,7 +126,7 @@ func pairView(p pair, nameA, nameB string, notes []string) columnView {
 	}
 	if !p.comparable() {
 		v.Spark = chart.Spark(spark(c))
-		v.Figure = distribution(c)
+		v.Figure = distribution(c, "")
 		return v
 	}
 	var shares [2][]float64
