@@ -23,7 +23,7 @@ func layers() [][]string {
 		{"gbm/internal/bitplane", "internal/detmath", "internal/durable", "internal/lint", "internal/secret", "internal/testenv"},
 		{"record", "internal/stat", "internal/durable/errorfs"},
 		{"feature", "gbm", "codec", "internal/window", "profile"},
-		{"internal/cdc"},
+		{"internal/anomaly", "internal/cdc"},
 		{"internal/table"},
 		{"model"},
 		{"internal/pipeline"},
