@@ -97,7 +97,7 @@ func (b *Bundle) normal() *Bundle {
 	c.Lineage.Features = list(c.Lineage.Features)
 	c.Lineage.Rows.Reasons = list(c.Lineage.Rows.Reasons)
 	if c.Profile != nil {
-		c.Profile = &profile.Profile{Rows: c.Profile.Rows, Columns: list(c.Profile.Columns)}
+		c.Profile = &profile.Profile{Rows: c.Profile.Rows, Columns: list(c.Profile.Columns), Sample: c.Profile.Sample}
 	}
 	return &c
 }

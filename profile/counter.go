@@ -58,10 +58,7 @@ func NewCounter(of *Profile, l Layout) (*Counter, error) {
 		case Number, Time:
 			col.binner = newBinner(ref.Edges)
 		case Level:
-			col.levels = make(map[string]int32, len(ref.Levels))
-			for k, level := range ref.Levels {
-				col.levels[level] = int32(k)
-			}
+			col.levels = levelsOf(ref)
 		default:
 		}
 	}

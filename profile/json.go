@@ -75,6 +75,12 @@ func (p *Profile) Validate() error {
 			return fmt.Errorf("profile: column %.80q: %w", c.Name, err)
 		}
 	}
+	if p.Sample == nil {
+		return nil
+	}
+	if err := p.Sample.validate(p.Columns); err != nil {
+		return fmt.Errorf("profile: %w", err)
+	}
 	return nil
 }
 

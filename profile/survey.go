@@ -154,6 +154,9 @@ func (c *surveyed) column(rows uint64) Column {
 	out.describe(&c.moments)
 	if c.sample != nil {
 		sorted := c.sample.Values()
+		if !c.sample.Exact() { // the ends are known of all rows
+			sorted = append(append([]float64{c.moments.Min()}, sorted...), c.moments.Max())
+		}
 		out.Edges = edges(sorted, Bins)
 		out.Counts = scaled(counted(sorted, out.Edges), rows-c.missing)
 		return out

@@ -43,6 +43,7 @@ func (t *trainer) seal(digest string, sets [parts]*set, forest *gbm.Forest, hist
 		Profile: t.profile,
 	}
 	t.profile.Columns = append(t.profile.Columns, profile.Predictions(heldOut(forest, sets)))
+	t.profile.Sample = t.sampler.Sample(t.profile, predicted(forest, &t.sampled))
 	if b.Golden, err = pipeline.Golden(b, append(t.golden, oddRecords(t.Schema)...)); err != nil {
 		return nil, err
 	}
@@ -74,8 +75,7 @@ func (t *trainer) lineage(digest string) (model.Lineage, error) {
 // measure scores one part.
 func measure(f *gbm.Forest, s *set) model.Scores {
 	var m scores
-	predictions := make([]float64, s.frame.Rows)
-	f.Score(&s.frame, predictions)
+	predictions := predicted(f, s)
 	for i, label := range s.label {
 		m.add(label, predictions[i])
 	}
@@ -86,10 +86,14 @@ func measure(f *gbm.Forest, s *set) model.Scores {
 func heldOut(f *gbm.Forest, sets [parts]*set) []float64 {
 	var out []float64
 	for _, s := range []*set{sets[Validation], sets[Test]} {
-		predictions := make([]float64, s.frame.Rows)
-		f.Score(&s.frame, predictions)
-		out = append(out, predictions...)
+		out = append(out, predicted(f, s)...)
 	}
+	return out
+}
+
+func predicted(f *gbm.Forest, s *set) []float64 {
+	out := make([]float64, s.frame.Rows)
+	f.Score(&s.frame, out)
 	return out
 }
 

@@ -71,6 +71,8 @@ type trainer struct {
 	read           int64
 	found          Found // of the last pass
 	profile        *profile.Profile
+	sampler        *profile.Sampler
+	sampled        set // the inputs of the rows that were drawn, as a stream has them
 
 	golden   []model.GoldenRow // JSON records with what was found for them, and
 	expected []goldenInputs    // what training computed for them
@@ -378,6 +380,7 @@ func (w *loading) run(l *lane) {
 
 func (w *loading) commit(l *lane) error {
 	w.t.exclude(l)
+	w.t.sampler.Add(uint64(l.first), &profile.Rows{Batch: l.batch, Frame: w.frame, Keep: l.keep}, func(i int) { w.t.sampled.add(w.frame, i, 0) })
 	labels := l.batch.Numbers(w.t.label)
 	for i, keep := range l.keep {
 		if !keep {
@@ -403,6 +406,8 @@ func (t *trainer) load(ctx context.Context, digest string) (sets [parts]*set, er
 		sets[p] = &set{frame: record.Frame{Columns: t.plan.Inputs()}}
 	}
 	layout := profile.NewLayout(t.Schema, t.plan.Inputs(), t.Label)
+	t.sampler = profile.NewSampler(layout, uint64(t.rows[Train]+t.rows[Validation]+t.rows[Test]))
+	t.sampled = set{frame: record.Frame{Columns: t.plan.Inputs()}}
 	t.excluded, t.rows = exclusions{}, [parts]int{}
 	var workers []*loading
 	again, err := t.scan(ctx, t.plan.Levels(), func() worker {

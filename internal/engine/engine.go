@@ -169,6 +169,7 @@ type Engine struct {
 	loop     atomic.Pointer[loop]          // for the session
 	waker    *waker                        // of the loop
 	steps    atomic.Int64                  // that the loop has done
+	paused   atomic.Bool                   // by Pause; the reason is in the statistics
 	changes  changes
 	closed   map[string]time.Time // when tasks that have state here were closed
 	// verdicts are on records that the brokers refused to take in one form, by what form is next. The map is never

@@ -126,6 +126,7 @@ func (l *loop) step(ctx context.Context) error {
 	}
 	l.measureRestore(ctx)
 	l.purge.step(ctx)
+	l.holdBack()
 	l.hold()
 	return l.poll(ctx)
 }
@@ -136,6 +137,9 @@ func (l *loop) between(ctx context.Context) (began bool, err error) {
 		return true, l.undo(ctx)
 	}
 	if err := l.adopt(); err != nil {
+		return false, err
+	}
+	if err := l.putBack(); err != nil {
 		return false, err
 	}
 	l.engine.cleanState(ctx)
@@ -331,7 +335,7 @@ const maxWaiting = 2000
 func (l *loop) hold() {
 	share := l.engine.options.MaxQueuedBytes / int64(max(1, 2*len(l.order)))
 	for _, r := range l.order {
-		if len(r.intakes) < 2 || !r.started {
+		if len(r.intakes) < 2 || !r.started || r.held.Load() {
 			continue
 		}
 		for _, in := range r.intakes {

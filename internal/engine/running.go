@@ -33,11 +33,13 @@ type running struct {
 	bytes  atomic.Int64 // of changed state
 	rows   atomic.Int64 // of changed state, in memory before the stores
 	parked atomic.Bool  // it waits for a round
+	held   atomic.Bool  // it is held back: see halted
 	stuck  atomic.Bool  // it waits for records of another source than those that it has
 
 	// The loop's.
 	started   bool // it reads
 	restoring bool // it reads its changelogs
+	returned  bool // while it is held back: what was read for it was put back
 	restore   *restore
 
 	// The scheduler's.
@@ -135,7 +137,7 @@ const (
 
 // process has the task process some of its records, and tells whether there is more to do.
 func (r *running) process() (again bool, err error) {
-	if r.wait() {
+	if r.halted() || r.wait() {
 		return false, nil
 	}
 	r.collect()
@@ -153,7 +155,7 @@ func (r *running) process() (again bool, err error) {
 		r.loop.giveBack(slice - n)
 		rows += n
 		r.took(n)
-		if again = n == slice; !again || r.loop.pool.halt.Load() {
+		if again = n == slice; !again || r.loop.pool.halt.Load() || r.halted() {
 			break
 		}
 		r.pace(time.Since(start), r.out.given()-given)

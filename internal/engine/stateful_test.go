@@ -391,7 +391,7 @@ func (m *mall) chaos(rng *rand.Rand, steps int) {
 	var dead []*instance
 	for range steps {
 		i := rng.IntN(len(running))
-		switch in := running[i]; rng.IntN(9) {
+		switch in := running[i]; rng.IntN(10) {
 		case 0:
 			in.kill()
 			dead = append(dead, in)
@@ -412,6 +412,10 @@ func (m *mall) chaos(rng *rand.Rand, steps int) {
 			m.cluster.ShufflePartitionLeaders()
 		case 6:
 			m.cluster.RehashCoordinators()
+		case 7:
+			in.Pause("chaos")
+			time.Sleep(upTo(rng, sessionTimeout))
+			in.Resume()
 		default:
 			m.cluster.Fault(faults[names[rng.IntN(len(names))]])
 		}

@@ -21,6 +21,7 @@ const (
 	WaitingForBroker State = "waiting_for_broker" // no broker answers, or the cluster cannot serve
 	Recovering       State = "recovering"         // a session was lost, another one is on its way
 	Stalled          State = "stalled"            // records wait and none are committed
+	Paused           State = "paused"             // by Pause, and otherwise running
 	Stopping         State = "stopping"
 	Stopped          State = "stopped"
 	Failed           State = "failed"
@@ -43,6 +44,8 @@ type Partition struct {
 type Stats struct {
 	State       State
 	Since       time.Time // of the state
+	Paused      string    // why no records are processed; "" if they are
+	PausedSince time.Time // zero if they are processed
 	Records     uint64
 	Written     uint64            // to topics other than the application's own
 	WrittenTo   map[string]uint64 // the same, by topic
@@ -243,6 +246,9 @@ func (r *recorder) change(fn func()) {
 		if at, ok := r.positions[p]; ok {
 			s.Lag[Partition{p.topic, p.partition}] = max(0, at.end-at.next)
 		}
+	}
+	if s.Paused != "" && (s.State == Running || s.State == Stalled) {
+		s.State, s.Since = Paused, s.PausedSince
 	}
 	r.last.Store(&s)
 	r.turn <- struct{}{}

@@ -174,17 +174,31 @@ func (l ledger) commit(at Positions) {
 	}
 }
 
-// rewind notes that every partition is read again from where it is committed, and returns those offsets.
-func (l ledger) rewind() map[string]map[int32]kgo.EpochOffset {
-	offsets := make(map[string]map[int32]kgo.EpochOffset, len(l))
-	for topic, m := range l {
-		offsets[topic] = make(map[int32]kgo.EpochOffset, len(m))
-		for p, e := range m {
+// rewind notes that partitions are read again from where they are committed, and returns those offsets. Of partitions
+// that the session does not have it returns none.
+func (l ledger) rewind(ps Partitions) map[string]map[int32]kgo.EpochOffset {
+	offsets := make(map[string]map[int32]kgo.EpochOffset, len(ps))
+	for topic, list := range ps {
+		offsets[topic] = make(map[int32]kgo.EpochOffset, len(list))
+		for _, p := range list {
+			e := l.get(topic, p)
+			if e == nil {
+				continue
+			}
 			e.read, e.epochs = e.committed.Offset, nil
 			offsets[topic][p] = kgo.EpochOffset{Epoch: e.epoch, Offset: e.committed.Offset}
 		}
 	}
 	return offsets
+}
+
+// all returns the partitions of the ledger.
+func (l ledger) all() Partitions {
+	ps := make(Partitions, len(l))
+	for topic, m := range l {
+		ps[topic] = sorted(m)
+	}
+	return ps
 }
 
 // offsets returns positions as the library wants them.

@@ -221,7 +221,7 @@ func (s *Session) committed(at Positions) {
 func (s *Session) rewind() {
 	<-s.turn
 	defer func() { s.turn <- struct{}{} }()
-	s.kgo.SetOffsets(s.ledger.rewind())
+	s.kgo.SetOffsets(s.ledger.rewind(s.ledger.all()))
 }
 
 // rewrite makes of the library's request, which would commit what was polled, one that commits positions.

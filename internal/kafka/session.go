@@ -564,6 +564,17 @@ func (s *Session) Resume(ps Partitions) {
 	}
 }
 
+// Rewind lets partitions be read again from where they are committed; one that is not this member's is passed over. No
+// round may be open.
+func (s *Session) Rewind(ps Partitions) {
+	if len(ps) == 0 {
+		return
+	}
+	<-s.turn
+	defer func() { s.turn <- struct{}{} }()
+	s.kgo.SetOffsets(s.ledger.rewind(ps))
+}
+
 // Silence returns how long no broker has answered this session, which sends a heartbeat each sixth of the
 // session timeout, and the last failure to connect since, or nil.
 func (s *Session) Silence() (time.Duration, error) { return s.reach.silence() }

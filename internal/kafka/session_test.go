@@ -327,7 +327,7 @@ func TestLedgerEpochs(t *testing.T) {
 	if e := l.get("t", 0); e.epoch != 5 || len(e.epochs) != 1 || e.read != 17 {
 		t.Errorf("%+v", e)
 	}
-	if diff := gocmp.Diff(map[string]map[int32]kgo.EpochOffset{"t": {0: {Epoch: 5, Offset: 16}}}, l.rewind()); diff != "" {
+	if diff := gocmp.Diff(map[string]map[int32]kgo.EpochOffset{"t": {0: {Epoch: 5, Offset: 16}}}, l.rewind(l.all())); diff != "" {
 		t.Error(diff)
 	}
 	l.polled("t", 0, run(5, 6), 40)

@@ -14,7 +14,7 @@ type collector struct {
 	engine                                           *engine.Engine
 	program                                          *task.Program
 	records, written, dead, dropped, commits, aborts *prometheus.Desc
-	rebalances, lag, latency, state                  *prometheus.Desc
+	rebalances, lag, latency, state, paused          *prometheus.Desc
 	nodeRecords, nodeSeconds                         *prometheus.Desc
 	restoreTasks, restoreLeft, restoreRate           *prometheus.Desc
 }
@@ -35,6 +35,7 @@ func newCollector(e *engine.Engine, p *task.Program) *collector {
 		lag:          desc("lag_offsets", "Offsets that are not committed of the topics that are read.", "topic", "partition"),
 		latency:      desc("latency_seconds", "Time from a record's timestamp to the commit of what it led to."),
 		state:        desc("state", "1 for the state that the application is in.", "state"),
+		paused:       desc("paused", "1 while no records are processed, because that was asked for."),
 		nodeRecords:  desc("node_records_total", "Records that came into a node of the topology.", "node"),
 		nodeSeconds:  desc("node_seconds_total", "Time that a node took, estimated from samples.", "node"),
 		restoreTasks: desc("restore_tasks", "Tasks that wait for their state."),
@@ -75,6 +76,11 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		counter(c.nodeSeconds, NodeTime(n).Seconds(), name)
 	}
 	gauge(c.state, 1, string(s.State))
+	paused := 0.0
+	if s.Paused != "" {
+		paused = 1
+	}
+	gauge(c.paused, paused)
 	gauge(c.restoreTasks, float64(s.Restoring.Tasks))
 	gauge(c.restoreLeft, float64(s.Restoring.Left))
 	gauge(c.restoreRate, s.Restoring.Rate)

@@ -28,13 +28,14 @@ func NewHandler(e *engine.Engine, p *task.Program, more ...prometheus.Collector)
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /livez", health(e, func(s engine.State) bool { return s != engine.Failed && s != engine.Stalled }))
-	mux.HandleFunc("GET /readyz", health(e, func(s engine.State) bool { return s == engine.Running }))
+	mux.HandleFunc("GET /readyz", health(e, func(s engine.State) bool { return s == engine.Running || s == engine.Paused }))
 	live := &live{engine: e, program: p, now: time.Now}
 	mux.HandleFunc("GET /topology", live.serve)
 	return mux, nil
 }
 
-// health answers 200 where ok holds for the engine's state, else 503, and names the state.
+// health answers 200 where ok holds for the engine's state, else 503, and names the state. An instance that is paused is
+// ready: it does what it was told, and a new version must be able to take its place. Why it is paused follows.
 func health(e *engine.Engine, ok func(engine.State) bool) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		s := e.Stats()
@@ -42,6 +43,9 @@ func health(e *engine.Engine, ok func(engine.State) bool) http.HandlerFunc {
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
 		_, _ = fmt.Fprintf(w, "%s since %s\n", s.State, s.Since.UTC().Format(time.RFC3339)) // nobody to tell
+		if s.Paused != "" {
+			_, _ = fmt.Fprintf(w, "paused: %s\n", s.Paused)
+		}
 	}
 }
 

@@ -1,0 +1,115 @@
+package engine
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"time"
+
+	"millrace.dev/internal/kafka"
+)
+
+// Pause lets the engine process no more records until [Engine.Resume], and says why; the reason is in the statistics and
+// the log. Records of which processing has begun are finished and committed, and nothing that was committed is undone.
+// What was read and not processed is put back: nothing is lost, it is read again. The instance stays in its group, keeps
+// its partitions and their state, and follows global tables.
+//
+// A pause holds through lost sessions and rebalances, until Resume or the end of the process; it is of this instance
+// alone. Calling Pause again changes the reason. It is safe for concurrent use, before [Engine.Run] too.
+func (e *Engine) Pause(reason string) {
+	now := e.options.Now()
+	e.stats.change(func() {
+		s := &e.stats.stats
+		if s.Paused == "" {
+			s.PausedSince = now
+		}
+		s.Paused = reason
+		e.paused.Store(true)
+	})
+	e.options.Log.LogAttrs(context.Background(), slog.LevelWarn, "paused: no records are processed", slog.String("group", e.options.Group),
+		slog.String("instance", e.instance), slog.String("reason", reason))
+	e.waker.poke()
+}
+
+// Resume ends a pause; it does nothing if there is none. It is safe for concurrent use.
+func (e *Engine) Resume() {
+	var since time.Time
+	e.stats.change(func() {
+		s := &e.stats.stats
+		since = s.PausedSince
+		s.Paused, s.PausedSince = "", time.Time{}
+		e.paused.Store(false)
+	})
+	if since.IsZero() {
+		return
+	}
+	e.options.Log.LogAttrs(context.Background(), slog.LevelInfo, "resumed", slog.String("group", e.options.Group),
+		slog.String("instance", e.instance), slog.Duration("after", e.options.Now().Sub(since).Round(time.Millisecond)))
+	e.waker.poke()
+}
+
+// halted tells whether the task must not begin with another record.
+func (r *running) halted() bool { return r.held.Load() || r.loop.engine.paused.Load() }
+
+// partitions returns what the task reads.
+func (r *running) partitions() kafka.Partitions {
+	ps := kafka.Partitions{}
+	for _, in := range r.intakes {
+		if in.exists {
+			ps[in.topic] = []int32{r.id.Partition}
+		}
+	}
+	return ps
+}
+
+// holdBack stops the reading of tasks that are to process nothing, and goes on with that of those that may again.
+func (l *loop) holdBack() {
+	for _, r := range l.order {
+		want := l.engine.paused.Load()
+		switch {
+		case !r.started || want == r.held.Load():
+		case want:
+			r.held.Store(true)
+			r.returned = false
+			l.session.Pause(r.partitions())
+		default:
+			r.held.Store(false)
+			ps := r.partitions()
+			for _, in := range r.intakes {
+				if in.paused.Load() { // that is for hold
+					delete(ps, in.topic)
+				}
+			}
+			l.session.Resume(ps)
+			l.pool.schedule(r)
+		}
+	}
+}
+
+// putBack gives back what was read for tasks that are held back, so that it takes no memory and the others' reading goes
+// on. It is done while no round is open, with tasks of which nothing waits to be committed.
+func (l *loop) putBack() error {
+	kept := func(r *running) bool { return r.held.Load() && !r.returned }
+	if !slices.ContainsFunc(l.order, kept) {
+		return nil
+	}
+	if !l.pool.stop() {
+		defer l.pool.resume()
+	}
+	for _, r := range l.order {
+		if !kept(r) || !r.clean() {
+			continue
+		}
+		l.session.Rewind(r.partitions())
+		if err := r.reset(); err != nil {
+			return err
+		}
+		r.returned = true
+	}
+	return nil
+}
+
+// clean tells whether the task has done nothing since it was committed. It must not run.
+func (r *running) clean() bool {
+	return r.tally.rows == 0 && r.tally.empty() && (!r.wrote || r.chosen) && r.bytes.Load()+r.rows.Load() == 0
+}
