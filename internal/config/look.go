@@ -40,9 +40,9 @@ type LookedColumn struct {
 	Values, Missing int
 	// The values by what they are in JSON. In CSV all are texts.
 	Numbers, Texts, Booleans, Nested int
-	// Numeric is how many values are numbers, in JSON with quotes or without, and Formatted how many would be without
-	// white space, separators of thousands, a sign of a currency or of percent.
-	Numeric, Formatted int
+	// Numeric is how many values are numbers as they stand, Quoted how many would be without the quotes of JSON, and
+	// Formatted how many would be without white space, separators of thousands, a sign of a currency or of percent.
+	Numeric, Quoted, Formatted int
 }
 
 // NewLook returns a look at records. header has the columns of CSV; nil stands for JSON.
@@ -126,7 +126,10 @@ func (c *looked) addJSON(value, scratch []byte) []byte {
 	case '"':
 		scratch = codec.AppendText(scratch[:0], value)
 		c.column.Texts++
+		before := c.column.Numeric
 		c.add(string(scratch))
+		c.column.Quoted += c.column.Numeric - before
+		c.column.Numeric = before
 	case '{', '[':
 		c.column.Nested++
 		c.profile.add("{", false)
