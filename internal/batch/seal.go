@@ -35,7 +35,7 @@ func (t *trainer) seal(digest string, sets [parts]*set, forest *gbm.Forest, hist
 	}
 	train := measure(forest, sets[Train])
 	b := &model.Bundle{
-		Manifest: model.Manifest{Name: t.Name, Label: t.Label, EventTime: t.EventTime, SinkField: t.Field, Millrace: t.CodeVersion},
+		Manifest: model.Manifest{Name: t.Name, Label: t.Label, LabelUnit: t.LabelUnit, EventTime: t.EventTime, SinkField: t.Field, Millrace: t.CodeVersion},
 		Schema:   t.Schema, Plan: t.plan, Forest: forest, Inputs: inputs, Lineage: lineage,
 		Metrics: model.Metrics{
 			Train: train, Validation: measure(forest, sets[Validation]), Test: measure(forest, sets[Test]),

@@ -12,6 +12,8 @@ type Axis struct {
 	Title string
 	// Time is set where they are times in seconds since 1970-01-01 00:00:00 UTC.
 	Time bool
+	// Whole is set where there is nothing between whole numbers.
+	Whole bool
 	// Percent is set where they are parts of 1, to be written in percent.
 	Percent bool
 
@@ -55,17 +57,24 @@ func (s span) share(x float64) float64 {
 	return (x/2 - s.low/2) / (s.high/2 - s.low/2)
 }
 
-// round widens s to whole steps of about n ticks.
-func (s span) round(n int) span {
-	step := stepOf(s, n)
-	if step == 0 {
-		return s
-	}
+// round widens s to whole steps of about n ticks, and returns the ticks; none where there are no such steps.
+func (a Axis) round(s span, n int) (span, []tick) {
+	step := a.step(s, n)
 	low, high := math.Floor(s.low/step)*step, math.Ceil(s.high/step)*step
-	if finite(low) && finite(high) && low < high {
-		return span{low, high}
+	if step == 0 || a.Time || !finite(low) || !finite(high) || !(low < high) {
+		return s, a.ticks(s, n)
 	}
-	return s
+	s = span{low, high}
+	return s, a.ticksBy(s, step, 2*n+2)
+}
+
+// step returns the step of about n ticks; 0 where there is none.
+func (a Axis) step(s span, n int) float64 {
+	step := stepOf(s, n)
+	if a.Whole && step > 0 {
+		return max(step, 1)
+	}
+	return step
 }
 
 // stepOf returns 1, 2 or 5 times a power of ten such that s has about n steps, at least one and at most n+1; 0 where there is none.
@@ -103,14 +112,18 @@ func (a Axis) ticks(s span, n int) []tick {
 			return t
 		}
 	}
-	step := stepOf(s, n)
+	return a.ticksBy(s, a.step(s, n), n+1)
+}
+
+// ticksBy returns the ticks of s that are step apart, n+1 at most.
+func (a Axis) ticksBy(s span, step float64, n int) []tick {
 	if step == 0 {
 		return nil
 	}
 	var out []tick
 	text := a.format(max(math.Abs(s.low), math.Abs(s.high)), step)
 	first := math.Ceil(s.low/step - 1e-9)
-	for i := 0; i <= n+1; i++ {
+	for i := 0; i <= n; i++ {
 		at := (first + float64(i)) * step
 		if at > s.high && s.share(at) > 1+1e-9 {
 			break

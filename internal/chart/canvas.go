@@ -26,12 +26,14 @@ const (
 
 // canvas collects the elements of a picture.
 type canvas struct {
-	b      strings.Builder
-	w, h   float64
-	class  string
-	title  string
-	desc   string
-	hidden bool // from screen readers: the text beside it says the same
+	b    strings.Builder
+	w, h float64
+
+	plotHeight float64
+	class      string
+	title      string
+	desc       string
+	hidden     bool // from screen readers: the text beside it says the same
 }
 
 // coordinate writes a coordinate with at most one digit after the point.

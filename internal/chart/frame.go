@@ -1,6 +1,6 @@
 package chart
 
-// plotHeight is the height of the area of a chart in which values are drawn.
+// plotHeight is the height of the area of most charts in which values are drawn.
 const plotHeight = 176
 
 // frame is the area with its axes.
@@ -49,13 +49,13 @@ func (c *canvas) legend(y float64, entries []entry) float64 {
 	return y
 }
 
-// newFrame draws a legend, the axes and their ticks, and sets the height of the canvas.
+// newFrame draws a legend, the axes and their ticks, and sets the height of the canvas. It widens ys to whole steps.
 func (c *canvas) newFrame(x Axis, xs span, y Axis, ys span, entries []entry) *frame {
+	ys, yTicks := y.round(ys, 4)
 	top := c.legend(0, entries)
 	c.text("soft", start, 0, top+12, c.w, y.Title)
 	f := &frame{canvas: c, right: c.w - 6, top: top + 28, x: xs, y: ys}
-	f.bottom = f.top + plotHeight
-	yTicks := y.ticks(ys, 4)
+	f.bottom = f.top + c.plotHeight
 	if len(yTicks) == 0 {
 		yTicks = []tick{{ys.low, y.Text(ys.low)}, {ys.high, y.Text(ys.high)}}
 	}
@@ -138,7 +138,7 @@ func (f *frame) atY(v float64) float64 {
 
 // newCanvas returns the canvas of a chart.
 func newCanvas(title, desc string) *canvas {
-	return &canvas{w: Width, class: "chart", title: title, desc: desc}
+	return &canvas{w: Width, plotHeight: plotHeight, class: "chart", title: title, desc: desc}
 }
 
 // series returns the class of the i-th series, which has a colour and a form of its own.
@@ -150,7 +150,7 @@ func upTo(values []float64) span {
 	if s.share(s.high) != 1 { // smaller than what halves can tell
 		s.high = 1
 	}
-	return s.round(4)
+	return s
 }
 
 // largest returns the largest finite value above 0; 1 if there is none.

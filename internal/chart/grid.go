@@ -22,6 +22,7 @@ type Grid struct {
 // SVG draws the chart.
 func (g *Grid) SVG() template.HTML {
 	c := newCanvas(g.Title, g.Desc)
+	c.plotHeight = 264 // so that cells are nearly square
 	n := len(g.Edges) + 1
 	bounds := g.bounds()
 	most := 0
@@ -34,7 +35,7 @@ func (g *Grid) SVG() template.HTML {
 	}
 	s := newSpan(bounds...)
 	f := c.newFrame(g.X, s, g.Y, s, entries)
-	f.line("mark", f.left, f.bottom, f.right, f.top)
+	f.line("mark", f.atX(s.low), f.atY(s.low), f.atX(s.high), f.atY(s.high))
 	for i, k := range g.Counts {
 		if k <= 0 || i >= n*n {
 			continue

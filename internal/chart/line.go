@@ -47,7 +47,7 @@ func (l *Lines) SVG() template.HTML {
 		xs = append(xs, l.Mark)
 		entries = append(entries, entry{lineSample("mark"), l.MarkName})
 	}
-	f := c.newFrame(l.X, newSpan(xs...), l.Y, newSpan(ys...).round(4), entries)
+	f := c.newFrame(l.X, newSpan(xs...), l.Y, newSpan(ys...), entries)
 	if marked {
 		at := f.atX(l.Mark)
 		f.line("mark", at, f.top, at, f.bottom)

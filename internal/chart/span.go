@@ -33,7 +33,7 @@ func (s *Spans) SVG() template.HTML {
 	for i, g := range s.Groups {
 		x.own = append(x.own, tick{float64(i + 1), s.X.Text(g.Upper)})
 	}
-	f := c.newFrame(x, span{0, float64(max(len(s.Groups), 1))}, s.Y, newSpan(ys...).round(4), entries)
+	f := c.newFrame(x, span{0, float64(max(len(s.Groups), 1))}, s.Y, newSpan(ys...), entries)
 	return f.spans(s)
 }
 

@@ -17,7 +17,6 @@ func Spark(values ...[]float64) template.HTML {
 		all = append(all, s...)
 	}
 	f := &frame{canvas: c, right: sparkWidth, top: 1, bottom: sparkHeight - 1, y: upTo(all)}
-	f.y.high = largest(all)
 	f.line("axis", 0, f.bottom, f.right, f.bottom)
 	for i, s := range values[:min(2, len(values))] {
 		f.x = span{0, float64(max(len(s), 1))}

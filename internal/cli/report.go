@@ -56,4 +56,6 @@ standard output. The same model gives the same page. MODEL is NAME@VERSION, NAME
 }
 
 // isModel tells whether an argument looks like what names a model.
-func isModel(arg string) bool { return strings.Contains(arg, "@") || strings.HasSuffix(arg, model.Extension) }
+func isModel(arg string) bool {
+	return strings.Contains(arg, "@") || strings.HasSuffix(arg, model.Extension)
+}

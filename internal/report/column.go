@@ -171,7 +171,7 @@ func histogram(c *profile.Column) *figure {
 	}
 	counts := s.counts(c)
 	h := &chart.Histogram{
-		Title: "Distribution of " + c.Name, Desc: "Rows by value, " + interval(c) + ", mean " + mean(c), X: axisOf(c), Y: chart.Axis{Title: "rows"}, Bins: s.bins,
+		Title: "Distribution of " + c.Name, Desc: "Rows by value, " + interval(c) + ", mean " + mean(c), X: axisOf(c), Y: chart.Axis{Title: "rows", Whole: true}, Bins: s.bins,
 	}
 	for i := range h.Bins {
 		h.Bins[i].N = []float64{counts[i]}

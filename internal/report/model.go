@@ -76,7 +76,7 @@ func (s *Subject) errorFigures() []figure {
 		X: chart.Axis{Title: "prediction: " + label}, Y: chart.Axis{Title: "label: " + label}, Edges: e.Edges, Counts: e.Grid, Equal: "prediction = label", Unit: "rows",
 	}
 	bins := &chart.Histogram{
-		Title: "Errors of the test rows", Desc: "Rows by error: the prediction minus the label.", X: chart.Axis{Title: "error: " + label}, Y: chart.Axis{Title: "test rows"},
+		Title: "Errors of the test rows", Desc: "Rows by error: the prediction minus the label.", X: chart.Axis{Title: "error: " + label}, Y: chart.Axis{Title: "test rows", Whole: true},
 		Bins: openBins(e.ErrorEdges, e.ErrorCounts), Mark: 0, MarkName: "no error",
 	}
 	spans := &chart.Spans{
@@ -87,7 +87,7 @@ func (s *Subject) errorFigures() []figure {
 		spans.Groups = append(spans.Groups, chart.Span{Upper: g.Upper, Low: g.Low, Median: g.Median, High: g.High, Mean: g.Bias})
 	}
 	return []figure{
-		{Title: "Predicted and actual", Chart: grid.SVG(), Note: "The area of a square is its number of test rows. Rows on the line are predicted right. The outermost cells hold also what lies beyond them."},
+		{Title: "Predicted and actual", Chart: grid.SVG(), Note: "The area of a box is its number of test rows. Rows on the line are predicted right. The outermost cells hold also what lies beyond them."},
 		{Title: "Errors", Chart: bins.SVG(), Note: "An error is the prediction minus the label: on the right the model predicts too much. " + beyond(e)},
 		{Title: "Errors by size of the prediction", Chart: spans.SVG(), Note: "Bars of one height around 0 mean that errors do not depend on the size of the prediction."},
 	}
@@ -150,7 +150,7 @@ func (s *Subject) trainingFigures() []figure {
 	if h.Stopped {
 		note = "Training stopped early, because this error no longer fell."
 	}
-	trees := chart.Axis{Title: "trees"}
+	trees := chart.Axis{Title: "trees", Whole: true}
 	validation := &chart.Lines{
 		Title: "Error on the validation part by number of trees", Desc: kept, X: trees, Y: chart.Axis{Title: s.with("RMSE")},
 		Series: []chart.Series{{Name: "validation", Points: rmse}}, Mark: float64(h.Best), MarkName: kept,

@@ -67,7 +67,7 @@ func pairs(a, b *profile.Profile) []pair {
 // name of the column, such as the outcomes of checks. Default: none.
 func Diff(w io.Writer, a, b Side, notes map[string][]string) error {
 	v := profileView{
-		Title: "Two profiles",
+		Title: chart.OneLine(a.Name) + " and " + chart.OneLine(b.Name),
 		Facts: facts(a.Name, grouped(a.Profile.Rows)+" rows", b.Name, grouped(b.Profile.Rows)+" rows"),
 		Note: "Each value is first that of " + chart.OneLine(a.Name) + ", then that of " + chart.OneLine(b.Name) +
 			". “Elsewhere” is the part of the values that would have to move to another bin, or level, to make the two distributions equal.",
@@ -81,7 +81,7 @@ func Diff(w io.Writer, a, b Side, notes map[string][]string) error {
 		v.Columns = append(v.Columns, c)
 	}
 	v.Facts = append(v.Facts, facts("columns that differ (●)", fmt.Sprintf("%d of %d", marked, len(v.Columns)))...)
-	return write(w, chart.OneLine(a.Name)+" and "+chart.OneLine(b.Name), "profile", v)
+	return write(w, v.Title, "profile", v)
 }
 
 // both writes two values.

@@ -21,7 +21,8 @@ const (
 	muchMissing    = 0.2
 	muchLower      = 0.15 // R² of the test part below that of the training part
 	fewRows        = 200  // in the test part
-	muchBias       = 0.5  // of the mean absolute error of a group
+	muchBias       = 0.3  // of the mean absolute error of a group
+	sureBias       = 3    // standard errors of the mean error
 )
 
 // ranked returns the inputs by importance, the largest first.
@@ -57,15 +58,27 @@ func (s *Subject) remarks() []string {
 		say("The last tree still improved the validation part: more trees may give a better model.")
 	}
 	if e := s.Bundle.Evaluation; e != nil {
-		for i, g := range e.Groups {
-			if g.MAE > 0 && math.Abs(g.Bias) > muchBias*g.MAE {
-				say("Predictions %s are %s on average, by %s.", groupRange(e.Groups, i), map[bool]string{true: "too high", false: "too low"}[g.Bias > 0], s.amount(math.Abs(g.Bias)))
-			}
+		if biased := s.biased(e.Groups); len(biased) > 0 {
+			say("Predictions that are too high or too low on average: %s.", strings.Join(biased, "; "))
 		}
 	} else {
 		say("The model was made before bundles held where it errs: train it again to see that here.")
 	}
 	return append(out, s.inputRemarks()...)
+}
+
+// biased lists the groups whose mean error is large, and larger than chance makes it. The standard deviation of the errors is that
+// of normal errors with the same 10 % and 90 % quantiles.
+func (s *Subject) biased(groups []model.ErrorGroup) []string {
+	const deviations = 2 * 1.2816 // between the two quantiles
+	var out []string
+	for i, g := range groups {
+		chance := (g.High - g.Low) / deviations / math.Sqrt(float64(g.Rows))
+		if size := math.Abs(g.Bias); size > muchBias*g.MAE && size > sureBias*chance {
+			out = append(out, fmt.Sprintf("%s by %s", groupRange(groups, i), signed(g.Bias)))
+		}
+	}
+	return out
 }
 
 // groupRange says which predictions a group has.

@@ -264,7 +264,9 @@ func (s *Subject) importance() map[string]float64 {
 func ModelText(w io.Writer, s *Subject) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n", trimmed(fmt.Sprintf("%s  %s  %s", chart.OneLine(s.Ref), s.State, strings.Join(s.Aliases, ", "))))
-	list(&b, s.head())
+	var head strings.Builder
+	list(&head, s.head())
+	b.WriteString(indented(head.String()))
 	b.WriteString("\n")
 	for _, t := range s.tiles() {
 		fmt.Fprintf(&b, "  %s\n", trimmed(fmt.Sprintf("%s: %s  %s", t.Name, t.Number, noted(t.Note))))
@@ -284,7 +286,7 @@ func ModelText(w io.Writer, s *Subject) error {
 	var data strings.Builder
 	list(&data, s.data())
 	for _, r := range s.Bundle.Lineage.Rows.Reasons {
-		fmt.Fprintf(&data, "  %10s left out: %s\n", chart.Grouped(int64(r.Rows)), chart.OneLine(r.Reason))
+		fmt.Fprintf(&data, "%8s left out: %s\n", chart.Grouped(int64(r.Rows)), chart.OneLine(r.Reason))
 	}
 	section(&b, "Data", data.String())
 	section(&b, "Inputs by importance", table(s.importanceTable(), 1, 2))
@@ -309,11 +311,13 @@ func noted(note string) string {
 
 func section(b *strings.Builder, title, text string) {
 	if text != "" {
-		fmt.Fprintf(b, "\n%s\n", title)
-		for l := range strings.SplitSeq(strings.TrimRight(text, "\n"), "\n") {
-			fmt.Fprintf(b, "  %s\n", strings.TrimPrefix(l, "  "))
-		}
+		fmt.Fprintf(b, "\n%s\n%s", title, indented(text))
 	}
+}
+
+// indented puts two spaces before each line.
+func indented(text string) string {
+	return "  " + strings.ReplaceAll(strings.TrimRight(text, "\n"), "\n", "\n  ") + "\n"
 }
 
 func list(b *strings.Builder, facts []fact) {
@@ -323,7 +327,7 @@ func list(b *strings.Builder, facts []fact) {
 	}
 	w := widest(names...)
 	for _, f := range facts {
-		fmt.Fprintf(b, "  %-*s  %s\n", w, f.Name, f.Value)
+		fmt.Fprintf(b, "%-*s  %s\n", w, f.Name, f.Value)
 	}
 }
 
