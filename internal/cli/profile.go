@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"millrace.dev/internal/anomaly"
 	"millrace.dev/internal/app"
+	"millrace.dev/internal/chart"
 	"millrace.dev/internal/report"
 	"millrace.dev/profile"
 )
@@ -268,7 +269,7 @@ func (c *cli) printDiff(d *app.Compared) error {
 		}
 		a, _ := d.Reference.Profile.Column(m.Column)
 		b := d.Column(m.Column)
-		lines = append(lines, []string{shownColumn(m.Column), distanceText(m.Distance), mark, arrow(missingText(a), missingText(b)), arrow(report.Mean(a), report.Mean(b))})
+		lines = append(lines, []string{shownColumn(m.Column), distanceText(m.Distance), mark, arrow(missingText(a), missingText(b)), arrow(meanText(a), meanText(b))})
 	}
 	rows.table(lines)
 	fmt.Fprintf(&w, "\n%s", rows.String())
@@ -297,11 +298,19 @@ func distanceText(x *float64) string {
 	return strconv.FormatFloat(*x, 'f', 3, 64)
 }
 
-func missingText(c *profile.Column) string { return report.Percent(c.MissingShare()) }
+func missingText(c *profile.Column) string { return chart.Percent(c.MissingShare()) }
 
 func arrow(a, b string) string {
 	if a == b {
 		return a
 	}
 	return strings.Join([]string{a, b}, " → ")
+}
+
+// meanText writes the mean of a column of numbers.
+func meanText(c *profile.Column) string {
+	if c.Kind != profile.Number {
+		return "-"
+	}
+	return chart.Short(c.Mean)
 }
