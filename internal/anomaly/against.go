@@ -60,6 +60,9 @@ func Against(reference *profile.Profile, d *Data) []Anomaly {
 		}
 	}
 	for _, o := range d.Outside {
+		if o.Plausible {
+			continue
+		}
 		ref, ok := reference.Column(o.Column)
 		c, has := d.Profile.Column(o.Column)
 		if ok && has && !changed[o.Column] && o.Below+o.Above > 0 {
@@ -117,6 +120,9 @@ func (l *list) levels(ref, c *profile.Column) {
 }
 
 func (l *list) outside(ref, c *profile.Column, o Outside) {
+	if ref.Kind == profile.Time { // later times are what new data has
+		o.Above = 0
+	}
 	s := share(o.Below+o.Above, c.Present())
 	words := ""
 	if o.Below > 0 {
@@ -128,5 +134,7 @@ func (l *list) outside(ref, c *profile.Column, o Outside) {
 		}
 		words += fmt.Sprintf("%s of the values are above %s, the largest of the reference, up to %s", percent(share(o.Above, c.Present())), value(ref, ref.Max), value(c, c.Max))
 	}
-	l.add(ref.Name, Range, s, 0, words)
+	if words != "" {
+		l.add(ref.Name, Range, s, 0, words)
+	}
 }

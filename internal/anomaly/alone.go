@@ -33,7 +33,7 @@ func Alone(d *Data) []Anomaly {
 	}
 	for _, o := range d.Outside {
 		c, ok := d.Profile.Column(o.Column)
-		if !ok || c.Kind != profile.Time || o.Below+o.Above == 0 {
+		if !ok || !o.Plausible || o.Below+o.Above == 0 {
 			continue
 		}
 		s := share(o.Below+o.Above, c.Present())

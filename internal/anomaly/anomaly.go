@@ -94,9 +94,10 @@ type Keys struct {
 	Error    float64
 }
 
-// Outside counts the values of a column outside of bounds.
+// Outside counts the values of a column outside of the bounds of the reference or, of times, of what is plausible.
 type Outside struct {
 	Column       string
+	Plausible    bool
 	Below, Above uint64
 }
 

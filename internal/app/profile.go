@@ -387,7 +387,7 @@ func (out *Described) fill(done *batch.Profiled, x *examined) {
 		}
 	}
 	for _, o := range done.Outside {
-		x.facts.Outside = append(x.facts.Outside, anomaly.Outside{Column: o.Column, Below: o.Below, Above: o.Above})
+		x.facts.Outside = append(x.facts.Outside, anomaly.Outside{Column: o.Column, Plausible: o.Plausible, Below: o.Below, Above: o.Above})
 	}
 	if k := done.Keys; k != nil {
 		out.Keys = &DescribedKeys{Field: k.Field, Rows: k.Rows, Distinct: k.Distinct, Repeated: k.Repeated(), Exact: k.Exact}

@@ -95,7 +95,13 @@ func (c *Compared) judge() error {
 		return fmt.Errorf("profile: %w", err)
 	}
 	c.Severity = c.Verdict.Severity
-	c.Odd = append(anomaly.Against(c.Reference.Profile, facts), c.Data.Anomalies...)
+	c.Odd = anomaly.Against(c.Reference.Profile, facts)
+	for _, a := range c.Data.Anomalies { // of columns that are new or missing, the comparison speaks
+		absent := slices.ContainsFunc(c.Odd, func(o anomaly.Anomaly) bool { return o.Class == anomaly.MissingColumn && o.Column == a.Column })
+		if a.Class != anomaly.Undeclared && a.Class != anomaly.MissingColumn && !absent {
+			c.Odd = append(c.Odd, a)
+		}
+	}
 	for _, a := range c.Odd {
 		ref, _ := c.Reference.Profile.Column(a.Column)
 		if a.Class == anomaly.TypeChange || a.Class == anomaly.MissingColumn && (ref == nil || ref.Role != profile.Label) {

@@ -60,10 +60,10 @@ type Rejection struct {
 	Class, Field string
 }
 
-// Outside counts what is outside of the bounds of a column: those of the reference, or, for a time without one, those of what
-// is plausible.
+// Outside counts what is outside of the bounds of a column: those of the reference, or, for times, those of what is plausible.
 type Outside struct {
 	Column       string
+	Plausible    bool // the bounds are not those of the reference
 	Low, High    float64
 	Below, Above uint64
 }
@@ -181,7 +181,7 @@ func newProfiler(o *ProfileOptions) (*profiler, error) {
 	return p, nil
 }
 
-// findBounds returns the bounds of the columns of the schema that have some.
+// findBounds returns the bounds that the columns of the schema have.
 func (p *profiler) findBounds() []Outside {
 	var out []Outside
 	for i := range p.Schema.Len() {
@@ -192,11 +192,10 @@ func (p *profiler) findBounds() []Outside {
 		if p.Reference != nil {
 			if c, ok := p.Reference.Column(f.Name); ok && c.Min <= c.Max {
 				out = append(out, Outside{Column: f.Name, Low: c.Min, High: c.Max})
-				continue
 			}
 		}
 		if f.Type == record.Time {
-			out = append(out, Outside{Column: f.Name, Low: EarliestTime, High: LatestTime})
+			out = append(out, Outside{Column: f.Name, Plausible: true, Low: EarliestTime, High: LatestTime})
 		}
 	}
 	return out
@@ -364,7 +363,7 @@ func (o *Outside) add(b *record.Batch) {
 		case t == record.MissingTime:
 		case t < low:
 			o.Below++
-		case t > high:
+		case t >= high && o.Plausible || t > high:
 			o.Above++
 		}
 	}

@@ -46,7 +46,6 @@ standard output.`,
 			if err := notNegative(cmd, "threads", o.Threads); err != nil {
 				return err
 			}
-			o.File, o.Set = c.file, c.set
 			if o.diff {
 				return c.diffProfiles(cmd, &o)
 			}
@@ -63,8 +62,8 @@ standard output.`,
 		},
 		DisableFlagsInUseLine: true,
 	}
-	cmd.Flags().StringVarP(&c.file, "file", "f", "", "the pipeline `file` that declares the fields (default: none, types are inferred)")
-	cmd.Flags().StringArrayVar(&c.set, "set", nil, "override a `key=value` of the pipeline file; can be repeated")
+	cmd.Flags().StringVarP(&o.File, "file", "f", "", "the pipeline `file` that declares the fields (default: none, types are inferred)")
+	cmd.Flags().StringArrayVar(&o.Set, "set", nil, "override a `key=value` of the pipeline file; can be repeated")
 	cmd.Flags().StringVar(&o.Registry, "registry", "", "the `folder` of models (default: that of the pipeline file)")
 	cmd.Flags().StringVar(&o.Key, "key", "", "the `field` whose values should all differ (default: source.key of the pipeline file)")
 	cmd.Flags().BoolVar(&o.Exact, "exact", false, "count all rows into bins, and read data of more than 16,384 rows twice for that")

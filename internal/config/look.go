@@ -191,7 +191,7 @@ func (c *looked) decide(isJSON bool, absent int) LookedColumn {
 	times := p.times && p.values() > 0
 	switch {
 	case times:
-		out.Field.Type, out.Seen, out.Missing = record.Time, p.period(), p.missing+p.absences
+		out.Field.Type, out.Seen, out.Missing = record.Time, p.period()+", written as "+layoutName(p.layout), p.missing+p.absences
 	case len(p.others) == 1 && p.values() > 0:
 		out.Field.Type, out.Field.Layouts = record.Time, slices.Clone(p.others)
 		out.Seen = "times, written as " + p.others[0]
@@ -254,10 +254,10 @@ func (c *LookedColumn) Kinds() string {
 	return ""
 }
 
-// TimeLayout is how the times of an inferred field are written, in words.
-func TimeLayout(f record.Field) string {
-	if len(f.Layouts) > 0 {
-		return f.Layouts[0]
+// layoutName is a layout as people know it.
+func layoutName(layout string) string {
+	if layout == time.RFC3339 {
+		return "RFC 3339"
 	}
-	return strings.Join([]string{"RFC 3339", time.DateTime, time.DateOnly}, ", or ")
+	return layout
 }
