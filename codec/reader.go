@@ -349,6 +349,9 @@ type quoting struct {
 
 // line reads one line with its end, and tells whether a cell starts in it whose quote is still open.
 func (q *quoting) line(line []byte) (newCell bool) {
+	if !q.open && bytes.IndexByte(line, '"') < 0 { // most lines
+		return false
+	}
 	i := 0
 	for {
 		if !q.open {

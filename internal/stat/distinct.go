@@ -24,6 +24,17 @@ func (d *Distinct) Add(text string) { d.AddHash(Hash64(text)) }
 // AddNumber takes in one number; -0 is 0.
 func (d *Distinct) AddNumber(x float64) { d.AddHash(Mix(math.Float64bits(x + 0))) }
 
+// AddNumbers takes in numbers.
+func (d *Distinct) AddNumbers(x []float64) {
+	last := uint64(1)<<63 | 1 // no number that comes often
+	for _, v := range x {
+		if b := math.Float64bits(v + 0); b != last { // a number that comes again changes nothing
+			d.AddHash(Mix(b))
+			last = b
+		}
+	}
+}
+
 // AddHash takes in a text or a number by its hash, of which every bit depends on all of it: [Hash64], or [Mix] of the bits of a
 // number that is not -0. The first bits choose the register, which holds how many zeros follow.
 func (d *Distinct) AddHash(h uint64) {
