@@ -18,7 +18,7 @@ const (
 	fewValues    = 20   // fewer values say nothing about a column
 	keyError     = 3    // standard errors of an estimate that are no sign of duplicates
 	mostExamples = 3    // that are named
-	fewMixed     = 0.05 // the share of values of a column that are of another kind, up to which these are faults rather than codes
+	fewMixed     = 0.05 // the share of values of another kind, up to which a column is still one of numbers
 )
 
 // Alone returns what is odd about data without a look at other data, in the order of its columns.
@@ -98,6 +98,8 @@ func (l *list) looked(d *Data, c *Column) {
 	case c.Quoted > 0 && c.Quoted == c.Looked && p.Kind == profile.Number:
 		l.add(c.Name, NumbersAsText, 1, 0, "numbers in quotes: they are read as numbers")
 	case p.Kind != profile.Level && p.Kind != profile.Text:
+	case s(c.Quoted) > 1-fewMixed:
+		l.add(c.Name, NumbersAsText, s(c.Quoted), 0, fmt.Sprintf("%s of the texts are numbers in quotes", percent(s(c.Quoted))))
 	case s(c.Formatted+c.Numbers) > 1-fewMixed && c.Formatted > 0:
 		l.add(c.Name, NumbersAsText, s(c.Formatted), 0, fmt.Sprintf("%s of the texts are numbers with separators or signs", percent(s(c.Formatted))))
 	case c.Numbers > 0 && other > 0 && s(c.Numbers) > mostNumbers && c.Quoted == 0:
@@ -127,7 +129,7 @@ func (l *list) column(c *profile.Column) {
 	}
 	if ratio := tail(c); ratio > heavyTail {
 		l.add(c.Name, Outliers, ratio, heavyTail, fmt.Sprintf(
-			"a few values decide about mean and deviation: the deviation is %.3g times that of the middle half of the values; the range is %s", ratio, span(c)))
+			"a few values decide about mean and deviation: the deviation is %.0f times that of the middle half of the values; the range is %s", ratio, span(c)))
 	}
 }
 

@@ -61,7 +61,7 @@ type DescribedSchema struct {
 // DescribedColumn says what a column is, and why.
 type DescribedColumn struct {
 	Name    string   `json:"name"`
-	Kind    string   `json:"kind"` // number, time, level or text
+	Kind    string   `json:"kind"` // number, time, level or text; nested for objects and arrays, which have no profile
 	Layouts []string `json:"layouts,omitempty"`
 	Quoted  bool     `json:"quoted,omitempty"` // JSON numbers that are texts are read as numbers
 	Why     string   `json:"why"`
@@ -354,6 +354,11 @@ func describeSchema(l *look, s *record.Schema, declared string, fields []record.
 			}
 		}
 		out.Columns = append(out.Columns, c)
+	}
+	for _, c := range l.columns {
+		if c.Nested > 0 && c.Nested == c.Values && declared == "" {
+			out.Columns = append(out.Columns, DescribedColumn{Name: c.Field.Name, Kind: "nested", Why: c.Seen})
+		}
 	}
 	return out
 }
