@@ -124,7 +124,13 @@ func (l *list) column(c *profile.Column) {
 		l.add(c.Name, Constant, 1, 1, words)
 		return
 	}
-	if groups := similar(c.Levels); len(groups) > 0 {
+	levels := c.Levels
+	for _, t := range c.Top {
+		if c.Kind == profile.Text {
+			levels = append(levels, t.Text)
+		}
+	}
+	if groups := similar(levels); len(groups) > 0 {
 		l.add(c.Name, SimilarLevels, float64(len(groups)), 0, "levels that differ only in case or white space: "+strings.Join(firstFew(groups), "; "))
 	}
 	if ratio := tail(c); ratio > heavyTail {
