@@ -24,7 +24,7 @@ type counting struct {
 	rows    uint64 // present or missing
 	missing uint64
 	moments stat.Moments
-	binner  binner
+	binner  *binner
 	counts  []uint64
 	levels  map[string]int32
 	known   []int32 // the bins of the codes that mean the same in every batch

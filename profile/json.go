@@ -89,6 +89,9 @@ func (c *Column) validate() error {
 	switch c.Kind {
 	case Number, Time:
 		bins = len(c.Edges) + 1
+		if len(c.Edges) > Bins {
+			return fmt.Errorf("%d edges of bins, the limit is %d", len(c.Edges), Bins)
+		}
 		if len(c.Levels) > 0 || !slices.IsSorted(c.Edges) || len(slices.Compact(slices.Clone(c.Edges))) != len(c.Edges) {
 			return errors.New("the edges of its bins do not ascend, or it has levels")
 		}

@@ -75,10 +75,12 @@ func newBrowser(t *testing.T) *browser {
 
 // message is an answer or an event.
 type message struct {
-	ID     int
-	Method string
-	Result json.RawMessage
-	Error  *struct{ Message string }
+	ID     int             `json:"id"`
+	Method string          `json:"method"`
+	Result json.RawMessage `json:"result"`
+	Error  *struct {
+		Message string `json:"message"`
+	} `json:"error"`
 }
 
 func (b *browser) receive() message {

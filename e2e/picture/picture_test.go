@@ -90,7 +90,7 @@ func reported(t *testing.T, data, label string, set ...string) []byte {
 }
 
 func TestModel(t *testing.T) {
-	look(t, "model", reported(t, filepath.Join(testenv.Data(t), "housedata.csv"), "price"))
+	look(t, "model", reported(t, filepath.Join(testenv.Data(t), "housedata.csv"), "price", "train.label_unit=$"))
 }
 
 // TestHostileModel has columns and levels whose names are as bad as names can be.

@@ -235,7 +235,7 @@ func (m *meta) stream(r *rand.Rand, partitions int, faults, bursts bool) {
 	m.t.Helper()
 	way := fmt.Sprintf("stream of %d partitions, faults %v, bursts %v", partitions, faults, bursts)
 	m.sum.Streams++
-	s, err := app.NewScoring(m.pipeline, m.model, 1, m.static)
+	s, err := app.NewScoring(m.pipeline, m.model, app.ScoringOptions{Threads: 1, Static: m.static})
 	if err != nil {
 		m.t.Fatal(err)
 	}

@@ -21,6 +21,7 @@ type Ran struct {
 	Tables       []TableRan
 	Windows      []WindowRan
 	Fitted       []FittedRan
+	Checked      *CheckedWindows // nil where windows are not checked
 }
 
 // InputRan is what an input of the model lacked.
@@ -58,6 +59,7 @@ func (r *Running) stats(s engine.Stats) *Ran {
 	if r.samples != "" {
 		out.Samples = s.WrittenTo[r.samples]
 	}
+	out.Checked = r.scoring.Checked()
 	b := r.scoring.Bundle
 	for i := range b.Inputs {
 		out.Inputs = append(out.Inputs, InputRan{Input: b.Inputs[i].Name})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"slices"
+	"time"
 
 	"millrace.dev/feature"
 	"millrace.dev/internal/config"
@@ -24,8 +25,10 @@ type Scoring struct {
 	Workers []*pipeline.Worker    // each scores one batch at a time
 	Static  map[string]table.Rows // the tables that come from files
 
-	totals *pipeline.WindowTotals
-	tables *watchedTables
+	totals  *pipeline.WindowTotals
+	tables  *watchedTables
+	watcher *watcher // nil: windows are not checked
+	now     func() time.Time
 }
 
 // Topology declares what `run` does: bring windows up to date, score the records of the source in batches, several at a
@@ -47,19 +50,28 @@ func Topology(p *config.Pipeline, plan *feature.Plan, s *Scoring) *stream.Topolo
 	o := stream.BatchOptions{
 		MaxSize: pipeline.BatchRows, Concurrency: max(1, cap(c.free)), OnError: stream.OnError(stream.DeadLetter), Globals: c.refs,
 	}
-	if !stateful(p, plan) {
+	if !carries(p, plan) {
 		records := stream.From(t, p.Source.Topic, stream.Bytes(), stream.Bytes(), source...)
-		writeOutputs(p, stream.MapBatch(records, "score", c.score, o))
+		out := stream.MapBatch(records, "score", c.score, o)
+		writeOutputs(p, out)
+		watchWindows(p, s, out)
 		return t
 	}
 	records := stream.From(t, p.Source.Topic, stream.String(), stream.Nullable(stream.Bytes()), source...)
-	writeOutputs(p, stream.MapBatch(prepare(t, p, plan, s, records), "score", c.scoreCarried, o))
+	out := stream.MapBatch(prepare(t, p, plan, s, records), "score", c.scoreCarried, o)
+	writeOutputs(p, out)
+	watchWindows(p, s, out)
 	return t
 }
 
-// stateful tells whether records go by state before they are scored.
-func stateful(p *config.Pipeline, plan *feature.Plan) bool {
+// carries tells whether records go by state before they are scored, and carry what they found there.
+func carries(p *config.Pipeline, plan *feature.Plan) bool {
 	return len(plan.Windows()) > 0 || partitioned(p, plan) >= 0
+}
+
+// stateful tells whether the topology has state.
+func stateful(p *config.Pipeline, plan *feature.Plan) bool {
+	return carries(p, plan) || p.Checks.Window != nil
 }
 
 // partitioned returns which table of the plan is partitioned, or -1.
@@ -205,6 +217,8 @@ type scorers struct {
 	refs    []stream.GlobalRef
 	columns int // the aggregates of all windows
 	sampler *sampler
+	watcher *watcher
+	now     func() time.Time
 	origins bool // timestamps are event times, which somebody asks for
 }
 
@@ -232,6 +246,7 @@ func newScorers(t *stream.Topology, p *config.Pipeline, plan *feature.Plan, s *S
 		c.free = make(chan *scorer)
 		return c
 	}
+	c.watcher, c.now = s.watcher, s.now
 	c.origins = s.Bundle.Manifest.EventTime == "" && (len(c.sources) > 0 || c.sampler != nil)
 	c.free = make(chan *scorer, len(s.Workers))
 	for _, w := range s.Workers {
@@ -283,7 +298,7 @@ func (s *scorers) score(ctx context.Context, b *stream.Batch[[]byte, []byte, sco
 	w.worker.Decode(w.batch)
 	w.rows.bind(b)
 	w.worker.Complete(w.batch, pipeline.Enrichment{Rows: choose(s.sampler, w, b)})
-	results(s.sampler, w, b)
+	results(s, w, b)
 	return nil
 }
 
@@ -312,7 +327,7 @@ func (s *scorers) scoreCarried(ctx context.Context, b *stream.Batch[string, carr
 	w.worker.Decode(w.batch)
 	w.rows.bind(b)
 	w.worker.Complete(w.batch, pipeline.Enrichment{Rows: choose(s.sampler, w, b), Windows: w.windows})
-	results(s.sampler, w, b)
+	results(s, w, b)
 	return nil
 }
 
@@ -321,9 +336,10 @@ var errNoOutput = &stream.Rejection{
 }
 
 // results gives a batch what a worker has made of it.
-func results[K, V any](s *sampler, w *scorer, b *stream.Batch[K, V, scored]) {
+func results[K, V any](s *scorers, w *scorer, b *stream.Batch[K, V, scored]) {
 	model := w.worker.Headers()
-	samples := s.samples(w)
+	samples := s.sampler.samples(w)
+	counted := s.watcher.count(w.worker, w.batch, s.now())
 	var headers []record.Header
 	for i := range b.In {
 		if p := w.batch.Problem(i); p != nil {
@@ -337,6 +353,7 @@ func results[K, V any](s *sampler, w *scorer, b *stream.Batch[K, V, scored]) {
 			continue
 		}
 		b.Out[i].Value.prediction, b.Out[i].Headers = out, model
+		b.Out[i].Value.counted, counted = counted, nil
 		if samples != nil {
 			b.Out[i].Value.sample = samples[i]
 		}

@@ -89,7 +89,7 @@ func gridOf(pairs []outcomePair) (edges []float64, grid []int) {
 // tail of the values beyond them, or less.
 func edgesOf(sorted []float64, tail float64) []float64 {
 	low, high := stat.Rank(sorted, tail), stat.Rank(sorted, 1-tail)
-	step := niceStep((high/2 - low/2) / (gridBins / 2)) // halves, so that the difference is finite
+	step := niceStep((float64(high/2) - float64(low/2)) / (gridBins / 2)) // halves, so that the difference is finite
 	if !(step > 0) {
 		if len(sorted) == 0 {
 			return nil

@@ -90,8 +90,20 @@ func TestEvaluationOfOddNumbers(t *testing.T) {
 func TestNiceStep(t *testing.T) {
 	t.Parallel()
 	for _, tc := range [][2]float64{
-		{1, 1}, {1.1, 2}, {2, 2}, {3, 5}, {5.5, 10}, {99, 100}, {0.03, 0.05}, {0.1, 0.1}, {30_000, 50_000}, {0, 0}, {-1, 0},
-		{math.Inf(1), 0}, {math.NaN(), 0}, {1e-310, 0},
+		{1, 1},
+		{1.1, 2},
+		{2, 2},
+		{3, 5},
+		{5.5, 10},
+		{99, 100},
+		{0.03, 0.05},
+		{0.1, 0.1},
+		{30_000, 50_000},
+		{0, 0},
+		{-1, 0},
+		{math.Inf(1), 0},
+		{math.NaN(), 0},
+		{1e-310, 0},
 	} {
 		if got := niceStep(tc[0]); math.Abs(got-tc[1]) > 1e-12*tc[1] {
 			t.Errorf("step of %v: %v, want %v", tc[0], got, tc[1])

@@ -54,7 +54,7 @@ func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
 
 // share returns where x lies between low at 0 and high at 1. It is in halves, so that no difference is infinite.
 func (s span) share(x float64) float64 {
-	return (x/2 - s.low/2) / (s.high/2 - s.low/2)
+	return (float64(x/2) - float64(s.low/2)) / (float64(s.high/2) - float64(s.low/2))
 }
 
 // round widens s to whole steps of about n ticks, and returns the ticks; none where there are no such steps.
@@ -79,7 +79,7 @@ func (a Axis) step(s span, n int) float64 {
 
 // stepOf returns 1, 2 or 5 times a power of ten such that s has about n steps, at least one and at most n+1; 0 where there is none.
 func stepOf(s span, n int) float64 {
-	raw := (s.high/2 - s.low/2) / float64(n) * 2
+	raw := (float64(s.high/2) - float64(s.low/2)) / float64(n) * 2
 	if !finite(raw) || raw < 1e-307 {
 		return 0
 	}
@@ -162,7 +162,9 @@ func (a Axis) format(most, step float64) func(float64) string {
 }
 
 // digits returns how many digits after the point tell multiples of step apart.
-func digits(step float64) int { return min(max(0, -int(math.Floor(math.Log10(step)+1e-9))), 17) }
+func digits(step float64) int {
+	return min(max(0, -int(math.Floor(float64(math.Log10(step))+1e-9))), 17)
+}
 
 func fixed(x float64, digits int) string {
 	s := strconv.FormatFloat(x, 'f', digits, 64)

@@ -45,7 +45,7 @@ func (b *Bars) SVG() template.HTML {
 	right := c.w - min(widest, 110) - 8
 	for _, r := range b.Rows {
 		height := float64(max(1, len(r.Values))*(line+1) + 5)
-		c.text("ink", start, 0, y+height/2+4, nameWidth, r.Name)
+		c.text("ink", start, 0, y+float64(height/2)+4, nameWidth, r.Name)
 		for i, v := range r.Values {
 			at := y + float64(i*(line+1)) + 3
 			if i < len(classes) && most > 0 && v > 0 && finite(v) {

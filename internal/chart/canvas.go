@@ -105,11 +105,9 @@ func escape(s string) string { return html.EscapeString(OneLine(s)) }
 // svg returns the picture.
 func (c *canvas) svg() template.HTML {
 	head := canvas{}
-	label := ""
+	label := ` role="img" aria-label="` + escape(c.title) + `"`
 	if c.hidden {
 		label = ` aria-hidden="true"`
-	} else {
-		label = ` role="img" aria-label="` + escape(c.title) + `"`
 	}
 	if c.title != "" {
 		head.element("title", escape(c.title))

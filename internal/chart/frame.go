@@ -117,11 +117,12 @@ func (f *frame) place(ticks []tick) ([]label, bool) {
 	for i, t := range ticks {
 		w := textWidth(t.text)
 		l := label{t, f.atX(t.at), w}
-		l.center = max(w/2, min(l.center, f.w-w/2))
-		if l.center-w/2 < free || w > f.w {
+		half := float64(w / 2)
+		l.center = max(half, min(l.center, f.w-half))
+		if l.center-half < free || w > f.w {
 			return nil, false
 		}
-		free = l.center + w/2 + 10
+		free = l.center + half + 10
 		labels[i] = l
 	}
 	return labels, len(labels) > 0
@@ -129,11 +130,11 @@ func (f *frame) place(ticks []tick) ([]label, bool) {
 
 // atX and atY return where a value lies in the picture.
 func (f *frame) atX(v float64) float64 {
-	return f.left + min(max(f.x.share(v), 0), 1)*(f.right-f.left)
+	return f.left + float64(min(max(f.x.share(v), 0), 1)*(f.right-f.left))
 }
 
 func (f *frame) atY(v float64) float64 {
-	return f.bottom - min(max(f.y.share(v), 0), 1)*(f.bottom-f.top)
+	return f.bottom - float64(min(max(f.y.share(v), 0), 1)*(f.bottom-f.top))
 }
 
 // newCanvas returns the canvas of a chart.

@@ -45,7 +45,7 @@ func (g *Grid) SVG() template.HTML {
 		side := math.Sqrt(float64(k) / float64(most))
 		w, h := max(side*(x1-x0), 1.2), max(side*(y0-y1), 1.2)
 		hint := g.Y.Title + " " + g.interval(a) + ", " + g.X.Title + " " + g.interval(p) + ": " + Grouped(int64(k))
-		f.rect("area a", (x0+x1)/2-w/2, (y0+y1)/2-h/2, w, h, hint)
+		f.rect("area a", (x0+x1-w)/2, (y0+y1-h)/2, w, h, hint)
 	}
 	return c.svg()
 }
@@ -56,7 +56,7 @@ func (g *Grid) bounds() []float64 {
 	if n == 0 {
 		return []float64{0, 1}
 	}
-	first, last := math.Abs(g.Edges[0])/2+0.5, math.Abs(g.Edges[n-1])/2+0.5
+	first, last := float64(math.Abs(g.Edges[0])/2)+0.5, float64(math.Abs(g.Edges[n-1])/2)+0.5
 	if n > 1 {
 		first, last = g.Edges[1]-g.Edges[0], g.Edges[n-1]-g.Edges[n-2]
 	}

@@ -42,7 +42,7 @@ func (h *Histogram) SVG() template.HTML {
 		x, y, w := f.atX(b.Low), f.atY(b.N[0]), f.atX(b.High)-f.atX(b.Low)
 		gap := min(1, w/4)
 		hint := h.X.Text(b.Low) + " to " + h.X.Text(b.High) + ": " + h.Y.Text(b.N[0])
-		f.rect("area a", x+gap/2, y, max(w-gap, 0.5), f.bottom-y, hint)
+		f.rect("area a", x+float64(gap/2), y, max(w-gap, 0.5), f.bottom-y, hint)
 	}
 	if len(h.Names) > 1 {
 		f.outline(h.Bins)

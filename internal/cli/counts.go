@@ -8,6 +8,7 @@ import (
 	"millrace.dev/feature"
 	"millrace.dev/internal/app"
 	"millrace.dev/internal/pipeline"
+	"millrace.dev/internal/watch"
 )
 
 // ranStats is what run --json prints.
@@ -22,6 +23,13 @@ type ranStats struct {
 	Tables      map[string]ranTable              `json:"tables,omitempty"`
 	Windows     map[string]pipeline.WindowCounts `json:"windows,omitempty"`
 	Fitted      map[string]feature.Counts        `json:"fitted,omitempty"` // by feature, those that lacked something
+	Checked     *ranChecked                      `json:"checked_windows,omitempty"`
+}
+
+// ranChecked are the windows that were compared with the training data.
+type ranChecked struct {
+	Results map[string]uint64 `json:"results"`
+	watch.Totals
 }
 
 type ranTable struct {
@@ -70,6 +78,13 @@ func (c *cli) printRan(s *app.Ran) error {
 			out.Fitted[f.Feature] = f.Counts
 			c.noteCounts("feature "+f.Feature, fittedCounts(f.Counts))
 		}
+	}
+	if w := s.Checked; w != nil {
+		out.Checked = &ranChecked{w.Windows, w.Totals}
+		c.noteCounts("checked windows", []named{
+			{"ok", w.Windows["ok"]}, {"warn", w.Windows["warn"]}, {"fail", w.Windows["fail"]}, {"too few records", w.Windows["skipped"]},
+			{"late records", w.Late}, {"records without a time", w.Untimed},
+		})
 	}
 	if c.json {
 		return c.printJSON(out)

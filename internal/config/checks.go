@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	dataprofile "millrace.dev/profile"
 	"millrace.dev/record"
 )
 
@@ -75,7 +76,7 @@ type ShiftCheck struct {
 
 // DriftCheck compares distributions.
 type DriftCheck struct {
-	Metric string // psi, jensen_shannon, ks, hellinger, wasserstein, chi_square or l_infinity
+	Metric string // as package profile calls it; "" is ks for numbers and chi_square for levels
 	// Warn and Fail are fixed thresholds of the metric; +Inf is one that the file does not have. Both +Inf: the threshold
 	// is calibrated by FalseAlarms.
 	Warn, Fail float64
@@ -95,7 +96,11 @@ const (
 )
 
 func driftMetrics() []string {
-	return []string{"psi", "jensen_shannon", "ks", "hellinger", "wasserstein", "chi_square", "l_infinity"}
+	var names []string
+	for _, m := range dataprofile.Metrics() {
+		names = append(names, m.Name)
+	}
+	return names
 }
 
 func checkFields() []field {
@@ -169,8 +174,8 @@ func windowCheckFields() []field {
 		shift("range", "A bound for the smallest and largest values, which are not compared otherwise", "the width of the training range"),
 		{key: "drift", kind: kindMapping, doc: "How distributions are compared", fields: []field{
 			{
-				key: "metric", kind: kindText, def: "jensen_shannon", allowed: driftMetrics(),
-				doc: "The distance between the distributions of the window and of training",
+				key: "metric", kind: kindText, defDoc: "ks of numbers, chi_square of levels", allowed: driftMetrics(),
+				doc: "The distance between the distributions of the window and of training; columns that it is not defined for have the default",
 			},
 			{
 				key: "warn", kind: kindNumber, defDoc: noThreshold, bounded: true, least: 0, most: 1e9,
@@ -278,7 +283,7 @@ func (d *decoder) lintWindowChecks(f map[string]value) {
 	if warn, fail := w.Drift.Warn, w.Drift.Fail; !math.IsInf(warn, 1) && warn > fail {
 		d.reportAt(path+".drift.warn", path+".drift.warn is above fail: a column would fail before it is reported", "swap them")
 	}
-	most := map[string]float64{"jensen_shannon": 1, "ks": 1, "hellinger": 1, "l_infinity": 1}[w.Drift.Metric]
+	most := map[string]float64{"js": 1, "js_divergence": 1, "ks": 1, "hellinger": 1, "l_infinity": 1, "total_variation": 1}[w.Drift.Metric]
 	for _, key := range []string{"warn", "fail"} {
 		if at := path + ".drift." + key; d.at[at] != nil && !d.failed[at] && most > 0 && f["drift"].fields[key].number > most {
 			d.reportAt(at, fmt.Sprintf("%s: %s is never above 1", at, w.Drift.Metric), "")

@@ -217,5 +217,9 @@ func (w *Worker) Headers() []record.Header { return w.path.options.Headers }
 // Prediction returns the prediction of row i on the label's scale; it means nothing if the row was rejected.
 func (w *Worker) Prediction(i int) float64 { return w.scores[i] }
 
+// Predictions returns the predictions of the last batch, valid until the next Process; those of rows that were rejected mean
+// nothing.
+func (w *Worker) Predictions() []float64 { return w.scores }
+
 // Frame returns the model inputs of the last batch, valid until the next Process.
 func (w *Worker) Frame() *record.Frame { return w.frame }

@@ -69,7 +69,9 @@ func viewOf(c *profile.Column, importance string) columnView {
 	v := columnView{
 		Name: chart.OneLine(c.Name), Spark: chart.Spark(spark(c)),
 		Cells: []fact{
-			{Name: "role", Value: string(c.Role)}, {Name: "kind", Value: string(c.Kind)}, {Name: "missing", Value: chart.Percent(c.MissingShare())},
+			{Name: "role", Value: string(c.Role)},
+			{Name: "kind", Value: string(c.Kind)},
+			{Name: "missing", Value: chart.Percent(c.MissingShare())},
 			{Name: "distinct", Value: distinct(c)},
 		},
 	}
@@ -109,8 +111,8 @@ func columnFacts(c *profile.Column, importance string) []fact {
 			list = append(list, facts("standard deviation", chart.Number(c.Deviation))...)
 		}
 		if len(segs) > 0 {
-			list = append(list, facts("1 % are up to, about", q(0.01), "25 % are up to, about", q(0.25), "half are up to, about", q(0.5),
-				"75 % are up to, about", q(0.75), "99 % are up to, about", q(0.99))...)
+			list = append(list, facts("1% are up to, about", q(0.01), "25% are up to, about", q(0.25), "half are up to, about", q(0.5),
+				"75% are up to, about", q(0.75), "99% are up to, about", q(0.99))...)
 		}
 		return list
 	}

@@ -80,8 +80,8 @@ func (s *Subject) errorFigures() []figure {
 		Bins: openBins(e.ErrorEdges, e.ErrorCounts), Mark: 0, MarkName: "no error",
 	}
 	spans := &chart.Spans{
-		Title: "Errors by size of the prediction", Desc: "For each tenth of the test rows, by size of their predictions, between which errors 80 % of them lie, and the mean error.",
-		X: chart.Axis{Title: "prediction, a tenth of the rows each: " + label}, Y: chart.Axis{Title: "error: " + label}, RangeName: "80 % of the errors", MeanName: "mean error (bias)",
+		Title: "Errors by size of the prediction", Desc: "For each tenth of the test rows, by size of their predictions, between which errors 80% of them lie, and the mean error.",
+		X: chart.Axis{Title: "prediction, a tenth of the rows each: " + label}, Y: chart.Axis{Title: "error: " + label}, RangeName: "80% of the errors", MeanName: "mean error (bias)",
 	}
 	for _, g := range e.Groups {
 		spans.Groups = append(spans.Groups, chart.Span{Upper: g.Upper, Low: g.Low, Median: g.Median, High: g.High, Mean: g.Bias})

@@ -22,8 +22,7 @@ type page struct {
 
 // write renders the page of a body, which the template named content shows. Nothing is written if it fails.
 func write(w io.Writer, title, content string, body any) error {
-	t := template.New("page").Funcs(template.FuncMap{"text": chart.OneLine})
-	t, err := t.ParseFS(files, "*.html")
+	t, err := template.ParseFS(files, "*.html")
 	if err != nil {
 		return fmt.Errorf("report: %w", err)
 	}
@@ -54,7 +53,7 @@ func facts(pairs ...string) []fact {
 	var out []fact
 	for i := 0; i+1 < len(pairs); i += 2 {
 		if pairs[i+1] != "" {
-			out = append(out, fact{Name: pairs[i], Value: chart.OneLine(pairs[i+1])})
+			out = append(out, fact{Name: chart.OneLine(pairs[i]), Value: chart.OneLine(pairs[i+1])})
 		}
 	}
 	return out

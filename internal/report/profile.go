@@ -118,8 +118,12 @@ func pairView(p pair, nameA, nameB string, notes []string) columnView {
 		kind = two(func(c *profile.Column) string { return string(c.Kind) })
 	}
 	v.Cells = []fact{
-		{Name: "kind", Value: kind}, {Name: "missing", Value: two(missing)}, {Name: "distinct", Value: two(distinct)},
-		{Name: "range", Value: two(interval)}, {Name: "mean", Value: two(mean)}, {Name: "elsewhere", Value: chart.Percent(elsewhere(p))},
+		{Name: "kind", Value: kind},
+		{Name: "missing", Value: two(missing)},
+		{Name: "distinct", Value: two(distinct)},
+		{Name: "range", Value: two(interval)},
+		{Name: "mean", Value: two(mean)},
+		{Name: "elsewhere", Value: chart.Percent(elsewhere(p))},
 	}
 	for _, n := range notes {
 		v.Facts = append(v.Facts, note(n))

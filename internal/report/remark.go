@@ -52,9 +52,7 @@ func (s *Subject) remarks() []string {
 	if r := l.Rows; r.Read > 0 && float64(r.Excluded) > muchExcluded*float64(r.Read) {
 		say("%s of the rows were left out: see the reasons.", chart.Percent(float64(r.Excluded)/float64(r.Read)))
 	}
-	if s.Bundle.History.Stopped {
-		say("Training stopped early, because the validation part no longer improved: that is as it should be.")
-	} else if n := len(s.Bundle.History.Rounds); n > 0 && s.Bundle.History.Best == s.Bundle.History.Rounds[n-1].Trees {
+	if n := len(s.Bundle.History.Rounds); n > 0 && !s.Bundle.History.Stopped && s.Bundle.History.Best == s.Bundle.History.Rounds[n-1].Trees {
 		say("The last tree still improved the validation part: more trees may give a better model.")
 	}
 	if e := s.Bundle.Evaluation; e != nil {
@@ -170,24 +168,32 @@ func identifier(name string) bool {
 
 // outward writes a range to two digits, such that it has all of low to high.
 func outward(low, high float64) (from, to string) {
-	return digits(low, math.Floor), digits(high, math.Ceil)
+	if y := digits(low, math.Floor); y <= low && !math.IsInf(y, 0) {
+		low = y
+	}
+	if y := digits(high, math.Ceil); y >= high && !math.IsInf(y, 0) {
+		high = y
+	}
+	return plain(low), plain(high)
 }
 
-func digits(x float64, to func(float64) float64) string {
+// digits returns x with two digits, rounded by to; 0 or NaN where there is no such number.
+func digits(x float64, to func(float64) float64) float64 {
 	if x == 0 {
-		return "0"
+		return 0
 	}
 	scale := math.Pow(10, math.Floor(math.Log10(math.Abs(x)))-1)
-	y := to(x/scale) * scale
-	if scale == 0 || math.IsInf(y, 0) || math.IsNaN(y) {
-		y = x
-	}
-	y, err := strconv.ParseFloat(strconv.FormatFloat(y, 'g', 12, 64), 64)
+	y, err := strconv.ParseFloat(strconv.FormatFloat(to(x/scale)*scale, 'g', 12, 64), 64) // without what the product adds
 	if err != nil {
-		y = x
+		return math.NaN()
 	}
-	if a := math.Abs(y); a >= 1e-4 && a < 1e15 {
-		return strconv.FormatFloat(y, 'f', -1, 64)
+	return y
+}
+
+// plain writes a number as the pipeline file has it.
+func plain(x float64) string {
+	if a := math.Abs(x); x == 0 || a >= 1e-4 && a < 1e15 {
+		return strconv.FormatFloat(x, 'f', -1, 64)
 	}
-	return strconv.FormatFloat(y, 'g', -1, 64)
+	return strconv.FormatFloat(x, 'g', -1, 64)
 }

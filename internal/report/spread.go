@@ -66,7 +66,7 @@ func quantile(segs []segment, p float64) float64 {
 	left := total * p
 	for _, s := range segs {
 		if left <= s.n {
-			return s.low + (s.high-s.low)*(left/s.n)
+			return s.low + float64((s.high-s.low)*(left/s.n))
 		}
 		left -= s.n
 	}
@@ -118,7 +118,7 @@ func newSpread(columns ...*profile.Column) spread {
 	}
 	last := low
 	for i := 1; i <= drawnBins; i++ {
-		next := low + (high-low)*(float64(i)/drawnBins)
+		next := low + float64((high-low)*(float64(i)/drawnBins))
 		if i == drawnBins {
 			next = high
 		}
@@ -150,7 +150,8 @@ func valueByValue(c *profile.Column, low, high float64) []chart.Bin {
 	}
 	var bins []chart.Bin
 	for _, v := range values {
-		bins = append(bins, chart.Bin{Low: v - 0.4*gap, High: v + 0.4*gap})
+		side := float64(0.4 * gap)
+		bins = append(bins, chart.Bin{Low: v - side, High: v + side})
 	}
 	return bins
 }
@@ -165,7 +166,7 @@ func (s *spread) counts(c *profile.Column) []float64 {
 	first, last := s.bins[0].Low, s.bins[len(s.bins)-1].High
 	for _, g := range segments(c, s.like) {
 		total += g.n
-		whole := g.high/2 - g.low/2 // halves, so that it is finite
+		whole := float64(g.high/2) - float64(g.low/2) // halves, so that it is finite
 		if whole <= 0 {
 			switch {
 			case g.low < first:
@@ -178,7 +179,9 @@ func (s *spread) counts(c *profile.Column) []float64 {
 			}
 			continue
 		}
-		part := func(from, to float64) float64 { return g.n * (max(0, min(g.high, to)/2-max(g.low, from)/2) / whole) }
+		part := func(from, to float64) float64 {
+			return float64(g.n * (max(0, float64(min(g.high, to)/2)-float64(max(g.low, from)/2)) / whole))
+		}
 		below += part(math.Inf(-1), first)
 		above += part(last, math.Inf(1))
 		from := first

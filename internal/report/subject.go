@@ -69,9 +69,9 @@ func (s *Subject) tiles() []tile {
 	list[0].Note = against(test.RMSE, e.MeanRMSE, s.amount(e.MeanRMSE))
 	list[1].Note = against(test.MAE, e.MeanMAE, s.amount(e.MeanMAE))
 	if x := quantileAt(e.Relative, 0.5); !math.IsNaN(x) {
-		list = append(list, tile{"half of the predictions are off by at most", chart.Percent(x), "90 % of them by at most " + chart.Percent(quantileAt(e.Relative, 0.9))})
+		list = append(list, tile{"half of the predictions are off by at most", chart.Percent(x), "90% of them by at most " + chart.Percent(quantileAt(e.Relative, 0.9))})
 	} else if x := quantileAt(e.Absolute, 0.5); !math.IsNaN(x) {
-		list = append(list, tile{"half of the predictions are off by at most", s.amount(x), "90 % of them by at most " + s.amount(quantileAt(e.Absolute, 0.9))})
+		list = append(list, tile{"half of the predictions are off by at most", s.amount(x), "90% of them by at most " + s.amount(quantileAt(e.Absolute, 0.9))})
 	}
 	return list
 }
@@ -128,7 +128,7 @@ func (s *Subject) groups() [][]string {
 	if s.Bundle.Evaluation == nil || len(s.Bundle.Evaluation.Groups) == 0 {
 		return nil
 	}
-	rows := [][]string{{s.with("prediction up to"), "rows", s.with("bias"), s.with("MAE"), "80 % of the errors lie between", "and"}}
+	rows := [][]string{{s.with("prediction up to"), "rows", s.with("bias"), s.with("MAE"), "10% of the errors below", "10% above"}}
 	for _, g := range s.Bundle.Evaluation.Groups {
 		rows = append(rows, []string{
 			chart.Number(g.Upper), chart.Grouped(int64(g.Rows)), signed(g.Bias), chart.Number(g.MAE), signed(g.Low), signed(g.High),
@@ -145,7 +145,7 @@ func (s *Subject) quantiles() [][]string {
 	}
 	head, absolute, relative := []string{"part of the test rows"}, []string{s.with("error at most")}, []string{"in percent of the " + s.Bundle.Manifest.Label}
 	for _, q := range e.Absolute {
-		head, absolute = append(head, chart.Short(100*q.P)+" %"), append(absolute, chart.Number(q.Error))
+		head, absolute = append(head, chart.Short(100*q.P)+"%"), append(absolute, chart.Number(q.Error))
 	}
 	rows := [][]string{head, absolute}
 	if len(e.Relative) == len(e.Absolute) {
