@@ -201,3 +201,17 @@ func TestProfileOfAModelsData(t *testing.T) {
 		}
 	}
 }
+
+// TestHugeField holds a field that is beyond the bound of a record to cost its record alone.
+func TestHugeField(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "data.csv")
+	text := "id,x,level,at\n1,2,a,2014-05-01\n2,3," + strings.Repeat("y", 2<<20) + ",2014-05-01\n3,4,b,2014-05-02\n"
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p, err := MakeProfile(t.Context(), profileOptions(t, path))
+	if err != nil || p.Read != 3 || p.Profile.Rows != 2 || p.Rejected[Rejection{"too_large", ""}] != 1 {
+		t.Errorf("%+v, %v", p, err)
+	}
+}
