@@ -2,10 +2,11 @@ package codec
 
 import (
 	"encoding/json"
-	"millrace.dev/record"
 	"slices"
 	"strings"
 	"testing"
+
+	"millrace.dev/record"
 )
 
 func members(t testing.TB, names ...string) *Members {

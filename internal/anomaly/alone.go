@@ -74,7 +74,7 @@ func (l *list) whole(d *Data) {
 	}
 	if k := d.Keys; k != nil && k.Rows > 0 && k.Repeated > 0 && (k.Exact || float64(k.Repeated) > keyError*k.Error) {
 		s := share(k.Repeated, k.Rows)
-		words := fmt.Sprintf("%s of the rows have a key that came before", percent(s))
+		words := percent(s) + " of the rows have a key that came before"
 		limit := 0.0
 		if !k.Exact {
 			limit = keyError * k.Error / float64(k.Rows)
@@ -99,9 +99,9 @@ func (l *list) looked(d *Data, c *Column) {
 		l.add(c.Name, NumbersAsText, 1, 0, "numbers in quotes: they are read as numbers")
 	case p.Kind != profile.Level && p.Kind != profile.Text:
 	case s(c.Quoted) > 1-fewMixed:
-		l.add(c.Name, NumbersAsText, s(c.Quoted), 0, fmt.Sprintf("%s of the texts are numbers in quotes", percent(s(c.Quoted))))
+		l.add(c.Name, NumbersAsText, s(c.Quoted), 0, percent(s(c.Quoted))+" of the texts are numbers in quotes")
 	case s(c.Formatted+c.Numbers) > 1-fewMixed && c.Formatted > 0:
-		l.add(c.Name, NumbersAsText, s(c.Formatted), 0, fmt.Sprintf("%s of the texts are numbers with separators or signs", percent(s(c.Formatted))))
+		l.add(c.Name, NumbersAsText, s(c.Formatted), 0, percent(s(c.Formatted))+" of the texts are numbers with separators or signs")
 	case c.Numbers > 0 && other > 0 && s(c.Numbers) > mostNumbers && c.Quoted == 0:
 		l.add(c.Name, MixedTypes, other, 0, fmt.Sprintf("%s of the values are numbers, the others are not", percent(s(c.Numbers))))
 	default:

@@ -10,17 +10,18 @@ import (
 	"millrace.dev/profile"
 )
 
-// The classes of anomalies.
+// The classes of anomalies beside a reference.
 const (
-	// Beside a reference.
 	NewColumn     = "new_column"     // the reference does not have it
 	MissingColumn = "missing_column" // the reference, or the schema, has it and the data does not
 	TypeChange    = "type_change"    // values of another kind than in the reference, or than the schema says
 	NullRate      = "null_rate"      // the share of missing values differs
 	UnseenLevels  = "unseen_levels"  // levels that the reference does not have
 	Range         = "range"          // values below the least, or above the largest of the reference
+)
 
-	// Of the data alone.
+// The classes of anomalies of data alone.
+const (
 	Undeclared       = "undeclared_column" // the schema does not have it
 	Constant         = "constant_column"   // one value in every row
 	AllMissing       = "all_missing"       // no value in any row

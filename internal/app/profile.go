@@ -169,11 +169,11 @@ const mostProfile = 64 << 20
 func readProfile(path string) (*Described, error) {
 	info, err := os.Stat(path)
 	if !strings.HasSuffix(path, ".json") || err != nil || !info.Mode().IsRegular() || info.Size() > mostProfile {
-		return nil, nil //nolint:nilerr,nilnil // whoever opens it as data says what is wrong
+		return nil, nil //nolint:nilnil // whoever opens it as data says what is wrong
 	}
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, nil //nolint:nilerr,nilnil // as above
+		return nil, nil //nolint:nilnil // as above
 	}
 	defer f.Close() //nolint:errcheck // it was only read
 	b, err := io.ReadAll(io.LimitReader(f, mostProfile))
@@ -183,25 +183,32 @@ func readProfile(path string) (*Described, error) {
 	if !bytes.Contains(b, []byte(`"columns"`)) {
 		return nil, nil //nolint:nilnil // as above
 	}
-	var d Described
+	var d struct {
+		Format   string           `json:"format"`
+		Digest   string           `json:"digest"`
+		Records  uint64           `json:"records"`
+		Rejected []batch.Rejected `json:"rejected"`
+		Sampled  bool             `json:"sampled"`
+		Keys     *DescribedKeys   `json:"keys"`
+		Profile  *profile.Profile `json:"profile"`
+	}
 	if err := json.Unmarshal(b, &d); err != nil {
-		return nil, nil //nolint:nilerr,nilnil // more than one record, most likely
+		return nil, nil //nolint:nilnil // more than one record, most likely
 	}
 	if d.Profile == nil {
-		d = Described{Profile: &profile.Profile{}}
+		d.Profile = &profile.Profile{}
 		if err := json.Unmarshal(b, d.Profile); err != nil || len(d.Profile.Columns) == 0 || d.Profile.Columns[0].Kind == "" {
-			return nil, nil //nolint:nilerr,nilnil // a record with such a field
+			return nil, nil //nolint:nilnil // a record with such a field
 		}
 	}
 	if err := d.Profile.Validate(); err != nil {
 		return nil, &Error{Code: Usage, Op: "read profile", Where: path, Err: err, Hint: "make it again: millrace profile DATA --json > FILE.json"}
 	}
-	d.Of, d.Kind, d.Records = path, "profile", max(d.Records, d.Profile.Rows)
-	if d.Rejected == nil {
-		d.Rejected = []batch.Rejected{}
-	}
-	d.Anomalies = anomaly.Alone(&anomaly.Data{Profile: d.Profile, Read: d.Records})
-	return &d, nil
+	records := max(d.Records, d.Profile.Rows)
+	return &Described{
+		Of: path, Kind: "profile", Format: d.Format, Digest: d.Digest, Records: records, Rejected: append([]batch.Rejected{}, d.Rejected...),
+		Sampled: d.Sampled, Keys: d.Keys, Profile: d.Profile, Anomalies: anomaly.Alone(&anomaly.Data{Profile: d.Profile, Read: records}),
+	}, nil
 }
 
 // examined is data and what was seen of it.

@@ -248,7 +248,7 @@ func (d *describer) compareWith(ctx context.Context, o *batch.ProfileOptions, x 
 // differ tells whether the kind of values has changed: texts and levels are the same.
 func differ(was, is profile.Kind) bool {
 	texts := func(k profile.Kind) bool { return k == profile.Level || k == profile.Text }
-	return was != is && !(texts(was) && texts(is))
+	return was != is && (!texts(was) || !texts(is))
 }
 
 // counts tells whether a column of a kind can be counted into bins of another.

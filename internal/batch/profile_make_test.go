@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -22,7 +23,7 @@ func writeNumbers(t *testing.T, n int, rng *rand.Rand) string {
 	var b strings.Builder
 	b.WriteString("id,x,level,at\n")
 	for i := range n {
-		x := fmt.Sprint(rng.IntN(100_000))
+		x := strconv.Itoa(rng.IntN(100_000))
 		switch rng.IntN(50) {
 		case 0:
 			x = ""

@@ -41,7 +41,7 @@ is 0 all the same; with --fail it is 3 if a column failed, is missing, or has va
 
 With --html it is a page with charts, in one file that needs no other: --html FILE writes it to a file, --html alone to
 standard output.`,
-		Args: func(cmd *cobra.Command, args []string) error { return o.take(cmd, args) },
+		Args: o.take,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := notNegative(cmd, "threads", o.Threads); err != nil {
 				return err

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -31,7 +32,7 @@ func TestLookAtJSON(t *testing.T) {
 		if i >= 40 {
 			more = fmt.Sprintf(`,"late":%d.5`, i)
 		}
-		number := fmt.Sprint(i)
+		number := strconv.Itoa(i)
 		if i%10 == 0 {
 			number = `"` + number + `"`
 		}
