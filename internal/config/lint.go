@@ -11,6 +11,7 @@ import (
 
 	"millrace.dev/feature"
 	datasource "millrace.dev/internal/source"
+	"millrace.dev/internal/spell"
 	"millrace.dev/record"
 )
 
@@ -33,13 +34,13 @@ func (d *decoder) lint(top map[string]value) {
 	d.lintSource()
 	d.lintTables(top["tables"])
 	d.lintWindows()
+	d.lintChecks(top["checks"])
 	d.lintSchema()
 	d.lintSplit()
 	d.lintParams()
 	d.lintKafka()
 	d.lintTopics()
 	d.lintSinkField()
-	d.lintChecks(top["checks"])
 	d.lintTests(top["tests"])
 }
 
@@ -177,7 +178,7 @@ func (d *decoder) lintLabels() {
 
 // meant returns a hint that names the nearest candidate, or else the given one.
 func meant(name string, candidates []string, otherwise string) string {
-	if best := nearest(name, candidates); best != "" {
+	if best := spell.Nearest(name, candidates); best != "" {
 		return fmt.Sprintf("did you mean %s?", quote(best))
 	}
 	return otherwise
@@ -286,6 +287,7 @@ func (d *decoder) lintSchema() {
 		d.expressionProblems("features", err)
 		if err == nil {
 			d.lintPartitionedKey(plan)
+			d.lintConditions(plan)
 		}
 	}
 }
@@ -317,8 +319,11 @@ func (d *decoder) expressionProblems(key string, err error) {
 	}
 	for _, e := range list {
 		path := key
-		if key == "features" {
+		switch key {
+		case "features":
 			path = d.featurePath(e.Feature)
+		case "checks.record":
+			path = d.ruleAt[e.Feature]
 		}
 		n := d.at[path]
 		if i, ok := d.column(e.Feature); ok && n == nil {

@@ -31,7 +31,7 @@ func Profile(w io.Writer, p *profile.Profile, title string, notes map[string][]s
 		v.Facts = append(v.Facts, note(n))
 	}
 	for i := range p.Columns {
-		c := viewOf(&p.Columns[i], "")
+		c := viewOf(&p.Columns[i], "", "")
 		for _, n := range notes[p.Columns[i].Name] {
 			c.Marked = true
 			c.Facts = append(c.Facts, note(n))
@@ -138,7 +138,7 @@ func pairView(p pair, nameA, nameB string, notes []string) columnView {
 	}
 	if !p.comparable() {
 		v.Spark = chart.Spark(spark(c))
-		v.Figure = distribution(c)
+		v.Figure = distribution(c, "")
 		return v
 	}
 	var shares [2][]float64
