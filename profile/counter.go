@@ -15,6 +15,7 @@ type Counter struct {
 	rows    uint64
 	columns []counting
 	scratch []float64
+	kept    []float64
 }
 
 // counting is a column that is being counted.
@@ -83,23 +84,26 @@ func (c *Counter) Add(r *Rows) {
 		switch col.kind {
 		case Number, Time:
 			c.scratch = grown(c.scratch, r.Batch.Len())
-			col.addNumbers(col.numbers(r, c.scratch), r, all)
+			numbers := col.numbers(r, c.scratch)
+			if !all {
+				c.kept = r.kept(grown(c.kept, len(numbers)), numbers)
+				numbers = c.kept
+			}
+			col.addNumbers(numbers)
 		default:
 			col.addTexts(r)
 		}
 	}
 }
 
-func (c *counting) addNumbers(numbers []float64, r *Rows, all bool) {
-	for i, x := range numbers {
-		switch {
-		case !all && !r.counts(i):
-		case x != x:
+func (c *counting) addNumbers(numbers []float64) {
+	c.moments.AddSlice(numbers)
+	for _, x := range numbers {
+		if x != x {
 			c.missing++
-		default:
-			c.counts[c.binner.bin(x)]++
-			c.moments.Add(x)
+			continue
 		}
+		c.counts[c.binner.bin(x)]++
 	}
 }
 
