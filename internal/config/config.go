@@ -39,6 +39,7 @@ type Pipeline struct {
 	Model      Model
 	Sink       Sink
 	DeadLetter DeadLetter
+	Checks     Checks
 	Samples    Samples
 	State      State
 	Tests      []Test // in the order of the file

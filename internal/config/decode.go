@@ -275,6 +275,12 @@ func (f *field) scalar(v *value) *fault {
 			return &fault{message: "want " + f.wanted()}
 		}
 		v.number = x
+	case kindShare:
+		x, ok := parseShare(v.text)
+		if !ok || x < f.least || x > f.most {
+			return &fault{message: "want " + f.wanted(), hint: "such as 0.05 or 5%"}
+		}
+		v.number = x
 	case kindBool:
 		if v.text != "true" && v.text != "false" {
 			return &fault{message: "want true or false"}

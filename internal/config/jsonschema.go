@@ -97,6 +97,8 @@ func (f *field) typeSchema() object {
 			number["enum"] = only
 		}
 		return object{"anyOf": []object{number, reference}}
+	case kindShare:
+		return object{"anyOf": []object{{"type": "number", "minimum": f.least, "maximum": f.most}, {"type": "string", "pattern": `%$|\$\{`}}}
 	case kindBool:
 		return object{"anyOf": []object{{"type": "boolean"}, reference}}
 	case kindDuration:

@@ -39,6 +39,7 @@ func (d *decoder) lint(top map[string]value) {
 	d.lintKafka()
 	d.lintTopics()
 	d.lintSinkField()
+	d.lintChecks(top["checks"])
 	d.lintTests(top["tests"])
 }
 

@@ -64,7 +64,7 @@ func (f *field) describe() string {
 			list[i] = "`" + a + "`"
 		}
 		return alternatives(list)
-	case f.kind == kindInteger || f.kind == kindNumber || f.kind == kindDuration:
+	case f.kind == kindInteger || f.kind == kindNumber || f.kind == kindShare || f.kind == kindDuration || f.want != "":
 		return f.wanted()
 	case f.kind == kindList && f.item.whole:
 		return "a list of mappings"

@@ -24,6 +24,7 @@ const (
 	kindExpression
 	kindInteger
 	kindNumber
+	kindShare // a number, which may be a percentage: 0.01 or 1%
 	kindBool
 	kindDuration
 	kindList
@@ -35,7 +36,8 @@ const (
 func (k kind) String() string {
 	return map[kind]string{
 		kindText: "text", kindPath: "a path", kindData: "a path or a topic", kindExpression: "an expression", kindInteger: "a whole number", kindNumber: "a number",
-		kindBool: "true or false", kindDuration: "a duration", kindList: "a list", kindMapping: "a mapping", kindNamed: "a mapping of names", kindAny: "see the meaning",
+		kindShare: "a number or a percentage",
+		kindBool:  "true or false", kindDuration: "a duration", kindList: "a list", kindMapping: "a mapping", kindNamed: "a mapping of names", kindAny: "see the meaning",
 	}[k]
 }
 
@@ -56,7 +58,7 @@ type field struct {
 	bounded  bool     // number: least and most hold
 	least    float64  // number: the least value; duration: in nanoseconds; list: the least length
 	most     float64
-	want     string // number: the values that are allowed, where least and most do not say it
+	want     string // number, text: the values that are allowed, where least and most do not say it
 	check    func(string) *fault
 	fields   []field // mapping
 	item     *field  // list, named
@@ -68,6 +70,8 @@ func (f *field) wanted() string {
 	switch {
 	case f.want != "":
 		return f.want
+	case f.kind == kindShare:
+		return fmt.Sprintf("a number from %s to %s, or a percentage", plainNumber(f.least), plainNumber(f.most))
 	case f.kind == kindDuration:
 		return fmt.Sprintf("a duration from %s to %s", shownDuration(time.Duration(f.least)), shownDuration(time.Duration(f.most)))
 	case f.bounded && f.most < math.MaxInt64:
@@ -131,6 +135,7 @@ func pipelineFields() []field {
 			doc: "The topic of the records that get no prediction, each with the reason in its headers",
 			set: func(p *Pipeline, v value) { p.DeadLetter.Topic = v.text },
 		}}},
+		{key: "checks", kind: kindMapping, doc: "What the records of the stream have to be like: each one, and those of a window together", fields: checkFields()},
 		{key: "sample_features", kind: kindMapping, doc: "Where millrace run writes, beside the predictions, what it knew of some records, for millrace verify", fields: []field{
 			{
 				key: "topic", kind: kindText, check: checkTopic, defDoc: "the name, with .features behind", example: "housing.features",

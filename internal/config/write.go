@@ -30,8 +30,27 @@ func (in *Inferred) WritePipeline(w io.Writer, o FileOptions) error {
 	in.train(&b, o.Data)
 	fmt.Fprintf(&b, "\nsink:\n  topic: %s\n  field: %s\n", scalar(name+".predictions"), scalar(in.sinkField()))
 	fmt.Fprintf(&b, "\ndead_letter:                    # records that get no prediction, each with the reason\n  topic: %s\n", scalar(name+".dlq"))
+	in.checks(&b)
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// checks writes what checks can be, as a comment.
+func (in *Inferred) checks(b *strings.Builder) {
+	column := "a"
+	for _, c := range in.Columns {
+		if c.Type == record.Numeric && c.Ignored == "" && c.Name != in.Label && variableName(c.Name) {
+			column = c.Name
+			break
+		}
+	}
+	fmt.Fprintf(b, `
+# What the records of the stream have to be like. For example:
+# checks:
+#   record:
+#     - {rule: %s in training, otherwise: warn}     # or dead_letter, or fail
+#   window: {every: 1h}
+`, column)
 }
 
 func (in *Inferred) header(b *strings.Builder, name, data string) {

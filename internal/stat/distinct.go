@@ -21,6 +21,9 @@ type Distinct struct{ registers [distinctCells]uint8 }
 // Add takes in one text.
 func (d *Distinct) Add(text string) { d.addHash(Hash64(text)) }
 
+// AddNumber takes in one number; -0 is 0.
+func (d *Distinct) AddNumber(x float64) { d.addHash(Mix(math.Float64bits(x + 0))) }
+
 // addHash takes the first bits of a hash as the register, and counts the zeros that follow.
 func (d *Distinct) addHash(h uint64) {
 	i := h >> (64 - distinctBits)

@@ -1,0 +1,376 @@
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"millrace.dev/record"
+)
+
+// Checks say what the records of the stream have to be like.
+type Checks struct {
+	Record []RecordCheck // in the order of the file
+	Window *WindowChecks // nil: none
+}
+
+// RecordCheck is a rule that each record has to keep.
+type RecordCheck struct {
+	Name      string // of letters, digits and _; no two are the same
+	Rule      string // an expression over fields and features
+	Otherwise Outcome
+	Line      int // of the file, from 1
+}
+
+// Outcome is what becomes of a record that breaks a rule.
+type Outcome string
+
+// The outcomes.
+const (
+	Warn             Outcome = "warn"        // it is predicted, and marked
+	RejectRecord     Outcome = "dead_letter" // it is a dead letter
+	FailPipeline     Outcome = "fail"        // the pipeline stops before it
+	maxRules                 = 100
+	maxRuleName              = 63
+	predictionColumn         = "prediction"
+)
+
+// WindowChecks compare the records of a window of time, or so many records, with the training data.
+type WindowChecks struct {
+	Every Every
+	// Grace is how long a window of time waits for late records, in event time; 0 for windows of so many records.
+	Grace      time.Duration
+	MinRecords int // fewer are not judged
+	// Columns are what is compared: fields, features and prediction, in the order of the file; nil is all that the training
+	// profile has.
+	Columns []string
+	// FalseAlarms is the probability of an alarm for a window without drift, over all calibrated tests together.
+	FalseAlarms float64
+	// NullsMax is the share of missing values beyond which a column fails; negative: the share is a calibrated test.
+	NullsMax float64
+	// Mean, Median and Range bound how far the column's mean, its median, and its smallest and largest value may be from
+	// those of training; nil: not compared.
+	Mean, Median, Range *ShiftCheck
+	Drift               DriftCheck
+	OnFail              OnFail
+	Topic               string // of the results
+}
+
+// Every is the size of a window: one of the two is above 0.
+type Every struct {
+	Time    time.Duration // of event time
+	Records int
+}
+
+// ShiftCheck bounds how far a figure of columns may be from that of training.
+type ShiftCheck struct {
+	Columns []string // nil: all numeric ones that are compared
+	// Within is a share: of the training figure, for mean and median; of the width of the training range, for range.
+	Within float64
+}
+
+// DriftCheck compares distributions.
+type DriftCheck struct {
+	Metric string // psi, jensen_shannon, ks, hellinger, wasserstein, chi_square or l_infinity
+	// Warn and Fail are fixed thresholds of the metric; +Inf is one that the file does not have. Both +Inf: the threshold
+	// is calibrated by FalseAlarms.
+	Warn, Fail float64
+}
+
+// Calibrated tells whether the threshold comes from the declared rate of false alarms.
+func (c *DriftCheck) Calibrated() bool { return math.IsInf(c.Warn, 1) && math.IsInf(c.Fail, 1) }
+
+// OnFail is what happens when a window fails.
+type OnFail string
+
+// What happens when a window fails.
+const (
+	OnFailAlert   OnFail = "alert"
+	OnFailPause   OnFail = "pause"
+	OnFailRetrain OnFail = "retrain"
+)
+
+func driftMetrics() []string {
+	return []string{"psi", "jensen_shannon", "ks", "hellinger", "wasserstein", "chi_square", "l_infinity"}
+}
+
+func checkFields() []field {
+	return []field{
+		{
+			key: "record", kind: kindList, defDoc: "none", doc: "Rules that each record has to keep, in any order: see [checks](../checks.md)",
+			item: &field{kind: kindMapping, whole: true, doc: "A rule", fields: ruleFields()},
+		},
+		{key: "window", kind: kindMapping, doc: "Compares the records of a window with the training data; it is done where the key is there", fields: windowCheckFields()},
+	}
+}
+
+func ruleFields() []field {
+	return []field{
+		{
+			key: "rule", kind: kindExpression, required: true, example: "sqft_living between 200 and 15000",
+			doc: "A condition over fields and features; `x in training` holds for what the training rows had. A record for which it is missing keeps it",
+		},
+		{
+			key: "otherwise", kind: kindText, def: string(Warn), allowed: []string{string(Warn), string(RejectRecord), string(FailPipeline)},
+			doc: "What becomes of a record that breaks the rule: it is predicted with a header that names the rule; it gets no prediction; or the pipeline stops before it",
+		},
+		{
+			key: "name", kind: kindText, defDoc: "made of the rule", check: checkRuleName, example: "living_area",
+			doc: "The name in headers, dead letters and metrics: at most 63 letters, digits and _, no two the same",
+		},
+	}
+}
+
+func checkRuleName(s string) *fault {
+	if variableName(s) && len(s) <= maxRuleName {
+		return nil
+	}
+	return &fault{message: fmt.Sprintf("want a name of at most %d letters, digits and _", maxRuleName)}
+}
+
+func windowCheckFields() []field {
+	columns := func(def, doc string) field {
+		return field{key: "columns", kind: kindList, defDoc: def, doc: doc, item: &field{kind: kindText, doc: "The name of a field or feature, or prediction"}}
+	}
+	shift := func(key, doc, of string) field {
+		return field{key: key, kind: kindMapping, doc: doc, fields: []field{
+			columns("all with numbers", "The columns"),
+			{key: "within", kind: kindShare, required: true, example: "15%", least: 0, most: 1000, doc: "By how much the figure may differ, as a share of " + of},
+		}}
+	}
+	const noThreshold = "none"
+	return []field{
+		{
+			key: "every", kind: kindText, required: true, example: "1h", check: checkEvery, want: "a duration, or a whole number of records",
+			doc: "The size of a window: of event time, from 1s to 400d, or so many records",
+		},
+		{
+			key: "grace", kind: kindDuration, defDoc: "a tenth of every", least: 0, most: float64(maxHistory),
+			doc: "How long a window of time waits for late records, in event time",
+		},
+		{
+			key: "min_records", kind: kindInteger, def: "200", bounded: true, least: 1, most: math.MaxInt32,
+			doc: "A window with fewer records is reported, and not judged",
+		},
+		columns("all of the training profile", "What is compared: fields, features, and prediction"),
+		{
+			key: "false_alarms", kind: kindShare, def: "1%", least: 1e-6, most: 0.5,
+			doc: "How probable an alarm is for a window without drift, over all calibrated tests of the window together",
+		},
+		{key: "nulls", kind: kindMapping, doc: "A fixed bound for missing values; without it, their share is one of the calibrated tests", fields: []field{
+			{key: "max", kind: kindShare, required: true, example: "1%", least: 0, most: 1, doc: "The share of missing values beyond which a column fails"},
+		}},
+		shift("mean", "A bound for the mean, which is not compared otherwise", "the training mean"),
+		shift("median", "A bound for the median, which is not compared otherwise", "the training median"),
+		shift("range", "A bound for the smallest and largest values, which are not compared otherwise", "the width of the training range"),
+		{key: "drift", kind: kindMapping, doc: "How distributions are compared", fields: []field{
+			{
+				key: "metric", kind: kindText, def: "jensen_shannon", allowed: driftMetrics(),
+				doc: "The distance between the distributions of the window and of training",
+			},
+			{
+				key: "warn", kind: kindNumber, defDoc: noThreshold, bounded: true, least: 0, most: 1e9,
+				doc: "The distance from which a column is reported; without warn and fail, the threshold is calibrated by false_alarms",
+			},
+			{key: "fail", kind: kindNumber, defDoc: noThreshold, bounded: true, least: 0, most: 1e9, doc: "The distance from which a column fails"},
+		}},
+		{
+			key: "on_fail", kind: kindText, def: string(OnFailAlert), allowed: []string{string(OnFailAlert), string(OnFailPause), string(OnFailRetrain)},
+			doc: "What happens when a window fails: it is reported; the pipeline pauses; or a model is trained",
+		},
+		{
+			key: "topic", kind: kindText, defDoc: "the name, with .checks behind", check: checkTopic, example: "housing.checks",
+			doc: "The topic of the results, one record for each window",
+		},
+	}
+}
+
+func checkEvery(s string) *fault {
+	if _, ok := parseEvery(s); ok {
+		return nil
+	}
+	return &fault{"want a duration from 1s to 400d, or a whole number of records", "such as 1h, or 10000"}
+}
+
+func parseEvery(s string) (Every, bool) {
+	if n, err := strconv.ParseUint(s, 10, 31); err == nil {
+		return Every{Records: int(n)}, n > 0
+	}
+	t, err := parseDuration(s)
+	return Every{Time: t}, err == nil && t >= time.Second && t <= maxHistory
+}
+
+// parseShare reads a number, which may be a percentage.
+func parseShare(s string) (float64, bool) {
+	text, percent := strings.CutSuffix(s, "%")
+	x, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
+	if percent {
+		x /= 100
+	}
+	return x, err == nil && !math.IsNaN(x) && !math.IsInf(x, 0) && !strings.ContainsAny(text, "xXpP_")
+}
+
+// lintChecks makes the checks, and holds what they name against the schema and the features.
+func (d *decoder) lintChecks(checks value) {
+	d.lintRules(checks.fields["record"])
+	if w := checks.fields["window"]; w.node != nil && !d.failed["checks.window"] {
+		d.lintWindowChecks(w.fields)
+	}
+}
+
+// windowChecks returns what f, the decoded checks.window, says.
+func (d *decoder) windowChecks(f map[string]value) *WindowChecks {
+	every, _ := parseEvery(f["every"].text)
+	w := &WindowChecks{
+		Every: every, Grace: every.Time / 10, MinRecords: int(f["min_records"].integer), FalseAlarms: f["false_alarms"].number, NullsMax: -1,
+		Drift: DriftCheck{Metric: f["drift"].fields["metric"].text, Warn: math.Inf(1), Fail: math.Inf(1)}, OnFail: OnFail(f["on_fail"].text),
+		Topic: cmp.Or(f["topic"].text, d.p.Name+".checks"),
+	}
+	if d.at["checks.window.columns"] != nil {
+		columns := f["columns"]
+		w.Columns = columns.texts()
+	}
+	if v := f["grace"]; v.node != nil {
+		w.Grace = v.time
+	}
+	if v := f["nulls"]; v.node != nil {
+		w.NullsMax = v.fields["max"].number
+	}
+	drift := f["drift"].fields
+	if v := drift["warn"]; v.node != nil {
+		w.Drift.Warn = v.number
+	}
+	if v := drift["fail"]; v.node != nil {
+		w.Drift.Fail = v.number
+	}
+	w.Mean, w.Median, w.Range = shiftCheck(f["mean"]), shiftCheck(f["median"]), shiftCheck(f["range"])
+	return w
+}
+
+func shiftCheck(v value) *ShiftCheck {
+	if v.node == nil {
+		return nil
+	}
+	s := &ShiftCheck{Within: v.fields["within"].number}
+	if columns := v.fields["columns"]; columns.node != nil {
+		s.Columns = columns.texts()
+	}
+	return s
+}
+
+func (d *decoder) lintWindowChecks(f map[string]value) {
+	const path = "checks.window"
+	w := d.windowChecks(f)
+	d.p.Checks.Window = w
+	if len(d.columns) > 0 {
+		d.lintChecked(w)
+	}
+	switch {
+	case w.Every.Records > 0 && d.at[path+".grace"] != nil:
+		d.reportAt(path+".grace", path+".grace: a window of so many records waits for none", "take grace out, or give every as a duration")
+	case w.Every.Records > 0 && w.Every.Records < w.MinRecords:
+		d.reportAt(path+".min_records", fmt.Sprintf("%s.min_records: a window has %d records, and is never judged", path, w.Every.Records), "make every larger, or min_records smaller")
+	}
+	if warn, fail := w.Drift.Warn, w.Drift.Fail; !math.IsInf(warn, 1) && warn > fail {
+		d.reportAt(path+".drift.warn", path+".drift.warn is above fail: a column would fail before it is reported", "swap them")
+	}
+	most := map[string]float64{"jensen_shannon": 1, "ks": 1, "hellinger": 1, "l_infinity": 1}[w.Drift.Metric]
+	for _, key := range []string{"warn", "fail"} {
+		if at := path + ".drift." + key; d.at[at] != nil && !d.failed[at] && most > 0 && f["drift"].fields[key].number > most {
+			d.reportAt(at, fmt.Sprintf("%s: %s is never above 1", at, w.Drift.Metric), "")
+		}
+	}
+	others := []string{d.p.Source.Topic, d.p.Sink.Topic, d.p.DeadLetter.Topic}
+	if d.p.Samples.Rate > 0 {
+		others = append(others, d.p.Samples.Topic)
+	}
+	for i := range d.p.Tables {
+		others = append(others, d.p.Tables[i].Topic)
+	}
+	if slices.Contains(others, w.Topic) {
+		d.reportAt(path+".topic", fmt.Sprintf("%s.topic, which is %s, is another topic of the pipeline", path, w.Topic), "the results need a topic of their own")
+	}
+}
+
+// lintChecked checks the names of columns in checks.window.
+func (d *decoder) lintChecked(w *WindowChecks) {
+	const path = "checks.window"
+	known := make([]string, 0, len(d.columns)+len(d.p.Features)+1)
+	for i := range d.columns {
+		if i != d.label {
+			known = append(known, d.columns[i].Name)
+		}
+	}
+	known = append(append(known, d.featureNames()...), predictionColumn)
+	all := d.checkedNames(path+".columns", w.Columns, known)
+	for _, part := range []struct {
+		key   string
+		check *ShiftCheck
+	}{{"mean", w.Mean}, {"median", w.Median}, {"range", w.Range}} {
+		if part.check == nil {
+			continue
+		}
+		at := join(path, part.key) + ".columns"
+		d.checkedNames(at, part.check.Columns, known)
+		for i, name := range part.check.Columns {
+			item := fmt.Sprintf("%s[%d]", at, i)
+			c, field := d.column(name)
+			switch {
+			case field && d.columns[c].Type != record.Numeric:
+				d.reportAt(item, fmt.Sprintf("%s: %s is a field of type %s, and has no %s", at, d.shown(item, name), d.columns[c].Type, part.key), "")
+			case w.Columns != nil && !all[name] && slices.Contains(known, name):
+				d.reportAt(item, fmt.Sprintf("%s: %s is not in %s.columns", at, d.shown(item, name), path), "add it there")
+			}
+		}
+	}
+}
+
+func (d *decoder) checkedNames(path string, list, known []string) map[string]bool {
+	if d.label >= 0 && slices.Contains(list, d.p.Train.Label) {
+		item := fmt.Sprintf("%s[%d]", path, slices.Index(list, d.p.Train.Label))
+		d.reportAt(item, path+": the records of a stream do not have the label yet", "prediction is what the model says of it")
+		known = append(slices.Clone(known), d.p.Train.Label)
+	}
+	return d.names(path, list, known, "the schema and the features have no")
+}
+
+// lintRules makes the rules of checks.record.
+func (d *decoder) lintRules(rules value) {
+	if len(rules.list) > maxRules {
+		d.reportAt("checks.record", fmt.Sprintf("checks.record has %d rules, and at most %d are possible", len(rules.list), maxRules), "")
+		return
+	}
+	names := map[string]bool{}
+	for i := range rules.list {
+		v := &rules.list[i]
+		path := fmt.Sprintf("checks.record[%d]", slices.Index(rules.node.items, v.node)) // one without a rule is not in the list
+		c := RecordCheck{Name: v.fields["name"].text, Rule: v.fields["rule"].text, Otherwise: Outcome(v.fields["otherwise"].text)}
+		c.Name = cmp.Or(c.Name, RuleName(c.Rule))
+		c.Line, _ = v.node.src.position(v.node.start)
+		if names[c.Name] {
+			d.reportAt(path+".name", fmt.Sprintf("another rule is called %s", quote(c.Name)), "give it a name of its own, such as name: "+shortRuleName(c.Name))
+		}
+		names[c.Name] = true
+		d.p.Checks.Record = append(d.p.Checks.Record, c)
+	}
+}
+
+// RuleName returns the name of a rule that has none of its own: its words, with words for comparisons.
+func RuleName(rule string) string {
+	words := strings.NewReplacer("==", " is ", "!=", " is_not ", "<=", " at_most ", ">=", " at_least ", "<", " below ", ">", " above ", "-", " minus ", "+", " plus ").Replace(rule)
+	fields := strings.FieldsFunc(words, func(r rune) bool {
+		return r != '_' && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
+	})
+	name := strings.Join(fields, "_")
+	if name == "" || name[0] >= '0' && name[0] <= '9' {
+		name = "rule_" + name
+	}
+	return strings.TrimRight(name[:min(len(name), maxRuleName)], "_")
+}
+
+// shortRuleName returns a name that resembles another.
+func shortRuleName(name string) string { return name[:min(len(name), maxRuleName-2)] + "_2" }

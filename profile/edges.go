@@ -1,0 +1,109 @@
+package profile
+
+import (
+	"math"
+	"math/bits"
+	"slices"
+
+	"millrace.dev/record"
+)
+
+// Bins is the largest number of bins of a column of numbers, without the one for what is above all of the training data.
+const Bins = 128
+
+// edges returns the upper ends of bins for sorted values, at most bins of them. Where no more values differ, each has a
+// bin of its own. Otherwise the bins have about equal numbers of values, but for a value that fills more than one: that has a bin
+// to itself, with an edge just below it. Each edge is one of the values, the first the smallest and the last the largest.
+func edges(sorted []float64, bins int) []float64 {
+	distinct := slices.Compact(slices.Clone(sorted))
+	if len(distinct) <= bins {
+		return distinct
+	}
+	// Each heavy value takes up to two edges, the others share what is left by their number.
+	heavy := heavyValues(sorted, bins)
+	var light []float64
+	for _, v := range sorted {
+		if _, is := slices.BinarySearch(heavy, v); !is {
+			light = append(light, v)
+		}
+	}
+	out := []float64{distinct[0], distinct[len(distinct)-1]}
+	for _, v := range heavy {
+		out = append(out, v)
+		if i, _ := slices.BinarySearch(distinct, v); i > 0 {
+			out = append(out, distinct[i-1])
+		}
+	}
+	slices.Sort(out)
+	out = slices.Compact(out)
+	if rest := bins - len(out); rest > 0 && len(light) > 0 {
+		for i := 1; i <= rest; i++ {
+			out = append(out, light[i*(len(light)-1)/(rest+1)])
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// heavyValues returns the values that come more often than a share of two in bins, ascending; at most a quarter of bins.
+func heavyValues(sorted []float64, bins int) []float64 {
+	var out []float64
+	for from := 0; from < len(sorted); {
+		to := from
+		for to < len(sorted) && sorted[to] == sorted[from] {
+			to++
+		}
+		if (to-from)*bins > 4*len(sorted) {
+			out = append(out, sorted[from])
+		}
+		from = to
+	}
+	return out
+}
+
+// binner finds bins.
+type binner struct {
+	keys []uint64 // of the edges, padded with the largest to a power of two, less one
+	step uint64
+	last uint64 // the bin of what is above the last edge
+}
+
+func newBinner(edges []float64) binner {
+	size := 1
+	for size-1 < len(edges) {
+		size *= 2
+	}
+	keys := make([]uint64, size-1)
+	for i := range keys {
+		keys[i] = math.MaxUint64
+		if i < len(edges) {
+			keys[i] = key(edges[i])
+		}
+	}
+	return binner{keys: keys, step: uint64(size / 2), last: uint64(len(edges))}
+}
+
+// key maps numbers to integers of the same order; -0 is 0.
+func key(x float64) uint64 {
+	b := math.Float64bits(x + 0)
+	return b ^ (uint64(int64(b)>>63) | 1<<63)
+}
+
+// bin returns the bin of x, which is no NaN: the number of edges below it. It has no branch that depends on x, as a
+// processor could only guess half of them.
+func (b *binner) bin(x float64) int {
+	i, k := uint64(0), key(x)
+	for step := b.step; step > 0; step >>= 1 {
+		_, below := bits.Sub64(b.keys[i+step-1], k, 0)
+		i += step & -below
+	}
+	return int(min(i, b.last))
+}
+
+// seconds returns a time in seconds since 1970.
+func seconds(us int64) float64 {
+	if us == record.MissingTime {
+		return math.NaN()
+	}
+	return float64(us) / 1e6
+}
