@@ -133,6 +133,16 @@ const (
 	headerOverhead = 10
 )
 
+// RecordSize returns at least the bytes that a batch of a record alone takes, uncompressed. A broker measures that against
+// the topic's max.message.bytes.
+func RecordSize(r *record.Raw) int {
+	n := recordOverhead + len(r.Key) + len(r.Value)
+	for _, h := range r.Headers {
+		n += headerOverhead + len(h.Key) + len(h.Value)
+	}
+	return n
+}
+
 // maxArena is the most memory that an outbox keeps for its next use.
 const maxArena = 4 << 20
 

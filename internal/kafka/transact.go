@@ -103,7 +103,7 @@ func (w *Transactions) Send(r *record.Raw) {
 // [CodeInternal], or ctx was cancelled: then the brokers may or may not have committed it, and opening the id again
 // decides that. After any error the writer is to be closed.
 func (w *Transactions) Commit(ctx context.Context) error {
-	cctx, cancel := context.WithTimeout(ctx, w.config.Timeout+endWait)
+	cctx, cancel := context.WithTimeout(ctx, 2*w.config.Timeout)
 	defer cancel()
 	if err := w.kgo.Flush(cctx); err != nil {
 		return w.fault(ctx, "write in a transaction of", err)
@@ -117,9 +117,6 @@ func (w *Transactions) Commit(ctx context.Context) error {
 	}
 	return nil
 }
-
-// endWait is for how long, beyond the transaction timeout, brokers may take to end a transaction.
-const endWait = 10 * time.Second
 
 // Close undoes the transaction that is open, and closes the connections. Where no broker answers it gives up after a
 // second; the transaction is then undone when the id is used again, or its timeout is over.
