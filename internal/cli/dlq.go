@@ -183,8 +183,11 @@ Replayed records come behind those that were written meanwhile: the order of a k
 It exits with 0 where something was replayed, and with 99 where there was nothing to replay.`,
 		Args: optionalArg,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := cmp.Or(notNegative(cmd, "limit", o.Limit), notNegative(cmd, "attempts", o.Attempts-1)); err != nil {
+			if err := notNegative(cmd, "limit", o.Limit); err != nil {
 				return err
+			}
+			if o.Attempts < 1 {
+				return usage(cmd, fmt.Errorf("--attempts %d: want 1 or more", o.Attempts))
 			}
 			c.pipelineArg(args)
 			o.File, o.Set = c.file, c.set
