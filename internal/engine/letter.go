@@ -35,6 +35,9 @@ const (
 	LetterHeadersBytes = task.LetterPrefix + "headers-bytes" // the same for the record's own headers
 )
 
+// UnknownBytes is the value of [LetterValueBytes] for a record whose batch could not be read.
+const UnknownBytes = "unknown"
+
 // Classes of the problems that the engine itself finds. Their stage is record.StageProduce.
 const (
 	classTooLarge = "too_large" // the output is larger than its topic takes
@@ -369,7 +372,10 @@ func (x *writer) form(raw *record.Raw, why, compat []record.Header, l *kafka.Lim
 	if v := x.engine.options.Version; v != "" {
 		out.Header(LetterVersion, []byte(v))
 	}
-	if !f.value {
+	switch {
+	case raw.Unreadable:
+		out.Header(LetterValueBytes, []byte(UnknownBytes))
+	case !f.value:
 		x.number(out, LetterValueBytes, int64(len(raw.Value)))
 	}
 	if !f.key && raw.Key != nil {

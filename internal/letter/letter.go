@@ -27,7 +27,7 @@ type Letter struct {
 	Group, Node, Stage, Class          string
 	Field, Reason                      string
 	Model, Schema, Version             string
-	ValueBytes, KeyBytes, HeadersBytes int64           // of what the letter lacks since it is too large; -1 where it does not
+	ValueBytes, KeyBytes, HeadersBytes int64           // of what the letter lacks since it is too large; -1 where it does not, -2 where the size is not known
 	Headers                            []record.Header // the record's own
 }
 
@@ -81,7 +81,9 @@ func Parse(raw record.Raw) (*Letter, bool) {
 			number(&n)
 			l.Attempt = int(min(max(n, 0), 1<<30))
 		case engine.LetterValueBytes:
-			number(&l.ValueBytes)
+			if number(&l.ValueBytes); text == engine.UnknownBytes {
+				l.ValueBytes = unknownBytes
+			}
 		case engine.LetterKeyBytes:
 			number(&l.KeyBytes)
 		case engine.LetterHeadersBytes:
@@ -124,8 +126,11 @@ func (l *Letter) text(header string) *string {
 	}
 }
 
+// unknownBytes is the size of a value that could not be read.
+const unknownBytes = -2
+
 // Whole tells whether the letter has all bytes of its record. Else it points to it.
-func (l *Letter) Whole() bool { return l.ValueBytes < 0 && l.KeyBytes < 0 && l.HeadersBytes < 0 }
+func (l *Letter) Whole() bool { return l.ValueBytes == -1 && l.KeyBytes < 0 && l.HeadersBytes < 0 }
 
 // errGone is the cause of a record that a letter points to not being there.
 var errGone = errors.New("the record that the letter points to is not there any more")
@@ -143,7 +148,7 @@ func (l *Letter) Record(ctx context.Context, c *kafka.Client) (*record.Raw, erro
 	if l.Whole() {
 		return r, nil
 	}
-	if l.Source.Topic == "" {
+	if l.Source.Topic == "" || l.ValueBytes == unknownBytes {
 		return nil, errGone
 	}
 	var found *record.Raw

@@ -297,7 +297,7 @@ func (c *cutter) cut() {
 // those, and runs several at a time. In the end each letter is replayed exactly once.
 func TestReplayOnce(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(6) {
+	for seed := range uint64(4) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			t.Logf("seed %d", seed)
@@ -313,7 +313,7 @@ func TestReplayOnce(t *testing.T) {
 			}
 			p.write(dead, ls...)
 			ended := map[string]int{}
-			for range 12 {
+			for range 8 {
 				p.someReplay(rng, classes, ended)
 			}
 			t.Logf("replays ended so: %v", ended)
@@ -346,7 +346,7 @@ func (p *post) someReplay(rng *rand.Rand, classes []string, ended map[string]int
 		net := &cutter{}
 		ctx, cancel := context.WithCancel(p.t.Context())
 		after, how := rng.IntN(5), rng.IntN(3)
-		r := &Replay{Client: p.newClient(net.dial), Topic: dead, Group: group, Sources: []string{source}, Batch: 1 + rng.IntN(8), timeout: time.Second}
+		r := &Replay{Client: p.newClient(net.dial), Topic: dead, Group: group, Sources: []string{source}, Batch: 1 + rng.IntN(8), timeout: time.Second / 2}
 		if rng.IntN(2) == 0 {
 			r.Select.Class = classes[rng.IntN(len(classes))]
 		}
