@@ -1,6 +1,7 @@
 package letter
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -82,8 +83,9 @@ func (g *ledger) record(l *Letter) *record.Raw {
 }
 
 // readLedger reads the ledger of a group to its end; one that is not there is empty. Letters before the offsets of start are
-// not in their topic any more.
-func readLedger(ctx context.Context, c *kafka.Client, topic string, letters [16]byte, start kafka.Offsets) (*ledger, error) {
+// not in their topic any more. With wait it waits for the end of transactions that are open, without it they count for
+// nothing.
+func readLedger(ctx context.Context, c *kafka.Client, topic string, letters [16]byte, start kafka.Offsets, wait bool) (*ledger, error) {
 	g := &ledger{topic: topic, letters: letters, marks: map[mark]struct{}{}, stale: true}
 	begin, err := c.StartOffsets(ctx, topic)
 	if missing(err) {
@@ -92,26 +94,47 @@ func readLedger(ctx context.Context, c *kafka.Client, topic string, letters [16]
 	if err != nil {
 		return nil, err
 	}
+	if !wait {
+		err = c.Tap(ctx, kafka.TapConfig{Topic: topic, From: kafka.FromStart}, func(rs []record.Raw) error {
+			for i := range rs {
+				if err := g.add(&rs[i], start); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		return g, cmp.Or(err, ctx.Err())
+	}
 	var raw record.Raw
 	err = c.Read(ctx, kafka.ReadConfig{From: map[string]kafka.Offsets{topic: begin}}, func(s kafka.Step) error {
 		for i := range s.Len() {
 			s.Read(i, &raw)
-			e, err := parseEntry(raw.Value)
-			if err != nil {
-				return &kafka.Error{Code: kafka.CodeConfig, Op: "read topic", Where: fmt.Sprintf("%s/%d/%d", topic, raw.Partition, raw.Offset), Err: err,
-					Hint: "write nothing to this topic; delete it to forget which letters were replayed"}
-			}
-			if oldest, ok := start[e.partition]; e.topic == letters && ok && e.offset >= oldest {
-				g.marks[markOf(string(raw.Key), e.timestamp)] = struct{}{}
-				g.stale = false
-			}
-			if g.stale {
-				g.old = raw.Offset + 1
+			if err := g.add(&raw, start); err != nil {
+				return err
 			}
 		}
 		return nil
 	})
 	return g, err
+}
+
+// add takes the next record of the ledger.
+func (g *ledger) add(raw *record.Raw, start kafka.Offsets) error {
+	e, err := parseEntry(raw.Value)
+	if err != nil {
+		return &kafka.Error{
+			Code: kafka.CodeConfig, Op: "read topic", Where: fmt.Sprintf("%s/%d/%d", g.topic, raw.Partition, raw.Offset), Err: err,
+			Hint: "write nothing to this topic; delete it to forget which letters were replayed",
+		}
+	}
+	if oldest, ok := start[e.partition]; e.topic == g.letters && ok && e.offset >= oldest {
+		g.marks[markOf(string(raw.Key), e.timestamp)] = struct{}{}
+		g.stale = false
+	}
+	if g.stale {
+		g.old = raw.Offset + 1
+	}
+	return nil
 }
 
 // has tells whether a letter was replayed.

@@ -38,7 +38,7 @@ type Replay struct {
 	Progress func(int)
 	Now      func() time.Time // Default: time.Now
 
-	timeout time.Duration // of a transaction. Default: 30 s
+	timeout time.Duration // of a transaction. Default: that below
 }
 
 const (
@@ -46,6 +46,8 @@ const (
 	defaultBatch    = 500
 	maxBatchBytes   = 4 << 20
 	maxLeft         = 100 // letters that are named
+	// The transaction of a replay that was killed hides what follows it in the source until it is over.
+	defaultTimeout = 10 * time.Second
 )
 
 // Outcome is what a replay has done. The numbers are of letters that were selected.
@@ -95,6 +97,9 @@ func (r *Replay) setDefaults() {
 	}
 	if r.Batch == 0 {
 		r.Batch = defaultBatch
+	}
+	if r.timeout == 0 {
+		r.timeout = defaultTimeout
 	}
 	if r.Now == nil {
 		r.Now = time.Now
@@ -149,7 +154,7 @@ func (p *replaying) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if p.ledger, err = readLedger(ctx, p.Client, name, topics[0].ID, start); err != nil {
+	if p.ledger, err = readLedger(ctx, p.Client, name, topics[0].ID, start, !p.DryRun); err != nil {
 		return err
 	}
 	if !p.DryRun {

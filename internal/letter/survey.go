@@ -49,7 +49,7 @@ func Look(ctx context.Context, c *kafka.Client, topic, group string, s Selection
 	if err != nil {
 		return nil, err
 	}
-	ledger, err := readLedger(ctx, c, LedgerTopic(group), topics[0].ID, start)
+	ledger, err := readLedger(ctx, c, LedgerTopic(group), topics[0].ID, start, false)
 	if err != nil {
 		return nil, err
 	}
