@@ -10,8 +10,10 @@ import (
 	"maps"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -133,12 +135,10 @@ func (p *project) dose(t *testing.T, seed uint64, n int, share float64, bombs in
 // gives.
 func (p *project) traffic(t *testing.T, list []sent, next []int64) *traffic {
 	t.Helper()
+	number(list, next)
 	tr := &traffic{partitions: bombPartition + 1}
 	for i := range list {
-		s := &list[i]
-		s.Offset = next[s.Partition]
-		next[s.Partition]++
-		tr.messages = append(tr.messages, s.message)
+		tr.messages = append(tr.messages, list[i].message)
 	}
 	p.predict(t, tr.messages)
 	for i := range list {
@@ -152,6 +152,15 @@ func (p *project) traffic(t *testing.T, list []sent, next []int64) *traffic {
 		list[i].message = *m
 	}
 	return tr
+}
+
+// number gives records the offsets that they will have, from those of next on, which it moves.
+func number(list []sent, next []int64) {
+	for i := range list {
+		s := &list[i]
+		s.Offset = next[s.Partition]
+		next[s.Partition]++
+	}
 }
 
 // drip sends the records at a rate, each with the timestamp at which it was due unless it has one of its own.
@@ -421,6 +430,98 @@ func sourceAt(t *testing.T, at string) torture.Source {
 	must(t, err1)
 	must(t, err2)
 	return torture.Source{Partition: int32(n), Offset: o}
+}
+
+// TestPoisonLatency compares how long predictions take in a clean stream and in one with poison, for as many seconds as
+// MILLRACE_POISON says. It prints the figures, and finds nothing too slow: that depends on what else the machine does.
+func TestPoisonLatency(t *testing.T) {
+	seconds, err := strconv.Atoi(os.Getenv(poisonEnv))
+	if err != nil || seconds <= 0 {
+		t.Skip("make poison runs it")
+	}
+	const perSecond, turns = 2000, 3
+	seed := newSeed(t)
+	ctx := deadline(t, time.Duration(seconds)*time.Second+10*time.Minute)
+	cluster := kafkatest.Start(t, kafkatest.Options{})
+	p := newProject(t, cluster, seed)
+	p.poisonTopics(ctx, t)
+	i := p.start(t, "instance-0")
+	must(t, i.says(ctx, "msg=monitoring", 1))
+	seen := p.latencies(t)
+	next, sent := make([]int64, bombPartition+1), 0
+	shares := map[string]float64{"clean": 0, "poison": 0.01}
+	var took [2][]time.Duration
+	for turn := range 2*turns + 1 {
+		kind := []string{"clean", "poison"}[turn%2]
+		list := p.dose(t, seed+uint64(turn), seconds*perSecond/(2*turns), shares[kind], 1)
+		number(list, next)
+		p.drip(ctx, t, list, perSecond)
+		sent += len(list)
+		must(t, poll(ctx, func() (bool, error) {
+			_, body, err := i.get(ctx, "/metrics")
+			return strings.Contains(body, fmt.Sprintf("\nmillrace_records_total %d\n", sent)), err
+		}))
+		all := seen()
+		t.Logf("%-6s  %s", kind, quantiles(all))
+		if turn > 0 { // the first one warms up
+			took[turn%2] = append(took[turn%2], all...)
+		}
+	}
+	p.breakerStayedClosed(ctx, t, i)
+	_, err = i.terminate(ctx)
+	must(t, err)
+	t.Logf("clean   %s", quantiles(took[0]))
+	t.Logf("poison  %s", quantiles(took[1]))
+	t.Logf("the p99 with poison is %+.1f %%", 100*(quantile(took[1], 0.99).Seconds()/quantile(took[0], 0.99).Seconds()-1))
+}
+
+// latencies reads the predictions from now on. The function that it returns gives the times from the timestamps of records
+// to their predictions' being read since it was last called, without what is poison for its timestamp.
+func (p *project) latencies(t *testing.T) func() []time.Duration {
+	t.Helper()
+	cl := p.client(t, kgo.ConsumeTopics(p.topics.Predictions), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.FetchMaxWait(50*time.Millisecond))
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	var mu sync.Mutex
+	var took []time.Duration
+	go func() {
+		defer close(done)
+		for ctx.Err() == nil {
+			fs, now := cl.PollFetches(ctx), time.Now()
+			mu.Lock()
+			fs.EachRecord(func(r *kgo.Record) {
+				if headers(r)["millrace.source.timestamp"] == "" {
+					took = append(took, now.Sub(r.Timestamp))
+				}
+			})
+			mu.Unlock()
+		}
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-done
+	})
+	return func() []time.Duration {
+		mu.Lock()
+		defer mu.Unlock()
+		all := took
+		took = nil
+		return all
+	}
+}
+
+func quantile(all []time.Duration, q float64) time.Duration {
+	if len(all) == 0 {
+		return 0
+	}
+	slices.Sort(all)
+	return all[min(len(all)-1, int(q*float64(len(all))))]
+}
+
+func quantiles(all []time.Duration) string {
+	ms := func(q float64) string { return fmt.Sprintf("%.1f ms", quantile(all, q).Seconds()*1000) }
+	return fmt.Sprintf("%6d predictions  p50 %s  p99 %s  p99.9 %s  max %s", len(all), ms(0.5), ms(0.99), ms(0.999), ms(1))
 }
 
 // TestReplayKilled kills replays of thousands of dead letters in the middle. The last one finds what is left, and in the end
