@@ -309,8 +309,9 @@ func (p *project) listed(t *testing.T, dead map[torture.Source]*sent) {
 	var list struct {
 		Letters int `json:"letters"`
 		Kinds   []struct {
-			Stage, Class string
-			Letters      int
+			Stage   string `json:"stage"`
+			Class   string `json:"class"`
+			Letters int    `json:"letters"`
 		} `json:"kinds"`
 	}
 	must(t, json.Unmarshal([]byte(o.stdout), &list))

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -94,12 +95,22 @@ func letterText(d *app.DeadLetter, explain bool) string {
 		failed += ", field " + d.Field
 	}
 	for _, row := range [][2]string{
-		{"letter", fmt.Sprintf("%s/%s", d.Raw.Topic, d.At())}, {"id", d.ID}, {"record", source}, {"timestamp", shownTime(d.Timestamp)},
-		{"first seen", shownTime(d.FirstSeen)}, {"attempt", fmt.Sprint(d.Attempt)}, {"group", d.Group}, {"operator", d.Node},
-		{"model", d.Model}, {"schema", d.Schema}, {"version", d.Version}, {"failed", failed}, {"reason", d.Reason},
+		{"letter", fmt.Sprintf("%s/%s", d.Raw.Topic, d.At())},
+		{"id", d.ID},
+		{"record", source},
+		{"timestamp", shownTime(d.Timestamp)},
+		{"first seen", shownTime(d.FirstSeen)},
+		{"attempt", strconv.Itoa(d.Attempt)},
+		{"group", d.Group},
+		{"operator", d.Node},
+		{"model", d.Model},
+		{"schema", d.Schema},
+		{"version", d.Version},
+		{"failed", failed},
+		{"reason", d.Reason},
 	} {
 		if row[1] != "" {
-			fmt.Fprintf(s, "  %-10s  %s\n", row[0], oneLine(row[1]))
+			s.WriteString("  " + padded(row[0], len("first seen")) + "  " + oneLine(row[1]) + "\n")
 		}
 	}
 	if d.Record == nil {
@@ -110,7 +121,7 @@ func letterText(d *app.DeadLetter, explain bool) string {
 	if hs := d.Record.Headers; len(hs) > 0 {
 		s.title("Headers")
 		for _, h := range hs {
-			fmt.Fprintf(s, "  %s: %s\n", oneLine(strings.ToValidUTF8(h.Key, "\ufffd")), headerText(h))
+			s.WriteString("  " + oneLine(strings.ToValidUTF8(h.Key, "\ufffd")) + ": " + headerText(h) + "\n")
 		}
 	}
 	s.bytes("Key", d.Record.Key)
@@ -156,6 +167,6 @@ func (s *steps) bytes(title string, b []byte) {
 		}
 	}
 	if more := len(b) - len(shown); more > 0 {
-		fmt.Fprintf(s, "  … and %s more: --json has all\n", count(more, "byte"))
+		s.WriteString("  … and " + count(more, "byte") + " more: --json has all\n")
 	}
 }

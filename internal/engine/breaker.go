@@ -2,10 +2,8 @@ package engine
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
 	"math"
 	"slices"
@@ -227,7 +225,7 @@ func (b *breaker) fault(round []outcome, now time.Time) *intakeFault {
 	for i := range round {
 		o := &round[i]
 		rows, letters := b.intakes[i].add(o, c.Over, now)
-		reason := ""
+		var reason string
 		switch {
 		case c.Consecutive > 0 && o.longest >= c.Consecutive:
 			reason = fmt.Sprintf("%d records in a row became dead letters", o.longest)
@@ -305,109 +303,4 @@ func kindsText(kinds map[Kind]int) string {
 		parts = append(parts, fmt.Sprintf("%s %s %d", k.Stage, k.Class, kinds[k]))
 	}
 	return strings.Join(parts, ", ")
-}
-
-// judgeCommitted has the breakers see what a committed round has come to.
-func (l *loop) judgeCommitted() {
-	now := l.engine.options.Now()
-	changed := false
-	for _, r := range l.order {
-		if r.outcomes == nil {
-			continue
-		}
-		was := r.breaker.state
-		if r.breaker.committed(r.outcomes, now) {
-			changed = true
-			l.tell(r, was)
-		}
-		r.allow(was)
-		r.outcomes = nil
-	}
-	if changed {
-		l.publishHolds()
-	}
-}
-
-// allow sets how many more records may be processed, after the breaker has seen those of r.outcomes.
-func (r *running) allow(was breakerState) {
-	switch b := r.breaker; {
-	case b.state != was:
-		r.allowed.Store(b.allowance())
-	case b.state == trial: // others may be in flight
-		for i := range r.outcomes {
-			r.allowed.Add(int64(r.outcomes[i].rows - r.outcomes[i].letters))
-		}
-	default:
-		return
-	}
-	r.loop.pool.schedule(r)
-}
-
-// tryAgain begins the trials whose time has come.
-func (l *loop) tryAgain() {
-	now := l.engine.options.Now()
-	changed := false
-	for _, r := range l.order {
-		if r.breaker.due(now) {
-			changed = true
-			r.allowed.Store(r.breaker.allowance())
-			l.tell(r, open)
-		}
-	}
-	if changed {
-		l.publishHolds()
-	}
-}
-
-// tell logs the new state of a breaker.
-func (l *loop) tell(r *running, was breakerState) {
-	b := r.breaker
-	attrs := []slog.Attr{slog.String("group", l.engine.options.Group), slog.String("task", r.id.String()), slog.Any("partitions", r.partitions())}
-	level, text := slog.LevelInfo, "the partition is read again on trial after too many dead letters"
-	switch {
-	case b.state == open:
-		level, text = slog.LevelWarn, "too many dead letters: the partition is paused"
-		if was == trial {
-			text = "too many dead letters again: the partition stays paused"
-		} else {
-			l.engine.stats.change(func() { l.engine.stats.stats.BreakerOpened++ })
-		}
-		attrs = append(attrs, slog.String("reason", b.held.reason), slog.Duration("next_try_in", b.retry),
-			slog.String("hint", "nothing is lost: the records wait in the topic. Find out what the dead letters have in common, and mend that"))
-	case b.state == closed:
-		text = "the partition is read as before: its records are no dead letters any more"
-	}
-	l.engine.options.Log.LogAttrs(context.Background(), level, text, attrs...)
-}
-
-// publishHolds shows in the statistics what is paused.
-func (l *loop) publishHolds() {
-	var holds []Hold
-	for _, r := range l.order {
-		b := r.breaker
-		if b.state == closed {
-			continue
-		}
-		for topic := range r.partitions() {
-			holds = append(holds, Hold{Partition{topic, r.id.Partition}, b.held.reason, b.since, b.until, b.state == trial})
-		}
-	}
-	slices.SortFunc(holds, func(a, b Hold) int {
-		return cmp.Or(strings.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition.Partition, b.Partition.Partition))
-	})
-	l.engine.stats.change(func() { l.engine.stats.stats.Held = holds })
-}
-
-// waitForTrial returns when the next trial is, and false if there is none.
-func (l *loop) waitForTrial(now time.Time) (time.Duration, bool) {
-	wait, some := time.Duration(0), false
-	for _, r := range l.order {
-		if r.breaker.state != open {
-			continue
-		}
-		if d := max(0, r.breaker.until.Sub(now)); !some || d < wait {
-			wait, some = d, true
-		}
-	}
-	return wait, some
 }

@@ -2,6 +2,7 @@ package letter
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -83,7 +84,7 @@ func TestKindsAreBounded(t *testing.T) {
 	t.Parallel()
 	v, kinds := &Survey{}, map[Kind]*Count{}
 	for i := range maxKinds + 10 {
-		v.count(kinds, &Letter{Stage: "decode", Class: fmt.Sprint(i)}, false)
+		v.count(kinds, &Letter{Stage: "decode", Class: strconv.Itoa(i)}, false)
 	}
 	if len(kinds) != maxKinds || v.Letters != maxKinds+10 || v.Beyond != 10 {
 		t.Errorf("%d kinds of %d letters, %d beyond", len(kinds), v.Letters, v.Beyond)
