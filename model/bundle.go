@@ -9,6 +9,7 @@ import (
 
 	"millrace.dev/feature"
 	"millrace.dev/gbm"
+	"millrace.dev/profile"
 	"millrace.dev/record"
 )
 
@@ -37,8 +38,11 @@ type Bundle struct {
 	Inputs   []Input // one per input of the plan, in its order
 	Metrics  Metrics
 	History  History
+	Profile  *profile.Profile // of the rows that took part in training; predictions of those that the forest has not seen
 	Lineage  Lineage
 	Golden   []GoldenRow
+	// Evaluation describes the errors on the test part; nil for a bundle that was made before there was one.
+	Evaluation *Evaluation
 
 	extra []section // optional sections that this version does not know; Encode keeps them
 }
@@ -76,7 +80,10 @@ func (b *Bundle) Encode() (data []byte, digest string, err error) {
 		if err != nil {
 			return nil, "", fmt.Errorf("model: encode: %s: %w", p.name, err)
 		}
-		sections = append(sections, section{name: p.name, critical: true, data: content})
+		if p.optional && content == nil {
+			continue
+		}
+		sections = append(sections, section{name: p.name, critical: !p.optional, data: content})
 	}
 	data = pack(append(sections, extra...))
 	return data, Digest(data), nil
@@ -94,6 +101,9 @@ func (b *Bundle) normal() *Bundle {
 	c.History.Rounds = list(c.History.Rounds)
 	c.Lineage.Features = list(c.Lineage.Features)
 	c.Lineage.Rows.Reasons = list(c.Lineage.Rows.Reasons)
+	if c.Profile != nil {
+		c.Profile = &profile.Profile{Rows: c.Profile.Rows, Columns: list(c.Profile.Columns), Sample: c.Profile.Sample}
+	}
 	return &c
 }
 
@@ -167,8 +177,8 @@ func decode(data []byte, o decodeOptions) (*Bundle, error) {
 		case p == nil:
 			b.extra = append(b.extra, section{name: s.name, data: bytes.Clone(s.data)})
 			continue
-		case !s.critical || len(s.data) > p.limit:
-			return nil, fmt.Errorf("%w: section %s: it is not critical, or larger than %d bytes", ErrCorrupt, s.name, p.limit)
+		case s.critical == p.optional || len(s.data) > p.limit:
+			return nil, fmt.Errorf("%w: section %s: it is %s, or larger than %d bytes", ErrCorrupt, s.name, s.kind(), p.limit)
 		}
 		if err := p.read(b, s.data); err != nil {
 			if errors.Is(err, feature.ErrFunction) {
@@ -179,8 +189,8 @@ func decode(data []byte, o decodeOptions) (*Bundle, error) {
 		delete(known, s.name)
 	}
 	for _, p := range parts() {
-		if known[p.name] != nil {
-			return nil, fmt.Errorf("%w: its section %s is missing", ErrCorrupt, p.name)
+		if known[p.name] != nil && !p.optional {
+			return nil, fmt.Errorf("%w: its section %s is missing: if millrace %.40q did not write it yet, train the model again", ErrCorrupt, p.name, b.Manifest.Millrace)
 		}
 	}
 	if err := b.validate(); err != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"millrace.dev/feature"
 	"millrace.dev/gbm"
+	"millrace.dev/profile"
 	"millrace.dev/record"
 )
 
@@ -79,7 +80,15 @@ func SmallBundle() (*Bundle, error) {
 	b.Lineage.Split = Split{Train: 0.7, Validation: 0.2, Test: 0.1, Seed: math.MinInt64}
 	b.Lineage.Features = []FeatureSource{{"age", `2014 - "a\b" <> é`}}
 	b.Golden = goldenRows(b)
+	b.Profile = profileOf(b)
 	return b, nil
+}
+
+func profileOf(b *Bundle) *profile.Profile {
+	batch := houses(b.Schema, b.Plan.Levels())
+	s := profile.NewSurvey(profile.NewLayout(b.Schema, b.Plan.Inputs(), b.Manifest.Label))
+	s.Add(0, &profile.Rows{Batch: batch, Frame: b.Plan.NewEvaluator().Eval(batch, feature.Enrichment{})})
+	return s.Profile()
 }
 
 func houses(s *record.Schema, levels map[string][]string) *record.Batch {
@@ -370,7 +379,7 @@ func TestDecodeRefusesWhatIsWellSealed(t *testing.T) {
 		"optional unknown":   {func(s []section) []section { return append(s, section{name: "zebra", data: []byte("x")}) }, nil, ""},
 		"critical unknown":   {func(s []section) []section { return append(s, section{name: "zebra", critical: true}) }, ErrNewer, `section zebra is not known here: use millrace "0.1.0" or later`},
 		"section missing":    {func(s []section) []section { return append(s[:2], s[3:]...) }, ErrCorrupt, "section golden is missing"},
-		"section optional":   {func(s []section) []section { s[2].critical = false; return s }, ErrCorrupt, "not critical"},
+		"section optional":   {func(s []section) []section { s[2].critical = false; return s }, ErrCorrupt, "it is optional"},
 		"section too large":  {func(s []section) []section { s[0].data = make([]byte, 64<<10+1); return s }, ErrCorrupt, "65536"},
 		"white space":        {edit("manifest", `"name":`, `"name": `), ErrCorrupt, "form"},
 		"field twice":        {edit("manifest", `"name":`, `"name":"x","name":`), ErrCorrupt, "form"},

@@ -9,13 +9,14 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"millrace.dev/profile"
 	"millrace.dev/record"
 )
 
 // validate wants a complete bundle whose parts fit one another.
 func (b *Bundle) validate() error {
-	if b.Schema == nil || b.Plan == nil || b.Forest == nil {
-		return errors.New("a bundle needs a schema, a plan and a forest")
+	if b.Schema == nil || b.Plan == nil || b.Forest == nil || b.Profile == nil {
+		return errors.New("a bundle needs a schema, a plan, a forest and a profile")
 	}
 	if err := b.Manifest.validate(); err != nil {
 		return fmt.Errorf("manifest: %w", err)
@@ -26,8 +27,16 @@ func (b *Bundle) validate() error {
 	if err := b.Lineage.validate(); err != nil {
 		return fmt.Errorf("lineage: %w", err)
 	}
+	if err := b.fitProfile(); err != nil {
+		return err
+	}
 	if err := b.History.validate(); err != nil {
 		return fmt.Errorf("history: %w", err)
+	}
+	if b.Evaluation != nil {
+		if err := b.Evaluation.validate(b.Metrics.Test.Rows); err != nil {
+			return fmt.Errorf("evaluation: %w", err)
+		}
 	}
 	if len(b.Golden) > MaxGolden {
 		return fmt.Errorf("%d golden rows, the limit is %d", len(b.Golden), MaxGolden)
@@ -86,6 +95,18 @@ func (b *Bundle) fit() error {
 		if err := b.Inputs[i].fit(&inputs[i]); err != nil {
 			return fmt.Errorf("input %q: %w", inputs[i].Name, err)
 		}
+	}
+	return nil
+}
+
+// fitProfile wants the profile to be of the fields and the inputs that there are.
+func (b *Bundle) fitProfile() error {
+	if err := b.Profile.Validate(); err != nil {
+		return err
+	}
+	layout := profile.NewLayout(b.Schema, b.Plan.Inputs(), b.Manifest.Label)
+	if _, err := profile.NewCounter(b.Profile, layout); err != nil {
+		return err
 	}
 	return nil
 }

@@ -24,7 +24,7 @@ type counting struct {
 	rows    uint64 // present or missing
 	missing uint64
 	moments stat.Moments
-	binner  binner
+	binner  *binner
 	counts  []uint64
 	levels  map[string]int32
 	known   []int32 // the bins of the codes that mean the same in every batch
@@ -58,10 +58,7 @@ func NewCounter(of *Profile, l Layout) (*Counter, error) {
 		case Number, Time:
 			col.binner = newBinner(ref.Edges)
 		case Level:
-			col.levels = make(map[string]int32, len(ref.Levels))
-			for k, level := range ref.Levels {
-				col.levels[level] = int32(k)
-			}
+			col.levels = levelsOf(ref)
 		default:
 		}
 	}

@@ -9,12 +9,15 @@ import (
 )
 
 // Bins is the largest number of bins of a column of numbers, without the one for what is above all of the training data.
-const Bins = 128
+const Bins = 127
 
 // edges returns the upper ends of bins for sorted values, at most bins of them. Where no more values differ, each has a
 // bin of its own. Otherwise the bins have about equal numbers of values, but for a value that fills more than one: that has a bin
 // to itself, with an edge just below it. Each edge is one of the values, the first the smallest and the last the largest.
 func edges(sorted []float64, bins int) []float64 {
+	if len(sorted) == 0 {
+		return nil
+	}
 	distinct := slices.Compact(slices.Clone(sorted))
 	if len(distinct) <= bins {
 		return distinct
@@ -63,24 +66,23 @@ func heavyValues(sorted []float64, bins int) []float64 {
 
 // binner finds bins.
 type binner struct {
-	keys []uint64 // of the edges, padded with the largest to a power of two, less one
+	keys [Bins + 1]uint64 // of the edges, and the largest after them
 	step uint64
 	last uint64 // the bin of what is above the last edge
 }
 
-func newBinner(edges []float64) binner {
-	size := 1
-	for size-1 < len(edges) {
-		size *= 2
+func newBinner(edges []float64) *binner {
+	b := &binner{step: 1, last: uint64(len(edges))}
+	for 2*b.step-1 < b.last {
+		b.step *= 2
 	}
-	keys := make([]uint64, size-1)
-	for i := range keys {
-		keys[i] = math.MaxUint64
+	for i := range b.keys {
+		b.keys[i] = math.MaxUint64
 		if i < len(edges) {
-			keys[i] = key(edges[i])
+			b.keys[i] = key(edges[i])
 		}
 	}
-	return binner{keys: keys, step: uint64(size / 2), last: uint64(len(edges))}
+	return b
 }
 
 // key maps numbers to integers of the same order; -0 is 0.
@@ -94,7 +96,7 @@ func key(x float64) uint64 {
 func (b *binner) bin(x float64) int {
 	i, k := uint64(0), key(x)
 	for step := b.step; step > 0; step >>= 1 {
-		_, below := bits.Sub64(b.keys[i+step-1], k, 0)
+		_, below := bits.Sub64(b.keys[(i+step-1)%(Bins+1)], k, 0)
 		i += step & -below
 	}
 	return int(min(i, b.last))

@@ -75,6 +75,12 @@ func (p *Profile) Validate() error {
 			return fmt.Errorf("profile: column %.80q: %w", c.Name, err)
 		}
 	}
+	if p.Sample == nil {
+		return nil
+	}
+	if err := p.Sample.validate(p.Columns); err != nil {
+		return fmt.Errorf("profile: %w", err)
+	}
 	return nil
 }
 
@@ -83,6 +89,9 @@ func (c *Column) validate() error {
 	switch c.Kind {
 	case Number, Time:
 		bins = len(c.Edges) + 1
+		if len(c.Edges) > Bins {
+			return fmt.Errorf("%d edges of bins, the limit is %d", len(c.Edges), Bins)
+		}
 		if len(c.Levels) > 0 || !slices.IsSorted(c.Edges) || len(slices.Compact(slices.Clone(c.Edges))) != len(c.Edges) {
 			return errors.New("the edges of its bins do not ascend, or it has levels")
 		}

@@ -28,6 +28,7 @@ const (
 type Profile struct {
 	Rows    uint64   `json:"rows"`
 	Columns []Column `json:"columns"`
+	Sample  *Sample  `json:"sample,omitempty"` // rows, to know how columns depend on one another; nil: unknown
 }
 
 // Column returns the column of a name; false if there is none.

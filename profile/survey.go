@@ -154,6 +154,9 @@ func (c *surveyed) column(rows uint64) Column {
 	out.describe(&c.moments)
 	if c.sample != nil {
 		sorted := c.sample.Values()
+		if !c.sample.Exact() { // the ends are known of all rows
+			sorted = append(append([]float64{c.moments.Min()}, sorted...), c.moments.Max())
+		}
 		out.Edges = edges(sorted, Bins)
 		out.Counts = scaled(counted(sorted, out.Edges), rows-c.missing)
 		return out
@@ -213,10 +216,10 @@ func scaled(counts []uint64, total uint64) []uint64 {
 	}
 	out, left, rests := make([]uint64, len(counts)), total, make([]rest, len(counts))
 	for i, n := range counts {
-		share := float64(float64(n)/float64(sum)) * float64(total)
+		share := float64(float64(n) / float64(sum) * float64(total))
 		out[i] = uint64(share)
 		left -= min(left, out[i])
-		rests[i] = rest{i, share - float64(out[i])}
+		rests[i] = rest{i, float64(share) - float64(out[i])}
 	}
 	slices.SortStableFunc(rests, func(a, b rest) int {
 		switch {

@@ -20,6 +20,14 @@ type Processor[K, V, K2, V2 any] interface {
 	Process(*Record[K, V]) error
 }
 
+// Flusher is a [Processor] that has something to send on before each commit: what it has put together of the records since
+// the last one, say. It can then do without a store: what is sent on and the records that led to it are committed at
+// once, and a round that is undone begins with another Processor. There is no record at hand during the call.
+type Flusher interface {
+	// Flush is called when all records before the commit were processed, and before stores are written.
+	Flush() error
+}
+
 // ProcessorContext is what a [Processor] can do. It is for the goroutine that calls the processor.
 type ProcessorContext[K2, V2 any] struct {
 	n    *node
@@ -260,8 +268,13 @@ func (p *process[K, V, K2, V2]) open() error { return p.ctx.n.wrap(p.p.Init(p.ct
 
 func (p *process[K, V, K2, V2]) process(r *Record[K, V]) error { return p.ctx.n.wrap(p.p.Process(r)) }
 
-// Flush writes the stores' changes.
+// Flush has the processor finish, and writes the stores' changes.
 func (p *process[K, V, K2, V2]) Flush() error {
+	if f, ok := p.p.(Flusher); ok {
+		if err := p.ctx.n.wrap(f.Flush()); err != nil {
+			return err
+		}
+	}
 	for _, s := range p.stores {
 		if err := s.Flush(); err != nil {
 			return err

@@ -30,7 +30,7 @@ func engineMain(ctx context.Context, args []string, messages io.Writer) error {
 		return err
 	}
 	p.Source.Topic, p.Sink.Topic, p.DeadLetter.Topic = j.source, j.sink, j.letters
-	scoring, err := app.NewScoring(p, m, 0, nil)
+	scoring, err := app.NewScoring(p, m, app.ScoringOptions{})
 	if err != nil {
 		return err
 	}

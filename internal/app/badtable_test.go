@@ -70,7 +70,7 @@ func TestBadChanges(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			s, err := NewScoring(p, m, 1, nil)
+			s, err := NewScoring(p, m, ScoringOptions{Threads: 1})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -1,13 +1,20 @@
 package app
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"math"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"millrace.dev/profile"
+)
 
 // collector makes metrics of a pipeline's model, its tables and its windows, when they are asked for: the engine has its own.
 type collector struct {
 	r                                            *Running
 	predictions, samples, model                  *prometheus.Desc
 	missing, unseen, fittedMissing, fittedUnseen *prometheus.Desc
-	lookups, rows, refused, windows              *prometheus.Desc
+	lookups, rows, refused, windows, rules       *prometheus.Desc
+	checked, checkedUntil, left                  *prometheus.Desc
+	checkValue, checkThreshold, checkSeverity    *prometheus.Desc
 }
 
 func newCollector(r *Running) *collector {
@@ -15,18 +22,25 @@ func newCollector(r *Running) *collector {
 		return prometheus.NewDesc("millrace_"+name, help, labels, nil)
 	}
 	return &collector{
-		r:             r,
-		predictions:   desc("predictions_total", "Committed predictions."),
-		samples:       desc("samples_total", "Committed samples of what was known of a record."),
-		model:         desc("model_info", "1 for the model in use.", "model", "digest"),
-		missing:       desc("input_missing_total", "Values that a model input lacked.", "input"),
-		unseen:        desc("input_unseen_total", "Levels of a model input that training has not seen.", "input"),
-		fittedMissing: desc("fitted_missing_total", "Records in which a fitted function had no value to work on.", "feature"),
-		fittedUnseen:  desc("fitted_unseen_total", "Records in which a fitted function met what training has not seen.", "feature"),
-		lookups:       desc("table_lookups_total", "Look-ups in a table: found, no_row or missing_key.", "table", "result"),
-		rows:          desc("table_rows", "Rows of a table that this instance holds in memory.", "table"),
-		refused:       desc("table_refused_changes_total", "Records of a table's topic that could not be taken.", "table"),
-		windows:       desc("window_records_total", "Records that a window has seen: added, late, too_late, untimed, keyless or filtered.", "window", "result"),
+		r:              r,
+		predictions:    desc("predictions_total", "Committed predictions."),
+		samples:        desc("samples_total", "Committed samples of what was known of a record."),
+		model:          desc("model_info", "1 for the model in use.", "model", "digest"),
+		missing:        desc("input_missing_total", "Values that a model input lacked.", "input"),
+		unseen:         desc("input_unseen_total", "Levels of a model input that training has not seen.", "input"),
+		fittedMissing:  desc("fitted_missing_total", "Records in which a fitted function had no value to work on.", "feature"),
+		fittedUnseen:   desc("fitted_unseen_total", "Records in which a fitted function met what training has not seen.", "feature"),
+		lookups:        desc("table_lookups_total", "Look-ups in a table: found, no_row or missing_key.", "table", "result"),
+		rows:           desc("table_rows", "Rows of a table that this instance holds in memory.", "table"),
+		refused:        desc("table_refused_changes_total", "Records of a table's topic that could not be taken.", "table"),
+		checked:        desc("checked_windows_total", "Windows that this instance has compared with the training data: ok, warn, fail or skipped.", "result"),
+		checkedUntil:   desc("checked_window_end_seconds", "The end of the last window that this instance has compared, in event time: seconds since 1970."),
+		left:           desc("checked_windows_left_out_total", "What is in no window: late and untimed records, parts of other models.", "reason"),
+		checkValue:     desc("check_value", "What a check came to in the last window, in the unit of the metric.", "column", "check", "metric"),
+		checkThreshold: desc("check_threshold", "What the value of the check is not to pass.", "column", "check", "metric"),
+		checkSeverity:  desc("check_severity", "0 where the last window is as expected in a check, 1 for a warning, 2 for a failure.", "column", "check", "metric"),
+		rules:          desc("record_checks_total", "Records that break a rule of checks.record, and what becomes of them.", "rule", "outcome"),
+		windows:        desc("window_records_total", "Records that a window has seen: added, late, too_late, untimed, keyless or filtered.", "window", "result"),
 	}
 }
 
@@ -55,6 +69,10 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		counter(c.fittedMissing, f.Missing, f.Feature)
 		counter(c.fittedUnseen, f.Unseen, f.Feature)
 	}
+	for i := range s.Checks {
+		k := &s.Checks[i]
+		counter(c.rules, k.Broken, k.Rule, k.Otherwise)
+	}
 	for i := range s.Tables {
 		t := &s.Tables[i]
 		counter(c.lookups, t.Found, t.Table, "found")
@@ -65,6 +83,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 			gauge(c.rows, float64(t.Rows), t.Table)
 		}
 	}
+	if s.Checked != nil {
+		c.collectChecked(s.Checked, counter, gauge)
+	}
 	for i := range s.Windows {
 		w := &s.Windows[i]
 		for _, n := range []struct {
@@ -72,6 +93,34 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 			n      uint64
 		}{{"added", w.Added}, {"late", w.Late}, {"too_late", w.TooLate}, {"untimed", w.Untimed}, {"keyless", w.Keyless}, {"filtered", w.Filtered}} {
 			counter(c.windows, n.n, w.Window, n.result)
+		}
+	}
+}
+
+// collectChecked makes metrics of the windows that were compared with the training data.
+func (c *collector) collectChecked(
+	s *CheckedWindows, counter func(*prometheus.Desc, uint64, ...string), gauge func(*prometheus.Desc, float64, ...string),
+) {
+	for result, n := range s.Windows {
+		counter(c.checked, n, result)
+	}
+	counter(c.left, s.Late, "late")
+	counter(c.left, s.Untimed, "untimed")
+	counter(c.left, s.Foreign, "other_model")
+	if s.Last == nil {
+		return
+	}
+	if s.Last.To != nil {
+		gauge(c.checkedUntil, float64(*s.Last.To)/1000)
+	}
+	for i := range s.Last.Findings {
+		f := &s.Last.Findings[i]
+		severity := map[profile.Severity]float64{profile.OK: 0, profile.Warn: 1, profile.Fail: 2}[f.Severity]
+		gauge(c.checkSeverity, severity, f.Column, f.Check, f.Metric)
+		for desc, x := range map[*prometheus.Desc]float64{c.checkValue: f.Value, c.checkThreshold: f.Threshold} {
+			if !math.IsNaN(x) {
+				gauge(desc, x, f.Column, f.Check, f.Metric)
+			}
 		}
 	}
 }

@@ -25,7 +25,7 @@ func TestTimestampsOfSource(t *testing.T) {
 			t.Parallel()
 			s := newSamplingOf(t, strings.NewReplacer(without...).Replace(sampledPipeline))
 			p := s.load(t, "tables.cities.join=global")
-			scoring, err := app.NewScoring(p, s.model, 1, nil)
+			scoring, err := app.NewScoring(p, s.model, app.ScoringOptions{Threads: 1})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -72,7 +72,7 @@ func (h *historic) start(t *testing.T, join string) *streamtest.Driver {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := app.NewScoring(p, m, 2, nil)
+	s, err := app.NewScoring(p, m, app.ScoringOptions{Threads: 2})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,7 +20,7 @@ func TestPartitionedTimes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := NewScoring(p, m, 1, nil)
+	s, err := NewScoring(p, m, ScoringOptions{Threads: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

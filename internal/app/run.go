@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"runtime"
+	"time"
 
 	"millrace.dev/internal/config"
 	"millrace.dev/internal/engine"
@@ -75,7 +76,10 @@ func (a *App) Run(ctx context.Context, o RunOptions) (*Ran, error) {
 	if err != nil {
 		return nil, err
 	}
-	scoring, err := NewScoring(p, m, o.Threads, static)
+	if _, err := compileChecks("run", p, m); err != nil {
+		return nil, err
+	}
+	scoring, err := NewScoring(p, m, ScoringOptions{Threads: o.Threads, Static: static, Now: a.Now})
 	if err != nil {
 		return nil, err
 	}
@@ -115,6 +119,18 @@ func (a *App) Run(ctx context.Context, o RunOptions) (*Ran, error) {
 			return nil, err
 		}
 	}
+	if controlled(p) {
+		ctx, cancel := context.WithCancel(ctx)
+		done, err := a.obey(ctx, client, p, e, e.Wait)
+		if err != nil {
+			cancel()
+			return nil, err
+		}
+		defer func() {
+			cancel()
+			<-done
+		}()
+	}
 	err = e.Run(ctx)
 	if k, ok := errors.AsType[*kafka.Error](err); ok && k.Code == kafka.CodeUnknownTopic && !o.CreateTopics {
 		k.Hint = "create it, or let this command make it with the brokers' defaults: add --create-topics"
@@ -149,16 +165,25 @@ func (a *App) approved(ctx context.Context, p *config.Pipeline, ref string) (*mo
 	return m, nil
 }
 
-// NewScoring makes the path of a model, which reproduces its golden rows first, and a worker for each thread. static has
-// the rows of the tables that have no topic.
-func NewScoring(p *config.Pipeline, m *model.Loaded, threads int, static map[string]table.Rows) (*Scoring, error) {
+// ScoringOptions say how a model is run.
+type ScoringOptions struct {
+	Threads int                   // 0 is one for each processor
+	Static  map[string]table.Rows // of the tables that have no topic
+	Now     func() time.Time      // Default: time.Now
+}
+
+// NewScoring makes the path of a model, which reproduces its golden rows first, and a worker for each thread.
+func NewScoring(p *config.Pipeline, m *model.Loaded, o ScoringOptions) (*Scoring, error) {
 	s := &Scoring{
-		totals: pipeline.NewWindowTotals(m.Bundle.Plan), tables: newWatchedTables(static),
-		Bundle: m.Bundle, Model: m.Ref, Digest: m.Digest, Static: static, Workers: make([]*pipeline.Worker, cmp.Or(threads, runtime.GOMAXPROCS(0))),
+		totals: pipeline.NewWindowTotals(m.Bundle.Plan), tables: newWatchedTables(o.Static), now: o.Now,
+		Bundle: m.Bundle, Model: m.Ref, Digest: m.Digest, Static: o.Static, Workers: make([]*pipeline.Worker, cmp.Or(o.Threads, runtime.GOMAXPROCS(0))),
 		Options: pipeline.Options{
-			Field: p.Sink.Field, MaxBytes: p.Source.MaxRecordBytes, Tables: pipelineTables(p),
+			Field: p.Sink.Field, MaxBytes: p.Source.MaxRecordBytes, Tables: pipelineTables(p), Checks: pipelineChecks(p),
 			Headers: []record.Header{{Key: headerModel, Value: []byte(m.Ref)}, {Key: headerDigest, Value: []byte(m.Digest)}},
 		},
+	}
+	if s.now == nil {
+		s.now = time.Now
 	}
 	path, err := pipeline.New(m.Bundle, s.Options)
 	if err != nil {
@@ -168,6 +193,9 @@ func NewScoring(p *config.Pipeline, m *model.Loaded, threads int, static map[str
 		if s.Workers[i], err = path.NewWorker(); err != nil {
 			return nil, err
 		}
+	}
+	if s.watcher, err = newWatcher(p, s); err != nil {
+		return nil, err
 	}
 	return s, nil
 }

@@ -7,8 +7,12 @@ import (
 	"millrace.dev/stream"
 )
 
-// scored is what comes of a record: the prediction and, if the record is sampled, what was known of it.
-type scored struct{ prediction, sample []byte }
+// scored is what comes of a record: the prediction; if the record is sampled, what was known of it; and with the first one
+// of a batch, what the batch adds to windows.
+type scored struct {
+	prediction, sample []byte
+	counted            *counted
+}
 
 // predictionCodec writes predictions.
 type predictionCodec struct{ only }

@@ -123,7 +123,7 @@ func (s *sampling) load(t *testing.T, set ...string) *config.Pipeline {
 func (s *sampling) run(t *testing.T, set ...string) *streamtest.Driver {
 	t.Helper()
 	p := s.load(t, set...)
-	scoring, err := app.NewScoring(p, s.model, 2, nil)
+	scoring, err := app.NewScoring(p, s.model, app.ScoringOptions{Threads: 2})
 	if err != nil {
 		t.Fatal(err)
 	}

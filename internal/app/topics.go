@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"strconv"
 	"time"
 
@@ -76,21 +75,7 @@ func pause(ctx context.Context, d time.Duration) error {
 // partitions as the source has, and the tables compacted. It waits for the brokers, as the engine does, and calls waits
 // when it begins to.
 func (a *App) createPipelineTopics(ctx context.Context, c *kafka.Client, p *config.Pipeline, waits func()) error {
-	backoff := kafka.Backoff{Min: 200 * time.Millisecond, Max: 10 * time.Second}
-	for try := 1; ; try++ {
-		err := createTopics(ctx, c, p)
-		e, ok := errors.AsType[*kafka.Error](err)
-		if !ok || e.Code != kafka.CodeUnavailable {
-			return err
-		}
-		wait := backoff.Pause(try)
-		a.Log.LogAttrs(ctx, slog.LevelWarn, "kafka does not answer; trying again", slog.Any("error", err),
-			slog.Int("try", try), slog.Duration("next_try_in", wait.Round(time.Millisecond)), slog.String("hint", e.Hint))
-		waits()
-		if err := pause(ctx, wait); err != nil {
-			return err
-		}
-	}
+	return a.persist(ctx, waits, func() error { return createTopics(ctx, c, p) })
 }
 
 func createTopics(ctx context.Context, c *kafka.Client, p *config.Pipeline) error {
@@ -105,6 +90,12 @@ func createTopics(ctx context.Context, c *kafka.Client, p *config.Pipeline) erro
 	topics := []kafka.NewTopic{{Name: p.Sink.Topic, Partitions: n}, {Name: p.DeadLetter.Topic, Partitions: n}}
 	if p.Samples.Rate > 0 {
 		topics = append(topics, kafka.NewTopic{Name: p.Samples.Topic, Partitions: n})
+	}
+	if p.Checks.Window != nil {
+		topics = append(topics, kafka.NewTopic{Name: p.Checks.Window.Topic, Partitions: 1})
+	}
+	if controlled(p) {
+		topics = append(topics, controlTopicOf(p))
 	}
 	for i := range p.Tables {
 		if p.Tables[i].Topic == "" {

@@ -2,8 +2,10 @@ package app
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"slices"
+	"time"
 
 	"millrace.dev/feature"
 	"millrace.dev/internal/config"
@@ -24,8 +26,10 @@ type Scoring struct {
 	Workers []*pipeline.Worker    // each scores one batch at a time
 	Static  map[string]table.Rows // the tables that come from files
 
-	totals *pipeline.WindowTotals
-	tables *watchedTables
+	totals  *pipeline.WindowTotals
+	tables  *watchedTables
+	watcher *watcher // nil: windows are not checked
+	now     func() time.Time
 }
 
 // Topology declares what `run` does: bring windows up to date, score the records of the source in batches, several at a
@@ -47,19 +51,28 @@ func Topology(p *config.Pipeline, plan *feature.Plan, s *Scoring) *stream.Topolo
 	o := stream.BatchOptions{
 		MaxSize: pipeline.BatchRows, Concurrency: max(1, cap(c.free)), OnError: stream.OnError(stream.DeadLetter), Globals: c.refs,
 	}
-	if !stateful(p, plan) {
+	if !carries(p, plan) {
 		records := stream.From(t, p.Source.Topic, stream.Bytes(), stream.Bytes(), source...)
-		writeOutputs(p, stream.MapBatch(records, "score", c.score, o))
+		out := stream.MapBatch(records, "score", c.score, o)
+		writeOutputs(p, out)
+		watchWindows(p, s, out)
 		return t
 	}
 	records := stream.From(t, p.Source.Topic, stream.String(), stream.Nullable(stream.Bytes()), source...)
-	writeOutputs(p, stream.MapBatch(prepare(t, p, plan, s, records), "score", c.scoreCarried, o))
+	out := stream.MapBatch(prepare(t, p, plan, s, records), "score", c.scoreCarried, o)
+	writeOutputs(p, out)
+	watchWindows(p, s, out)
 	return t
 }
 
-// stateful tells whether records go by state before they are scored.
-func stateful(p *config.Pipeline, plan *feature.Plan) bool {
+// carries tells whether records go by state before they are scored, and carry what they found there.
+func carries(p *config.Pipeline, plan *feature.Plan) bool {
 	return len(plan.Windows()) > 0 || partitioned(p, plan) >= 0
+}
+
+// stateful tells whether the topology has state.
+func stateful(p *config.Pipeline, plan *feature.Plan) bool {
+	return carries(p, plan) || p.Checks.Window != nil
 }
 
 // partitioned returns which table of the plan is partitioned, or -1.
@@ -205,6 +218,8 @@ type scorers struct {
 	refs    []stream.GlobalRef
 	columns int // the aggregates of all windows
 	sampler *sampler
+	watcher *watcher
+	now     func() time.Time
 	origins bool // timestamps are event times, which somebody asks for
 }
 
@@ -214,6 +229,22 @@ type scorer struct {
 	rows    finder
 	windows [][]float64
 	journal sample.Journal
+	checked map[string][]record.Header // the headers of predictions that break rules, by the rules' names
+}
+
+// maxChecked bounds the headers that a scorer keeps.
+const maxChecked = 256
+
+// marked returns the headers of a prediction whose record breaks rules. They must not be changed.
+func (w *scorer) marked(rules string) []record.Header {
+	if hs, ok := w.checked[rules]; ok {
+		return hs
+	}
+	hs := append(slices.Clone(w.worker.Headers()), record.Header{Key: headerChecks, Value: []byte(rules)})
+	if len(w.checked) < maxChecked {
+		w.checked[rules] = hs
+	}
+	return hs
 }
 
 func newScorers(t *stream.Topology, p *config.Pipeline, plan *feature.Plan, s *Scoring) *scorers {
@@ -232,10 +263,11 @@ func newScorers(t *stream.Topology, p *config.Pipeline, plan *feature.Plan, s *S
 		c.free = make(chan *scorer)
 		return c
 	}
+	c.watcher, c.now = s.watcher, s.now
 	c.origins = s.Bundle.Manifest.EventTime == "" && (len(c.sources) > 0 || c.sampler != nil)
 	c.free = make(chan *scorer, len(s.Workers))
 	for _, w := range s.Workers {
-		one := &scorer{worker: w, batch: w.NewBatch(), rows: finder{sources: c.sources, found: make([]table.Rows, len(c.sources))}}
+		one := &scorer{worker: w, checked: map[string][]record.Header{}, batch: w.NewBatch(), rows: finder{sources: c.sources, found: make([]table.Rows, len(c.sources))}}
 		one.windows = make([][]float64, c.columns)
 		c.free <- one
 	}
@@ -283,7 +315,7 @@ func (s *scorers) score(ctx context.Context, b *stream.Batch[[]byte, []byte, sco
 	w.worker.Decode(w.batch)
 	w.rows.bind(b)
 	w.worker.Complete(w.batch, pipeline.Enrichment{Rows: choose(s.sampler, w, b)})
-	results(s.sampler, w, b)
+	results(s, w, b)
 	return nil
 }
 
@@ -312,7 +344,7 @@ func (s *scorers) scoreCarried(ctx context.Context, b *stream.Batch[string, carr
 	w.worker.Decode(w.batch)
 	w.rows.bind(b)
 	w.worker.Complete(w.batch, pipeline.Enrichment{Rows: choose(s.sampler, w, b), Windows: w.windows})
-	results(s.sampler, w, b)
+	results(s, w, b)
 	return nil
 }
 
@@ -321,11 +353,20 @@ var errNoOutput = &stream.Rejection{
 }
 
 // results gives a batch what a worker has made of it.
-func results[K, V any](s *sampler, w *scorer, b *stream.Batch[K, V, scored]) {
-	model := w.worker.Headers()
-	samples := s.samples(w)
+func results[K, V any](s *scorers, w *scorer, b *stream.Batch[K, V, scored]) {
+	model, marks := w.worker.Headers(), w.worker.Marks()
+	last, failure := w.worker.Failure()
+	samples := s.sampler.samples(w)
+	counted := s.watcher.count(w.worker, w.batch, s.now())
 	var headers []record.Header
 	for i := range b.In {
+		if i == last {
+			if origin, ok := b.Origin(i); ok {
+				failure.Where = fmt.Sprintf("%s/%d/%d", origin.Topic, origin.Partition, origin.Offset)
+			}
+			b.Out[i].Err = &stream.Stop{Err: failure} // what follows is not looked at
+			continue
+		}
 		if p := w.batch.Problem(i); p != nil {
 			r := stream.Rejection(*p) // the batch is used again
 			b.Out[i].Err = &r
@@ -336,13 +377,21 @@ func results[K, V any](s *sampler, w *scorer, b *stream.Batch[K, V, scored]) {
 			b.Out[i].Err = errNoOutput
 			continue
 		}
-		b.Out[i].Value.prediction, b.Out[i].Headers = out, model
+		added := model
+		for len(marks) > 0 && marks[0].Row <= i {
+			if marks[0].Row == i {
+				added = w.marked(marks[0].Rules)
+			}
+			marks = marks[1:]
+		}
+		b.Out[i].Value.prediction, b.Out[i].Headers = out, added
+		b.Out[i].Value.counted, counted = counted, nil
 		if samples != nil {
 			b.Out[i].Value.sample = samples[i]
 		}
 		if own := b.In[i].Headers; len(own) > 0 {
 			at := len(headers)
-			headers = append(append(headers, own...), model...)
+			headers = append(append(headers, own...), added...)
 			b.Out[i].Headers = headers[at:len(headers):len(headers)]
 		}
 	}

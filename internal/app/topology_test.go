@@ -135,7 +135,7 @@ func (e *enrichment) start(t *testing.T, cities, sellers config.Join, set ...str
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := app.NewScoring(p, m, 2, nil)
+	s, err := app.NewScoring(p, m, app.ScoringOptions{Threads: 2})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -50,7 +50,7 @@ func TestForget(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := NewScoring(p, m, 1, nil)
+	s, err := NewScoring(p, m, ScoringOptions{Threads: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"millrace.dev/gbm"
 	"millrace.dev/internal/pipeline"
 	"millrace.dev/model"
+	"millrace.dev/profile"
 	"millrace.dev/record"
 )
 
@@ -32,14 +33,19 @@ func (t *trainer) seal(digest string, sets [parts]*set, forest *gbm.Forest, hist
 	if err != nil {
 		return nil, err
 	}
+	train := measure(forest, sets[Train])
 	b := &model.Bundle{
-		Manifest: model.Manifest{Name: t.Name, Label: t.Label, EventTime: t.EventTime, SinkField: t.Field, Millrace: t.CodeVersion},
+		Manifest: model.Manifest{Name: t.Name, Label: t.Label, LabelUnit: t.LabelUnit, EventTime: t.EventTime, SinkField: t.Field, Millrace: t.CodeVersion},
 		Schema:   t.Schema, Plan: t.plan, Forest: forest, Inputs: inputs, Lineage: lineage,
 		Metrics: model.Metrics{
-			Train: measure(forest, sets[Train]), Validation: measure(forest, sets[Validation]), Test: measure(forest, sets[Test]),
+			Train: train, Validation: measure(forest, sets[Validation]), Test: measure(forest, sets[Test]),
 		},
-		History: model.NewHistory(history),
+		History:    model.NewHistory(history),
+		Profile:    t.profile,
+		Evaluation: evaluate(forest, sets[Test], train.LabelMean),
 	}
+	t.profile.Columns = append(t.profile.Columns, profile.Predictions(heldOut(forest, sets)))
+	t.profile.Sample = t.sampler.Sample(t.profile, predicted(forest, &t.sampled))
 	if b.Golden, err = pipeline.Golden(b, append(t.golden, oddRecords(t.Schema)...)); err != nil {
 		return nil, err
 	}
@@ -71,12 +77,26 @@ func (t *trainer) lineage(digest string) (model.Lineage, error) {
 // measure scores one part.
 func measure(f *gbm.Forest, s *set) model.Scores {
 	var m scores
-	predictions := make([]float64, s.frame.Rows)
-	f.Score(&s.frame, predictions)
+	predictions := predicted(f, s)
 	for i, label := range s.label {
 		m.add(label, predictions[i])
 	}
 	return m.result()
+}
+
+// heldOut returns the predictions for the rows that the forest was not grown on: those that it was know its errors.
+func heldOut(f *gbm.Forest, sets [parts]*set) []float64 {
+	var out []float64
+	for _, s := range []*set{sets[Validation], sets[Test]} {
+		out = append(out, predicted(f, s)...)
+	}
+	return out
+}
+
+func predicted(f *gbm.Forest, s *set) []float64 {
+	out := make([]float64, s.frame.Rows)
+	f.Score(&s.frame, out)
+	return out
 }
 
 // oddRecords returns the golden rows that no training data has: Kafka's null, a broken record, and one whose enums

@@ -16,6 +16,7 @@ import (
 	"millrace.dev/internal/source"
 	"millrace.dev/internal/table"
 	"millrace.dev/model"
+	"millrace.dev/profile"
 	"millrace.dev/record"
 )
 
@@ -31,6 +32,7 @@ type TrainOptions struct {
 	Required            []pipeline.Table      // the tables in which a record has to have a row. Default: none
 	EventTime           string                // the time field that is the event time; "" is the timestamp of records of a topic
 	Field               string                // the field that takes the prediction in the stream
+	LabelUnit           string                // of the label, for people; "" is none
 	Where               string                // only rows for which this expression is true; "" is all
 	Split               Split
 	Params              gbm.Params
@@ -69,6 +71,9 @@ type trainer struct {
 	rows           [parts]int
 	read           int64
 	found          Found // of the last pass
+	profile        *profile.Profile
+	sampler        *profile.Sampler
+	sampled        set // the inputs of the rows that were drawn, as a stream has them
 
 	golden   []model.GoldenRow // JSON records with what was found for them, and
 	expected []goldenInputs    // what training computed for them
@@ -100,12 +105,9 @@ func TrainModel(ctx context.Context, o TrainOptions) (*model.Bundle, error) {
 	if err != nil {
 		return nil, err
 	}
-	sets, again, err := t.load(ctx)
+	sets, err := t.load(ctx, digest)
 	if err != nil {
 		return nil, err
-	}
-	if again != digest {
-		return nil, t.changed()
 	}
 	if o.Found != nil {
 		o.Found(t.found)
@@ -359,6 +361,7 @@ type loading struct {
 	again     *pipeline.Finder   // for training, so that its look-ups do not count a second time
 	frame     *record.Frame
 	own       *record.Frame
+	survey    *profile.Survey
 }
 
 func (w *loading) run(l *lane) {
@@ -373,10 +376,12 @@ func (w *loading) run(l *lane) {
 			l.keep[i], l.reasons[i] = false, problemReason(p)
 		}
 	}
+	w.survey.Add(uint64(l.first), &profile.Rows{Batch: l.batch, Frame: w.frame, Keep: l.keep}) // as a stream has them
 }
 
 func (w *loading) commit(l *lane) error {
 	w.t.exclude(l)
+	w.t.sampler.Add(uint64(l.first), &profile.Rows{Batch: l.batch, Frame: w.frame, Keep: l.keep}, func(i int) { w.t.sampled.add(w.frame, i, 0) })
 	labels := l.batch.Numbers(w.t.label)
 	for i, keep := range l.keep {
 		if !keep {
@@ -396,21 +401,89 @@ func (w *loading) commit(l *lane) error {
 	return nil
 }
 
-// load reads the data once more and computes the inputs of all rows that take part.
-func (t *trainer) load(ctx context.Context) (sets [parts]*set, digest string, err error) {
+// load reads the data once more and computes the inputs of all rows that take part, and their profile.
+func (t *trainer) load(ctx context.Context, digest string) (sets [parts]*set, err error) {
 	for p := range sets {
 		sets[p] = &set{frame: record.Frame{Columns: t.plan.Inputs()}}
 	}
+	layout := profile.NewLayout(t.Schema, t.plan.Inputs(), t.Label)
+	t.sampler = profile.NewSampler(layout, uint64(t.rows[Train]+t.rows[Validation]+t.rows[Test]))
+	t.sampled = set{frame: record.Frame{Columns: t.plan.Inputs()}}
 	t.excluded, t.rows = exclusions{}, [parts]int{}
-	digest, err = t.scan(ctx, t.plan.Levels(), func() worker {
-		w := &loading{t: t, sets: &sets, evaluator: t.plan.NewEvaluator()}
+	var workers []*loading
+	again, err := t.scan(ctx, t.plan.Levels(), func() worker {
+		w := &loading{t: t, sets: &sets, evaluator: t.plan.NewEvaluator(), survey: profile.NewSurvey(layout)}
 		if t.plan.HasFolds() {
 			w.training, w.again = t.plan.NewTrainingEvaluator(), pipeline.NewFinder(t.plan, t.Required)
 		}
+		workers = append(workers, w)
 		return w
 	})
-	if err != nil {
-		return sets, digest, err
+	switch {
+	case err != nil:
+		return sets, err
+	case again != digest:
+		return sets, t.changed()
 	}
-	return sets, digest, t.enough()
+	if err := t.enough(); err != nil {
+		return sets, err
+	}
+	survey := workers[0].survey
+	for _, w := range workers[1:] {
+		survey.Merge(w.survey)
+	}
+	t.profile = survey.Profile()
+	for i := range t.profile.Columns { // free texts can be anything, and a bundle goes to more people than the data
+		if c := &t.profile.Columns[i]; c.Kind == profile.Text {
+			c.Top = nil
+		}
+	}
+	if survey.Exact() {
+		return sets, nil
+	}
+	return sets, t.recount(ctx, layout, digest)
+}
+
+// counting is the worker of the pass that counts all rows into the bins of the profile.
+type counting struct {
+	t         *trainer
+	evaluator *feature.Evaluator
+	counter   *profile.Counter
+}
+
+func (w *counting) run(l *lane) {
+	frame := w.evaluator.Eval(l.batch, l.enrichment(w.t.tables))
+	for i := range l.keep {
+		l.keep[i] = l.keep[i] && l.batch.Problem(i) == nil
+	}
+	w.counter.Add(&profile.Rows{Batch: l.batch, Frame: frame, Keep: l.keep})
+}
+
+func (w *counting) commit(*lane) error { return nil }
+
+// recount reads the data once more, where it has so many rows that its bins were found from a sample of them, and counts all.
+func (t *trainer) recount(ctx context.Context, layout profile.Layout, digest string) error {
+	total, err := profile.NewCounter(t.profile, layout)
+	if err != nil {
+		return err
+	}
+	found := t.found
+	var workers []*counting
+	again, err := t.scan(ctx, t.plan.Levels(), func() worker {
+		c, _ := profile.NewCounter(t.profile, layout) // as above
+		workers = append(workers, &counting{t: t, evaluator: t.plan.NewEvaluator(), counter: c})
+		return workers[len(workers)-1]
+	})
+	if err != nil {
+		return err
+	}
+	if again != digest {
+		return t.changed()
+	}
+	t.found = found
+	for _, w := range workers {
+		total.Merge(w.counter)
+	}
+	total.Fill()
+	return nil
 }

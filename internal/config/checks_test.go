@@ -37,15 +37,15 @@ checks:
     - {rule: city in training, otherwise: fail}`, Checks{Record: []RecordCheck{
 			{Name: "a_between_200_and_15000", Rule: "a between 200 and 15000", Otherwise: RejectRecord, Line: 13},
 			{Name: "sane", Rule: "a == 0 or b >= a", Otherwise: Warn, Line: 14},
-			{Name: "city_in_training", Rule: "city in training", Otherwise: FailPipeline, Line: 15},
+			{Name: "city_in_training", Rule: "city in training", Otherwise: FailPipeline, Line: 15, Trained: true},
 		}}},
 		"defaults": {"checks: {window: {every: 1h}}", Checks{Window: &WindowChecks{
 			Every: Every{Time: time.Hour}, Grace: 6 * time.Minute, MinRecords: 200, FalseAlarms: 0.01, NullsMax: -1,
-			Drift: DriftCheck{Metric: "jensen_shannon", Warn: inf, Fail: inf}, OnFail: OnFailAlert, Topic: "x.checks",
+			Drift: DriftCheck{Warn: inf, Fail: inf}, OnFail: OnFailAlert, Topic: "x.checks",
 		}}},
 		"records": {"checks: {window: {every: 1000}}", Checks{Window: &WindowChecks{
 			Every: Every{Records: 1000}, MinRecords: 200, FalseAlarms: 0.01, NullsMax: -1,
-			Drift: DriftCheck{Metric: "jensen_shannon", Warn: inf, Fail: inf}, OnFail: OnFailAlert, Topic: "x.checks",
+			Drift: DriftCheck{Warn: inf, Fail: inf}, OnFail: OnFailAlert, Topic: "x.checks",
 		}}},
 		"all": {`
 checks:
@@ -91,7 +91,7 @@ func TestBadChecks(t *testing.T) {
 		"label":             {"checks: {window: {every: 1h, columns: [y]}}", "the records of a stream do not have the label yet", "prediction is what the model says of it"},
 		"median of an enum": {"checks: {window: {every: 1h, median: {columns: [city], within: 1%}}}", `"city" is a field of type enum, and has no median`, ""},
 		"mean elsewhere":    {"checks: {window: {every: 1h, columns: [a], mean: {columns: [b], within: 1%}}}", `"b" is not in checks.window.columns`, "add it there"},
-		"metric":            {"checks: {window: {every: 1h, drift: {metric: js}}}", "want psi, jensen_shannon, ks, hellinger, wasserstein, chi_square or l_infinity", ""},
+		"metric":            {"checks: {window: {every: 1h, drift: {metric: kolmogorov}}}", "want psi, js, ", ""},
 		"near metric":       {"checks: {window: {every: 1h, drift: {metric: helinger}}}", "want psi", `did you mean "hellinger"?`},
 		"never reached":     {"checks: {window: {every: 1h, drift: {metric: ks, fail: 2}}}", "ks is never above 1", ""},
 		"warn above fail":   {"checks: {window: {every: 1h, drift: {metric: psi, warn: 0.3, fail: 0.1}}}", "warn is above fail", ""},
@@ -106,6 +106,10 @@ func TestBadChecks(t *testing.T) {
 		"rule as text":      {"checks: {record: [a > 0]}", "checks.record[0] is a mapping of keys to values", ""},
 		"twice":             {"checks: {record: [{rule: a > 0}, {rule: a  >  0}]}", `another rule is called "a_above_0"`, "such as name: a_above_0_2"},
 		"name":              {"checks: {record: [{rule: a > 0, name: a-b}]}", "want a name of at most 63 letters, digits and _", ""},
+		"unknown in a rule": {"checks: {record: [{rule: rato > 0}]}", `checks.record[0].rule: no column or feature is called "rato"`, `did you mean "ratio"?`},
+		"no condition":      {"checks: {record: [{rule: a + 1}]}", "the rule is a number, not a condition", ""},
+		"constant":          {"checks: {record: [{rule: 1 < 2}]}", "the rule is true for every record", ""},
+		"label in a rule":   {"checks: {record: [{rule: y > 1}]}", "it uses the label", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

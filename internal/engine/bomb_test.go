@@ -13,10 +13,11 @@ import (
 // others have their results.
 func TestBomb(t *testing.T) {
 	t.Parallel()
+	// Gzip: the decoders of zstd are closed by the garbage collector, which has no business in a bubble.
 	bubble(t, 1, func(t *testing.T, w *world) {
 		w.put(record.Raw{Key: []byte("a"), Value: []byte("before")})
 		k, err := kgo.NewClient(kgo.SeedBrokers("localhost:9092"), kgo.Dialer(w.network.DialContext), kgo.DefaultProduceTopic(source),
-			kgo.ProducerBatchMaxBytes(96<<20), kgo.ProducerBatchCompression(kgo.ZstdCompression()))
+			kgo.ProducerBatchMaxBytes(96<<20), kgo.ProducerBatchCompression(kgo.GzipCompression()))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -10,6 +10,7 @@ import (
 	"millrace.dev/feature"
 	"millrace.dev/gbm"
 	"millrace.dev/model"
+	"millrace.dev/profile"
 	"millrace.dev/record"
 )
 
@@ -44,6 +45,7 @@ func trained() (*model.Bundle, error) {
 		return nil, err
 	}
 	b := &model.Bundle{
+		Profile:  &profile.Profile{},
 		Manifest: model.Manifest{Name: "house-prices", Label: "price", SinkField: "price", Millrace: "0.1.0"},
 		Schema:   s, Plan: plan, Forest: forest, History: model.NewHistory(history),
 		Lineage: model.Lineage{

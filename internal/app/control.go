@@ -1,0 +1,154 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"time"
+
+	"millrace.dev/internal/config"
+	"millrace.dev/internal/kafka"
+	"millrace.dev/record"
+)
+
+// Control is whether a pipeline is to process records: the last record of its control topic, as JSON, holds for all instances,
+// those too that start later.
+type Control struct {
+	State  string `json:"state"` // Paused or Resumed
+	Reason string `json:"reason"`
+	By     string `json:"by"` // who wanted it: checks.window, or a person
+	At     int64  `json:"at"` // milliseconds since 1970
+}
+
+// The states of a pipeline.
+const (
+	Paused  = "paused"
+	Resumed = "running"
+)
+
+// controlTopic returns the topic of the controls of a pipeline. It has one partition, and is compacted.
+func controlTopic(p *config.Pipeline) string { return p.Group + "-control" }
+
+// controlTopicOf is how the control topic is made.
+func controlTopicOf(p *config.Pipeline) kafka.NewTopic {
+	return kafka.NewTopic{Name: controlTopic(p), Partitions: 1, Configs: map[string]string{"cleanup.policy": "compact"}}
+}
+
+// pausable is what can be paused: an engine.
+type pausable interface {
+	Pause(reason string)
+	Resume()
+}
+
+// controlled tells whether a pipeline can be paused by what stands in a topic.
+func controlled(p *config.Pipeline) bool {
+	return p.Checks.Window != nil && p.Checks.Window.OnFail == config.OnFailPause
+}
+
+// obey has an engine do what the control topic says: it returns when what is there now was read, and follows what comes
+// then until ctx ends. wait is called when the brokers do not answer, and it goes on trying.
+func (a *App) obey(ctx context.Context, client *kafka.Client, p *config.Pipeline, e pausable, wait func()) (done <-chan struct{}, err error) {
+	topic := controlTopic(p)
+	apply := func(rs []record.Raw) error {
+		a.apply(ctx, &rs[len(rs)-1], e)
+		return nil
+	}
+	if err := a.persist(ctx, wait, func() error { return client.Tap(ctx, kafka.TapConfig{Topic: topic, From: kafka.FromStart}, apply) }); err != nil {
+		return nil, err
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		// It begins at the start: between the first look and this one there may have been more.
+		err := a.persist(ctx, func() {}, func() error {
+			return client.Tap(ctx, kafka.TapConfig{Topic: topic, From: kafka.FromStart, Follow: true}, apply)
+		})
+		if err != nil {
+			a.Log.LogAttrs(ctx, slog.LevelError, "the control topic cannot be followed: this instance will not see a pause", slog.String("topic", topic), slog.Any("error", err))
+		}
+	}()
+	return ended, nil
+}
+
+// persist does something again as long as the brokers do not answer. It calls wait each time.
+func (a *App) persist(ctx context.Context, wait func(), do func() error) error {
+	backoff := kafka.Backoff{Min: 200 * time.Millisecond, Max: 10 * time.Second}
+	for try := 1; ; try++ {
+		err := do()
+		e, ok := errors.AsType[*kafka.Error](err)
+		if !ok || e.Code != kafka.CodeUnavailable {
+			return err
+		}
+		again := backoff.Pause(try)
+		a.Log.LogAttrs(ctx, slog.LevelWarn, "kafka does not answer; trying again", slog.Any("error", err),
+			slog.Int("try", try), slog.Duration("next_try_in", again.Round(time.Millisecond)), slog.String("hint", e.Hint))
+		wait()
+		if err := pause(ctx, again); err != nil {
+			return err
+		}
+	}
+}
+
+func (a *App) apply(ctx context.Context, r *record.Raw, e pausable) {
+	var c Control
+	if err := json.Unmarshal(r.Value, &c); err != nil || c.State != Paused && c.State != Resumed {
+		a.Log.LogAttrs(ctx, slog.LevelWarn, "a record of the control topic says neither paused nor running, and changes nothing",
+			slog.String("topic", r.Topic), slog.Int64("offset", r.Offset))
+		return
+	}
+	if c.State == Paused {
+		e.Pause(c.Reason + " (" + c.By + "); millrace resume lets it go on")
+		return
+	}
+	e.Resume()
+}
+
+// ControlOptions say what a pipeline is to do.
+type ControlOptions struct {
+	File   string // the pipeline file
+	Set    []string
+	State  string // Paused or Resumed
+	Reason string
+	By     string // Default: the user's name
+}
+
+// SetControl tells all instances of a pipeline to pause, or to go on.
+func (a *App) SetControl(ctx context.Context, o ControlOptions) (*Control, error) {
+	p, err := a.Load(o.File, o.Set)
+	if err != nil {
+		return nil, err
+	}
+	if !controlled(p) {
+		return nil, &Error{
+			Code: Usage, Op: o.State, Where: o.File, Err: errors.New("the pipeline does not listen to its control topic"),
+			Hint: "that is for pipelines with checks.window.on_fail: pause; stop this one instead, nothing is lost",
+		}
+	}
+	config, err := a.cluster(p)
+	if err != nil {
+		return nil, err
+	}
+	client, err := kafka.New(config)
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	if err := needTopics(ctx, client, true, controlTopicOf(p)); err != nil {
+		return nil, err
+	}
+	c := &Control{State: o.State, Reason: o.Reason, By: a.actor(o.By), At: a.Now().UnixMilli()}
+	value, err := json.Marshal(c)
+	if err != nil {
+		return nil, err
+	}
+	producer, err := client.NewProducer(kafka.ProducerConfig{Topic: controlTopic(p)})
+	if err != nil {
+		return nil, err
+	}
+	defer producer.Close()
+	if err := producer.Send(ctx, &record.Raw{Key: []byte(p.Name), Value: value, Timestamp: c.At}); err != nil {
+		return nil, err
+	}
+	return c, producer.Flush(ctx)
+}

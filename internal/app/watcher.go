@@ -1,0 +1,283 @@
+package app
+
+import (
+	"errors"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"millrace.dev/internal/config"
+	"millrace.dev/internal/pipeline"
+	"millrace.dev/internal/watch"
+	"millrace.dev/profile"
+	"millrace.dev/record"
+	"millrace.dev/stream"
+)
+
+// The names of what window checks have of their own in a topology. No window or table of a user has a hyphen.
+const (
+	tallyNode  = "window-tally"
+	checksNode = "window-checks" // and the store, and the repartition topic
+)
+
+// watcher counts the records of windows and judges them. It is safe for concurrent use.
+type watcher struct {
+	options watch.Options
+	judge   *judge
+	idle    sync.Pool // of *counted
+	mu      sync.Mutex
+	checked CheckedWindows
+}
+
+// CheckedWindows are the windows that an instance has judged: that which has the only partition of the topic in which the
+// parts of all instances come together.
+type CheckedWindows struct {
+	Windows map[string]uint64 // by result
+	Last    *WindowResult     // nil is none yet
+	watch.Totals
+}
+
+// counted is what a batch adds to windows, with some of its event times.
+type counted struct {
+	tally *watch.Tally
+	times []int64
+}
+
+// newWatcher returns a watcher, nil where the pipeline has no window checks. It wants a model that has a profile of what
+// they name.
+func newWatcher(p *config.Pipeline, s *Scoring) (*watcher, error) {
+	c := p.Checks.Window
+	if c == nil {
+		return nil, nil
+	}
+	b := s.Bundle
+	reference := b.Profile.Select(watched(c.Columns))
+	w := &watcher{
+		options: watch.Options{
+			Every: watch.Every{Time: c.Every.Time, Records: uint64(c.Every.Records)}, Grace: c.Grace, Model: s.Digest, Reference: reference,
+			Layout: profile.NewLayout(b.Schema, b.Plan.Inputs(), b.Manifest.Label).Unlabelled(),
+		},
+		checked: CheckedWindows{Windows: map[string]uint64{}},
+	}
+	var err error
+	if w.judge, err = newJudge(p, s, reference); err != nil {
+		return nil, err
+	}
+	_, err = watch.NewTally(w.options.Every, reference, w.options.Layout)
+	return w, err
+}
+
+// watched tells which columns of a profile are watched: those that a stream has, and that are named.
+func watched(names []string) func(*profile.Column) bool {
+	return func(c *profile.Column) bool {
+		return c.Role != profile.Label && (names == nil || slices.Contains(names, c.Name))
+	}
+}
+
+// count counts the batch that a worker has scored; nil if all of it was rejected.
+func (w *watcher) count(worker *pipeline.Worker, b *record.Batch, now time.Time) *counted {
+	if w == nil || b.Rejected() == b.Len() {
+		return nil
+	}
+	c, _ := w.idle.Get().(*counted)
+	if c == nil {
+		t, err := watch.NewTally(w.options.Every, w.options.Reference, w.options.Layout)
+		if err != nil {
+			panic("app: " + err.Error()) // one was made before
+		}
+		c = &counted{tally: t}
+	}
+	times := worker.Times()
+	c.tally.Add(&profile.Rows{Batch: b, Frame: worker.Frame(), Predictions: worker.Predictions()}, times, now.UnixMicro())
+	c.times = c.times[:0]
+	for i := 0; i < len(times); i += max(1, len(times)/ticks) { // enough for the clock
+		if times[i] != record.MissingTime && b.Problem(i) == nil {
+			c.times = append(c.times, times[i])
+		}
+	}
+	return c
+}
+
+// giveBack takes back what count has given.
+func (w *watcher) giveBack(c *counted) {
+	c.tally.Reset()
+	w.idle.Put(c)
+}
+
+// watchWindows declares the way of what was scored to the results of its windows: each task tells with every commit what it has counted since the
+// last one, in the transaction of the predictions; one task merges that, and judges windows when they are over.
+func watchWindows[K any](p *config.Pipeline, s *Scoring, records stream.Stream[K, scored]) {
+	if p.Checks.Window == nil {
+		return
+	}
+	var w *watcher
+	if s != nil {
+		w = s.watcher
+	}
+	parts := stream.Process(records, tallyNode, func() stream.Processor[K, scored, string, []byte] { return &tallying[K]{watcher: w} })
+	parts = parts.Keys(stream.String()).Values(stream.Bytes()).Repartition(checksNode, stream.Partitions(1))
+	store := stream.NewStore(checksNode, stream.String(), stream.Bytes())
+	results := stream.Process(parts, checksNode, func() stream.Processor[string, []byte, string, result] {
+		return &checking{watcher: w, store: store}
+	}, store)
+	results = results.Keys(stream.String())
+	results.Values(resultCodec{}).To(p.Checks.Window.Topic)
+	if p.Checks.Window.OnFail == config.OnFailPause {
+		pauses := results.Filter(func(_ string, r result) bool { return r.control != nil })
+		pauses.Values(controlCodec{}).To(controlTopic(p))
+	}
+}
+
+// tallying puts together what the batches of a task have counted, and tells it with each commit.
+type tallying[K any] struct {
+	watcher *watcher
+	ctx     *stream.ProcessorContext[string, []byte]
+	total   *watch.Tally
+	clock   eventClock
+	latest  int64
+}
+
+// Init makes an empty tally.
+func (t *tallying[K]) Init(ctx *stream.ProcessorContext[string, []byte]) (err error) {
+	t.ctx, t.latest = ctx, watch.Unknown
+	o := &t.watcher.options
+	t.total, err = watch.NewTally(o.Every, o.Reference, o.Layout)
+	return err
+}
+
+// Process takes over what the batch of the record has counted, if the record has that with it.
+func (t *tallying[K]) Process(r *stream.Record[K, scored]) error {
+	c := r.Value.counted
+	if c == nil {
+		return nil
+	}
+	t.total.Merge(c.tally)
+	for _, at := range c.times {
+		if now, ok := t.clock.tick(at); ok {
+			t.latest = max(t.latest, min(now, t.ctx.Now().UnixMicro()))
+		}
+	}
+	t.watcher.giveBack(c)
+	return nil
+}
+
+// Flush tells what was counted.
+func (t *tallying[K]) Flush() error {
+	if t.total.Empty() {
+		return nil
+	}
+	of := watch.Part{Model: t.watcher.options.Model, Partition: t.ctx.Partition(), Latest: t.latest}
+	err := t.total.Parts(of, func(p *watch.Part) error {
+		value, err := p.AppendBinary(nil)
+		if err != nil {
+			return err
+		}
+		return t.ctx.Forward(&stream.Record[string, []byte]{Key: checksNode, Value: value, Timestamp: t.ctx.Now().UnixMilli()})
+	})
+	t.total.Reset()
+	return err
+}
+
+// checking merges the parts of windows, and judges those that are over.
+type checking struct {
+	watcher *watcher
+	store   *stream.Store[string, []byte]
+	ctx     *stream.ProcessorContext[string, result]
+	state   *stream.State[string, []byte]
+	board   *watch.Board
+}
+
+// Init takes back what was known at the last commit.
+func (c *checking) Init(ctx *stream.ProcessorContext[string, result]) (err error) {
+	c.ctx, c.state = ctx, stream.Open(ctx, c.store)
+	if c.board, err = watch.NewBoard(c.watcher.options, ctx.Now()); err != nil {
+		return err
+	}
+	var forget []string
+	err = c.state.All(func(key string, value []byte) (bool, error) {
+		switch err := c.board.Restore(key, value, ctx.Now()); {
+		case errors.Is(err, watch.ErrForeign):
+			ctx.Log().LogAttrs(ctx.Context(), slog.LevelInfo, "an open window of another model is left out", slog.String("window", key))
+			forget = append(forget, key)
+		case err != nil:
+			ctx.Log().LogAttrs(ctx.Context(), slog.LevelWarn, "the state of an open window cannot be read and is left out", slog.String("window", key), slog.Any("error", err))
+			forget = append(forget, key)
+		}
+		return true, nil
+	})
+	for _, key := range forget {
+		err = errors.Join(err, c.state.Delete(strings.Clone(key)))
+	}
+	ctx.OnWallClock(time.Second, func(int64) error { return c.close() })
+	return err
+}
+
+// Process merges a part.
+func (c *checking) Process(r *stream.Record[string, []byte]) error {
+	var p watch.Part
+	err := p.UnmarshalBinary(r.Value)
+	if err == nil {
+		err = c.board.Take(&p, c.ctx.Now())
+	}
+	if err != nil {
+		c.ctx.Drop(stream.Rejection{Stage: record.StageCheck, Class: "bad_part", Reason: "the record is no part of a window of this pipeline"})
+		return nil
+	}
+	return c.close()
+}
+
+// close judges the windows that are over.
+func (c *checking) close() error {
+	for _, over := range c.board.Close(c.ctx.Now()) {
+		r, err := c.watcher.judge.result(&over, c.board.Totals(), c.ctx.Now())
+		if err != nil {
+			return err
+		}
+		c.watcher.judge.tell(c.ctx.Context(), c.ctx.Log(), r)
+		c.watcher.note(r, c.board.Totals())
+		out, err := c.watcher.judge.encode(r)
+		if err != nil {
+			return err
+		}
+		if err := c.ctx.Forward(&stream.Record[string, result]{Key: c.watcher.judge.pipeline, Value: out, Timestamp: c.ctx.Now().UnixMilli()}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Flush writes what has changed to the store.
+func (c *checking) Flush() error {
+	return c.board.Changes(func(key string, value []byte) error {
+		if value == nil {
+			return c.state.Delete(key)
+		}
+		return c.state.Put(key, value)
+	})
+}
+
+// note counts a window that was judged.
+func (w *watcher) note(r *WindowResult, totals watch.Totals) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.checked.Windows[r.Result]++
+	w.checked.Last, w.checked.Totals = r, totals
+}
+
+// Checked returns what was judged so far; nil where the pipeline has no window checks. It is safe for concurrent use.
+func (s *Scoring) Checked() *CheckedWindows {
+	w := s.watcher
+	if w == nil {
+		return nil
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	c := w.checked
+	c.Windows = make(map[string]uint64, len(w.checked.Windows))
+	for k, n := range w.checked.Windows {
+		c.Windows[k] = n
+	}
+	return &c
+}

@@ -1,0 +1,142 @@
+package app_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"millrace.dev/internal/app"
+	"millrace.dev/stream"
+	"millrace.dev/streamtest"
+)
+
+const watchedPipeline = `
+version: 1
+name: rents
+schema: {time: [at], numeric: [rent, area], enum: [city]}
+source: {topic: flats, event_time: at}
+features: {large: area > 120}
+train: {data: rents.csv, label: rent, ignore: [at], gbm: {ntrees: 10, min_rows: 2}}
+checks:
+  window: {every: 1h, grace: 5m, on_fail: pause}
+sink: {topic: predictions}
+dead_letter: {topic: flats.dlq}
+`
+
+// flat draws a flat; shifted, of the larger ones.
+func flat(r *rand.Rand, shift int) (area, city int) { return 50 + shift + r.IntN(150), r.IntN(3) }
+
+// newWatched trains a pipeline whose windows are checked.
+func newWatched(t *testing.T) (*app.App, string) {
+	t.Helper()
+	dir := t.TempDir()
+	a := &app.App{Log: slog.New(slog.DiscardHandler), Now: time.Now, Env: func(string) (string, bool) { return "", false }, Version: "test"}
+	r := rand.New(rand.NewPCG(5, 5))
+	var csv strings.Builder
+	csv.WriteString("at,rent,area,city\n")
+	for i := range 2000 {
+		area, city := flat(r, 0)
+		fmt.Fprintf(&csv, "2026-01-01T00:%02d:00Z,%d,%d,c%d\n", i%60, area*(10+city), area, city)
+	}
+	for name, text := range map[string]string{"pipeline.yaml": watchedPipeline, "rents.csv": csv.String()} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	file := filepath.Join(dir, "pipeline.yaml")
+	if _, err := a.Train(t.Context(), app.TrainOptions{File: file, Threads: 1}); err != nil {
+		t.Fatal(err)
+	}
+	return a, file
+}
+
+// TestWindowsAreChecked holds the results of windows to be the same whatever happens to the tasks that count them, and
+// to tell a window of other records from those like the training data.
+func TestWindowsAreChecked(t *testing.T) {
+	t.Parallel()
+	a, file := newWatched(t)
+	p, err := a.Load(file, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := a.LoadModel(t.Context(), p.Model.Registry, p.Name, "rents@1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC)
+	var want []app.WindowResult
+	for turn, partitions := range []int{1, 3, 3} {
+		s, err := app.NewScoring(p, m, app.ScoringOptions{Threads: 2, Now: func() time.Time { return start.Add(24 * time.Hour) }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := streamtest.New(t, app.Topology(p, m.Bundle.Plan, s), streamtest.Partitions(partitions), streamtest.Partitions(1, "rents.checks", "rents-control"), streamtest.StartAt(start))
+		in := streamtest.NewInput(d, "flats", stream.String(), stream.String())
+		r := rand.New(rand.NewPCG(7, 7))
+		for i := range 3 * 600 { // three hours, the third of larger flats
+			at := start.Add(time.Duration(i) * 6 * time.Second)
+			area, city := flat(r, i/1200*40)
+			value := fmt.Sprintf(`{"at":%q,"area":%d,"city":"c%d"}`, at.Format(time.RFC3339), area, city)
+			if i%100 == 99 {
+				value = "no record"
+			}
+			in.Pipe(fmt.Sprint("k", i%50), value, at.UnixMilli())
+			d.Advance(6 * time.Second)
+			if turn == 2 && i%400 == 150 {
+				[]func(){d.Crash, d.LoseState, d.Abort}[i/400%3]()
+			}
+		}
+		d.Advance(2 * time.Hour)
+		var got []app.WindowResult
+		for _, raw := range d.Raw("rents.checks", 0) {
+			var w app.WindowResult
+			if err := json.Unmarshal(raw.Value, &w); err != nil {
+				t.Fatal(err)
+			}
+			w.Judged, w.Untimed, w.Late = 0, 0, 0
+			got = append(got, w)
+		}
+		if turn > 0 {
+			if diff := cmp.Diff(want, got, cmpopts.EquateNaNs()); diff != "" {
+				t.Errorf("turn %d: %s", turn, diff)
+			}
+			continue
+		}
+		want = got
+		if len(want) != 3 {
+			t.Fatalf("%d windows are over, want 3", len(want))
+		}
+		for i, w := range want {
+			result := []string{"ok", "ok", "fail"}[i]
+			if w.Result != result || w.Rows != 594 || *w.From != start.Add(time.Duration(i)*time.Hour).UnixMilli() {
+				t.Errorf("window %d: %s with %d rows from %d", i, w.Result, w.Rows, *w.From)
+			}
+		}
+		moved := map[string]bool{}
+		for _, f := range want[2].Findings {
+			if f.Severity == "fail" {
+				moved[f.Column] = true
+			}
+		}
+		if !moved["area"] || !moved["prediction"] || !moved["large"] || moved["city"] {
+			t.Errorf("moved: %v", moved)
+		}
+		control := d.Raw("rents-control", 0)
+		if len(control) != 1 || !strings.Contains(string(control[0].Value), `"paused"`) {
+			t.Errorf("the control topic: %v", control)
+		}
+		checked := s.Checked()
+		if checked.Windows["ok"] != 2 || checked.Windows["fail"] != 1 || !slices.Equal([]string{checked.Last.Action}, []string{"pause"}) {
+			t.Errorf("%+v", checked)
+		}
+	}
+}

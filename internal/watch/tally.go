@@ -1,0 +1,165 @@
+package watch
+
+import (
+	"slices"
+	"time"
+
+	"millrace.dev/profile"
+	"millrace.dev/record"
+)
+
+// Every is the size of a window: of time, or of so many records. One of the two is above 0.
+type Every struct {
+	Time    time.Duration // of event time; windows begin at multiples of it since 1970-01-01 00:00:00 UTC
+	Records uint64
+}
+
+// window returns the window of an event time in microseconds: the number of those between 1970 and it. With windows of
+// so many records there is only the one that is being filled, 0.
+func (e Every) window(at int64) int64 {
+	if e.Time == 0 {
+		return 0
+	}
+	size := e.Time.Microseconds()
+	n := at / size
+	if at%size < 0 {
+		n--
+	}
+	return n
+}
+
+// Bounds returns the event times between which a window of time lies, the second exclusive, in microseconds since 1970.
+func (e Every) Bounds(window int64) (from, to int64) {
+	size := e.Time.Microseconds()
+	return window * size, (window + 1) * size
+}
+
+// maxAhead is how far an event time may be ahead of the clock: what is further is an error of the record, and in no
+// window.
+const maxAhead = 24 * time.Hour
+
+// Tally counts records window by window. It is for one goroutine at a time.
+type Tally struct {
+	every     Every
+	reference *profile.Profile
+	layout    profile.Layout
+	windows   []counted
+	idle      []*profile.Counter // to be used again
+	untimed   uint64
+	keep      []bool
+	of        []int64
+}
+
+type counted struct {
+	window  int64
+	counter *profile.Counter
+}
+
+// NewTally returns an empty tally of records of a layout, into the bins of a reference. It is an error if these do not
+// fit.
+func NewTally(every Every, reference *profile.Profile, layout profile.Layout) (*Tally, error) {
+	c, err := profile.NewCounter(reference, layout)
+	if err != nil {
+		return nil, err
+	}
+	return &Tally{every: every, reference: reference, layout: layout, idle: []*profile.Counter{c}}, nil
+}
+
+// Add counts the rows that are not rejected, with their event times in microseconds since 1970 or [record.MissingTime]. Those of no
+// known time, and those more than a day ahead of now, in microseconds too, are in no window of time, and counted as untimed.
+func (t *Tally) Add(rows *profile.Rows, times []int64, now int64) {
+	n := rows.Batch.Len()
+	if t.every.Time == 0 {
+		t.counter(0).Add(rows)
+		return
+	}
+	t.of = slices.Grow(t.of[:0], n)[:n]
+	t.keep = slices.Grow(t.keep[:0], n)[:n]
+	var seen []int64
+	for i := range n {
+		t.keep[i] = false
+		if rows.Batch.Problem(i) != nil {
+			continue
+		}
+		if at := times[i]; at == record.MissingTime || at > now+maxAhead.Microseconds() {
+			t.untimed++
+			continue
+		}
+		t.keep[i] = true
+		t.of[i] = t.every.window(times[i])
+		if len(seen) == 0 || t.of[i] != seen[len(seen)-1] && !slices.Contains(seen, t.of[i]) {
+			seen = append(seen, t.of[i])
+		}
+	}
+	for k, w := range seen {
+		part := *rows
+		part.Keep = t.keep
+		if len(seen) > 1 {
+			part.Keep = make([]bool, n)
+			for i := range n {
+				part.Keep[i] = t.keep[i] && t.of[i] == seen[k]
+			}
+		}
+		t.counter(w).Add(&part)
+	}
+}
+
+// counter returns the counter of a window.
+func (t *Tally) counter(window int64) *profile.Counter {
+	for _, w := range t.windows {
+		if w.window == window {
+			return w.counter
+		}
+	}
+	var c *profile.Counter
+	if n := len(t.idle); n > 0 {
+		c, t.idle = t.idle[n-1], t.idle[:n-1]
+	} else {
+		c, _ = profile.NewCounter(t.reference, t.layout) // it was made once
+	}
+	t.windows = append(t.windows, counted{window, c})
+	return c
+}
+
+// Empty tells whether nothing was counted.
+func (t *Tally) Empty() bool { return len(t.windows) == 0 && t.untimed == 0 }
+
+// Merge adds what o has counted, of the same reference and layout.
+func (t *Tally) Merge(o *Tally) {
+	t.untimed += o.untimed
+	for _, w := range o.windows {
+		t.counter(w.window).Merge(w.counter)
+	}
+}
+
+// Reset forgets what was counted.
+func (t *Tally) Reset() {
+	t.untimed = 0
+	for _, w := range t.windows {
+		w.counter.Reset()
+		t.idle = append(t.idle, w.counter)
+	}
+	t.windows = t.windows[:0]
+}
+
+// Parts calls f with a part for each window that has something, in their order, as a partition of a model tells it. If only untimed records
+// were counted, or nothing at all, there is one part without a count.
+func (t *Tally) Parts(of Part, f func(*Part) error) error {
+	slices.SortFunc(t.windows, func(a, b counted) int { return int(max(-1, min(1, a.window-b.window))) })
+	of.Untimed = t.untimed
+	if len(t.windows) == 0 {
+		return f(&of)
+	}
+	for _, w := range t.windows {
+		of.Window = w.window
+		var err error
+		if of.Counts, err = w.counter.AppendBinary(nil); err != nil {
+			return err
+		}
+		if err := f(&of); err != nil {
+			return err
+		}
+		of.Untimed = 0
+	}
+	return nil
+}
