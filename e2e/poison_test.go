@@ -450,11 +450,15 @@ func TestPoisonLatency(t *testing.T) {
 	must(t, i.says(ctx, "msg=monitoring", 1))
 	seen := p.latencies(t)
 	next, sent := make([]int64, bombPartition+1), 0
-	shares := map[string]float64{"clean": 0, "poison": 0.01}
-	var took [2][]time.Duration
-	for turn := range 2*turns + 1 {
-		kind := []string{"clean", "poison"}[turn%2]
-		list := p.dose(t, seed+uint64(turn), seconds*perSecond/(2*turns), shares[kind], 1)
+	kinds := []struct {
+		name  string
+		share float64
+		bombs int
+	}{{"clean", 0, 0}, {"poison", 0.01, 0}, {"poison and a bomb", 0.01, 1}}
+	took := make([][]time.Duration, len(kinds))
+	for turn := range len(kinds)*turns + 1 {
+		kind := kinds[turn%len(kinds)]
+		list := p.dose(t, seed+uint64(turn), seconds*perSecond/(len(kinds)*turns), kind.share, kind.bombs)
 		number(list, next)
 		p.drip(ctx, t, list, perSecond)
 		sent += len(list)
@@ -463,17 +467,17 @@ func TestPoisonLatency(t *testing.T) {
 			return strings.Contains(body, fmt.Sprintf("\nmillrace_records_total %d\n", sent)), err
 		}))
 		all := seen()
-		t.Logf("%-6s  %s", kind, quantiles(all))
+		t.Logf("%-18s  %s", kind.name, quantiles(all))
 		if turn > 0 { // the first one warms up
-			took[turn%2] = append(took[turn%2], all...)
+			took[turn%len(kinds)] = append(took[turn%len(kinds)], all...)
 		}
 	}
 	p.breakerStayedClosed(ctx, t, i)
 	_, err = i.terminate(ctx)
 	must(t, err)
-	t.Logf("clean   %s", quantiles(took[0]))
-	t.Logf("poison  %s", quantiles(took[1]))
-	t.Logf("the p99 with poison is %+.1f %%", 100*(quantile(took[1], 0.99).Seconds()/quantile(took[0], 0.99).Seconds()-1))
+	for i, kind := range kinds {
+		t.Logf("all: %-18s  %s  p99 %+.1f %%", kind.name, quantiles(took[i]), 100*(quantile(took[i], 0.99).Seconds()/quantile(took[0], 0.99).Seconds()-1))
+	}
 }
 
 // latencies reads the predictions from now on. The function that it returns gives the times from the timestamps of records
