@@ -46,7 +46,7 @@ func NewCounter(of *Profile, l Layout) (*Counter, error) {
 			if p.name != ref.Name || p.role != ref.Role {
 				continue
 			}
-			if p.kind != ref.Kind && !(p.kind == Level && ref.Kind == Text) {
+			if p.kind != ref.Kind && (p.kind != Level || ref.Kind != Text) {
 				return nil, fmt.Errorf("profile: the column %s is %s in the profile, %s here", p.name, ref.Kind, p.kind)
 			}
 			col.place = p
@@ -132,7 +132,7 @@ func (c *counting) addTexts(r *Rows) {
 
 // bins returns the bins of the codes that mean the same in every batch.
 func (c *counting) bins(r *Rows, level func(int32) string) []int32 {
-	known := 0
+	var known int
 	if c.role == Feature {
 		known = len(r.Frame.Columns[c.at].Levels)
 	} else {
