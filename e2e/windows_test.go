@@ -87,7 +87,7 @@ func TestWindowChecks(t *testing.T) {
 	f.send(ctx, 2)
 	f.await(ctx, 3*flatsPerHour)
 	list := f.windows(ctx, 3)
-	start := flatsStart.UnixMilli()
+	start := flatsStart().UnixMilli()
 	for i, want := range []flatWindow{
 		{"ok", "", flatsPerHour, start, 0}, {"ok", "", flatsPerHour, start + 3600_000, 0}, {"fail", "pause", flatsPerHour, start + 7200_000, 0},
 	} {
@@ -118,7 +118,7 @@ func TestWindowChecks(t *testing.T) {
 	}
 }
 
-var flatsStart = time.Date(2026, 1, 1, 10, 0, 0, 0, time.UTC)
+func flatsStart() time.Time { return time.Date(2026, 1, 1, 10, 0, 0, 0, time.UTC) }
 
 func (f *flatsRun) instance(id string) *instance {
 	return f.start(f.t, id, "--state-dir", f.path("state-"+id), "--create-topics")
@@ -137,7 +137,7 @@ func (f *flatsRun) send(ctx context.Context, hour int) {
 	}
 	records := make([]*kgo.Record, flatsPerHour)
 	for i := range records {
-		at := flatsStart.Add(time.Duration(hour)*time.Hour + time.Duration(i)*time.Hour/flatsPerHour)
+		at := flatsStart().Add(time.Duration(hour)*time.Hour + time.Duration(i)*time.Hour/flatsPerHour)
 		area, city := f.draw(shift)
 		records[i] = &kgo.Record{
 			Topic: "flats.in", Partition: int32(i % flatPartitions), Value: fmt.Appendf(nil, `{"at":%q,"area":%d,"city":"c%d"}`, at.Format(time.RFC3339), area, city),

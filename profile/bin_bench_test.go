@@ -29,7 +29,7 @@ func BenchmarkBin(b *testing.B) {
 			values[i] = draw()
 		}
 		sorted := slices.Sorted(slices.Values(values))
-		n := newBinner(edges(sorted, Bins))
+		n := newBinner(edges(sorted))
 		b.Run(name, func(b *testing.B) {
 			counts := make([]uint64, Bins+1)
 			for b.Loop() {

@@ -10,19 +10,19 @@ import (
 // Bins is the largest number of bins of a column of numbers, without the one for what is above all of the training data.
 const Bins = 127
 
-// edges returns the upper ends of bins for sorted values, at most bins of them. Where no more values differ, each has a
+// edges returns the upper ends of bins for sorted values, at most [Bins] of them. Where no more values differ, each has a
 // bin of its own. Otherwise the bins have about equal numbers of values, but for a value that fills more than one: that has a bin
 // to itself, with an edge just below it. Each edge is one of the values, the first the smallest and the last the largest.
-func edges(sorted []float64, bins int) []float64 {
+func edges(sorted []float64) []float64 {
 	if len(sorted) == 0 {
 		return nil
 	}
 	distinct := slices.Compact(slices.Clone(sorted))
-	if len(distinct) <= bins {
+	if len(distinct) <= Bins {
 		return distinct
 	}
 	// Each heavy value takes up to two edges, the others share what is left by their number.
-	heavy := heavyValues(sorted, bins)
+	heavy := heavyValues(sorted)
 	var light []float64
 	for _, v := range sorted {
 		if _, is := slices.BinarySearch(heavy, v); !is {
@@ -38,7 +38,7 @@ func edges(sorted []float64, bins int) []float64 {
 	}
 	slices.Sort(out)
 	out = slices.Compact(out)
-	if rest := bins - len(out); rest > 0 && len(light) > 0 {
+	if rest := Bins - len(out); rest > 0 && len(light) > 0 {
 		for i := 1; i <= rest; i++ {
 			out = append(out, light[i*(len(light)-1)/(rest+1)])
 		}
@@ -47,15 +47,15 @@ func edges(sorted []float64, bins int) []float64 {
 	return slices.Compact(out)
 }
 
-// heavyValues returns the values that come more often than a share of two in bins, ascending; at most a quarter of bins.
-func heavyValues(sorted []float64, bins int) []float64 {
+// heavyValues returns the values that come more often than four bins' share, ascending: at most a quarter of [Bins].
+func heavyValues(sorted []float64) []float64 {
 	var out []float64
 	for from := 0; from < len(sorted); {
 		to := from
 		for to < len(sorted) && sorted[to] == sorted[from] {
 			to++
 		}
-		if (to-from)*bins > 4*len(sorted) {
+		if (to-from)*Bins > 4*len(sorted) {
 			out = append(out, sorted[from])
 		}
 		from = to

@@ -27,7 +27,7 @@ func TestBins(t *testing.T) {
 				values[i] = next()
 			}
 			slices.Sort(values)
-			e := edges(values, Bins)
+			e := edges(values)
 			if len(e) > Bins || !slices.IsSorted(e) || len(slices.Compact(slices.Clone(e))) != len(e) || e[0] != values[0] || e[len(e)-1] != values[n-1] {
 				t.Fatalf("%s, %d values, seed %d: edges %v", name, n, seed, e)
 			}
@@ -46,7 +46,7 @@ func TestBins(t *testing.T) {
 			}
 		}
 	}
-	none := newBinner(edges(nil, Bins))
+	none := newBinner(edges(nil))
 	if none.bin(4) != 0 {
 		t.Error("no edges: want one bin")
 	}

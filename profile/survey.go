@@ -235,7 +235,7 @@ func (c *surveyed) column(rows uint64) Column {
 		if !c.sample.Exact() { // the ends are known of all rows
 			sorted = append(append([]float64{c.moments.Min()}, sorted...), c.moments.Max())
 		}
-		out.Edges = edges(sorted, Bins)
+		out.Edges = edges(sorted)
 		out.Counts = scaled(counted(sorted, out.Edges), rows-c.missing)
 		return out
 	}

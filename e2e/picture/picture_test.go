@@ -176,7 +176,7 @@ func houses() *profile.Profile {
 
 func TestProfile(t *testing.T) {
 	var b bytes.Buffer
-	if err := report.Profile(&b, houses(), "houses.csv"); err != nil {
+	if err := report.Profile(&b, houses(), "houses.csv", nil); err != nil {
 		t.Fatal(err)
 	}
 	look(t, "profile", b.Bytes())

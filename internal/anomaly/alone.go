@@ -103,7 +103,7 @@ func (l *list) looked(d *Data, c *Column) {
 	case s(c.Formatted+c.Numbers) > 1-fewMixed && c.Formatted > 0:
 		l.add(c.Name, NumbersAsText, s(c.Formatted), 0, percent(s(c.Formatted))+" of the texts are numbers with separators or signs")
 	case c.Numbers > 0 && other > 0 && s(c.Numbers) > mostNumbers && c.Quoted == 0:
-		l.add(c.Name, MixedTypes, other, 0, fmt.Sprintf("%s of the values are numbers, the others are not", percent(s(c.Numbers))))
+		l.add(c.Name, MixedTypes, other, 0, percent(s(c.Numbers))+" of the values are numbers, the others are not")
 	default:
 	}
 }

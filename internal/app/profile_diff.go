@@ -141,7 +141,7 @@ func (c *Compared) window() (*profile.Profile, *anomaly.Data) {
 		w.Columns = append(w.Columns, moved)
 	}
 	if !exact {
-		c.Notes = append(c.Notes, fmt.Sprintf("%s has bins of its own: their values were taken to lie evenly in them, so that distances are approximate", c.Data.Of))
+		c.Notes = append(c.Notes, c.Data.Of+" has bins of its own: their values were taken to lie evenly in them, so that distances are approximate")
 	}
 	return w, facts
 }

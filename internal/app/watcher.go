@@ -222,11 +222,16 @@ func (c *checking) Init(ctx *stream.ProcessorContext[string, result]) (err error
 // Process merges a part.
 func (c *checking) Process(r *stream.Record[string, []byte]) error {
 	var p watch.Part
-	if p.UnmarshalBinary(r.Value) != nil || c.board.Take(&p, c.ctx.Now()) != nil {
+	if !c.takes(&p, r.Value) {
 		c.ctx.Drop(stream.Rejection{Stage: record.StageCheck, Class: "bad_part", Reason: "the record is no part of a window of this pipeline"})
 		return nil
 	}
 	return c.close()
+}
+
+// takes tells whether a value is a part, which was merged then.
+func (c *checking) takes(p *watch.Part, value []byte) bool {
+	return p.UnmarshalBinary(value) == nil && c.board.Take(p, c.ctx.Now()) == nil
 }
 
 // close judges the windows that are over.
