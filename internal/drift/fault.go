@@ -1,0 +1,197 @@
+package drift
+
+import (
+	"fmt"
+	"math"
+
+	"millrace.dev/profile"
+)
+
+// FaultKind is a way in which data is broken rather than changed.
+type FaultKind string
+
+// The kinds.
+const (
+	FaultMissing  FaultKind = "missing"  // values are missing that were there
+	FaultConstant FaultKind = "constant" // all values are the same, and differed in training
+	FaultUnit     FaultKind = "unit"     // all values are multiplied by what lies between two units
+	FaultRenamed  FaultKind = "renamed"  // texts are new, and as many others have vanished
+	FaultUnseen   FaultKind = "unseen"   // texts are new
+)
+
+// Fault says that a column looks broken at its source, and why.
+type Fault struct {
+	Kind   FaultKind `json:"kind"`
+	Words  string    `json:"words"`
+	Factor Number    `json:"factor,omitempty"` // of a unit: what the values are multiplied by
+	Hint   string    `json:"hint"`             // what to look for
+}
+
+const (
+	leastPoint = 0.01 // of the rows: fewer missing values or new texts are no sign of a fault
+	leastRows  = 30   // of a window, for a sign to be one
+	common     = 0.95 // a column of which one value has so much of the training data can be constant by chance
+)
+
+// fault returns what looks broken; nil is nothing.
+func (r *Report) fault(in *Input, m *Moved) *Fault {
+	ref, _ := in.Reference.Column(m.Column)
+	w := columnOf(r.last, m.Column)
+	if w == nil || w.Rows < leastRows || m.Severity != profile.Fail {
+		return nil
+	}
+	if more := float64(m.After.Missing - m.Before.Missing); more >= leastPoint && more >= float64(m.Before.Missing)/2 {
+		f := &Fault{Kind: FaultMissing, Hint: "see whether the producer still writes the field, under this name and in this form"}
+		f.Words = fmt.Sprintf("%s of the values are missing, %s in training", profile.Percent(float64(m.After.Missing)), profile.Percent(float64(m.Before.Missing)))
+		if w.Missing == w.Rows {
+			f.Words = fmt.Sprintf("no record has a value any more; in training %s of the values were missing", profile.Percent(float64(m.Before.Missing)))
+			if m.Before.Missing == 0 {
+				f.Words = "no record has a value any more; in training every record had one"
+			}
+		}
+		return f
+	}
+	if f := constant(ref, w, m); f != nil {
+		return f
+	}
+	if ref.Kind == profile.Level {
+		return r.newTexts(in, ref, w, m)
+	}
+	if ref.Kind == profile.Number {
+		return otherUnit(ref, w)
+	}
+	return nil
+}
+
+// constant tells of a column that has stopped to differ.
+func constant(ref, w *profile.Column, m *Moved) *Fault {
+	most := 0.0
+	for _, n := range ref.Counts {
+		most = max(most, part(n, ref.Present()))
+	}
+	if most >= common || w.Present() < leastRows {
+		return nil
+	}
+	value := ""
+	switch {
+	case ref.Kind == profile.Number && w.Min == w.Max:
+		value = profile.Figure(w.Min)
+	case ref.Kind == profile.Level:
+		for i, n := range w.Counts {
+			if n == w.Present() && i < len(ref.Levels) {
+				value = quoted(ref.Levels[i])
+			}
+		}
+	default:
+	}
+	if value == "" {
+		return nil
+	}
+	words := fmt.Sprintf("every value is %s", value)
+	if ref.Kind == profile.Number {
+		words += fmt.Sprintf("; in training the values went from %s to %s", profile.Figure(float64(m.Before.Min)), profile.Figure(float64(m.Before.Max)))
+	} else {
+		words += fmt.Sprintf("; in training that were %s of them", profile.Percent(most))
+	}
+	return &Fault{Kind: FaultConstant, Words: words, Hint: "see whether the producer writes a default where it has no value"}
+}
+
+// newTexts tells of texts that training has not seen, and whether others have gone for them.
+func (r *Report) newTexts(in *Input, ref, w *profile.Column, m *Moved) *Fault {
+	unseen := float64(m.Unseen)
+	if unseen-part(last(ref.Counts), ref.Rows) < leastPoint {
+		return nil
+	}
+	lost, gone, most := 0.0, []string{}, 0.0
+	for i, level := range ref.Levels {
+		before, after := part(ref.Counts[i], ref.Rows), part(w.Counts[i], w.Rows)
+		if before*float64(w.Rows) >= 5 && after <= before/10 {
+			lost += before - after
+			gone = append(gone, level)
+			most = max(most, before)
+		}
+	}
+	f := &Fault{
+		Kind: FaultUnseen, Words: profile.Percent(unseen) + " of the records have a text that training has not seen" + named(in.Unseen[m.Column]) + "; to the model these values are missing",
+		Hint: "see whether they are right; if they are, train with data that has them",
+	}
+	if len(gone) > 0 && math.Abs(lost-unseen) <= 0.01+max(lost, unseen)/4 {
+		f.Kind, f.Hint = FaultRenamed, "see whether the producer writes the texts in another form, or translate them before the model"
+		f.Words = fmt.Sprintf("%s of the records have a text that training has not seen%s, and %s, which had %s, %s gone: renamed, it seems",
+			profile.Percent(unseen), named(in.Unseen[m.Column]), list(gone, 3), profile.Percent(lost), plural(len(gone), "is", "are"))
+	}
+	return f
+}
+
+// named returns the texts that were counted, in brackets.
+func named(texts []profile.Frequent) string {
+	if len(texts) == 0 {
+		return ""
+	}
+	var names []string
+	for _, t := range texts {
+		names = append(names, t.Text)
+	}
+	return " (" + list(names, 3) + ")"
+}
+
+// unit is what lies between two units: a value in the small unit is factor times the value in the large one.
+type unit struct {
+	factor       float64
+	small, large string
+}
+
+func units() []unit {
+	return []unit{
+		{10.763910417, "square feet", "square metres"}, {3.280839895, "feet", "metres"}, {2.54, "centimetres", "inches"}, {1.609344, "kilometres", "miles"},
+		{2.2046226, "pounds", "kilograms"}, {43560, "square feet", "acres"}, {24, "hours", "days"}, {60, "minutes", "hours"}, {3600, "seconds", "hours"},
+		{86400, "seconds", "days"}, {10, "", ""}, {100, "cents", "dollars"}, {1000, "thousandths", "wholes"}, {1e4, "", ""}, {1e6, "millionths", "wholes"},
+		{1e9, "nanoseconds", "seconds"},
+	}
+}
+
+// The tolerances of a change of unit, as logarithms: those of sampling, which a factor of 1.6 is well beyond. The deviation
+// of values with a long tail is known less well than their mean.
+const (
+	meanTolerance      = 0.12
+	deviationTolerance = 0.45
+)
+
+// otherUnit tells whether all values look as if they were written in another unit: mean and deviation are multiplied by
+// about the same factor, and it is one that lies between two units.
+func otherUnit(ref, w *profile.Column) *Fault {
+	mean, deviation := w.Mean/ref.Mean, w.Deviation/ref.Deviation
+	if !(mean > 0) || !(deviation > 0) || math.IsInf(mean, 0) || math.IsInf(deviation, 0) {
+		return nil
+	}
+	best, at := meanTolerance, -1
+	var multiplied bool
+	for i, u := range units() {
+		for _, sign := range []float64{1, -1} {
+			factor := sign * math.Log(u.factor)
+			off := math.Abs(math.Log(mean) - factor)
+			if off < best && math.Abs(math.Log(deviation)-factor) < deviationTolerance {
+				best, at, multiplied = off, i, sign > 0
+			}
+		}
+	}
+	if at < 0 {
+		return nil
+	}
+	u := units()[at]
+	factor, now, before := u.factor, u.small, u.large
+	what := "multiplied by " + profile.Figure(u.factor)
+	if !multiplied {
+		factor, now, before = 1/u.factor, u.large, u.small
+		what = "divided by " + profile.Figure(u.factor)
+	}
+	f := &Fault{Kind: FaultUnit, Factor: Number(factor), Hint: "see in which unit the producer writes the field, and convert it before the model"}
+	f.Words = fmt.Sprintf("the values look %s: the mean went from %s to %s, and their spread with it", what, profile.Figure(ref.Mean), profile.Figure(w.Mean))
+	switch {
+	case now == "":
+		f.Words += ", as with a decimal point that has moved"
+	default:
+		f.Words += fmt.Sprintf(", as with %s in place of %s", now, before)
+	}
+	return f
+}
