@@ -26,7 +26,7 @@ func layers() [][]string {
 		{"internal/cdc", "internal/watch"},
 		{"internal/table"},
 		{"model"},
-		{"internal/pipeline"},
+		{"internal/pipeline", "internal/drift"},
 		{"internal/kafka", "internal/store", "internal/sample"},
 		{"internal/task", "internal/source"},
 		{"stream"},
