@@ -8,9 +8,6 @@ import (
 	"millrace.dev/profile"
 )
 
-// certain is the probability of a finding without drift below which it is no chance.
-const certain = 1e-6
-
 // severity returns the worst finding of a column in a window.
 func severity(w *Window, column string) profile.Severity {
 	worst := profile.OK
@@ -109,7 +106,6 @@ func (r *Report) shift(ref *profile.Column) Shift {
 	for i := range r.last.Findings {
 		if f := &r.last.Findings[i]; f.Column == ref.Name && f.Severity != profile.OK {
 			s.Findings = append(s.Findings, f.Words)
-			s.Certain = s.Certain || f.P < certain
 		}
 	}
 	w := columnOf(r.last, ref.Name)
@@ -117,7 +113,8 @@ func (r *Report) shift(ref *profile.Column) Shift {
 		return s
 	}
 	s.After = figures(w)
-	s.After.Median = Number(medianIn(w, ref))
+	median, side := medianIn(w, ref)
+	s.After.Median, s.Side = Number(median), side
 	if m, err := profile.MetricNamed("psi"); err == nil && ref.Kind != profile.Text {
 		if v, err := m.Between(ref, w); err == nil {
 			s.PSI = Number(v)
@@ -135,11 +132,21 @@ func (r *Report) shift(ref *profile.Column) Shift {
 	return s
 }
 
-// medianIn is the median of a window's column, which is exact where that of the reference is.
-func medianIn(w, ref *profile.Column) float64 {
+// medianIn is the median of a window's column, which is exact where that of the reference is. Where it lies outside of the
+// range of the training data, where there are no bins, it is NaN, and the second result says on which side.
+func medianIn(w, ref *profile.Column) (median float64, side int) {
+	if n := w.Present(); n > 0 && len(ref.Edges) > 1 {
+		below, above := outside(ref, w)
+		switch half := float64(n) / float64(w.Rows) / 2; {
+		case float64(below) >= half:
+			return math.NaN(), -1
+		case float64(above) >= half:
+			return math.NaN(), 1
+		}
+	}
 	c := *w
 	c.Distinct = ref.Distinct
-	return c.Median()
+	return c.Median(), 0
 }
 
 func columnOf(w *Window, name string) *profile.Column {
@@ -201,12 +208,13 @@ func figures(c *profile.Column) Figures {
 	return f
 }
 
-// levelShifts returns the levels whose share has changed most, at most five, by at least a hundredth.
+// levelShifts returns the levels whose share has changed most, at most five, by at least a hundredth and beyond chance.
 func levelShifts(ref, w *profile.Column) []LevelShift {
 	var list []LevelShift
 	for i, level := range ref.Levels {
 		s := LevelShift{level, Number(part(ref.Counts[i], ref.Rows)), Number(part(w.Counts[i], w.Rows))}
-		if math.Abs(float64(s.After-s.Before)) >= 0.01 {
+		chance := 3 * math.Sqrt(float64(s.Before*(1-s.Before))/float64(max(1, w.Rows)))
+		if math.Abs(float64(s.After-s.Before)) >= max(0.01, chance) {
 			list = append(list, s)
 		}
 	}
@@ -255,8 +263,10 @@ func affected(ref, w *profile.Column) float64 {
 		return 0
 	}
 	p, q := []float64{part(ref.Missing, ref.Rows)}, []float64{part(w.Missing, w.Rows)}
+	fresh := max(0, q[0]-p[0]) // what training did not have is not there by chance
 	switch ref.Kind {
 	case profile.Level:
+		fresh += max(0, part(last(w.Counts), w.Rows)-part(last(ref.Counts), ref.Rows))
 		for i := range ref.Counts {
 			p, q = append(p, part(ref.Counts[i], ref.Rows)), append(q, part(w.Counts[i], w.Rows))
 		}
@@ -280,5 +290,5 @@ func affected(ref, w *profile.Column) float64 {
 		// The mean of the absolute value of a normal deviation is its standard deviation times the root of 2/π.
 		chance += math.Sqrt(2 / math.Pi * p[i] * (1 - p[i]) * (1/float64(w.Rows) + 1/float64(ref.Rows)))
 	}
-	return max(0, (sum-chance)/2)
+	return max(0, (sum-chance)/2, fresh)
 }

@@ -133,7 +133,7 @@ type Shift struct {
 	Above    Number           `json:"above"`              // and above it
 	Unseen   Number           `json:"unseen"`             // the share of rows with a text that training has not seen
 	Affected Number           `json:"affected"`           // see affected
-	Certain  bool             `json:"certain"`            // by chance less than once in a million windows
+	Side     int              `json:"side,omitempty"`     // where the median is not known since it is outside of the training range: -1 below, 1 above
 }
 
 // Moved is a column of the records, or a feature, that differs.

@@ -145,17 +145,28 @@ func units() []unit {
 	return []unit{
 		{10.763910417, "square feet", "square metres"}, {3.280839895, "feet", "metres"}, {2.54, "centimetres", "inches"}, {1.609344, "kilometres", "miles"},
 		{2.2046226, "pounds", "kilograms"}, {43560, "square feet", "acres"}, {24, "hours", "days"}, {60, "minutes", "hours"}, {3600, "seconds", "hours"},
-		{86400, "seconds", "days"}, {10, "", ""}, {100, "cents", "dollars"}, {1000, "thousandths", "wholes"}, {1e4, "", ""}, {1e6, "millionths", "wholes"},
+		{86400, "seconds", "days"}, {10, "", ""}, {100, "cents", "dollars"}, {1000, "ones", "thousands"}, {1e4, "", ""}, {1e6, "ones", "millions"},
 		{1e9, "nanoseconds", "seconds"},
 	}
 }
 
-// The tolerances of a change of unit, as logarithms: those of sampling, which a factor of 1.6 is well beyond. The deviation
-// of values with a long tail is known less well than their mean.
+// The tolerances of a change of unit, as logarithms. Factors below 4 can be a change, too, and lie close together.
 const (
 	meanTolerance      = 0.12
-	deviationTolerance = 0.45
+	mostTolerance      = 0.4
+	deviationTolerance = 0.45 // of values with a long tail the deviation is known less well than the mean
+	largeFactor        = 4
 )
+
+// tolerance returns how far the mean may be from what a factor makes of it: three standard errors.
+func tolerance(factor float64, ref, w *profile.Column) float64 {
+	if factor < largeFactor {
+		return meanTolerance
+	}
+	relative := ref.Deviation / math.Abs(ref.Mean)
+	sampling := 3 * relative * math.Sqrt(1/float64(w.Present())+1/float64(max(1, ref.Present())))
+	return min(max(meanTolerance, sampling), mostTolerance)
+}
 
 // otherUnit tells whether all values look as if they were written in another unit: mean and deviation are multiplied by
 // about the same factor, and it is one that lies between two units.
@@ -164,13 +175,14 @@ func otherUnit(ref, w *profile.Column) *Fault {
 	if !(mean > 0) || !(deviation > 0) || math.IsInf(mean, 0) || math.IsInf(deviation, 0) {
 		return nil
 	}
-	best, at := meanTolerance, -1
+	best, at := mostTolerance, -1
 	var multiplied bool
 	for i, u := range units() {
 		for _, sign := range []float64{1, -1} {
 			factor := sign * math.Log(u.factor)
-			off := math.Abs(math.Log(mean) - factor)
-			if off < best && math.Abs(math.Log(deviation)-factor) < deviationTolerance {
+			off, allowed := math.Abs(math.Log(mean)-factor), tolerance(u.factor, ref, w)
+			spread := deviationTolerance * allowed / meanTolerance
+			if off < best && off < allowed && math.Abs(math.Log(deviation)-factor) < spread {
 				best, at, multiplied = off, i, sign > 0
 			}
 		}

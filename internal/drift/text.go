@@ -52,7 +52,7 @@ func (r *Report) predictionWords() []string {
 		words = append(words, r.effectWords(r.Together, "all that has moved"))
 	}
 	if len(r.Moved) > 0 {
-		words = append(words, fmt.Sprintf("%s of the model's importance is affected: the sum over its inputs of importance and share of records that differ.", profile.Percent(round(float64(r.Exposure)))))
+		words = append(words, capital(percent(float64(r.Exposure)))+" of the model's importance is affected: the sum over its inputs of importance times share of records that differ.")
 	}
 	return words
 }
@@ -62,6 +62,9 @@ func (r *Report) head(t *text) {
 	s := &r.Windows
 	t.paragraph("", fmt.Sprintf("%s and %s: %s in %s%s", oneLine(r.Model), oneLine(r.Data), count(int(s.Rows), "record"), count(s.Judged+s.Skipped, "window"), span(s.From, s.To))) //nolint:gosec // a number of rows
 	text := fmt.Sprintf("%s judged, %d failed", count(s.Judged, "window"), s.Failed)
+	if s.Judged == 1 && s.Skipped > 0 {
+		text = fmt.Sprintf("1 window judged%s, %d failed", span(r.last.From, r.last.To), s.Failed)
+	}
 	if s.Warned > 0 {
 		text += fmt.Sprintf(", %d with warnings", s.Warned)
 	}

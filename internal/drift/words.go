@@ -3,6 +3,7 @@ package drift
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -12,15 +13,18 @@ import (
 
 // movedWords says in sentences what there is to say of a column.
 func (r *Report) movedWords(m *Moved) []string {
-	words := []string{r.sinceWords(m.Since)}
-	words = append(words, changeWords(&m.Shift)...)
+	words := append(r.sinceWords(m.Since), changeWords(&m.Shift)...)
 	words = append(words, affectedWords(&m.Shift)...)
 	if m.Severity == profile.Warn {
 		words = append(words, "This is beyond the threshold of a warning, and not of a failure.")
 	}
 	switch {
 	case m.Fault != nil:
-		words = append(words, fmt.Sprintf("Looks broken, not changed: %s. %s.", m.Fault.Words, capital(m.Fault.Hint)))
+		what := "Looks broken, not changed"
+		if m.Fault.Kind == FaultUnseen {
+			what = "Broken, or new"
+		}
+		words = append(words, fmt.Sprintf("%s: %s. %s.", what, m.Fault.Words, capital(m.Fault.Hint)))
 	case len(m.Causes) > 0:
 		words = append(words, fmt.Sprintf("It is computed of %s, which %s moved too.", list(m.Causes, 4), plural(len(m.Causes), "has", "have")))
 	case m.Calendar:
@@ -57,11 +61,11 @@ func (m *Moved) roleWords() string {
 		plural(len(m.Feeds), "it", "them"), profile.Percent(float64(m.Reach)))
 }
 
-// sinceWords says since when a column fails.
-func (r *Report) sinceWords(s *Since) string {
+// sinceWords says since when a column fails; of a single window there is nothing to say.
+func (r *Report) sinceWords(s *Since) []string {
 	n := len(r.judged)
 	if n == 1 {
-		return "In the one window that was judged" + span(r.last.From, r.last.To) + "."
+		return nil
 	}
 	at := fmt.Sprintf("window %d", s.Window)
 	if s.From != nil {
@@ -70,7 +74,7 @@ func (r *Report) sinceWords(s *Since) string {
 	var text string
 	switch {
 	case s.Windows == n:
-		return fmt.Sprintf("In all %d windows that were judged, since %s or earlier.", n, at)
+		return []string{fmt.Sprintf("In all %d windows that were judged, since %s or earlier.", n, at)}
 	case s.Windows == 1:
 		text = fmt.Sprintf("Since %s, in the last of %d windows", at, n)
 	default:
@@ -79,7 +83,7 @@ func (r *Report) sinceWords(s *Since) string {
 	if more := s.Failed - s.Windows; more > 0 {
 		text += fmt.Sprintf(", and in %d before", more)
 	}
-	return text + "."
+	return []string{text + "."}
 }
 
 func backWords(m *Moved) string {
@@ -100,10 +104,18 @@ func changeWords(s *Shift) []string {
 		if s.Kind == profile.Time {
 			value = func(x float64) string { return when(int64(x) * 1000) }
 		}
-		if math.IsNaN(float64(s.After.Median)) {
+		if math.IsNaN(float64(s.After.Mean)) {
 			break
 		}
-		text := "The median " + fromTo(value, float64(s.Before.Median), float64(s.After.Median), s.Kind)
+		text := "The median "
+		switch s.Side {
+		case -1:
+			text += fmt.Sprintf("went from %s to below %s", value(float64(s.Before.Median)), value(float64(s.Before.Min)))
+		case 1:
+			text += fmt.Sprintf("went from %s to above %s", value(float64(s.Before.Median)), value(float64(s.Before.Max)))
+		default:
+			text += fromTo(value, float64(s.Before.Median), float64(s.After.Median), s.Kind)
+		}
 		text += ", the mean " + fromTo(value, float64(s.Before.Mean), float64(s.After.Mean), s.Kind) + "."
 		words = append(words, text)
 		if same(s.Before.Median, s.After.Median) && same(s.Before.Mean, s.After.Mean) && !same(s.Before.Deviation, s.After.Deviation) {
@@ -141,8 +153,11 @@ func fromTo(value func(float64) string, before, after float64, kind profile.Kind
 
 // change writes a ratio as a change.
 func change(ratio float64) string {
-	if ratio >= 10 {
+	switch {
+	case ratio >= 10:
 		return "times " + profile.Figure(ratio)
+	case ratio > 0 && ratio < 0.05:
+		return "divided by " + profile.Figure(1/ratio)
 	}
 	x := 100 * (ratio - 1)
 	if math.Abs(x) < 0.05 {
@@ -161,19 +176,19 @@ func change(ratio float64) string {
 
 // affectedWords says how many records differ.
 func affectedWords(s *Shift) []string {
-	text := fmt.Sprintf("About %s of the records differ from training", profile.Percent(round(float64(s.Affected))))
+	text := fmt.Sprintf("About %s of the records differ from training", percent(float64(s.Affected)))
 	if s.Affected < 0.005 {
 		text = "Fewer than 0.5 % of the records differ from training beyond chance"
 	}
 	var parts []string
 	if s.Below > 0 {
-		parts = append(parts, fmt.Sprintf("%s are below its smallest value, %s", profile.Percent(round(float64(s.Below))), profile.Figure(float64(s.Before.Min))))
+		parts = append(parts, fmt.Sprintf("%s are below its smallest value, %s", percent(float64(s.Below)), profile.Figure(float64(s.Before.Min))))
 	}
 	if s.Above > 0 {
-		parts = append(parts, fmt.Sprintf("%s are above its largest, %s", profile.Percent(round(float64(s.Above))), profile.Figure(float64(s.Before.Max))))
+		parts = append(parts, fmt.Sprintf("%s are above its largest, %s", percent(float64(s.Above)), profile.Figure(float64(s.Before.Max))))
 	}
 	if s.Unseen > 0 {
-		parts = append(parts, profile.Percent(round(float64(s.Unseen)))+" have a text that it did not have")
+		parts = append(parts, percent(float64(s.Unseen))+" have a text that it did not have")
 	}
 	if len(parts) > 0 {
 		text += "; " + strings.Join(parts, ", ")
@@ -181,12 +196,16 @@ func affectedWords(s *Shift) []string {
 	return []string{text + "."}
 }
 
-// round keeps two digits of a share.
-func round(share float64) float64 {
-	if share >= 0.1 {
-		return math.Round(100*share) / 100
+// percent writes a share for people, with two digits.
+func percent(share float64) string {
+	switch {
+	case share > 0 && share < 0.001:
+		return "less than 0.1 %"
+	case share >= 0.1:
+		return profile.Percent(math.Round(100*share) / 100)
+	default:
+		return profile.Percent(math.Round(1000*share) / 1000)
 	}
-	return math.Round(1000*share) / 1000
 }
 
 // effectWords says what predictions would be without the move.
@@ -194,10 +213,10 @@ func (r *Report) effectWords(e *Effect, what string) string {
 	restored, mean := float64(e.Restored), float64(e.Mean)
 	if math.Abs(mean-restored) <= 2*float64(e.Error) || math.Abs(e.Share()) < 0.0005 {
 		return fmt.Sprintf("With %s as in training, the mean prediction would be the same within chance (%s); %s of the predictions would change by more than 1 %%.",
-			what, r.amount(mean), profile.Percent(round(float64(e.Changed))))
+			what, r.amount(mean), percent(float64(e.Changed)))
 	}
-	return fmt.Sprintf("With %s as in training, the mean prediction would be %s and not %s: this makes %s; %s of the predictions would change by more than 1 %%.",
-		what, r.amount(restored), r.amount(mean), change(mean/restored), profile.Percent(round(float64(e.Changed))))
+	return fmt.Sprintf("With %s as in training, the mean prediction would be %s instead of %s: the move makes %s; %s of the predictions would change by more than 1 %%.",
+		what, r.amount(restored), r.amount(mean), change(mean/restored), percent(float64(e.Changed)))
 }
 
 // amount writes a number in the label's unit.
@@ -217,8 +236,7 @@ func (r *Report) predictedWords() []string {
 	if p.Severity == profile.OK {
 		return []string{fmt.Sprintf("Their distribution is as in training, within what chance allows: the median is %s, and was %s.", r.amount(float64(p.After.Median)), r.amount(float64(p.Before.Median)))}
 	}
-	words := []string{r.sinceWords(p.Since)}
-	words = append(words, changeWords(p)...)
+	words := append(r.sinceWords(p.Since), changeWords(p)...)
 	words = append(words, affectedWords(p)...)
 	psi := "a small"
 	switch {
@@ -293,22 +311,25 @@ func (r *Report) reason(e *evidence) string {
 			}
 		}
 		text := fmt.Sprintf("%s %s broken at the source rather than changed: a model that is trained on this would learn the fault", list(broken, 4), plural(len(broken), "looks", "look"))
+		if r.onlyUnseen() {
+			return fmt.Sprintf("%s %s texts that training has not seen. If they are wrong, mend them at the source; if they are right, train with data that has them.", names, plural(len(fields), "has", "have"))
+		}
 		if e.labels == Confirmed {
 			text += ". Labels confirm that the predictions suffer"
 		}
 		return text + ". Mend the data first, then look again."
 	case "loss":
-		text := fmt.Sprintf("labels confirm that the error is %s above that of the test part", profile.Percent(round(e.worse)))
+		text := fmt.Sprintf("labels confirm that the error is %s above that of the test part", percent(e.worse))
 		if len(fields) == 0 {
 			return text + ", while no column has moved: what the label depends on has changed. Train with data that has the new labels."
 		}
 		return text + fmt.Sprintf(", and %s %s moved. Train with data of the time since.", names, plural(len(fields), "has", "have"))
 	case "small_loss":
-		return fmt.Sprintf("labels confirm a loss, but one of only %s: less than the %s that are worth a training.", profile.Percent(round(e.worse)), profile.Percent(LargeLoss))
+		return fmt.Sprintf("labels confirm a loss, but one of only %s: less than the %s that are worth a training.", percent(e.worse), profile.Percent(LargeLoss))
 	case "no_loss":
 		return fmt.Sprintf("%s %s moved, but labels show no loss: the model holds where the records are now.", names, plural(len(fields), "has", "have"))
 	case "small":
-		return fmt.Sprintf("%s %s moved, but little that the model goes by: %s of its importance is affected, and its predictions are nearly as before.", names, plural(len(fields), "has", "have"), profile.Percent(round(e.exposure)))
+		return fmt.Sprintf("%s %s moved, but little that the model goes by: %s of its importance is affected, and its predictions are nearly as before.", names, plural(len(fields), "has", "have"), percent(e.exposure))
 	case "once":
 		return fmt.Sprintf("%s %s moved, so far in the last window alone. If the next one is like it, this becomes a recommendation to retrain.", names, plural(len(fields), "has", "have"))
 	case "moved":
@@ -324,13 +345,18 @@ func (r *Report) reason(e *evidence) string {
 	return "no column has moved."
 }
 
+// onlyUnseen tells whether all that looks broken may as well be new.
+func (r *Report) onlyUnseen() bool {
+	return !slices.ContainsFunc(r.Moved, func(m Moved) bool { return m.Fault != nil && m.Fault.Kind != FaultUnseen })
+}
+
 func (r *Report) movedReason(e *evidence, fields []string, names string) string {
 	var why []string
 	if e.exposure >= LargeExposure {
-		why = append(why, fmt.Sprintf("%s of what the model goes by has other values than in training", profile.Percent(round(e.exposure))))
+		why = append(why, fmt.Sprintf("%s of what the model goes by has other values than in training", percent(e.exposure)))
 	}
 	if e.effect >= LargeEffect {
-		why = append(why, fmt.Sprintf("the mean prediction has moved by up to %s with it", profile.Percent(round(e.effect))))
+		why = append(why, fmt.Sprintf("the mean prediction has moved by up to %s with it", percent(e.effect)))
 	}
 	if e.psi >= LargePSI {
 		why = append(why, fmt.Sprintf("the predictions differ by %s nats (PSI)", profile.Figure(e.psi)))
