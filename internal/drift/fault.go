@@ -3,6 +3,8 @@ package drift
 import (
 	"fmt"
 	"math"
+	"slices"
+	"strings"
 
 	"millrace.dev/profile"
 )
@@ -15,6 +17,7 @@ const (
 	FaultMissing  FaultKind = "missing"  // values are missing that were there
 	FaultConstant FaultKind = "constant" // all values are the same, and differed in training
 	FaultUnit     FaultKind = "unit"     // all values are multiplied by what lies between two units
+	FaultPart     FaultKind = "part"     // some values are outside of the range of training, and the others as they were
 	FaultRenamed  FaultKind = "renamed"  // texts are new, and as many others have vanished
 	FaultUnseen   FaultKind = "unseen"   // texts are new
 )
@@ -57,10 +60,13 @@ func (r *Report) fault(in *Input, m *Moved) *Fault {
 	if ref.Kind == profile.Level {
 		return r.newTexts(in, ref, w, m)
 	}
-	if ref.Kind == profile.Number {
-		return otherUnit(ref, w)
+	if ref.Kind != profile.Number {
+		return nil
 	}
-	return nil
+	if f := otherUnit(ref, w); f != nil {
+		return f
+	}
+	return partly(ref, w, m)
 }
 
 // constant tells of a column that has stopped to differ.
@@ -152,16 +158,17 @@ func units() []unit {
 
 // The tolerances of a change of unit, as logarithms. Factors below 4 can be a change, too, and lie close together.
 const (
-	meanTolerance      = 0.12
-	mostTolerance      = 0.4
-	deviationTolerance = 0.45 // of values with a long tail the deviation is known less well than the mean
-	largeFactor        = 4
+	smallTolerance = 0.06
+	meanTolerance  = 0.12
+	mostTolerance  = 0.4
+	spreadPart     = 3.75 // the deviation, of values with a long tail, is known so much less well than the mean
+	largeFactor    = 4
 )
 
 // tolerance returns how far the mean may be from what a factor makes of it: three standard errors.
 func tolerance(factor float64, ref, w *profile.Column) float64 {
 	if factor < largeFactor {
-		return meanTolerance
+		return smallTolerance
 	}
 	relative := ref.Deviation / math.Abs(ref.Mean)
 	sampling := 3 * relative * math.Sqrt(1/float64(w.Present())+1/float64(max(1, ref.Present())))
@@ -181,8 +188,7 @@ func otherUnit(ref, w *profile.Column) *Fault {
 		for _, sign := range []float64{1, -1} {
 			factor := sign * math.Log(u.factor)
 			off, allowed := math.Abs(math.Log(mean)-factor), tolerance(u.factor, ref, w)
-			spread := deviationTolerance * allowed / meanTolerance
-			if off < best && off < allowed && math.Abs(math.Log(deviation)-factor) < spread {
+			if off < best && off < allowed && math.Abs(math.Log(deviation)-factor) < spreadPart*allowed && scaled(ref, w, factor, allowed) {
 				best, at, multiplied = off, i, sign > 0
 			}
 		}
@@ -206,4 +212,67 @@ func otherUnit(ref, w *profile.Column) *Fault {
 		f.Words += fmt.Sprintf(", as with %s in place of %s", now, before)
 	}
 	return f
+}
+
+// scaled tells whether the quartiles of a window are those of the reference times a factor, given as its logarithm, as far as
+// they are known: outside of the range of training there are no bins.
+func scaled(ref, w *profile.Column, factor, allowed float64) bool {
+	c := *w
+	c.Distinct = ref.Distinct
+	for _, p := range []float64{0.25, 0.5, 0.75} {
+		before, now := ref.Quantile(p), c.Quantile(p)
+		if !(before > 0) || !(now > ref.Edges[0]) || !(now < ref.Edges[len(ref.Edges)-1]) {
+			continue
+		}
+		if math.Abs(math.Log(now/before)-factor) > 2*allowed {
+			return false
+		}
+	}
+	return true
+}
+
+// The bounds of a column that is broken in part.
+const (
+	leastPart = 0.02 // of the rows are outside of the range,
+	likeness  = 0.05 // and so little of the others differs, beyond chance
+)
+
+// partly tells whether some values are beyond all of the training data while the others are as they were: those that change
+// move all, those of a broken producer, or of a code for missing, stand apart.
+func partly(ref, w *profile.Column, m *Moved) *Fault {
+	below, above := float64(m.Below), float64(m.Above)
+	out := below + above
+	present := float64(w.Present()) / float64(w.Rows)
+	if out < leastPart || out > present-leastPart {
+		return nil
+	}
+	inner, trained := *w, *ref
+	inner.Counts, trained.Counts = slices.Clone(w.Counts), slices.Clone(ref.Counts)
+	inner.Counts[0] -= min(inner.Counts[0], uint64(math.Round(below*float64(w.Rows))))
+	inner.Counts[len(inner.Counts)-1] = 0
+	inner.Missing, trained.Missing = 0, 0
+	inner.Rows, trained.Rows = total(inner.Counts), total(trained.Counts)
+	inner.Min = ref.Min
+	if affected(&trained, &inner) > likeness {
+		return nil
+	}
+	var where []string
+	if below > 0 {
+		where = append(where, fmt.Sprintf("%s of the records are below all of training (down to %s, where %s was the smallest)", percent(below), profile.Figure(w.Min), profile.Figure(ref.Min)))
+	}
+	if above > 0 {
+		where = append(where, fmt.Sprintf("%s of the records are above all of training (up to %s, where %s was the largest)", percent(above), profile.Figure(w.Max), profile.Figure(ref.Max)))
+	}
+	return &Fault{
+		Kind: FaultPart, Words: strings.Join(where, ", ") + ", while the others are as in training",
+		Hint: "see whether some producer writes another unit, or a number that stands for missing",
+	}
+}
+
+func total(counts []uint64) uint64 {
+	sum := uint64(0)
+	for _, n := range counts {
+		sum += n
+	}
+	return sum
 }

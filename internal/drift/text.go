@@ -21,16 +21,7 @@ func (r *Report) Text(w io.Writer) error {
 	t.paragraph("", capital(string(r.Action))+": "+r.Reason)
 	t.line("")
 	r.head(t)
-	if len(r.Moved) > 0 {
-		t.line("\nWhat has moved, what matters most to the model first")
-		for i := range r.Moved {
-			m := &r.Moved[i]
-			t.paragraph("  ", oneLine(m.Column)+"  ("+m.roleWords()+")")
-			for _, s := range m.Words {
-				t.paragraph("    ", s)
-			}
-		}
-	}
+	r.moves(t)
 	if len(r.Back) > 0 {
 		t.line("\nWhat had moved")
 		for i := range r.Back {
@@ -44,6 +35,56 @@ func (r *Report) Text(w io.Writer) error {
 	_, err := io.WriteString(w, t.String())
 	return err
 }
+
+// minor tells whether a column is worth a line and no more: what follows from what has moved, or hardly matters.
+func (m *Moved) minor() bool {
+	small := m.Effect == nil || math.Abs(m.Effect.Share()) < 0.01
+	return m.Fault == nil && (len(m.Causes) > 0 || small && m.Reach*m.Affected < 0.005)
+}
+
+// moves lists the columns that have moved.
+func (r *Report) moves(t *text) {
+	var follow, little []*Moved
+	title := "\nWhat has moved, what matters most to the model first"
+	for i := range r.Moved {
+		m := &r.Moved[i]
+		switch {
+		case len(m.Causes) > 0:
+			follow = append(follow, m)
+			continue
+		case m.minor():
+			little = append(little, m)
+			continue
+		case title != "":
+			t.line(title)
+			title = ""
+		}
+		t.paragraph("  ", oneLine(m.Column)+"  ("+m.roleWords()+")")
+		for _, s := range m.Words {
+			t.paragraph("    ", s)
+		}
+	}
+	for _, group := range []struct {
+		title string
+		list  []*Moved
+	}{{"Computed of what has moved", follow}, {"Moved too, of little weight", little}} {
+		var lines []string
+		for _, m := range group.list {
+			lines = append(lines, oneLine(m.Column)+" ("+m.roleWords()+"): "+m.brief())
+		}
+		t.section(group.title, lines)
+	}
+}
+
+// brief says in a line how far a column has moved.
+func (m *Moved) brief() string {
+	if words := changeWords(&m.Shift); len(words) > 0 {
+		return lower(strings.TrimSuffix(words[0], "."))
+	}
+	return lower(strings.TrimSuffix(affectedWords(&m.Shift)[0], "."))
+}
+
+func lower(s string) string { return strings.ToLower(s[:1]) + s[1:] }
 
 // predictionWords says what has become of the predictions.
 func (r *Report) predictionWords() []string {

@@ -25,8 +25,6 @@ func (r *Report) movedWords(m *Moved) []string {
 			what = "Broken, or new"
 		}
 		words = append(words, fmt.Sprintf("%s: %s. %s.", what, m.Fault.Words, capital(m.Fault.Hint)))
-	case len(m.Causes) > 0:
-		words = append(words, fmt.Sprintf("It is computed of %s, which %s moved too.", list(m.Causes, 4), plural(len(m.Causes), "has", "have")))
 	case m.Calendar:
 		words = append(words, fmt.Sprintf("It is computed of %s alone: it moves with the calendar.", list(m.ComputedOf, 4)))
 	case m.Role == profile.Feature && len(m.Reads) > 0:
@@ -327,7 +325,7 @@ func (r *Report) reason(e *evidence) string {
 	case "small_loss":
 		return fmt.Sprintf("labels confirm a loss, but one of only %s: less than the %s that are worth a training.", percent(e.worse), profile.Percent(LargeLoss))
 	case "no_loss":
-		return fmt.Sprintf("%s %s moved, but labels show no loss: the model holds where the records are now.", names, plural(len(fields), "has", "have"))
+		return fmt.Sprintf("%s %s moved, but labels do not confirm a loss.", names, plural(len(fields), "has", "have"))
 	case "small":
 		return fmt.Sprintf("%s %s moved, but little that the model goes by: %s of its importance is affected, and its predictions are nearly as before.", names, plural(len(fields), "has", "have"), percent(e.exposure))
 	case "once":
@@ -340,7 +338,7 @@ func (r *Report) reason(e *evidence) string {
 		return "a column looks broken, which the model does not use."
 	}
 	if e.labels == NotConfirmed {
-		return "no column has moved, and labels show no loss."
+		return "no column has moved, and labels do not confirm a loss."
 	}
 	return "no column has moved."
 }
@@ -391,7 +389,7 @@ func (r *Report) failing() []string {
 
 func faultName(k FaultKind) string {
 	return map[FaultKind]string{
-		FaultMissing: "missing values", FaultConstant: "one value only", FaultUnit: "another unit", FaultRenamed: "renamed texts", FaultUnseen: "unknown texts",
+		FaultMissing: "missing values", FaultConstant: "one value only", FaultUnit: "another unit", FaultPart: "some values far off", FaultRenamed: "renamed texts", FaultUnseen: "unknown texts",
 	}[k]
 }
 
