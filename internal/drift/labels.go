@@ -131,7 +131,7 @@ func (r *Report) loss(in *Input) *Loss {
 	}
 	best := scopes[0]
 	for _, s := range scopes[1:] {
-		if s.Outcome == Confirmed && best.Outcome != Confirmed {
+		if s.Outcome == Confirmed && (best.Outcome != Confirmed || s.Worse > best.Worse) {
 			best = s
 		}
 	}

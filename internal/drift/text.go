@@ -138,19 +138,24 @@ func (r *Report) lines(t *text) {
 	for i := range list {
 		labels = labels || list[i].Errors != nil
 	}
+	names := make([]string, len(list))
+	width := len("from")
+	for i := range list {
+		names[i] = fmt.Sprint(len(r.List) - len(list) + i + 1)
+		if from := list[i].From; from != nil {
+			names[i] = strings.TrimSuffix(when(*from), " UTC")
+		}
+		width = max(width, len(names[i]))
+	}
 	t.line("\n" + title)
-	head := fmt.Sprintf("  %-20s  %9s  %-7s", "from", "records", "result")
+	head := fmt.Sprintf("  %-*s  %9s  %-7s", width, "from", "records", "result")
 	if labels {
-		head += fmt.Sprintf("  %7s  %10s  %10s  %11s  %6s", "labels", "RMSE", "MAE", "bias", "R²")
+		head += fmt.Sprintf("  %7s  %9s  %9s  %9s  %6s", "labels", "RMSE", "MAE", "bias", "R²")
 	}
 	t.line(head + "  failed")
 	for i := range list {
 		l := &list[i]
-		name := fmt.Sprint(len(r.List) - len(list) + i + 1)
-		if l.From != nil {
-			name = when(*l.From)
-		}
-		row := fmt.Sprintf("  %-20s  %9s  %-7s", name, profile.Figure(float64(l.Rows)), l.Result)
+		row := fmt.Sprintf("  %-*s  %9s  %-7s", width, names[i], profile.Figure(float64(l.Rows)), l.Result)
 		if labels {
 			row += "  " + scoresText(l.Errors)
 		}
@@ -173,7 +178,7 @@ func scoresText(s *Scores) string {
 	if !math.IsNaN(float64(s.R2)) {
 		r2 = fmt.Sprintf("%.3f", float64(s.R2))
 	}
-	return fmt.Sprintf("%7s  %10s  %10s  %11s  %6s", profile.Figure(float64(s.Rows)), number(s.RMSE), number(s.MAE), number(s.Bias), r2)
+	return fmt.Sprintf("%7s  %9s  %9s  %9s  %6s", profile.Figure(float64(s.Rows)), number(s.RMSE), number(s.MAE), number(s.Bias), r2)
 }
 
 // fitted writes as many names as there is room for.
