@@ -3,7 +3,7 @@ SHELL := /bin/bash
 GO    ?= go
 BIN   := bin
 
-.PHONY: help build test race torture metamorphic arm64 fuzz lint bench demo clean
+.PHONY: help build test race torture metamorphic arm64 fuzz lint pictures bench demo clean
 
 help: ## list these targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,6 +21,8 @@ test: ## run every test; those that need Java and Maven, or real data, say so wh
 	  echo "note: the tests on real sales are skipped: set MILLRACE_DATA to a folder with housedata.csv to run them"
 	@test -d "$${MILLRACE_VECTORS:-../shared/vectors}/kstreams" || \
 	  echo "note: the conformance vectors of Kafka Streams are skipped: set MILLRACE_VECTORS to the folder that holds kstreams/*.json to run them"
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || test -n "$$MILLRACE_CHROMIUM" || \
+	  echo "note: the tests that look at pages in a browser are skipped: install Chromium to run them"
 	$(GO) test -timeout 20m -tags synctests $(TESTFLAGS) ./...
 	GOEXPERIMENT=jsonv2 $(GO) test $(TESTFLAGS) ./codec
 
@@ -57,6 +59,9 @@ $(BIN)/golangci-lint: tools/go.mod tools/go.sum
 lint: $(BIN)/golangci-lint ## run the linters, pinned in tools/go.mod
 	$(BIN)/golangci-lint run ./...
 	$(BIN)/golangci-lint fmt --diff ./...
+
+pictures: ## look at the pages of millrace in Chromium, and keep the pictures in bin/pictures
+	MILLRACE_REQUIRE=chromium MILLRACE_PICTURES=$(CURDIR)/$(BIN)/pictures $(GO) test ./e2e/picture -count=1 -v
 
 bench: ## measure the data path, the engine beside a bare copy, streams beside Kafka Streams
 	./bench/run

@@ -30,6 +30,7 @@ type checker struct {
 	ready     []*wanted         // what can be fitted next
 
 	inputNames map[string]bool
+	rules      *ruleScope // of rules; nil in features and predicates
 }
 
 // declared is a feature, and how far it has been checked.
@@ -266,11 +267,18 @@ func (s *scope) identifier(node ast.Node, name string) ref {
 		if name == s.labelName && !s.fitOnly {
 			return s.fail(node, "it uses the label, which the records of a stream do not have yet", "a feature is made of what is known when the prediction is")
 		}
+		if s.rules != nil && len(s.path) == 0 {
+			s.rules.name(name)
+		}
 		return s.add(node, value{op: opColumn, field: i, kind: fieldKind(s.schema.Field(i).Type)})
 	}
 	d, ok := s.byName[name]
 	if !ok && s.taken[name] != "" {
 		return s.fail(node, fmt.Sprintf("%s is a %s, not a value", name, s.taken[name]), "write "+map[string]string{"table": name + "[key].column", "window": name + ".aggregate"}[s.taken[name]])
+	}
+	if !ok && s.rules != nil && s.rules.waits(name) {
+		s.rules.name(name)
+		return s.add(node, value{op: opColumn, kind: kindNumber, field: s.rules.number})
 	}
 	if !ok {
 		return s.unknown(node, name)
@@ -282,6 +290,9 @@ func (s *scope) identifier(node ast.Node, name string) ref {
 			names = append(names, p.Name)
 		}
 		return s.fail(node, "a feature cannot depend on itself: "+strings.Join(names, " -> "), "")
+	}
+	if s.rules != nil {
+		return s.ruleFeature(node, d)
 	}
 	return s.feature(d)
 }
@@ -319,6 +330,9 @@ func (s *scope) member(n *ast.MemberNode) ref {
 	property, ok := n.Property.(*ast.StringNode)
 	if !ok {
 		return s.unsupported(n)
+	}
+	if s.rules != nil {
+		return s.fail(n, "a rule looks up no rows and reads no windows", "make a feature of it that is an input of the model, and use its name")
 	}
 	switch of := n.Node.(type) {
 	case *ast.IdentifierNode:

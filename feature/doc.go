@@ -24,6 +24,7 @@
 //	or ||, and &&                      three-valued (Kleene) logic: missing or true is true, missing and false is false
 //	== != < <= > >=                    numbers, times, texts (by bytes); == and != also bools. a < b < c is a < b and b < c
 //	x in [...], x not in [...]         a list of literals: numbers, texts or times
+//	x between low and high             both ends included, also after not; the same as between(x, low, high)
 //	matches contains startsWith endsWith, each also after not
 //	+ -                                numbers; + joins two texts
 //	not !                              binds weaker than * and / and stronger than +: write not (a == b), or a != b
@@ -64,6 +65,8 @@
 //
 // [Reference] has every function with its named arguments, also the fitted ones, which learn from the training rows, and
 // those of vectors, each element of which becomes an input. A program can add its own: see [Function].
+//
+// A rule for records, see [Plan.CompileRules], is a condition that can also say x in training.
 //
 // There is no clock and no randomness. Everything else that the parser's language has (lists and maps as values,
 // closures, members, variables, ranges, other functions) is an error that says where.

@@ -19,6 +19,7 @@ type Evaluator struct {
 	frame  record.Frame
 	counts []Counts
 	codes  [][]int32 // by input that depends on one enum field alone: the code of each position of its table
+	broken []Broken  // of the rules
 }
 
 // The codes of a level that the model does not have. The frame has record.MissingCode for both.
@@ -53,7 +54,9 @@ func (e *Evaluator) Eval(b *record.Batch, with Enrichment) *record.Frame {
 			c.Numbers = resized(c.Numbers[:0], n)
 		}
 	}
+	e.broken = e.broken[:0]
 	e.m.run(b, with, e)
+	slices.SortFunc(e.broken, byRow)
 	for k, src := range e.m.sources {
 		if src.levels >= 0 {
 			e.translate(k, src)
@@ -78,7 +81,9 @@ func (p *Plan) Fits() []string {
 // FittedCounts returns, for each of [Plan.Fits], the rows in which a fitted function had no value to work on, and those
 // in which it met a label or a number that the training rows did not have: each row once, however many calls and labels of
 // the feature it went through, and on both sides if these differ. The slice is a copy.
-func (e *Evaluator) FittedCounts() []Counts { return slices.Clone(e.m.fitted) }
+func (e *Evaluator) FittedCounts() []Counts {
+	return slices.Clone(e.m.fitted[:len(e.plan.layout.owners)]) // features that are there for rules alone come after them
+}
 
 // HasFolds tells whether training rows have other inputs than others: those of functions such as target_mean, which must
 // not tell a row its own label.
@@ -105,6 +110,10 @@ func (e *Evaluator) numbers(k, offset int, v []float64) {
 }
 
 func (e *Evaluator) bools(k, offset int, v []uint8) {
+	if k >= len(e.frame.Columns) {
+		e.rule(k-len(e.frame.Columns), offset, v)
+		return
+	}
 	dst := e.frame.Columns[k].Numbers[offset : offset+len(v)]
 	numberBool(dst, v)
 	for i, x := range v {

@@ -84,6 +84,9 @@ type wanted struct {
 
 // fittedCall checks a call of a fitted function.
 func (s *scope) fittedCall(c *call) ref {
+	if s.rules != nil {
+		return s.fail(c.node, c.name+" learns from the training rows, and a rule does not", "make a feature of it that is an input of the model, and use its name")
+	}
 	o, ok := s.options(c)
 	args := s.fittedArguments(c)
 	if args == nil || !ok {

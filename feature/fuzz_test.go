@@ -108,3 +108,63 @@ func FuzzCompile(f *testing.F) {
 		}
 	})
 }
+
+// FuzzRules feeds texts to the compiler of rules: faults are inside the text, an evaluator and a probe agree, and the inputs of
+// the model stay what they are.
+func FuzzRules(f *testing.F) {
+	for _, src := range []string{
+		"x between 1 and 9", "x between 1 and y and e in training", "x in training", "not (e in training)", "column('odd name') in training", "t in training", "other in training or x < 2",
+		"x between y between 1 and 2 and 3", "x not between (1 and 2) and 3", "between(x, 1, 2) == x between 1 and 2", "is_missing(x)", "hot_a == 1", "hot in training", "x between", "x and between 1 and 2",
+		"x in training in training", "x between 'and' and 'between'", "standard(x) > 1", "x matches 'a' and between", "[x between 1 and 2]", "e between 'a' and f", "x is between 1 and 2",
+	} {
+		f.Add(src)
+	}
+	s := randomSchema()
+	d := Declaration{Schema: s, Features: []Spec{{"other", "x + 1"}, {"hot", "one_hot(e)"}, {"idle", "x * 2"}, {"lost", "standard(y)"}}, Inputs: []string{"e", "x", "other", "hot"}}
+	unfitted, err := Compile(d)
+	if err != nil {
+		f.Fatal(err)
+	}
+	fitter := unfitted.NewFitter()
+	fitter.Add(anyBatch(s, nil), nil, Enrichment{})
+	fitted, err := fitter.Plan()
+	if err != nil {
+		f.Fatal(err)
+	}
+	ranges := []TrainingRange{{"x", -1, 1}, {"other", 0, 2}}
+	want := fitted.NewEvaluator().Eval(anyBatch(s, fitted.Levels()), Enrichment{})
+	f.Fuzz(func(t *testing.T, src string) {
+		for _, p := range []*Plan{unfitted, fitted} {
+			r, err := p.CompileRules("y", []Rule{{"r", src}, {"s", "is_missing(e)"}}, ranges)
+			for _, e := range Errors(err) {
+				if e.Msg == "" || e.Feature != "r" || e.Offset < 0 || e.Length < 0 || e.Offset+e.Length > len(src) {
+					t.Fatalf("%q: %+v", src, e)
+				}
+			}
+			if err != nil {
+				if len(Errors(err)) == 0 {
+					t.Fatalf("%q: an error without a fault: %v", src, err)
+				}
+				continue
+			}
+			b := anyBatch(s, fitted.Levels())
+			verdicts := r.NewProbe().Eval(b, Enrichment{})
+			if p == unfitted {
+				continue
+			}
+			e := r.NewEvaluator()
+			if err := sameFrame(want, e.Eval(b, Enrichment{})); err != nil {
+				t.Fatalf("%q: %v", src, err)
+			}
+			for rule, v := range verdicts {
+				broken := false
+				for _, x := range e.Broken() {
+					broken = broken || x == Broken{0, int32(rule)}
+				}
+				if broken != (v == VerdictBroken) || v == VerdictUnknown {
+					t.Fatalf("%q: rule %d: verdict %d, broken %t", src, rule, v, broken)
+				}
+			}
+		}
+	})
+}

@@ -46,3 +46,38 @@ func beginsArgument(tokens []lexer.Token) bool {
 	}
 	return tokens[n-2].Is(lexer.Operator, ",") || n > 2 && tokens[n-2].Is(lexer.Bracket, "(") && tokens[n-3].Is(lexer.Identifier)
 }
+
+// betweenWords makes "x in low .. high" of "x between low and high", in place, since the parser has no such operator: a
+// range binds stronger than a comparison and weaker than arithmetic. It adds the positions of these ranges, in code points,
+// to marks.
+func betweenWords(src string, marks map[int]bool) (string, map[int]bool) {
+	if !strings.Contains(src, "between") {
+		return src, marks
+	}
+	tokens, err := lexer.Lex(file.NewSource(src))
+	if err != nil {
+		return src, marks // the parser says what is wrong
+	}
+	type open struct{ token, depth int } // a between that waits for its and
+	var waiting []open
+	depth, out := 0, []byte(src)
+	for i, t := range tokens {
+		depth += bracket(t)
+		for n := len(waiting); n > 0 && waiting[n-1].depth > depth; n-- {
+			waiting = waiting[:n-1]
+		}
+		switch n := len(waiting); {
+		case t.Is(lexer.Identifier, "between") && endsOperand(tokens[:i]):
+			waiting = append(waiting, open{i, depth})
+		case t.Is(lexer.Operator, "and") && n > 0 && waiting[n-1].depth == depth:
+			copy(out[runeOffset(src, tokens[waiting[n-1].token].From):], "in     ")
+			copy(out[runeOffset(src, t.From):], ".. ")
+			waiting = waiting[:n-1]
+			if marks == nil {
+				marks = map[int]bool{}
+			}
+			marks[t.From] = true
+		}
+	}
+	return string(out), marks
+}

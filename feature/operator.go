@@ -36,7 +36,7 @@ func (s *scope) binary(n *ast.BinaryNode) ref {
 	case "matches":
 		return s.matches(n, n.Left, n.Right)
 	case "..":
-		return s.fail(n, "there are no ranges", "write between(x, low, high)")
+		return s.fail(n, "there are no ranges", "write x between low and high")
 	case "^":
 		if s.marks[n.Location().From] {
 			return s.fail(n, "a named argument stands in a call, and its value is a literal", "write f(x, name: 20)")
@@ -179,12 +179,20 @@ func (s *scope) slice(n *ast.SliceNode) ref {
 	}, args...)
 }
 
-// in checks x in [...].
+// in checks x in [...], x between low and high, and x in training.
 func (s *scope) in(n *ast.BinaryNode) ref {
+	if id, ok := n.Right.(*ast.IdentifierNode); ok && id.Value == trainingWord {
+		return s.inTraining(n)
+	}
+	if r, ok := n.Right.(*ast.BinaryNode); ok && r.Operator == ".." && s.marks[r.Location().From] {
+		c := &call{function: s.functions["between"], name: "between", node: n, args: []ast.Node{n.Left, r.Left, r.Right}}
+		c.usage = "x between low and high"
+		return s.between(c)
+	}
 	x := s.check(n.Left)
 	list, ok := n.Right.(*ast.ArrayNode)
 	if !ok {
-		return s.fail(n.Right, "in needs a list of literals", `write x in ["a", "b"]; between(x, low, high) tests a range`)
+		return s.fail(n.Right, "in needs a list of literals", `write x in ["a", "b"]; x between low and high tests a range`)
 	}
 	valid := x.ok()
 	v := value{args: []int32{x.id}, op: map[kind]opcode{kindNumber: opInNumber, kindText: opInText, kindTime: opInTime}[x.kind]}

@@ -24,6 +24,7 @@ func parse(src string) (ast.Node, map[int]bool, *Error) {
 		return nil, nil, &Error{Length: len(src), Msg: "the expression is empty"}
 	}
 	words, marks := markNames(src)
+	words, marks = betweenWords(words, marks)
 	tree, err := parser.Parse(callWords(words))
 	if err == nil {
 		return tree.Node, marks, nil
@@ -139,7 +140,7 @@ func explain(msg string) (text, hint string) {
 	case `"&"`:
 		hint = `write "and"`
 	case `"between"`:
-		hint = "write between(x, low, high)"
+		hint = "write x between low and high"
 	case `":"`:
 		hint = "named arguments come after the others: one_hot(city, top: 20)"
 	case `"is"`:

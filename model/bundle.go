@@ -41,6 +41,8 @@ type Bundle struct {
 	Profile  *profile.Profile // of the rows that took part in training; predictions of those that the forest has not seen
 	Lineage  Lineage
 	Golden   []GoldenRow
+	// Evaluation describes the errors on the test part; nil for a bundle that was made before there was one.
+	Evaluation *Evaluation
 
 	extra []section // optional sections that this version does not know; Encode keeps them
 }
@@ -78,7 +80,10 @@ func (b *Bundle) Encode() (data []byte, digest string, err error) {
 		if err != nil {
 			return nil, "", fmt.Errorf("model: encode: %s: %w", p.name, err)
 		}
-		sections = append(sections, section{name: p.name, critical: true, data: content})
+		if p.optional && content == nil {
+			continue
+		}
+		sections = append(sections, section{name: p.name, critical: !p.optional, data: content})
 	}
 	data = pack(append(sections, extra...))
 	return data, Digest(data), nil
@@ -172,8 +177,8 @@ func decode(data []byte, o decodeOptions) (*Bundle, error) {
 		case p == nil:
 			b.extra = append(b.extra, section{name: s.name, data: bytes.Clone(s.data)})
 			continue
-		case !s.critical || len(s.data) > p.limit:
-			return nil, fmt.Errorf("%w: section %s: it is not critical, or larger than %d bytes", ErrCorrupt, s.name, p.limit)
+		case s.critical == p.optional || len(s.data) > p.limit:
+			return nil, fmt.Errorf("%w: section %s: it is %s, or larger than %d bytes", ErrCorrupt, s.name, s.kind(), p.limit)
 		}
 		if err := p.read(b, s.data); err != nil {
 			if errors.Is(err, feature.ErrFunction) {
@@ -184,7 +189,7 @@ func decode(data []byte, o decodeOptions) (*Bundle, error) {
 		delete(known, s.name)
 	}
 	for _, p := range parts() {
-		if known[p.name] != nil {
+		if known[p.name] != nil && !p.optional {
 			return nil, fmt.Errorf("%w: its section %s is missing: if millrace %.40q did not write it yet, train the model again", ErrCorrupt, p.name, b.Manifest.Millrace)
 		}
 	}

@@ -379,7 +379,7 @@ func TestDecodeRefusesWhatIsWellSealed(t *testing.T) {
 		"optional unknown":   {func(s []section) []section { return append(s, section{name: "zebra", data: []byte("x")}) }, nil, ""},
 		"critical unknown":   {func(s []section) []section { return append(s, section{name: "zebra", critical: true}) }, ErrNewer, `section zebra is not known here: use millrace "0.1.0" or later`},
 		"section missing":    {func(s []section) []section { return append(s[:2], s[3:]...) }, ErrCorrupt, "section golden is missing"},
-		"section optional":   {func(s []section) []section { s[2].critical = false; return s }, ErrCorrupt, "not critical"},
+		"section optional":   {func(s []section) []section { s[2].critical = false; return s }, ErrCorrupt, "it is optional"},
 		"section too large":  {func(s []section) []section { s[0].data = make([]byte, 64<<10+1); return s }, ErrCorrupt, "65536"},
 		"white space":        {edit("manifest", `"name":`, `"name": `), ErrCorrupt, "form"},
 		"field twice":        {edit("manifest", `"name":`, `"name":"x","name":`), ErrCorrupt, "form"},

@@ -12,25 +12,29 @@ import (
 
 // The names of the sections.
 const (
-	partManifest = "manifest"
-	partForest   = "forest"
-	partGolden   = "golden"
-	partHistory  = "history"
-	partInputs   = "inputs"
-	partLineage  = "lineage"
-	partMetrics  = "metrics"
-	partPlan     = "plan"
-	partProfile  = "profile"
-	partSchema   = "schema"
+	partManifest   = "manifest"
+	partEvaluation = "evaluation"
+	partForest     = "forest"
+	partGolden     = "golden"
+	partHistory    = "history"
+	partInputs     = "inputs"
+	partLineage    = "lineage"
+	partMetrics    = "metrics"
+	partPlan       = "plan"
+	partProfile    = "profile"
+	partSchema     = "schema"
 )
 
 // part ties a section to its place in a Bundle.
 type part struct {
-	name   string
-	limit  int // bytes
-	json   bool
-	encode func(*Bundle) ([]byte, error)
-	decode func(*Bundle, []byte) error
+	name  string
+	limit int // bytes
+	json  bool
+	// optional is a section that says more of a model and changes no prediction: a bundle of before has none, and a
+	// millrace of before keeps it as it is. There is one if encode returns bytes.
+	optional bool
+	encode   func(*Bundle) ([]byte, error)
+	decode   func(*Bundle, []byte) error
 }
 
 // parts returns the known sections in the order of the file.
@@ -38,6 +42,7 @@ func parts(functions ...feature.Function) []part {
 	const small, large = 4 << 20, 64 << 20
 	return []part{
 		jsonPart(partManifest, 64<<10, func(b *Bundle) *Manifest { return &b.Manifest }),
+		optionalPart(partEvaluation, 64<<10, func(b *Bundle) **Evaluation { return &b.Evaluation }),
 		{
 			name: partForest, limit: DefaultMaxBytes,
 			encode: func(b *Bundle) ([]byte, error) { return b.Forest.MarshalBinary() },
@@ -83,6 +88,23 @@ func jsonPart[T any](name string, limit int, field func(*Bundle) *T) part {
 		name: name, limit: limit, json: true,
 		encode: func(b *Bundle) ([]byte, error) { return encodeJSON(field(b)) },
 		decode: func(b *Bundle, data []byte) error { return decodeJSON(data, field(b)) },
+	}
+}
+
+// optionalPart is a section for a part of a bundle that can be nil.
+func optionalPart[T any](name string, limit int, field func(*Bundle) **T) part {
+	return part{
+		name: name, limit: limit, json: true, optional: true,
+		encode: func(b *Bundle) ([]byte, error) {
+			if *field(b) == nil {
+				return nil, nil
+			}
+			return encodeJSON(*field(b))
+		},
+		decode: func(b *Bundle, data []byte) error {
+			*field(b) = new(T)
+			return decodeJSON(data, *field(b))
+		},
 	}
 }
 

@@ -33,6 +33,11 @@ func (b *Bundle) validate() error {
 	if err := b.History.validate(); err != nil {
 		return fmt.Errorf("history: %w", err)
 	}
+	if b.Evaluation != nil {
+		if err := b.Evaluation.validate(b.Metrics.Test.Rows); err != nil {
+			return fmt.Errorf("evaluation: %w", err)
+		}
+	}
 	if len(b.Golden) > MaxGolden {
 		return fmt.Errorf("%d golden rows, the limit is %d", len(b.Golden), MaxGolden)
 	}

@@ -5,12 +5,14 @@ import (
 	"math/bits"
 	"math/rand/v2"
 	"slices"
+
+	"millrace.dev/internal/detmath"
 )
 
 const (
 	seed       = 0x6d696c6c72616365 // of what is drawn: the same windows for every checker
 	replicates = 4000               // windows that are drawn without drift, for each size
-	mostRows   = 2048               // of a window that is drawn: from here on statistics only shrink with the rows
+	mostRows   = 1024               // of a window that is drawn: from here on statistics only shrink with the rows
 	exactRows  = 64                 // up to here each number of rows is a size of its own
 	sizesPer   = 4                  // sizes in which the rows double, beyond
 	knots      = 48                 // of the distribution of a statistic
@@ -23,7 +25,7 @@ const (
 // of the windows drawn; beyond, where few were, those of the gamma distribution with their mean and variance go on: sums of
 // squares of nearly normal deviations, which all the statistics are, have nearly that.
 type drawn struct {
-	x, p         []float64 // ascending values, and how likely at least they are
+	x, logP      []float64 // ascending values, and the logarithms of how likely at least they are
 	shape, scale float64
 }
 
@@ -43,15 +45,15 @@ func newDrawn(values []float64) *drawn {
 		return nil // always the same: nothing can be told from it
 	}
 	d.shape, d.scale = mean*mean/squares, squares/mean
-	least := math.Pow(topShare, 1.0/knots)
+	step := logOf(topShare) / knots
 	for k := range knots + 1 {
-		at := len(values) - int(math.Ceil(n*math.Pow(least, float64(k))))
+		at := len(values) - int(math.Ceil(n*detmath.Exp(float64(k)*step)))
 		v := values[max(at, 0)]
 		if len(d.x) > 0 && v <= d.x[len(d.x)-1] {
 			continue
 		}
 		first, _ := slices.BinarySearch(values, v)
-		d.x, d.p = append(d.x, v), append(d.p, (n-float64(first)+1)/(n+1))
+		d.x, d.logP = append(d.x, v), append(d.logP, logOf((n-float64(first)+1)/(n+1)))
 	}
 	return d
 }
@@ -66,16 +68,17 @@ func (d *drawn) tail(v float64) float64 {
 	i, _ := slices.BinarySearch(d.x, v)
 	switch {
 	case i == 0:
-		return d.p[0]
+		return detmath.Exp(d.logP[0])
 	case i <= last:
 		part := (v - d.x[i-1]) / (d.x[i] - d.x[i-1])
-		return d.p[i-1] * math.Pow(d.p[i]/d.p[i-1], part)
+		return detmath.Exp(d.logP[i-1] + float64(part*(d.logP[i]-d.logP[i-1])))
 	}
+	top := detmath.Exp(d.logP[last])
 	at := gammaTail(d.shape, d.x[last]/d.scale)
 	if !(at > 1e-280) {
-		return d.p[last] * math.Exp((d.x[last]-v)/d.scale)
+		return top * detmath.Exp((d.x[last]-v)/d.scale)
 	}
-	return d.p[last] * gammaTail(d.shape, v/d.scale) / at
+	return top * gammaTail(d.shape, v/d.scale) / at
 }
 
 // value is the inverse of tail.
@@ -98,9 +101,10 @@ func (d *drawn) value(p float64) float64 {
 type family struct {
 	tests  []*test
 	rows   int      // of the sample
-	width  int      // columns of the sample that a test is on
+	width  int      // columns of the sample that are counted
 	codes  []uint32 // of the sample, row by row: places in tally
-	tally  []uint32 // counts of a window that is drawn, all columns one after the other
+	tally  []uint32 // counts of a window that is drawn: of each column its cells, and then the missing values
+	cells  int      // the most that a column has
 	alarms float64  // the declared share of windows without drift that alarm
 	sizes  map[int]*size
 }
@@ -109,11 +113,16 @@ type family struct {
 type test struct {
 	column int // of the profile
 	metric Metric
-	axis   *axis
-	rate   bool      // a test of the share of the last of two cells
-	first  int       // place of the first cell in tally; after the cells comes that of missing values
+	axis   *axis     // nil of the rate of missing values
+	rate   float64   // of the sample: of missing values or, where there are two cells, of the last
 	p      []float64 // shares of the sample
+	still  bool      // in the sample it is always the same: windows that are drawn tell nothing
+	first  int       // place of the column's first cell in tally
+	n      int       // the column's cells
 }
+
+// ofRate tells whether the test is of a rate, whose probabilities are known exactly.
+func (x *test) ofRate() bool { return x.axis == nil || x.axis.n == 2 }
 
 // size is what the family gives of windows of one size.
 type size struct {
@@ -149,20 +158,20 @@ func (f *family) draw(rows int) *size {
 	f.replicate(rows, values)
 	s := &size{of: make([]*drawn, len(f.tests))}
 	for t, x := range f.tests {
-		if !x.rate {
+		if !x.ofRate() && !x.still {
 			s.of[t] = newDrawn(slices.Clone(values[t]))
 		}
 	}
 	least, p := make([]float64, replicates), make([]float64, len(f.tests))
 	for r := range least {
 		for t := range f.tests {
-			switch {
-			case f.tests[t].rate:
+			switch d := s.of[t]; {
+			case d != nil:
+				p[t] = d.tail(values[t][r])
+			case f.tests[t].ofRate() && !f.tests[t].still:
 				p[t] = values[t][r]
-			case s.of[t] == nil:
-				p[t] = 1
 			default:
-				p[t] = s.of[t].tail(values[t][r])
+				p[t] = 1
 			}
 		}
 		least[r] = leastStep(p)
@@ -199,8 +208,8 @@ func limitOf(values []float64, share float64) float64 {
 // replicate draws windows and fills in, for each test, the statistic of each; of rates, the probability.
 func (f *family) replicate(rows int, values [][]float64) {
 	source := rand.NewPCG(seed, uint64(rows)) //nolint:gosec // positive
-	c := &cells{m: math.Inf(1), q: make([]float64, f.mostCells())}
-	share := c.q
+	c := &cells{m: math.Inf(1)}
+	share := make([]float64, f.cells)
 	rates := map[[3]uint32]float64{}
 	for r := range replicates {
 		clear(f.tally)
@@ -212,24 +221,18 @@ func (f *family) replicate(rows int, values [][]float64) {
 			}
 		}
 		for t, x := range f.tests {
-			if x.rate {
-				values[t][r] = x.rateOf(f.tally, uint32(t), rates) //nolint:gosec // few
-				continue
+			switch counts := f.tally[x.first : x.first+x.n]; {
+			case x.still:
+			case x.axis == nil:
+				values[t][r] = x.rateOf(f.tally[x.first+x.n], uint32(rows), uint32(t), rates) //nolint:gosec // few
+			case x.ofRate():
+				values[t][r] = x.rateOf(counts[1], counts[0]+counts[1], uint32(t), rates) //nolint:gosec // few
+			default:
+				c.q = share[:x.n]
+				values[t][r] = x.statistic(c, counts)
 			}
-			c.q = share[:x.axis.n]
-			values[t][r] = x.statistic(c, f.tally[x.first:x.first+x.axis.n])
 		}
 	}
-}
-
-func (f *family) mostCells() int {
-	most := 0
-	for _, x := range f.tests {
-		if !x.rate {
-			most = max(most, x.axis.n)
-		}
-	}
-	return most
 }
 
 // statistic returns the scaled metric of counts from the sample.
@@ -272,17 +275,12 @@ func (x *test) unscaled(statistic, rows float64) float64 {
 	}
 }
 
-// rateOf returns the probability of the counts of a test of a rate. Few counts differ: they are kept.
-func (x *test) rateOf(tally []uint32, t uint32, known map[[3]uint32]float64) float64 {
-	cells := tally[x.first : x.first+x.axis.n]
-	n, k := uint32(0), cells[len(cells)-1]
-	for _, c := range cells {
-		n += c
-	}
+// rateOf returns the probability of k of n rows in a test of a rate. Few numbers come again and again: they are kept.
+func (x *test) rateOf(k, n, t uint32, known map[[3]uint32]float64) float64 {
 	key := [3]uint32{t, k, n}
 	p, ok := known[key]
 	if !ok {
-		p = binomialTail(float64(k), float64(n), x.p[len(x.p)-1])
+		p = binomialTail(float64(k), float64(n), x.rate)
 		known[key] = p
 	}
 	return p

@@ -2,8 +2,13 @@ package profile
 
 import "math"
 
-// newFamily returns the tests of the columns of a reference whose index is in columns: of their distributions, by the
-// metrics that are given for each, where a metric has a value; and of their rates of missing values.
+// wantedTest is a test to do; with no metric, of the rate of missing values.
+type wantedTest struct {
+	column int
+	metric Metric
+}
+
+// newFamily returns the tests that are wanted of a reference.
 func newFamily(reference *Profile, wanted []wantedTest, alarms float64) *family {
 	f := &family{alarms: alarms, sizes: map[int]*size{}}
 	s := reference.Sample
@@ -11,69 +16,90 @@ func newFamily(reference *Profile, wanted []wantedTest, alarms float64) *family 
 		s = independent(reference.Columns)
 	}
 	f.rows = s.Rows
-	var last *test
+	byColumn := map[int][]*test{}
 	for _, w := range wanted {
-		c := &reference.Columns[w.column]
 		x := &test{column: w.column, metric: w.metric}
-		if w.metric.value == nil {
-			x.rate, x.axis = true, &axis{n: 2}
-		} else {
-			x.axis = newAxis(c, w.metric)
-			x.rate = x.axis.n == 2
+		if w.metric.value != nil {
+			x.axis = newAxis(&reference.Columns[w.column], w.metric)
 		}
-		if last != nil {
-			x.first = last.first + last.axis.n + 1
+		f.tests = append(f.tests, x)
+		byColumn[w.column] = append(byColumn[w.column], x)
+	}
+	var lists [][]uint32
+	for _, x := range f.tests { // the first of a column places it for both
+		if of := byColumn[x.column]; of[0] == x {
+			if codes := f.place(of, s, len(reference.Columns)); codes != nil {
+				lists = append(lists, codes)
+			}
 		}
-		f.tests, last = append(f.tests, x), x
 	}
-	f.width = len(f.tests)
-	if last != nil {
-		f.tally = make([]uint32, last.first+last.axis.n+1)
-	}
-	f.codes = make([]uint32, f.rows*f.width)
-	for t, x := range f.tests {
-		x.place(s, len(reference.Columns), f.codes[t:], f.width)
+	f.width = len(lists)
+	f.codes = make([]uint32, 0, f.rows*f.width)
+	for row := range f.rows {
+		for _, l := range lists {
+			f.codes = append(f.codes, l[row])
+		}
 	}
 	return f
 }
 
-// wantedTest is a test to do; with no metric, of the rate of missing values.
-type wantedTest struct {
-	column int
-	metric Metric
-}
-
-// place writes the places of a column's values in the tally, and takes the shares of the sample.
-func (x *test) place(s *Sample, columns int, codes []uint32, width int) {
-	counts, total := make([]uint64, x.axis.n+1), uint64(0)
-	for row := range s.Rows {
-		cell := x.cell(s.Bins[row*columns+x.column])
-		counts[cell]++
-		codes[row*width] = uint32(x.first + cell) //nolint:gosec // few
-	}
-	for _, n := range counts[:x.axis.n] {
-		total += n
-	}
-	x.p = make([]float64, x.axis.n)
-	for i := range x.p {
-		if total > 0 {
-			x.p[i] = float64(counts[i]) / float64(total)
+// place gives a column places in the tally, and its tests what the sample says of it. It returns the place of each row; nil
+// if no test needs them.
+func (f *family) place(tests []*test, s *Sample, columns int) []uint32 {
+	of := &axis{n: 1}
+	for _, x := range tests {
+		if x.axis != nil {
+			of = x.axis
 		}
 	}
+	first := len(f.tally)
+	counts, codes := make([]uint64, of.n+1), make([]uint32, s.Rows)
+	for row := range codes {
+		cell := of.n
+		if bin := s.Bins[row*columns+tests[0].column]; bin != NoBin {
+			cell = 0
+			if of.of != nil {
+				cell = int(of.of[bin])
+			}
+		}
+		counts[cell]++
+		codes[row] = uint32(first + cell) //nolint:gosec // few
+	}
+	needed := false
+	for _, x := range tests {
+		x.first, x.n = first, of.n
+		x.sampled(counts)
+		needed = needed || !x.still
+	}
+	if !needed {
+		for _, x := range tests {
+			x.first, x.n = 0, 0
+		}
+		return nil
+	}
+	f.tally = append(f.tally, make([]uint32, of.n+1)...)
+	f.cells = max(f.cells, of.n)
+	return codes
 }
 
-// cell returns the cell of a bin of the sample; that after the last one for none. Of the test of missing values the cells
-// are present and missing.
-func (x *test) cell(bin uint16) int {
-	switch {
-	case x.axis.of == nil && bin == NoBin:
-		return 1
-	case x.axis.of == nil:
-		return 0
-	case bin == NoBin:
-		return x.axis.n
+// sampled takes the shares of the sample, from the counts of the cells and of missing values.
+func (x *test) sampled(counts []uint64) {
+	last := len(counts) - 1
+	present := sum(counts[:last])
+	if x.axis == nil {
+		x.rate = float64(counts[last]) / (present + float64(counts[last]))
+		x.still = counts[last] == 0 || present == 0
+		return
 	}
-	return int(x.axis.of[bin])
+	x.p = make([]float64, last)
+	most := 0.0
+	for i := range x.p {
+		if present > 0 {
+			x.p[i] = float64(counts[i]) / present
+		}
+		most = max(most, x.p[i])
+	}
+	x.rate, x.still = x.p[last-1], most == 1 || present == 0
 }
 
 // outcome is what a test says of a window.
@@ -84,7 +110,7 @@ type outcome struct {
 
 // judge does a test. A known reference is one without a sampling error of its own.
 func (x *test) judge(reference, window *Column, known bool, d *drawn) (outcome, error) {
-	if x.axis.of == nil {
+	if x.axis == nil {
 		return outcome{window.MissingShare(), x.rates(float64(window.Missing), float64(window.Rows), float64(reference.Missing), float64(reference.Rows), known), float64(window.Rows)}, nil
 	}
 	c := x.axis.cells(reference.Counts, window.Counts)
@@ -98,7 +124,7 @@ func (x *test) judge(reference, window *Column, known bool, d *drawn) (outcome, 
 	}
 	switch last := x.axis.n - 1; {
 	case c.n == 0:
-	case x.rate:
+	case x.ofRate():
 		out.p = x.rates(c.q[last]*c.n, c.n, c.p[last]*c.m, c.m, known)
 	case d == nil:
 		out.p = x.newValues(c, known)

@@ -12,8 +12,8 @@ import (
 const (
 	DefaultMinRows     = 200
 	DefaultFalseAlarms = 0.01
-	DefaultNumbers     = "ks"         // the metric of numbers and times
-	DefaultLevels      = "chi_square" // the metric of levels
+	DefaultNumbers     = "ks" // the metric of numbers and times
+	DefaultLevels      = "g"  // the metric of levels
 )
 
 // Rules say what of a window is checked against the training data. A check is fixed, with a threshold of its own, or
@@ -48,7 +48,7 @@ type ChangeRule struct {
 // DriftRule says how distributions are compared. With thresholds it is fixed, for the columns whose kind the metric is
 // defined for; other columns are compared by the default metric of their kind, calibrated.
 type DriftRule struct {
-	Metric     string  // default: ks of numbers, chi_square of levels
+	Metric     string  // default: ks of numbers, g of levels
 	Warn, Fail float64 // 0: none
 	Off        bool
 }
@@ -159,8 +159,9 @@ type builder struct {
 	errs      []error
 }
 
+// add keeps an error, once.
 func (b *builder) add(err error) {
-	if err != nil {
+	if err != nil && !slices.ContainsFunc(b.errs, func(e error) bool { return e.Error() == err.Error() }) {
 		b.errs = append(b.errs, err)
 	}
 }
@@ -256,9 +257,6 @@ func (b *builder) changes(name string, rule *ChangeRule) {
 		}
 		return ""
 	})
-	if name == CheckMax { // what is wrong with them was said of the smallest value
-		b.errs = slices.CompactFunc(b.errs, func(x, y error) bool { return x.Error() == y.Error() })
-	}
 	for _, i := range columns {
 		b.checks = append(b.checks, check{name: name, column: i, within: rule.Within, test: -1})
 	}

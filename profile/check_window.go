@@ -33,13 +33,13 @@ func (k *Checker) Check(window *Profile) (*Verdict, error) {
 		c := &k.checks[i]
 		reference, w := &k.reference.Columns[c.column], columns[c.column]
 		f := Finding{Column: reference.Name, Check: c.name, Value: math.NaN(), Reference: math.NaN(), Threshold: math.NaN(), P: math.NaN(), Severity: OK}
-		switch {
-		case c.name == CheckDrift:
+		switch c.name {
+		case CheckDrift:
 			f.Metric, f.Unit = c.metric.Name, c.metric.Unit
 			if err := k.driftOf(c, reference, w, &f); err != nil {
 				return nil, err
 			}
-		case c.name == CheckNulls:
+		case CheckNulls:
 			f.Value, f.Reference = w.MissingShare(), reference.MissingShare()
 			if c.test < 0 {
 				f.Threshold = k.rules.Nulls.Max
@@ -102,7 +102,7 @@ func (k *Checker) calibrated(window *Profile, columns []*Column) (*judged, error
 	for t, x := range k.family.tests {
 		reference, w := &k.reference.Columns[x.column], columns[x.column]
 		o := outcome{value: math.NaN(), p: 1}
-		if x.axis.of == nil || sum(w.Counts) > 0 {
+		if x.axis == nil || sum(w.Counts) > 0 {
 			var err error
 			if o, err = x.judge(reference, w, k.rules.Known, j.size.of[t]); err != nil {
 				return nil, fmt.Errorf("%s: %w", reference.Name, err)

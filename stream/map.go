@@ -221,6 +221,9 @@ func (t *Topology) checkPolicy(op string, p ErrorPolicy) {
 
 // failed applies a policy after the last retry: it drops the present record, or returns the error.
 func (n *node) failed(ctx *task.Context, p ErrorPolicy, err error) error {
+	if s, ok := errors.AsType[*Stop](err); ok {
+		return ctx.Stop(s.Err)
+	}
 	if p.Then == Fail {
 		return fmt.Errorf("%s: %w", n.name, err)
 	}
@@ -233,6 +236,16 @@ func (n *node) failed(ctx *task.Context, p ErrorPolicy, err error) error {
 	ctx.Drop(d)
 	return nil
 }
+
+// Stop is an error that ends the application at a record, whatever the operator's [ErrorPolicy] is, without retries: what came
+// before in the partition is committed, and the record is not. An application that is started again meets it again.
+type Stop struct{ Err error }
+
+// Error returns the cause's text.
+func (s *Stop) Error() string { return s.Err.Error() }
+
+// Unwrap returns the cause.
+func (s *Stop) Unwrap() error { return s.Err }
 
 // Rejection is an error that says how a record that a function cannot take appears in the counts and in the dead
 // letters. Reason must not hold a value of the record.
@@ -258,7 +271,7 @@ func (m *tryMapValues[K, V, V2]) process(r *Record[K, V]) (err error) {
 			if m.out.Value, err = m.f(m.ctx.Done(), r.Key, r.Value); err == nil {
 				break
 			}
-			if try >= m.policy.Retries || m.ctx.Done().Err() != nil {
+			if stop := (*Stop)(nil); try >= m.policy.Retries || errors.As(err, &stop) || m.ctx.Done().Err() != nil {
 				return m.n.failed(m.ctx, m.policy, err)
 			}
 		}

@@ -59,6 +59,7 @@ type bench struct {
 
 	dir      string
 	self     string
+	checks   bool
 	out      io.Writer
 	messages io.Writer
 }
@@ -74,6 +75,7 @@ func benchMain(ctx context.Context, args []string, out, messages io.Writer) erro
 	f.IntVar(&b.records, "records", 200_000, "records of the topic")
 	f.IntVar(&b.counts, "counts", 3, "measurements of each kind")
 	f.IntVar(&b.starts, "starts", 5, "measurements of the start")
+	f.BoolVar(&b.checks, "checks", false, "measure what checks of records and windows cost, instead of beside copies")
 	f.StringVar(&b.profiles, "profiles", "", "a `folder` for profiles of copies and pipelines; then bench/pipeline runs the engine instead of the binary (default: none)")
 	if err := f.Parse(args); err != nil {
 		return err

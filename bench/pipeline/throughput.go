@@ -32,6 +32,10 @@ type contestant struct {
 
 func (b *bench) contestants(compression string) []*contestant {
 	millrace := &contestant{name: "millrace run", args: func(j job) []string { return b.runArgs(&j) }}
+	if b.checks {
+		checked := &contestant{name: "run with checks", args: func(j job) []string { return append(b.runArgs(&j), checkedPipeline, "--create-topics") }}
+		return []*contestant{millrace, checked}
+	}
 	if compression != "snappy" || b.profiles != "" { // snappy is what `millrace run` writes
 		millrace = &contestant{name: "engine", args: func(j job) []string { return append([]string{b.self, "engine"}, j.args()...) }}
 	}

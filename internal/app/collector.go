@@ -12,7 +12,7 @@ type collector struct {
 	r                                            *Running
 	predictions, samples, model                  *prometheus.Desc
 	missing, unseen, fittedMissing, fittedUnseen *prometheus.Desc
-	lookups, rows, refused, windows              *prometheus.Desc
+	lookups, rows, refused, windows, rules       *prometheus.Desc
 	checked, checkedUntil, left                  *prometheus.Desc
 	checkValue, checkThreshold, checkSeverity    *prometheus.Desc
 }
@@ -39,6 +39,7 @@ func newCollector(r *Running) *collector {
 		checkValue:     desc("check_value", "What a check came to in the last window, in the unit of the metric.", "column", "check", "metric"),
 		checkThreshold: desc("check_threshold", "What the value of the check is not to pass.", "column", "check", "metric"),
 		checkSeverity:  desc("check_severity", "0 where the last window is as expected in a check, 1 for a warning, 2 for a failure.", "column", "check", "metric"),
+		rules:          desc("record_checks_total", "Records that break a rule of checks.record, and what becomes of them.", "rule", "outcome"),
 		windows:        desc("window_records_total", "Records that a window has seen: added, late, too_late, untimed, keyless or filtered.", "window", "result"),
 	}
 }
@@ -67,6 +68,10 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	for _, f := range s.Fitted {
 		counter(c.fittedMissing, f.Missing, f.Feature)
 		counter(c.fittedUnseen, f.Unseen, f.Feature)
+	}
+	for i := range s.Checks {
+		k := &s.Checks[i]
+		counter(c.rules, k.Broken, k.Rule, k.Otherwise)
 	}
 	for i := range s.Tables {
 		t := &s.Tables[i]

@@ -59,6 +59,8 @@ func explainKind(err error) (Code, string) {
 	switch {
 	case is(registry.ErrNotApproved):
 		return Refused, ""
+	case is(pipeline.ErrCheck):
+		return Refused, "look at the record; where it is right, change the rule or its outcome, and start again: the record is then read again"
 	case is(pipeline.ErrGolden):
 		return Refused, "train the model again with this version of millrace"
 	case is(model.ErrCorrupt, registry.ErrCorrupt):

@@ -46,6 +46,7 @@ type Explained struct {
 	Windows    []ExplainedWindow  `json:"windows,omitempty"`
 	Features   []ExplainedFeature `json:"features,omitempty"`
 	Inputs     []ExplainedInput   `json:"inputs,omitempty"`
+	Checks     []ExplainedCheck   `json:"checks,omitempty"`
 	Rejected   *ExplainedProblem  `json:"rejected,omitempty"`
 	Prediction *float64           `json:"prediction,omitempty"`
 	Baseline   *float64           `json:"baseline,omitempty"` // what the model predicts without its trees
@@ -101,6 +102,21 @@ type ExplainedInput struct {
 	ExplainedValue
 
 	Unseen bool `json:"unseen,omitempty"` // the record has a value that training has not seen, which is missing to the model
+}
+
+// What [ExplainedCheck.Verdict] can be, beside kept.
+const (
+	VerdictUnknown = "unknown"
+	VerdictMissing = "missing"
+	VerdictBroken  = "broken"
+)
+
+// ExplainedCheck is what a rule says of the record.
+type ExplainedCheck struct {
+	Name      string `json:"name"`
+	Rule      string `json:"rule"`
+	Otherwise string `json:"otherwise"`
+	Verdict   string `json:"verdict"` // kept, missing (and kept), broken, or unknown without a model
 }
 
 // ExplainedProblem is why a record has no prediction.
@@ -249,6 +265,12 @@ func (n *inspection) explained(r *record.Raw, seen *pipeline.Seen) *Explained {
 	}
 	for _, in := range seen.Inputs {
 		e.Inputs = append(e.Inputs, ExplainedInput{explainedValue(in.Name, in.Value.Kind.String(), in.Value), in.Unseen})
+	}
+	for _, c := range seen.Checks {
+		verdict := map[feature.Verdict]string{
+			feature.VerdictUnknown: VerdictUnknown, feature.VerdictKept: "kept", feature.VerdictMissing: VerdictMissing, feature.VerdictBroken: VerdictBroken,
+		}[c.Verdict]
+		e.Checks = append(e.Checks, ExplainedCheck{c.Name, c.Rule, c.Otherwise.String(), verdict})
 	}
 	if p := seen.Problem; p != nil {
 		problem := ExplainedProblem(*p)

@@ -34,7 +34,7 @@ func (a *App) inspect(ctx context.Context, op string, p *config.Pipeline, ref st
 	}
 	n := &inspection{p: p, probe: probe}
 	o := pipeline.InspectorOptions{
-		Options: pipeline.Options{Field: p.Sink.Field, MaxBytes: p.Source.MaxRecordBytes, Tables: pipelineTables(p)},
+		Options: pipeline.Options{Field: p.Sink.Field, MaxBytes: p.Source.MaxRecordBytes, Tables: pipelineTables(p), Checks: pipelineChecks(p)},
 		Label:   p.Train.Label, EventTime: p.Source.EventTime,
 	}
 	if ref != "" {
@@ -50,8 +50,20 @@ func (a *App) inspect(ctx context.Context, op string, p *config.Pipeline, ref st
 				Hint: "train a model with this file, or name the file that the model was trained with",
 			}
 		}
+		if o.Rules, err = compileChecks(op, p, n.model); err != nil {
+			return nil, err
+		}
 		if o.Path, err = pipeline.New(n.model.Bundle, o.Options); err != nil {
 			return nil, &Error{Code: Refused, Op: "load model", Where: n.model.Ref, Err: err, Hint: "train the model again with this version of millrace"}
+		}
+	}
+	if n.model == nil {
+		plan, err := feature.Compile(p.Declaration())
+		if err == nil {
+			o.Rules, err = plan.CompileRules(p.Train.Label, p.Checks.Rules(), nil)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", op, err)
 		}
 	}
 	n.Inspector, err = pipeline.NewInspector(probe, o)

@@ -58,13 +58,14 @@ func TestMetamorphic(t *testing.T) { //nolint:tparallel // the pipelines are cou
 }
 
 // metaSum is what was compared.
-type metaSum struct{ Pipelines, Streams, Records, Predictions, Letters, Inputs, Faults int }
+type metaSum struct{ Pipelines, Streams, Records, Predictions, Letters, Inputs, Faults, Warned, Rejected int }
 
 // outcome is what becomes of a record.
 type outcome struct {
 	Prediction string // the bytes of the record with it; "" is none
 	Letter     string // stage, class, field and reason
 	Inputs     []model.Value
+	Broken     string // the rules that the record breaks, and is predicted all the same
 }
 
 // meta compares what becomes of the records of one world.
@@ -148,6 +149,9 @@ func (m *meta) batch() {
 		unmarshal(m.t, line, &r)
 		m.want[r.Record].Letter = strings.Join([]string{r.Stage, r.Class, r.Field, r.Reason}, " | ")
 		m.sum.Letters++
+		if r.Stage == record.StageCheck {
+			m.sum.Rejected++
+		}
 	}
 	lines := strings.Split(out.String(), "\n")
 	for i := range m.want {
@@ -163,7 +167,7 @@ func (m *meta) batch() {
 func (m *meta) inputs(o batch.PredictOptions) {
 	m.t.Helper()
 	b := m.model.Bundle
-	path, err := pipeline.New(b, pipeline.Options{MaxBytes: o.MaxBytes, Tables: o.Required})
+	path, err := pipeline.New(b, pipeline.Options{MaxBytes: o.MaxBytes, Tables: o.Required, Checks: o.Checks})
 	if err != nil {
 		m.t.Fatal(err)
 	}
@@ -191,6 +195,10 @@ func (m *meta) inputs(o batch.PredictOptions) {
 		if m.want[i].Prediction == "" {
 			continue
 		}
+		for _, mark := range w.Marks() {
+			m.want[i].Broken = mark.Rules
+			m.sum.Warned++
+		}
 		m.want[i].Inputs = model.NewGoldenRow(nil, w.Frame(), 0, 0).Features
 		if got := string(w.Output(0)); got != m.want[i].Prediction {
 			m.t.Errorf("record %d: %s by itself, and %s among others", i, got, m.want[i].Prediction)
@@ -208,6 +216,9 @@ func (m *meta) training() {
 			continue
 		}
 		i := int(g.Features[id].Float())
+		if m.want[i].Prediction == "" { // a rule rejects it, which training does not ask
+			continue
+		}
 		m.sum.Inputs++
 		m.sameInputs("training", i, g.Features)
 	}
@@ -377,6 +388,11 @@ func (m *meta) collect(d *streamtest.Driver, way string, partitions int, got []o
 			i := number(&r)
 			once(i)
 			got[i].Prediction = string(r.Value)
+			for _, x := range r.Headers {
+				if x.Key == "millrace.checks" {
+					got[i].Broken = string(x.Value)
+				}
+			}
 		}
 		for _, r := range d.Raw("dlq", p) {
 			i := number(&r)
@@ -397,9 +413,9 @@ func (m *meta) collect(d *streamtest.Driver, way string, partitions int, got []o
 			m.sum.Inputs++
 			m.sameInputs(way, i, g.Inputs)
 		}
-		if g.Prediction != m.want[i].Prediction || g.Letter != m.want[i].Letter {
+		if g.Prediction != m.want[i].Prediction || g.Letter != m.want[i].Letter || g.Broken != m.want[i].Broken {
 			if wrong++; wrong <= 5 {
-				m.t.Errorf("%s: record %d (%s): %s", way, i, m.w.records[i].value, cmp.Diff([]string{m.want[i].Prediction, m.want[i].Letter}, []string{g.Prediction, g.Letter}))
+				m.t.Errorf("%s: record %d (%s): %s", way, i, m.w.records[i].value, cmp.Diff([]string{m.want[i].Prediction, m.want[i].Letter, m.want[i].Broken}, []string{g.Prediction, g.Letter, g.Broken}))
 			}
 		}
 	}

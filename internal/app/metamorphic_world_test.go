@@ -105,6 +105,7 @@ func (w *world) pipeline(windows string) string {
 	}
 	line("train: {data: data.jsonl, label: y, ignore: [note, tags, at, built], gbm: {ntrees: 12, min_rows: 2, seed: %d}, split: {seed: %d}}", w.r.IntN(9), w.r.IntN(9))
 	line("sink: {topic: out}\ndead_letter: {topic: dlq}")
+	line("%s", w.rules())
 	text := b.String()
 	if strings.Contains(text, "unix_us") { // the records say it in that unit
 		for i := range w.records {
@@ -112,6 +113,38 @@ func (w *world) pipeline(windows string) string {
 		}
 	}
 	return text
+}
+
+// rules returns record checks, over fields, features and what training has seen.
+func (w *world) rules() string {
+	r := rand.New(rand.NewPCG(w.r.Uint64(), 5)) // what follows stays as it is without them
+	all := []string{
+		"x between -4 and 4", "z in training", "id in training", "city in training", "kind not in training", "seller in training or is_missing(seller)", "not is_missing(note)", "len(note) < 6",
+		"x <= z", "at < built or x != 0", "(x ?? 0) * 2 > -1", `matches(tags, "p")`,
+	}
+	for _, f := range w.features {
+		name, expr, _ := strings.Cut(f, ": ")
+		switch {
+		case strings.HasPrefix(name, "f_w"):
+			all = append(all, name+" > 0", "not is_missing("+name+")", name+" in training")
+		case name == "district":
+			all = append(all, "district in training", `district != "b"`)
+		case expr == "x / z" || expr == "standard(x)" || expr == "target_mean(city)":
+			all = append(all, name+" > 0 and x < 3")
+		}
+	}
+	var text strings.Builder
+	text.WriteString("checks:\n  record:\n")
+	n := 0
+	for _, i := range r.Perm(len(all)) {
+		if n > r.IntN(6) {
+			break
+		}
+		quoted, _ := json.Marshal(all[i])
+		fmt.Fprintf(&text, "    - {rule: %s, otherwise: %s}\n", quoted, []string{"warn", "warn", "dead_letter"}[r.IntN(3)])
+		n++
+	}
+	return text.String()
 }
 
 // makeWindows declares windows.

@@ -46,6 +46,9 @@ func (a *App) Predict(ctx context.Context, o PredictOptions) (*Predicted, error)
 	if err != nil {
 		return nil, err
 	}
+	if _, err := compileChecks("predict", p, m); err != nil {
+		return nil, err
+	}
 	inputs, err := source.Files(o.Data)
 	if err != nil {
 		return nil, fmt.Errorf("predict: %w", err)
@@ -97,5 +100,5 @@ func (a *App) Predict(ctx context.Context, o PredictOptions) (*Predicted, error)
 
 // predictOptions returns what a pipeline file says about predicting.
 func predictOptions(p *config.Pipeline, rows map[string]table.Rows) batch.PredictOptions {
-	return batch.PredictOptions{Field: p.Sink.Field, MaxBytes: p.Source.MaxRecordBytes, Rows: rows, Required: pipelineTables(p)}
+	return batch.PredictOptions{Field: p.Sink.Field, MaxBytes: p.Source.MaxRecordBytes, Rows: rows, Required: pipelineTables(p), Checks: pipelineChecks(p)}
 }

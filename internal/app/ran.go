@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	"millrace.dev/feature"
+	"millrace.dev/internal/batch"
 	"millrace.dev/internal/engine"
 	"millrace.dev/internal/pipeline"
 	"millrace.dev/internal/table"
@@ -21,6 +22,7 @@ type Ran struct {
 	Tables       []TableRan
 	Windows      []WindowRan
 	Fitted       []FittedRan
+	Checks       []CheckRan
 	Checked      *CheckedWindows // nil where windows are not checked
 }
 
@@ -53,6 +55,12 @@ type FittedRan struct {
 	feature.Counts
 }
 
+// CheckRan is how many records break a rule.
+type CheckRan struct {
+	Rule string
+	batch.CheckCount
+}
+
 // stats adds to what an engine has done what the data path has counted.
 func (r *Running) stats(s engine.Stats) *Ran {
 	out := &Ran{Stats: s, Predictions: s.WrittenTo[r.sink], SamplesTopic: r.samples}
@@ -73,7 +81,13 @@ func (r *Running) stats(s engine.Stats) *Ran {
 	for _, f := range b.Plan.Fits() {
 		out.Fitted = append(out.Fitted, FittedRan{Feature: f})
 	}
+	for _, c := range r.scoring.Options.Checks {
+		out.Checks = append(out.Checks, CheckRan{Rule: c.Name, CheckCount: batch.CheckCount{Otherwise: c.Otherwise.String()}})
+	}
 	for _, w := range r.scoring.Workers {
+		for i, n := range w.CheckCounts() {
+			out.Checks[i].Broken += n
+		}
 		for i, n := range w.Counts() {
 			out.Inputs[i].Missing += n.Missing
 			out.Inputs[i].Unseen += n.Unseen

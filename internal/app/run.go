@@ -74,6 +74,9 @@ func (a *App) Run(ctx context.Context, o RunOptions) (*Ran, error) {
 	if err != nil {
 		return nil, err
 	}
+	if _, err := compileChecks("run", p, m); err != nil {
+		return nil, err
+	}
 	scoring, err := NewScoring(p, m, ScoringOptions{Threads: o.Threads, Static: static, Now: a.Now})
 	if err != nil {
 		return nil, err
@@ -173,7 +176,7 @@ func NewScoring(p *config.Pipeline, m *model.Loaded, o ScoringOptions) (*Scoring
 		totals: pipeline.NewWindowTotals(m.Bundle.Plan), tables: newWatchedTables(o.Static), now: o.Now,
 		Bundle: m.Bundle, Model: m.Ref, Digest: m.Digest, Static: o.Static, Workers: make([]*pipeline.Worker, cmp.Or(o.Threads, runtime.GOMAXPROCS(0))),
 		Options: pipeline.Options{
-			Field: p.Sink.Field, MaxBytes: p.Source.MaxRecordBytes, Tables: pipelineTables(p),
+			Field: p.Sink.Field, MaxBytes: p.Source.MaxRecordBytes, Tables: pipelineTables(p), Checks: pipelineChecks(p),
 			Headers: []record.Header{{Key: headerModel, Value: []byte(m.Ref)}, {Key: headerDigest, Value: []byte(m.Digest)}},
 		},
 	}

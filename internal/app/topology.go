@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -228,6 +229,22 @@ type scorer struct {
 	rows    finder
 	windows [][]float64
 	journal sample.Journal
+	checked map[string][]record.Header // the headers of predictions that break rules, by the rules' names
+}
+
+// maxChecked bounds the headers that a scorer keeps.
+const maxChecked = 256
+
+// marked returns the headers of a prediction whose record breaks rules. They must not be changed.
+func (w *scorer) marked(rules string) []record.Header {
+	if hs, ok := w.checked[rules]; ok {
+		return hs
+	}
+	hs := append(slices.Clone(w.worker.Headers()), record.Header{Key: headerChecks, Value: []byte(rules)})
+	if len(w.checked) < maxChecked {
+		w.checked[rules] = hs
+	}
+	return hs
 }
 
 func newScorers(t *stream.Topology, p *config.Pipeline, plan *feature.Plan, s *Scoring) *scorers {
@@ -250,7 +267,7 @@ func newScorers(t *stream.Topology, p *config.Pipeline, plan *feature.Plan, s *S
 	c.origins = s.Bundle.Manifest.EventTime == "" && (len(c.sources) > 0 || c.sampler != nil)
 	c.free = make(chan *scorer, len(s.Workers))
 	for _, w := range s.Workers {
-		one := &scorer{worker: w, batch: w.NewBatch(), rows: finder{sources: c.sources, found: make([]table.Rows, len(c.sources))}}
+		one := &scorer{worker: w, checked: map[string][]record.Header{}, batch: w.NewBatch(), rows: finder{sources: c.sources, found: make([]table.Rows, len(c.sources))}}
 		one.windows = make([][]float64, c.columns)
 		c.free <- one
 	}
@@ -337,11 +354,19 @@ var errNoOutput = &stream.Rejection{
 
 // results gives a batch what a worker has made of it.
 func results[K, V any](s *scorers, w *scorer, b *stream.Batch[K, V, scored]) {
-	model := w.worker.Headers()
+	model, marks := w.worker.Headers(), w.worker.Marks()
+	last, failure := w.worker.Failure()
 	samples := s.sampler.samples(w)
 	counted := s.watcher.count(w.worker, w.batch, s.now())
 	var headers []record.Header
 	for i := range b.In {
+		if i == last {
+			if origin, ok := b.Origin(i); ok {
+				failure.Where = fmt.Sprintf("%s/%d/%d", origin.Topic, origin.Partition, origin.Offset)
+			}
+			b.Out[i].Err = &stream.Stop{Err: failure} // what follows is not looked at
+			continue
+		}
 		if p := w.batch.Problem(i); p != nil {
 			r := stream.Rejection(*p) // the batch is used again
 			b.Out[i].Err = &r
@@ -352,14 +377,21 @@ func results[K, V any](s *scorers, w *scorer, b *stream.Batch[K, V, scored]) {
 			b.Out[i].Err = errNoOutput
 			continue
 		}
-		b.Out[i].Value.prediction, b.Out[i].Headers = out, model
+		added := model
+		for len(marks) > 0 && marks[0].Row <= i {
+			if marks[0].Row == i {
+				added = w.marked(marks[0].Rules)
+			}
+			marks = marks[1:]
+		}
+		b.Out[i].Value.prediction, b.Out[i].Headers = out, added
 		b.Out[i].Value.counted, counted = counted, nil
 		if samples != nil {
 			b.Out[i].Value.sample = samples[i]
 		}
 		if own := b.In[i].Headers; len(own) > 0 {
 			at := len(headers)
-			headers = append(append(headers, own...), model...)
+			headers = append(append(headers, own...), added...)
 			b.Out[i].Headers = headers[at:len(headers):len(headers)]
 		}
 	}

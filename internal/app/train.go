@@ -110,7 +110,7 @@ func (a *App) Train(ctx context.Context, o TrainOptions) (*Trained, error) {
 func (a *App) trainOptions(p *config.Pipeline, declared feature.Declaration, rows map[string]table.Rows, client *kafka.Client) batch.TrainOptions {
 	return batch.TrainOptions{
 		Name: p.Name, Data: p.Train.Data, Labels: batch.Labels(p.Train.Labels), Client: client, Declaration: declared,
-		Rows: rows, Required: pipelineTables(p), EventTime: p.Source.EventTime, Field: p.Sink.Field, Where: p.Train.Where,
+		Rows: rows, Required: pipelineTables(p), EventTime: p.Source.EventTime, Field: p.Sink.Field, LabelUnit: p.Train.LabelUnit, Where: p.Train.Where,
 		Split:  batch.Split{Train: p.Train.Split.Train, Validation: p.Train.Split.Validation, Test: p.Train.Split.Test, Seed: int64(p.Train.Split.Seed)},
 		Params: p.Train.GBM, MaxBytes: p.Source.MaxRecordBytes, CodeVersion: a.Version,
 	}

@@ -6,9 +6,11 @@ import (
 	"context"
 	"encoding/csv"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 
 	"millrace.dev/feature"
 	"millrace.dev/internal/kafka"
@@ -30,6 +32,9 @@ type PredictOptions struct {
 	// to have a row.
 	Rows     map[string]table.Rows
 	Required []pipeline.Table
+	// Checks are the rules that each record has to keep. A record that breaks one whose outcome is to fail ends the
+	// prediction with a [pipeline.CheckError]: what came before is in Out. Default: none
+	Checks []pipeline.Check
 }
 
 // Prediction sums up what [Predict] did.
@@ -44,6 +49,14 @@ type Prediction struct {
 	Tables  map[string]pipeline.TableCounts  `json:"tables,omitempty"`
 	Windows map[string]pipeline.WindowCounts `json:"windows,omitempty"`
 	Fitted  map[string]feature.Counts        `json:"fitted,omitempty"`
+	// Checks counts the records that break a rule, by the rule's name.
+	Checks map[string]CheckCount `json:"checks,omitempty"`
+}
+
+// CheckCount is how many records break a rule, and what becomes of them.
+type CheckCount struct {
+	Otherwise string `json:"otherwise"`
+	Broken    uint64 `json:"broken"`
 }
 
 // Reject is a record without a prediction, as [PredictOptions].Rejects gets it.
@@ -59,13 +72,13 @@ type Reject struct {
 
 // Predict runs records through the path of a model, the same that a stream runs through.
 func Predict(ctx context.Context, b *model.Bundle, o PredictOptions) (*Prediction, error) {
-	r, err := newReplay(ctx, b, replayed{data: o.Data, client: o.Client, field: o.Field, maxBytes: o.MaxBytes, rows: o.Rows, required: o.Required})
+	r, err := newReplay(ctx, b, replayed{data: o.Data, client: o.Client, field: o.Field, maxBytes: o.MaxBytes, rows: o.Rows, required: o.Required, checks: o.Checks})
 	if err != nil {
 		return nil, err
 	}
 	p := &predictor{
 		replay: r, out: bufio.NewWriterSize(o.Out, 1<<18),
-		sum: &Prediction{Classes: map[string]int{}, Missing: map[string]int{}, Unseen: map[string]int{}},
+		checks: o.Checks, sum: &Prediction{Classes: map[string]int{}, Missing: map[string]int{}, Unseen: map[string]int{}},
 	}
 	if o.Rejects != nil {
 		p.rejects = json.NewEncoder(o.Rejects)
@@ -78,13 +91,17 @@ func Predict(ctx context.Context, b *model.Bundle, o PredictOptions) (*Predictio
 		h.Flush()
 	}
 	err = r.each(ctx, nil, func(b *record.Batch, first int64, _ [][]float64) error {
-		if err := p.write(b, first); err != nil {
+		err := p.write(b, first)
+		if _, ok := errors.AsType[*pipeline.CheckError](err); ok {
+			return err
+		}
+		if err != nil {
 			return fmt.Errorf("write predictions: %w", err)
 		}
 		return nil
 	})
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, p.out.Flush())
 	}
 	if err := p.out.Flush(); err != nil {
 		return nil, fmt.Errorf("write predictions: %w", err)
@@ -99,10 +116,19 @@ type predictor struct {
 	out     *bufio.Writer
 	rejects *json.Encoder
 	sum     *Prediction
+	checks  []pipeline.Check
 }
 
 func (p *predictor) write(b *record.Batch, first int64) error {
+	last, failure := p.worker.Failure()
 	for i := range b.Len() {
+		if i == last {
+			failure.Where = strconv.FormatInt(first+int64(i), 10)
+			if r := b.Raw(i); p.data.Topic() {
+				failure.Where = fmt.Sprintf("%s/%d/%d", r.Topic, r.Partition, r.Offset)
+			}
+			return failure
+		}
 		p.sum.Records++
 		if problem := b.Problem(i); problem != nil {
 			p.sum.Rejected++
@@ -159,6 +185,9 @@ func (p *predictor) count(b *model.Bundle) {
 	}
 	for i, n := range p.windows.Counts() {
 		put(&p.sum.Windows, p.windows.Info(i).Name, n)
+	}
+	for i, n := range p.worker.CheckCounts() {
+		put(&p.sum.Checks, p.checks[i].Name, CheckCount{p.checks[i].Otherwise.String(), n})
 	}
 	for i, name := range b.Plan.Fits() {
 		if c := p.worker.FittedCounts()[i]; c != (feature.Counts{}) {

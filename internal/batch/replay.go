@@ -20,6 +20,7 @@ type replayed struct {
 	maxBytes int
 	rows     map[string]table.Rows
 	required []pipeline.Table
+	checks   []pipeline.Check
 }
 
 // replay runs records through the path of a model in their order, with the windows and the rows that they have there.
@@ -38,7 +39,7 @@ func newReplay(ctx context.Context, b *model.Bundle, o replayed) (*replay, error
 	if err != nil {
 		return nil, err
 	}
-	path, err := pipeline.New(b, pipeline.Options{Format: data.Format(), Header: data.Columns(), Field: o.field, MaxBytes: o.maxBytes, Tables: o.required})
+	path, err := pipeline.New(b, pipeline.Options{Format: data.Format(), Header: data.Columns(), Field: o.field, MaxBytes: o.maxBytes, Tables: o.required, Checks: o.checks})
 	if err != nil {
 		if errors.Is(err, pipeline.ErrGolden) {
 			return nil, err

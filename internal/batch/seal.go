@@ -33,14 +33,16 @@ func (t *trainer) seal(digest string, sets [parts]*set, forest *gbm.Forest, hist
 	if err != nil {
 		return nil, err
 	}
+	train := measure(forest, sets[Train])
 	b := &model.Bundle{
-		Manifest: model.Manifest{Name: t.Name, Label: t.Label, EventTime: t.EventTime, SinkField: t.Field, Millrace: t.CodeVersion},
+		Manifest: model.Manifest{Name: t.Name, Label: t.Label, LabelUnit: t.LabelUnit, EventTime: t.EventTime, SinkField: t.Field, Millrace: t.CodeVersion},
 		Schema:   t.Schema, Plan: t.plan, Forest: forest, Inputs: inputs, Lineage: lineage,
 		Metrics: model.Metrics{
-			Train: measure(forest, sets[Train]), Validation: measure(forest, sets[Validation]), Test: measure(forest, sets[Test]),
+			Train: train, Validation: measure(forest, sets[Validation]), Test: measure(forest, sets[Test]),
 		},
-		History: model.NewHistory(history),
-		Profile: t.profile,
+		History:    model.NewHistory(history),
+		Profile:    t.profile,
+		Evaluation: evaluate(forest, sets[Test], train.LabelMean),
 	}
 	t.profile.Columns = append(t.profile.Columns, profile.Predictions(heldOut(forest, sets)))
 	t.profile.Sample = t.sampler.Sample(t.profile, predicted(forest, &t.sampled))

@@ -32,6 +32,7 @@ type TrainOptions struct {
 	Required            []pipeline.Table      // the tables in which a record has to have a row. Default: none
 	EventTime           string                // the time field that is the event time; "" is the timestamp of records of a topic
 	Field               string                // the field that takes the prediction in the stream
+	LabelUnit           string                // of the label, for people; "" is none
 	Where               string                // only rows for which this expression is true; "" is all
 	Split               Split
 	Params              gbm.Params

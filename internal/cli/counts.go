@@ -7,6 +7,7 @@ import (
 
 	"millrace.dev/feature"
 	"millrace.dev/internal/app"
+	"millrace.dev/internal/batch"
 	"millrace.dev/internal/pipeline"
 	"millrace.dev/internal/watch"
 )
@@ -23,6 +24,7 @@ type ranStats struct {
 	Tables      map[string]ranTable              `json:"tables,omitempty"`
 	Windows     map[string]pipeline.WindowCounts `json:"windows,omitempty"`
 	Fitted      map[string]feature.Counts        `json:"fitted,omitempty"` // by feature, those that lacked something
+	Checks      map[string]batch.CheckCount      `json:"checks,omitempty"` // by rule
 	Checked     *ranChecked                      `json:"checked_windows,omitempty"`
 }
 
@@ -43,7 +45,7 @@ type ranTable struct {
 func (c *cli) printRan(s *app.Ran) error {
 	out := ranStats{
 		Records: s.Records, Predictions: s.Predictions, DeadLetters: map[string]uint64{}, Samples: s.Samples, Commits: s.Commits, Aborts: s.Aborts, Rebalances: s.Rebalances,
-		Tables: map[string]ranTable{}, Windows: map[string]pipeline.WindowCounts{}, Fitted: map[string]feature.Counts{},
+		Tables: map[string]ranTable{}, Windows: map[string]pipeline.WindowCounts{}, Fitted: map[string]feature.Counts{}, Checks: map[string]batch.CheckCount{},
 	}
 	by := map[string]int{}
 	for k, n := range s.DeadLetters {
@@ -79,6 +81,10 @@ func (c *cli) printRan(s *app.Ran) error {
 			c.noteCounts("feature "+f.Feature, fittedCounts(f.Counts))
 		}
 	}
+	for i := range s.Checks {
+		out.Checks[s.Checks[i].Rule] = s.Checks[i].CheckCount
+	}
+	c.noteChecks(out.Checks)
 	if w := s.Checked; w != nil {
 		out.Checked = &ranChecked{w.Windows, w.Totals}
 		c.noteCounts("checked windows", []named{
@@ -123,8 +129,22 @@ func (c *cli) noteCounts(what string, counts []named) {
 	}
 }
 
-// notePredicted writes what predict has counted of tables, windows and fitted features.
+// noteChecks writes how many records break rules, by what becomes of them.
+func (c *cli) noteChecks(checks map[string]batch.CheckCount) {
+	for _, outcome := range []pipeline.Outcome{pipeline.Warn, pipeline.Reject, pipeline.Fail} {
+		var broken []named
+		for _, name := range slices.Sorted(maps.Keys(checks)) {
+			if n := checks[name]; n.Otherwise == outcome.String() {
+				broken = append(broken, named{name, n.Broken})
+			}
+		}
+		c.noteCounts("checks, "+outcome.String(), broken)
+	}
+}
+
+// notePredicted writes what predict has counted of checks, tables, windows and fitted features.
 func (c *cli) notePredicted(p *app.Predicted) {
+	c.noteChecks(p.Checks)
 	c.noteFound(p.Tables, p.Windows)
 	for _, name := range slices.Sorted(maps.Keys(p.Fitted)) {
 		c.noteCounts("feature "+name, fittedCounts(p.Fitted[name]))

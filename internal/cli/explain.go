@@ -153,6 +153,7 @@ func explainedText(e *app.Explained) string {
 	s.lookups(e)
 	s.features(e)
 	s.inputs(e)
+	s.checks(e)
 	s.outcome(e)
 	return s.String()
 }
@@ -294,8 +295,38 @@ func (s *steps) inputs(e *app.Explained) {
 	}
 }
 
+func (s *steps) checks(e *app.Explained) {
+	if len(e.Checks) == 0 {
+		return
+	}
+	s.title("Checks")
+	var rows [][]string
+	for i := range e.Checks {
+		c := &e.Checks[i]
+		shown := c.Verdict
+		switch shown {
+		case app.VerdictBroken:
+			shown += ": " + c.Otherwise
+		case app.VerdictMissing:
+			shown = "missing, so kept"
+		case app.VerdictUnknown:
+			shown = "not known: name a model"
+		}
+		rows = append(rows, []string{c.Name, shown, oneLine(c.Rule)})
+	}
+	s.table(rows)
+}
+
+// stops tells whether a rule of the name ends the run.
+func stops(e *app.Explained, rule string) bool {
+	return slices.ContainsFunc(e.Checks, func(c app.ExplainedCheck) bool { return c.Name == rule && c.Otherwise == "fail" })
+}
+
 func (s *steps) outcome(e *app.Explained) {
 	switch p := e.Rejected; {
+	case p != nil && p.Stage == "check" && stops(e, p.Class):
+		s.title("Rejected at check: the pipeline stops before it")
+		s.table([][]string{{"rule", p.Class}, {"reason", p.Reason}})
 	case p != nil:
 		s.title("Rejected at " + p.Stage + ": a dead letter")
 		rows := [][]string{{"class", p.Class}}

@@ -2,10 +2,9 @@ package cli
 
 import (
 	"fmt"
-	"math"
-	"strconv"
-	"strings"
 	"time"
+
+	"millrace.dev/internal/chart"
 )
 
 // progress returns a function that shows how far something is: on a terminal in one line that is rewritten, else
@@ -22,32 +21,10 @@ func (c *cli) progress(what string) (show func(string), done func()) {
 }
 
 // number writes x for a person: six digits, with a comma between groups of three.
-func number(x float64) string {
-	if math.IsNaN(x) {
-		return "-"
-	}
-	if math.Abs(x) < 1000 {
-		return strconv.FormatFloat(x, 'g', 6, 64)
-	}
-	return grouped(int64(math.Round(x)))
-}
+func number(x float64) string { return chart.Number(x) }
 
 // grouped writes n with a comma between groups of three digits.
-func grouped(n int64) string {
-	s := strconv.FormatInt(n, 10)
-	sign := ""
-	if n < 0 {
-		sign, s = "-", s[1:]
-	}
-	var b strings.Builder
-	for i, c := range s {
-		if i > 0 && (len(s)-i)%3 == 0 {
-			b.WriteByte(',')
-		}
-		b.WriteRune(c)
-	}
-	return sign + b.String()
-}
+func grouped(n int64) string { return chart.Grouped(n) }
 
 // count writes "1 record" or "7 records".
 func count(n int, noun string) string {

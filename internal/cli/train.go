@@ -136,7 +136,7 @@ func (c *cli) printNext(t *app.Trained) {
 		c.note("it is approved; next:\n  millrace run%s%s\n", file, sets.String())
 		return
 	}
-	c.note("next: look at it, then decide:\n  millrace model show %s%s\n  millrace model approve %s%s --by NAME --reason TEXT\n", t.Model, at, t.Model, at)
+	c.note("next: look at it, then decide:\n  millrace report %s%s --html report.html\n  millrace model approve %s%s --by NAME --reason TEXT\n", t.Model, at, t.Model, at)
 }
 
 // scoreTable returns how good a model is on each part of the data, as a table.

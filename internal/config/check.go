@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"millrace.dev/codec"
 	"millrace.dev/gbm"
@@ -233,6 +234,15 @@ func checkLayout(s string) *fault {
 		),
 		"write the layout as the instant 2006-01-02 15:04:05 would look, such as 02/01/2006 15:04",
 	}
+}
+
+// checkUnit bounds what stands behind numbers.
+func checkUnit(s string) *fault {
+	const most = 24
+	if utf8.RuneCountInString(s) > most {
+		return &fault{message: fmt.Sprintf("want at most %d characters", most), hint: "write a unit, such as $ or EUR"}
+	}
+	return nil
 }
 
 // checkData accepts a path and the range of a topic. What is in a file, its own name says, when it is read.

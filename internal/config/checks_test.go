@@ -37,7 +37,7 @@ checks:
     - {rule: city in training, otherwise: fail}`, Checks{Record: []RecordCheck{
 			{Name: "a_between_200_and_15000", Rule: "a between 200 and 15000", Otherwise: RejectRecord, Line: 13},
 			{Name: "sane", Rule: "a == 0 or b >= a", Otherwise: Warn, Line: 14},
-			{Name: "city_in_training", Rule: "city in training", Otherwise: FailPipeline, Line: 15},
+			{Name: "city_in_training", Rule: "city in training", Otherwise: FailPipeline, Line: 15, Trained: true},
 		}}},
 		"defaults": {"checks: {window: {every: 1h}}", Checks{Window: &WindowChecks{
 			Every: Every{Time: time.Hour}, Grace: 6 * time.Minute, MinRecords: 200, FalseAlarms: 0.01, NullsMax: -1,
@@ -106,6 +106,10 @@ func TestBadChecks(t *testing.T) {
 		"rule as text":      {"checks: {record: [a > 0]}", "checks.record[0] is a mapping of keys to values", ""},
 		"twice":             {"checks: {record: [{rule: a > 0}, {rule: a  >  0}]}", `another rule is called "a_above_0"`, "such as name: a_above_0_2"},
 		"name":              {"checks: {record: [{rule: a > 0, name: a-b}]}", "want a name of at most 63 letters, digits and _", ""},
+		"unknown in a rule": {"checks: {record: [{rule: rato > 0}]}", `checks.record[0].rule: no column or feature is called "rato"`, `did you mean "ratio"?`},
+		"no condition":      {"checks: {record: [{rule: a + 1}]}", "the rule is a number, not a condition", ""},
+		"constant":          {"checks: {record: [{rule: 1 < 2}]}", "the rule is true for every record", ""},
+		"label in a rule":   {"checks: {record: [{rule: y > 1}]}", "it uses the label", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -108,9 +108,11 @@ type Train struct {
 	Labels Labels
 	Where  string // the expression that keeps a row; "" keeps all
 	Label  string // a numeric field
-	Ignore []string
-	Split  Split
-	GBM    gbm.Params
+	// LabelUnit is the unit of the label, for people. Default: "", none.
+	LabelUnit string
+	Ignore    []string
+	Split     Split
+	GBM       gbm.Params
 }
 
 // Labels say where the label comes from. Data is "" where the training data has it.

@@ -43,7 +43,8 @@ type decoder struct {
 	failed map[string]bool
 	// columns are the fields of the schema in order, with their places.
 	columns []column
-	label   int // the label's position in columns, or -1
+	ruleAt  map[string]string // the path of each rule of checks.record, by its name
+	label   int               // the label's position in columns, or -1
 }
 
 func join(path, key string) string {

@@ -33,13 +33,13 @@ func (d *decoder) lint(top map[string]value) {
 	d.lintSource()
 	d.lintTables(top["tables"])
 	d.lintWindows()
+	d.lintChecks(top["checks"])
 	d.lintSchema()
 	d.lintSplit()
 	d.lintParams()
 	d.lintKafka()
 	d.lintTopics()
 	d.lintSinkField()
-	d.lintChecks(top["checks"])
 	d.lintTests(top["tests"])
 }
 
@@ -286,6 +286,7 @@ func (d *decoder) lintSchema() {
 		d.expressionProblems("features", err)
 		if err == nil {
 			d.lintPartitionedKey(plan)
+			d.lintConditions(plan)
 		}
 	}
 }
@@ -317,8 +318,11 @@ func (d *decoder) expressionProblems(key string, err error) {
 	}
 	for _, e := range list {
 		path := key
-		if key == "features" {
+		switch key {
+		case "features":
 			path = d.featurePath(e.Feature)
+		case "checks.record":
+			path = d.ruleAt[e.Feature]
 		}
 		n := d.at[path]
 		if i, ok := d.column(e.Feature); ok && n == nil {

@@ -359,6 +359,11 @@ func trainFields() []field {
 			set: func(p *Pipeline, v value) { p.Train.Label = v.text },
 		},
 		{
+			key: "label_unit", kind: kindText, check: checkUnit, defDoc: "none", example: "$",
+			doc: "The unit of the label, as people write it, for reports of the model",
+			set: func(p *Pipeline, v value) { p.Train.LabelUnit = v.text },
+		},
+		{
 			key: "ignore", kind: kindList, defDoc: "none",
 			doc:  "The fields and features that are no inputs of the model; every time and string field must be among them",
 			item: &field{kind: kindText, doc: "The name of a field or feature"},

@@ -74,7 +74,11 @@ func (e *Expectation) Accepts(got feature.Value) bool {
 }
 
 // Rejection is why a record has to be a dead letter. What is "" does not matter.
-type Rejection struct{ Stage, Class, Field string }
+type Rejection struct {
+	Stage, Class, Field string
+
+	Trained bool // it is by a rule that only a model can test
+}
 
 // NeedsModel tells whether only a model can say if the test passes, and what for.
 func (t *Test) NeedsModel() (what string, needed bool) {
@@ -88,6 +92,9 @@ func (t *Test) NeedsModel() (what string, needed bool) {
 	}
 	if t.DeadLetter != nil && t.DeadLetter.Stage == record.StageScore {
 		return "a dead letter of the stage score", true
+	}
+	if t.DeadLetter != nil && t.DeadLetter.Trained {
+		return "the rule " + t.DeadLetter.Class, true
 	}
 	return "", false
 }
@@ -128,8 +135,8 @@ func testFields() []field {
 		},
 		{key: "prediction", kind: kindAny, defDoc: "any", doc: "The prediction: a number, or {value: 461000, within: 5%}, or within: 1000. It needs a model"},
 		{key: "dead_letter", kind: kindMapping, doc: "Why the record gets no prediction, instead of expect and prediction", fields: []field{
-			{key: "stage", kind: kindText, defDoc: "any", allowed: []string{record.StageDecode, record.StageEnrich, record.StageScore}, doc: "Where in the path it is rejected"},
-			{key: "class", kind: kindText, defDoc: "any", example: "no_row", doc: "The class of the problem"},
+			{key: "stage", kind: kindText, defDoc: "any", allowed: []string{record.StageDecode, record.StageEnrich, record.StageCheck, record.StageScore}, doc: "Where in the path it is rejected"},
+			{key: "class", kind: kindText, defDoc: "any", example: "no_row", doc: "The class of the problem; of the stage check, the name of a rule"},
 			{key: "field", kind: kindText, defDoc: "any", doc: "The field at fault, or the table"},
 		}},
 	}
@@ -224,6 +231,7 @@ func (l *testLinter) test(path string, t *Test, f map[string]value) {
 	}
 	if v := f["dead_letter"]; v.node != nil {
 		t.DeadLetter = &Rejection{Stage: v.fields["stage"].text, Class: v.fields["class"].text, Field: v.fields["field"].text}
+		l.rejection(path+".dead_letter", t.DeadLetter)
 		if len(t.Expect) > 0 || t.Prediction != nil {
 			l.reportKey(path+".dead_letter", path+" has dead_letter beside expect or prediction: a dead letter has no values", "leave one of them out")
 		}
@@ -232,6 +240,25 @@ func (l *testLinter) test(path string, t *Test, f map[string]value) {
 	if l.at[path+".expect"] == nil && l.at[path+".prediction"] == nil && l.at[path] != nil && l.at[path].kind == mappingNode {
 		l.reportKey(path, path+" expects nothing", "add expect, prediction or dead_letter")
 	}
+}
+
+// rejection checks that a rule that is to reject a record is there, and can.
+func (l *testLinter) rejection(path string, r *Rejection) {
+	if r.Stage != record.StageCheck || r.Class == "" {
+		return
+	}
+	names := make([]string, 0, len(l.p.Checks.Record))
+	for i := range l.p.Checks.Record {
+		c := &l.p.Checks.Record[i]
+		if names = append(names, c.Name); c.Name != r.Class {
+			continue
+		}
+		if r.Trained = c.Trained; c.Otherwise == Warn {
+			l.reportAt(path+".class", fmt.Sprintf("%s.class: a record that breaks the rule %s is predicted all the same", path, quote(r.Class)), "the rule's outcome is warn")
+		}
+		return
+	}
+	l.reportAt(path+".class", fmt.Sprintf("%s.class: no rule of checks.record is called %s", path, l.shown(path+".class", r.Class)), meant(r.Class, names, ""))
 }
 
 // before reads a record that came before: what a record can be, or one with its timestamp and key.

@@ -41,6 +41,7 @@ type loop struct {
 	settling bool         // the tasks stand still until it is known which partitions are still there
 	letters  *writer      // of what global tables have dropped
 	dropped  []globalDrop // of which the open round has the dead letters
+	stops    map[place]*stop
 
 	restores restores
 	purge    purge
@@ -49,7 +50,7 @@ type loop struct {
 
 func newLoop(e *Engine, s *kafka.Session, p *plan, g *globals) *loop {
 	l := &loop{
-		engine: e, session: s, plan: p, globals: g, tasks: map[task.ID]*running{}, limit: e.options.MaxQueued,
+		engine: e, session: s, plan: p, globals: g, tasks: map[task.ID]*running{}, stops: map[place]*stop{}, limit: e.options.MaxQueued,
 		outlet: newOutlet(s), round: newTally(), restores: newRestores(), purge: newPurge(e), looked: time.Now(),
 	}
 	l.letters = newWriter(l, nil)
@@ -105,7 +106,10 @@ func (l *loop) closeAll() error {
 // step does what is next.
 func (l *loop) step(ctx context.Context) error {
 	l.engine.steps.Add(1)
-	if err := l.pool.failed(); err != nil {
+	if err := l.failure(); err != nil {
+		return l.undoStopped(ctx, err)
+	}
+	if err := l.stopped(); err != nil {
 		return err
 	}
 	if err := l.globals.failed(); err != nil {
@@ -265,7 +269,7 @@ func (l *loop) poll(ctx context.Context) error {
 	for _, run := range runs {
 		if r := l.owner(run.Topic, run.Partition); r != nil && r.started {
 			l.round.position[place{run.Topic, run.Partition}] = position{next: -1, end: run.End}
-			r.deliver(run)
+			r.deliver(l.withhold(run))
 		}
 	}
 	if !l.settling {

@@ -180,6 +180,13 @@ func (p *pool) failed() error {
 	return p.failure
 }
 
+// forgive forgets the error of a task, which is going to be reset. The pool must be stopped.
+func (p *pool) forgive() {
+	p.lock.Lock()
+	defer p.lock.Unlock()
+	p.failure = nil
+}
+
 // active tells whether any task runs or is queued. If so the loop is woken when one has run.
 func (p *pool) active() bool {
 	p.lock.Lock()

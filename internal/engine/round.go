@@ -70,8 +70,8 @@ func (l *loop) end(ctx context.Context, last bool) error {
 	} else {
 		l.pool.drain(drainPatience)
 	}
-	if err := l.pool.failed(); err != nil {
-		return err
+	if err := l.failure(); err != nil {
+		return l.undoStopped(ctx, err)
 	}
 	if last && !l.outlet.opened() {
 		if !l.worked.Load() && !l.outlet.waiting() {
@@ -86,7 +86,7 @@ func (l *loop) end(ctx context.Context, last bool) error {
 	}
 	positions, err := l.flush()
 	if err != nil {
-		return err
+		return l.undoStopped(ctx, l.fault(err))
 	}
 	if !l.outlet.close() && !l.session.Doomed() {
 		return l.impatient()
@@ -197,6 +197,7 @@ func (l *loop) committed(at kafka.Positions) {
 	}
 	l.engine.acquit(l.round.position)
 	l.purge.committed(l.session, at)
+	l.settle(at)
 	l.round.reset()
 }
 
@@ -242,6 +243,7 @@ func (l *loop) undone(ctx context.Context, err error) error {
 	if err != nil || ctx.Err() != nil { // the next run does the same records again
 		return err
 	}
+	l.rewindStops()
 	l.globals.giveBack(l.dropped)
 	l.dropped = nil
 	for _, r := range l.order {

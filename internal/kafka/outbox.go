@@ -61,6 +61,15 @@ func (r Run) Slice(i, j int) Run {
 	return r
 }
 
+// Before returns the records before an offset.
+func (r Run) Before(offset int64) Run {
+	n := 0
+	for n < len(r.records) && r.records[n].Offset < offset {
+		n++
+	}
+	return r.Slice(0, n)
+}
+
 // Last returns the offset of the last record.
 func (r Run) Last() int64 { return r.records[len(r.records)-1].Offset }
 

@@ -20,13 +20,13 @@ const module = "millrace.dev"
 // tree of packages.
 func layers() [][]string {
 	return [][]string{
-		{"gbm/internal/bitplane", "internal/detmath", "internal/durable", "internal/lint", "internal/secret", "internal/spell", "internal/testenv"},
+		{"gbm/internal/bitplane", "internal/chart", "internal/detmath", "internal/durable", "internal/lint", "internal/secret", "internal/spell", "internal/testenv"},
 		{"record", "internal/stat", "internal/durable/errorfs"},
 		{"feature", "gbm", "codec", "internal/window", "profile"},
 		{"internal/cdc", "internal/watch"},
 		{"internal/table"},
 		{"model"},
-		{"internal/pipeline", "internal/drift"},
+		{"internal/pipeline", "internal/drift", "internal/report"},
 		{"internal/kafka", "internal/store", "internal/sample"},
 		{"internal/task", "internal/source"},
 		{"stream"},

@@ -26,6 +26,9 @@ type Inspector struct {
 	worker   *Worker // nil without a model
 	inputs   map[string]int
 	features []SeenFeature // without values
+	rules    *feature.Rules
+	tester   *feature.RuleProbe
+	checker  *checker
 }
 
 // InspectorOptions say how an [Inspector] reads records.
@@ -36,6 +39,8 @@ type InspectorOptions struct {
 	EventTime string // the time field that is the event time; "" is the record's timestamp
 	// Path is that of a model that was trained with the same declaration. Default: none, so that there is no prediction.
 	Path *Path
+	// Rules are those of Options.Checks, compiled for the model of Path, or for none. Default: none
+	Rules *feature.Rules
 }
 
 // NewInspector returns an inspector of records with a probe of their features.
@@ -61,6 +66,9 @@ func NewInspector(probe *feature.Probe, o InspectorOptions) (*Inspector, error) 
 		for i, in := range o.Path.bundle.Plan.Inputs() {
 			n.inputs[in.Name] = i
 		}
+	}
+	if o.Rules != nil {
+		n.rules, n.tester, n.checker = o.Rules, o.Rules.NewProbe(), newChecker(o.Checks, o.Rules)
 	}
 	n.describe()
 	return n, nil
@@ -158,6 +166,7 @@ type Seen struct {
 	Windows   []SeenWindow
 	Features  []SeenFeature // all that are declared; nil where the record was rejected before
 	Inputs    []SeenInput   // of the model; nil without one
+	Checks    []SeenCheck   // nil where the record was rejected before
 	// Problem is why the record has no prediction; nil without a model if it gets as far as that.
 	Problem    *record.Problem
 	Scored     bool
@@ -200,6 +209,13 @@ type SeenElement struct {
 	Known bool // false: only a model of which it is an input knows it
 }
 
+// SeenCheck is what a rule says of a record.
+type SeenCheck struct {
+	Check
+
+	Verdict feature.Verdict
+}
+
 // SeenInput is an input of a model.
 type SeenInput struct {
 	Name    string
@@ -225,8 +241,9 @@ func (n *Inspector) Inspect(r record.Raw, g Given) (*Seen, error) {
 	n.probe.Eval(n.batch, feature.Enrichment{Rows: rows, Windows: aggregates})
 	s.Lookups = rows.seen
 	n.verdict(s, g, rows, aggregates)
-	if s.Problem == nil || s.Problem.Stage == record.StageScore {
+	if s.evaluated() {
 		s.Features = n.values(s)
+		n.check(s, g)
 	}
 	return s, nil
 }
@@ -248,7 +265,32 @@ func (n *Inspector) verdict(s *Seen, g Given, rows *seenRows, aggregates [][]flo
 	}
 	plan := n.worker.path.bundle.Plan
 	before := n.worker.Counts()
-	with := Enrichment{Rows: &givenRows{plan.Tables(), g.Find}}
+	n.worker.Complete(n.batch, Enrichment{Rows: &givenRows{plan.Tables(), g.Find}, Windows: s.aggregates(plan)})
+	if p := n.batch.Problem(0); p != nil {
+		s.Problem = copyOf(p)
+	} else {
+		s.Scored, s.Prediction = true, n.worker.Prediction(0)
+	}
+	if !s.evaluated() {
+		return
+	}
+	counts := n.worker.Counts()
+	for i := range n.worker.Frame().Columns {
+		s.Inputs = append(s.Inputs, SeenInput{
+			Name: n.worker.Frame().Columns[i].Name, Value: n.input(i),
+			Missing: counts[i].Missing > before[i].Missing, Unseen: counts[i].Unseen > before[i].Unseen,
+		})
+	}
+}
+
+// evaluated tells whether the record got as far as having features.
+func (s *Seen) evaluated() bool {
+	return s.Problem == nil || s.Problem.Stage == record.StageScore || s.Problem.Stage == record.StageCheck
+}
+
+// aggregates returns what the record has found of the windows, as a plan wants it.
+func (s *Seen) aggregates(plan *feature.Plan) [][]float64 {
+	var columns [][]float64
 	for _, w := range plan.Windows() {
 		for _, a := range w.Aggregates {
 			x := math.NaN()
@@ -259,24 +301,31 @@ func (n *Inspector) verdict(s *Seen, g Given, rows *seenRows, aggregates [][]flo
 					}
 				}
 			}
-			with.Windows = append(with.Windows, []float64{x})
+			columns = append(columns, []float64{x})
 		}
 	}
-	n.worker.Complete(n.batch, with)
-	if p := n.batch.Problem(0); p != nil {
-		s.Problem = copyOf(p)
-	} else {
-		s.Scored, s.Prediction = true, n.worker.Prediction(0)
-	}
-	if s.Problem != nil && s.Problem.Stage != record.StageScore {
+	return columns
+}
+
+// check tests the rules one by one. Without a model it also says what becomes of the record.
+func (n *Inspector) check(s *Seen, g Given) {
+	if n.rules == nil {
 		return
 	}
-	counts := n.worker.Counts()
-	for i := range n.worker.Frame().Columns {
-		s.Inputs = append(s.Inputs, SeenInput{
-			Name: n.worker.Frame().Columns[i].Name, Value: n.input(i),
-			Missing: counts[i].Missing > before[i].Missing, Unseen: counts[i].Unseen > before[i].Unseen,
-		})
+	plan := n.rules.Plan()
+	rows := &seenRows{givenRows: givenRows{plan.Tables(), g.Find}, at: n.at[0]}
+	var broken []feature.Broken
+	for i, v := range n.tester.Eval(n.batch, feature.Enrichment{Rows: rows, Windows: s.aggregates(plan)}) {
+		s.Checks = append(s.Checks, SeenCheck{n.checker.checks[i], v})
+		if v == feature.VerdictBroken {
+			broken = append(broken, feature.Broken{Rule: int32(i)})
+		}
+	}
+	if n.worker == nil && s.Problem == nil && len(broken) > 0 {
+		n.checker.row(n.batch, 0, broken)
+		if p := n.batch.Problem(0); p != nil {
+			s.Problem = copyOf(p)
+		}
 	}
 }
 

@@ -1,6 +1,6 @@
 // Package pipeline is the one data path of millrace:
 //
-//	bytes -> decode -> [windows, rows of tables] -> features -> score -> encode -> bytes
+//	bytes -> decode -> [windows, rows of tables] -> features, checks -> score -> encode -> bytes
 //
 // It is pure: no input or output, no clock, no randomness, no goroutines. The drivers (the topology of internal/app for a
 // stream, internal/batch for data) feed it batches, keep the states of windows and find the rows of tables, and differ in
@@ -45,6 +45,8 @@ type Options struct {
 	MaxBytes int
 	// Tables say what becomes of records without a row in a table of the plan. Default: none is required
 	Tables []Table
+	// Checks are the rules that each record has to keep. Default: none
+	Checks []Check
 }
 
 // NewDecoder returns the decoder of o for records of s; the fields named in undeclared
@@ -62,15 +64,23 @@ type Path struct {
 	options Options
 	levels  map[string][]string
 	times   EventTimes
+	rules   *feature.Rules // of the checks; nil without any
 }
 
 // New returns the path of the model in b, after it has reproduced the bundle's golden rows bit for bit: an error
-// means that this machine or this version of millrace would predict something else than was approved.
+// means that this machine or this version of millrace would predict something else than was approved, or that a check
+// cannot be tested with this model.
 func New(b *model.Bundle, o Options) (*Path, error) {
 	if o.Field == "" {
 		o.Field = b.Manifest.SinkField
 	}
 	p := newPath(b, o)
+	if len(o.Checks) > 0 {
+		var err error
+		if p.rules, err = CompileChecks(b, o.Checks); err != nil {
+			return nil, err
+		}
+	}
 	if _, err := p.NewWorker(); err != nil {
 		return nil, err
 	}
@@ -105,6 +115,7 @@ type Worker struct {
 	tables    []tableTotals
 	times     []int64
 	finder    *Finder
+	checker   *checker // nil without checks
 }
 
 type inputCounts struct{ missing, unseen atomic.Uint64 }
@@ -120,6 +131,9 @@ func (p *Path) NewWorker() (*Worker, error) {
 		path: p, decoder: d, evaluator: p.bundle.Plan.NewEvaluator(), counts: make([]inputCounts, len(p.bundle.Plan.Inputs())),
 		fitted: make([]inputCounts, len(p.bundle.Plan.Fits())), tables: make([]tableTotals, len(p.bundle.Plan.Tables())),
 		finder: NewFinder(p.bundle.Plan, p.options.Tables),
+	}
+	if p.rules != nil {
+		w.evaluator, w.checker = p.rules.NewEvaluator(), newChecker(p.options.Checks, p.rules)
 	}
 	if p.options.Format == CSV {
 		w.encoder, err = codec.NewCSVEncoder(',')
@@ -159,6 +173,9 @@ func (w *Worker) Times() []int64 { return w.times }
 func (w *Worker) Complete(b *record.Batch, with Enrichment) {
 	w.frame = w.evaluator.Eval(b, feature.Enrichment{Rows: w.finder.Bind(b, w.times, with.Rows), Windows: with.Windows})
 	w.finder.Bind(nil, nil, nil)
+	if w.checker != nil {
+		w.checker.apply(b, w.evaluator.Broken())
+	}
 	w.score(b)
 	w.encode(b)
 	w.publish()

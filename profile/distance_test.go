@@ -1,0 +1,150 @@
+package profile
+
+import (
+	"errors"
+	"math"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// TestMetricsHaveNoNaN compares random counts, few and very many: a metric is a number that is not negative, 0 for equals.
+func TestMetricsHaveNoNaN(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		n := rapid.IntRange(0, 8).Draw(t, "cells")
+		count := rapid.OneOf(rapid.Just(uint64(0)), rapid.Uint64Range(0, 5), rapid.Uint64Range(1<<53, 1<<60))
+		p, q := rapid.SliceOfN(count, n, n).Draw(t, "p"), rapid.SliceOfN(count, n, n).Draw(t, "q")
+		for _, m := range Metrics() {
+			v, err := m.OfCounts(p, q)
+			switch one, other := sum(p) == 0, sum(q) == 0; {
+			case one != other:
+				if !errors.Is(err, ErrNoValues) {
+					t.Fatalf("%s of one empty side: %v", m.Name, err)
+				}
+				continue
+			case err != nil:
+				t.Fatal(m.Name, err)
+			case math.IsNaN(v) || math.IsInf(v, 0) || v < 0:
+				t.Fatalf("%s is %v", m.Name, v)
+			}
+			if same, err := m.OfCounts(p, p); err != nil || same > 1e-12 {
+				t.Fatalf("%s of equals is %v, %v", m.Name, same, err)
+			}
+		}
+		for name, test := range map[string]func(p, q []uint64) (Test, error){
+			"chi-square": ChiSquareTest, "g": GTest, "fit": FitTest, "grouped": FitTestGrouped, "ks": KSTest, "mann-whitney": MannWhitneyTest,
+		} {
+			got, err := test(p, q)
+			if err == nil && (math.IsNaN(got.Statistic) || !(got.P >= 0 && got.P <= 1)) {
+				t.Fatalf("%s: %+v", name, got)
+			}
+		}
+	})
+}
+
+func TestMetricErrors(t *testing.T) {
+	t.Parallel()
+	if _, err := MetricNamed("wassertein"); err == nil || !strings.Contains(err.Error(), `did you mean "wasserstein"?`) {
+		t.Error(err)
+	}
+	m, err := MetricNamed("ks")
+	if err != nil {
+		t.Fatal(err)
+	}
+	number := Column{Name: "x", Kind: Number, Edges: []float64{1, 2}, Counts: []uint64{1, 2, 0}}
+	for want, other := range map[string]Column{
+		"other bins":               {Name: "x", Kind: Number, Edges: []float64{1, 3}, Counts: []uint64{1, 2, 0}},
+		"3 counts in the":          {Name: "x", Kind: Number, Edges: []float64{1, 2}, Counts: []uint64{1, 2}},
+		"of kind number in":        {Name: "x", Kind: Time, Edges: []float64{1, 2}, Counts: []uint64{1, 2, 0}},
+		"one side has no value to": {Name: "x", Kind: Number, Edges: []float64{1, 2}, Counts: []uint64{0, 0, 0}},
+	} {
+		if _, err := m.Between(&number, &other); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+	if _, err := m.OfCounts([]uint64{1}, []uint64{1, 2}); err == nil {
+		t.Error("counts of other lengths")
+	}
+	level := Column{Name: "l", Kind: Level, Levels: []string{"a"}, Counts: []uint64{1, 0}}
+	if _, err := m.Between(&level, &level); err == nil || !strings.Contains(err.Error(), "not defined") {
+		t.Error(err)
+	}
+}
+
+// TestGroups cuts bins as deciles would, and puts rare levels together with all other texts.
+func TestGroups(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		counts []uint64
+		want   []uint16
+	}{
+		{[]uint64{10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 0}, []uint16{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9}},
+		{[]uint64{993, 7, 0}, []uint16{0, 1, 1}},
+		{[]uint64{1, 1, 1, 1, 96, 0}, []uint16{0, 0, 0, 0, 0, 1}},
+		{[]uint64{7, 0}, []uint16{0, 1}},
+		{[]uint64{5}, []uint16{0}},
+	} {
+		if a := equalMass(c.counts, mostGroups); !equal(a.of, c.want) {
+			t.Errorf("%v: %v, want %v", c.counts, a.of, c.want)
+		}
+	}
+	if a := rareTogether([]uint64{2000, 4, 5, 3, 0}); !equal(a.of, []uint16{0, 2, 1, 2, 2}) || a.n != 3 {
+		t.Error(a)
+	}
+	if a := rareTogether([]uint64{4, 4, 0}); !equal(a.of, []uint16{0, 1, 2}) {
+		t.Error("levels of a small reference are not rare", a)
+	}
+}
+
+func equal(a, b []uint16) bool {
+	for i := range a {
+		if len(a) != len(b) || a[i] != b[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// TestTails holds probabilities against those of scipy.
+func TestTails(t *testing.T) {
+	t.Parallel()
+	for what, c := range map[string][2]float64{
+		"chi2.sf(3.84, 1)":               {chiSquareTail(3.84, 1), 0.05004352124870519},
+		"chi2.sf(200, 76)":               {chiSquareTail(200, 76), 4.2523586476e-13},
+		"a rate of 0":                    {binomialTail(1, 10, 0), 0},
+		"binomtest(3, 50, 0.007).pvalue": {binomialTail(3, 50, 0.007), 0.005260085467448939},
+		"fisher of nothing":              {FisherExact(0, 0, 1, 2), 1},
+	} {
+		if math.Abs(c[0]-c[1]) > 1e-9*c[1] {
+			t.Errorf("%s: %.17g, want %v", what, c[0], c[1])
+		}
+	}
+	if p, q := FisherExact(90_000, 400_000, 91_000, 400_000), FisherExact(40_000, 400_000, 40_500, 400_000); math.Abs(p-0.00753675749852446) > 1e-12 || math.Abs(q-0.06320) > 2e-3 {
+		t.Errorf("many rows: %v, %v", p, q)
+	}
+}
+
+// TestMedian takes values as they are where each has a bin, and as lying evenly in their bin elsewhere.
+func TestMedian(t *testing.T) {
+	t.Parallel()
+	exact := Column{Kind: Number, Edges: []float64{1, 2, 4}, Counts: []uint64{2, 0, 2, 0}, Distinct: 2, Min: 1, Max: 4}
+	if m := exact.Median(); m != 2.5 {
+		t.Error(m)
+	}
+	wide := Column{Kind: Number, Edges: []float64{0, 10, 20}, Counts: []uint64{0, 4, 4, 0}, Distinct: 500, Min: 0, Max: 20}
+	if m := wide.Quantile(0.25); m != 5 {
+		t.Error(m)
+	}
+	if m := wide.Quantile(1); m != 20 {
+		t.Error(m)
+	}
+	above := Column{Kind: Number, Edges: []float64{0, 10}, Counts: []uint64{0, 0, 3}, Min: 30, Max: 50}
+	if m := above.Median(); m < 10 || m > 50 {
+		t.Error(m)
+	}
+	if m := (&Column{Kind: Number}).Median(); !math.IsNaN(m) {
+		t.Error(m)
+	}
+}
