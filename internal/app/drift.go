@@ -35,6 +35,7 @@ type DriftOptions struct {
 	// Labels is data that has the labels of Data by key; "" is train.labels of the pipeline file, else Data. LabelsKey is the
 	// field with the key; "" is train.labels.key.
 	Labels, LabelsKey string
+	MinRecords        int      // windows with fewer are not judged; 0 is checks.window.min_records, else 200
 	Columns           []string // only these are compared; nil is checks.window.columns, else all
 	Fail              bool     // the error is of code Refused where a training is recommended
 }
@@ -256,6 +257,9 @@ func (d *drifting) ofData(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if _, err := compileChecks("drift", p, d.model); err != nil {
+		return err
+	}
 	checks, err := d.checks()
 	if err != nil {
 		return err
@@ -276,7 +280,7 @@ func (d *drifting) ofData(ctx context.Context) error {
 	}
 	d.name = d.o.Data
 	d.watch = &batch.WatchOptions{
-		Data: d.o.Data, Client: client, MaxBytes: p.Source.MaxRecordBytes, Rows: rows, Required: pipelineTables(p),
+		Data: d.o.Data, Client: client, MaxBytes: p.Source.MaxRecordBytes, Rows: rows, Required: pipelineTables(p), Checks: pipelineChecks(p),
 		Windows: watchOptions(checks, d.model), Labels: labels, Now: a.Now(),
 	}
 	j, err := newJudge(p, checks, d.model, d.watch.Windows.Reference)
@@ -323,6 +327,7 @@ func (d *drifting) checks() (*config.WindowChecks, error) {
 		}
 		c.Every = every
 	}
+	c.MinRecords = cmp.Or(d.o.MinRecords, c.MinRecords)
 	if d.o.Columns != nil {
 		for _, name := range d.o.Columns {
 			if col, ok := d.model.Bundle.Profile.Column(name); !ok || !watched(nil)(col) {

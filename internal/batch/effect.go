@@ -35,7 +35,7 @@ type Effects struct {
 // all features and tables again; the aggregates of windows stay as they are. A feature is put back by itself. Texts and times
 // have no effect.
 func FindEffects(ctx context.Context, b *model.Bundle, o WatchOptions, of *WatchedWindow, columns []string) (*Effects, error) {
-	r, err := newReplay(ctx, b, replayed{data: o.Data, client: o.Client, maxBytes: o.MaxBytes, rows: o.Rows, required: o.Required})
+	r, err := o.replay(ctx, b)
 	if err != nil {
 		return nil, err
 	}

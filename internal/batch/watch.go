@@ -27,6 +27,7 @@ type WatchOptions struct {
 	MaxBytes int           // of a record. Default: 1 MiB
 	Rows     map[string]table.Rows
 	Required []pipeline.Table
+	Checks   []pipeline.Check // a record that breaks one whose outcome is not to warn is in no window
 	Windows  watch.Options // the grace does not matter: data with an end has no late records
 	Labels   Labels        // where the labels are, if not in the data
 	Now      time.Time
@@ -60,7 +61,7 @@ var ErrManyWindows = fmt.Errorf("batch: the data has more than %d windows", most
 // Watch runs records through the path of a model and counts them in windows, as a stream does: the same records of a window
 // give the same counts.
 func Watch(ctx context.Context, b *model.Bundle, o WatchOptions) (*Watched, error) {
-	r, err := newReplay(ctx, b, replayed{data: o.Data, client: o.Client, maxBytes: o.MaxBytes, rows: o.Rows, required: o.Required})
+	r, err := o.replay(ctx, b)
 	if err != nil {
 		return nil, err
 	}
@@ -87,6 +88,17 @@ func Watch(ctx context.Context, b *model.Bundle, o WatchOptions) (*Watched, erro
 	}
 	w.out.Untimed, w.out.Digest = w.board.Totals().Untimed, r.digest
 	return w.out, nil
+}
+
+// replay returns what runs the records. Rules do not end it: what a stream stops before is in no window either.
+func (o *WatchOptions) replay(ctx context.Context, b *model.Bundle) (*replay, error) {
+	checks := slices.Clone(o.Checks)
+	for i := range checks {
+		if checks[i].Otherwise == pipeline.Fail {
+			checks[i].Otherwise = pipeline.Reject
+		}
+	}
+	return newReplay(ctx, b, replayed{data: o.Data, client: o.Client, maxBytes: o.MaxBytes, rows: o.Rows, required: o.Required, checks: checks})
 }
 
 // windowing says in which window records are, in the order of the data.

@@ -23,11 +23,11 @@ It recommends one of: retrain, watch, fix the data, nothing; docs/drift.md has t
 recommends; with --fail it is 3 where that is to retrain. It is 99 where no window could be judged.`,
 		Args: optionalArg,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := notNegative(cmd, "last", o.Last); err != nil {
+			if err := errors.Join(notNegative(cmd, "last", o.Last), notNegative(cmd, "min-records", o.MinRecords)); err != nil {
 				return err
 			}
 			if o.Data == "" {
-				for _, name := range []string{"every", "labels", "labels-key", "columns"} {
+				for _, name := range []string{"every", "min-records", "labels", "labels-key", "columns"} {
 					if cmd.Flags().Changed(name) {
 						return usage(cmd, errors.New("--"+name+" is for --data: the results of windows are as run has counted and judged them"))
 					}
@@ -53,6 +53,7 @@ recommends; with --fail it is 3 where that is to retrain. It is 99 where no wind
 	cmd.Flags().StringVarP(&o.Model, "model", "m", "", "the `model`: NAME@VERSION, NAME@ALIAS, @ALIAS, or the file of a bundle (default: that of the last window; with --data @champion)")
 	cmd.Flags().StringVar(&o.Topic, "topic", "", "the `topic` of the results (default: checks.window.topic of the pipeline file)")
 	cmd.Flags().StringVar(&o.Every, "every", "", "with --data, the `size` of a window: 1d, or 1000 records (default: checks.window.every, else all is one window)")
+	cmd.Flags().IntVar(&o.MinRecords, "min-records", 0, "with --data, the `number` of records below which a window is not judged (default: checks.window.min_records, else 200)")
 	cmd.Flags().StringVar(&o.Since, "since", "", "only windows that end after this `time`: 2014-05-31, or 7d for the last week of the windows (default: all)")
 	cmd.Flags().IntVar(&o.Last, "last", 0, "only the last `number` of windows (default 1000)")
 	cmd.Flags().StringSliceVar(&o.Columns, "columns", nil, "with --data, compare only these `columns` (default: checks.window.columns, else all)")

@@ -113,10 +113,10 @@ func (r *Report) head(t *text) {
 		text += fmt.Sprintf("; %d had too few records to be judged", s.Skipped)
 	}
 	if s.Older > 0 {
-		text += fmt.Sprintf("; %d older ones are left out", s.Older)
+		text += fmt.Sprintf("; %d older %s left out", s.Older, plural(s.Older, "one is", "ones are"))
 	}
 	if s.Other > 0 {
-		text += fmt.Sprintf("; %d of other models are left out", s.Other)
+		text += fmt.Sprintf("; %d of other models %s left out", s.Other, plural(s.Other, "is", "are"))
 	}
 	t.paragraph("", text)
 	for _, note := range r.Notes {

@@ -317,7 +317,8 @@ func (r *Report) reason(e *evidence) string {
 		}
 		return text + ". Mend the data first, then look again."
 	case "loss":
-		text := fmt.Sprintf("labels confirm that the error is %s above that of the test part", percent(e.worse))
+		measure := map[string]string{"mae": "mean absolute error", "rmse": "root mean squared error"}[r.Labels.By]
+		text := fmt.Sprintf("labels confirm that the %s is %s above that of the test part", measure, percent(e.worse))
 		if len(fields) == 0 {
 			return text + ", while no column has moved: what the label depends on has changed. Train with data that has the new labels."
 		}
