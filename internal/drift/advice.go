@@ -30,7 +30,6 @@ type evidence struct {
 	moved    bool    // a field, a feature or the prediction fails in the last window
 	warned   bool    // one is beyond the threshold of a warning
 	fault    bool    // a column that the model uses looks broken
-	unused   bool    // a column that the model does not use looks broken
 	lasting  bool    // it fails in two windows in a row or more, or there is but one
 	exposure float64 // see Report.Exposure
 	psi      float64 // of the predictions
@@ -63,8 +62,6 @@ func decide(e *evidence) (Action, string) {
 		return Retrain, "moved"
 	case e.warned:
 		return Watch, "warning"
-	case e.unused:
-		return Watch, "unused_fault"
 	default:
 		return None, "ok"
 	}
@@ -86,10 +83,7 @@ func (r *Report) evidence() *evidence {
 	for i := range r.Moved {
 		m := &r.Moved[i]
 		add(&m.Shift)
-		if m.Fault != nil {
-			e.fault = e.fault || m.Reach > 0
-			e.unused = e.unused || m.Reach == 0
-		}
+		e.fault = e.fault || m.Fault != nil && m.Reach > 0
 		if m.Effect != nil {
 			e.effect = max(e.effect, math.Abs(m.Effect.Share()))
 		}

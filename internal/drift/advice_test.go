@@ -22,8 +22,6 @@ func TestRules(t *testing.T) {
 		"a fault":                       {evidence{moved: true, lasting: true, fault: true, exposure: 0.5}, FixData, "fault"},
 		"a fault with a loss":           {evidence{moved: true, lasting: true, fault: true, labels: Confirmed, worse: 1}, FixData, "fault"},
 		"a fault that labels forgive":   {evidence{moved: true, fault: true, labels: NotConfirmed}, FixData, "fault"},
-		"a fault where no input is":     {evidence{moved: true, lasting: true, unused: true}, Watch, "small"},
-		"a warning where no input is":   {evidence{unused: true}, Watch, "unused_fault"},
 		"a loss":                        {evidence{moved: true, labels: Confirmed, worse: 0.05}, Retrain, "loss"},
 		"a loss alone":                  {evidence{labels: Confirmed, worse: 0.4}, Retrain, "loss"},
 		"a loss of little":              {evidence{moved: true, lasting: true, exposure: 1, labels: Confirmed, worse: 0.049}, Watch, "small_loss"},

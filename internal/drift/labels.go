@@ -114,7 +114,8 @@ const (
 // loss says what the labels say: of the windows since the columns have moved, or of all, and the last one.
 func (r *Report) loss(in *Input) *Loss {
 	var scopes []*Loss
-	if run := r.run(); run != nil {
+	run := r.run()
+	if run != nil {
 		name := "the window that has moved"
 		if run.Windows > 1 {
 			name = "the windows since the columns have moved"
@@ -131,7 +132,7 @@ func (r *Report) loss(in *Input) *Loss {
 	}
 	best := scopes[0]
 	for _, s := range scopes[1:] {
-		if s.Outcome == Confirmed && (best.Outcome != Confirmed || s.Worse > best.Worse) {
+		if s.Outcome == Confirmed && (best.Outcome != Confirmed || run == nil && s.Worse > best.Worse) {
 			best = s
 		}
 	}

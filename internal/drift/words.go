@@ -335,8 +335,6 @@ func (r *Report) reason(e *evidence) string {
 		return r.movedReason(e, fields, names)
 	case "warning":
 		return "columns are beyond the threshold of a warning, and none has failed."
-	case "unused_fault":
-		return "a column looks broken, which the model does not use."
 	}
 	if e.labels == NotConfirmed {
 		return "no column has moved, and labels do not confirm a loss."
