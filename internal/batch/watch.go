@@ -28,8 +28,8 @@ type WatchOptions struct {
 	Rows     map[string]table.Rows
 	Required []pipeline.Table
 	Checks   []pipeline.Check // a record that breaks one whose outcome is not to warn is in no window
-	Windows  watch.Options // the grace does not matter: data with an end has no late records
-	Labels   Labels        // where the labels are, if not in the data
+	Windows  watch.Options    // the grace does not matter: data with an end has no late records
+	Labels   Labels           // where the labels are, if not in the data
 	Now      time.Time
 }
 
