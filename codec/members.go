@@ -50,6 +50,17 @@ func NewMembers(maxBytes int, names ...string) (*Members, error) {
 // object has, the unnamed ones too. A fault is a problem of stage decode with the class that a [JSON] decoder gives it.
 func (m *Members) Find(object []byte, spans []Span) (count int, p *record.Problem) {
 	clear(spans)
+	return m.walk(object, spans, nil)
+}
+
+// Each calls see with the name and the place of every member of object, in its order. The name is valid until see
+// returns. After a fault, which is as [Members.Find] says, some members may have been seen.
+func (m *Members) Each(object []byte, see func(name []byte, at Span)) *record.Problem {
+	_, p := m.walk(object, nil, see)
+	return p
+}
+
+func (m *Members) walk(object []byte, spans []Span, see func([]byte, Span)) (count int, p *record.Problem) {
 	d := &m.check
 	d.fault, d.objects = fault{}, 0
 	d.set.reset()
@@ -61,7 +72,7 @@ func (m *Members) Find(object []byte, spans []Span) (count int, p *record.Proble
 		i++
 	} else {
 		for more := true; more; count++ {
-			if i = m.member(object, i, spans); i < 0 {
+			if i = m.member(object, i, spans, see); i < 0 {
 				return 0, m.problem()
 			}
 			if i, more = d.next(object, i, '}'); i < 0 {
@@ -82,7 +93,7 @@ func (m *Members) problem() *record.Problem {
 }
 
 // member reads one member and returns the offset after its value; -1 on a fault.
-func (m *Members) member(object []byte, i int, spans []Span) int {
+func (m *Members) member(object []byte, i int, spans []Span, see func([]byte, Span)) int {
 	d, at := &m.check, i
 	name, i := d.name(object, i)
 	if i < 0 {
@@ -95,7 +106,11 @@ func (m *Members) member(object []byte, i int, spans []Span) int {
 	which, wanted := m.index[string(name)]
 	from := skipBlank(object, i)
 	to := d.skip(object, from, 1)
-	if wanted && to >= 0 {
+	switch {
+	case to < 0:
+	case see != nil:
+		see(name, Span{from, to})
+	case wanted:
 		spans[which] = Span{from, to}
 	}
 	return to

@@ -3,6 +3,7 @@ package codec
 import (
 	"encoding/json"
 	"slices"
+	"strings"
 	"testing"
 
 	"millrace.dev/record"
@@ -116,5 +117,24 @@ func TestMembersAllocate(t *testing.T) {
 	spans := make([]Span, 2)
 	if n := testing.AllocsPerRun(100, func() { m.Find(object, spans) }); n != 0 {
 		t.Errorf("%g allocations", n)
+	}
+}
+
+func TestMembersEach(t *testing.T) {
+	t.Parallel()
+	m, err := NewMembers(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	object := []byte(`{ "a" : 1, "b\u0020c":"x", "d":[1,{"e":2}] }`)
+	var got []string
+	if p := m.Each(object, func(name []byte, at Span) { got = append(got, string(name)+"="+string(at.Of(object))) }); p != nil {
+		t.Fatal(p)
+	}
+	if want := `a=1 b c="x" d=[1,{"e":2}]`; strings.Join(got, " ") != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	if p := m.Each([]byte(`{"a":1,"a":2}`), func([]byte, Span) {}); p == nil || p.Class != ClassDuplicateKey {
+		t.Errorf("%+v", p)
 	}
 }

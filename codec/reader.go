@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 	"unicode/utf8"
 )
 
@@ -166,6 +165,7 @@ type CSVReader struct {
 	comma  byte
 	max    int
 	header []string
+	given  []string // the header as it stands in the file
 	line   int64
 	blank  int
 }
@@ -176,11 +176,14 @@ type CSVReaderOptions struct {
 	Comma byte
 	// MaxBytes is the largest length of a row without its line end. Default: DefaultMaxBytes.
 	MaxBytes int
+	// Rename gives names to columns that have none ("column 3") or whose name came before ("size (2)"), for those who
+	// want to see what is in the file whatever its header is. Default: such a header is an error.
+	Rename bool
 }
 
 // NewCSVReader returns a reader of the CSV file r. It reads the header; a byte order mark before it is
-// dropped. An error of the input, and a header that is missing, too large, malformed or has empty or equal
-// names, are errors.
+// dropped. An error of the input, and a header that is missing, too large, malformed or, unless they are renamed, has
+// empty or equal names, are errors.
 func NewCSVReader(r io.Reader, o CSVReaderOptions) (*CSVReader, error) {
 	largest, err := checkMaxBytes(o.MaxBytes)
 	comma, errComma := checkComma(o.Comma)
@@ -201,7 +204,14 @@ func NewCSVReader(r io.Reader, o CSVReaderOptions) (*CSVReader, error) {
 	if err != nil {
 		return nil, fmt.Errorf("codec: header of the CSV file: %w", err)
 	}
-	if c.header, err = splitHeader(raw, comma); err != nil {
+	if c.given, err = splitHeader(raw, comma); err == nil {
+		c.header = c.given
+		if o.Rename {
+			c.header = renamed(c.given)
+		}
+		err = checkHeader(c.header)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("codec: header of the CSV file: %w", err)
 	}
 	return c, nil
@@ -215,24 +225,56 @@ func splitHeader(raw []byte, comma byte) ([]string, error) {
 	if !s.split(raw) {
 		return nil, fmt.Errorf("byte %d: %s", s.fault.at, s.fault.what)
 	}
-	seen := make(map[string]bool, len(s.cells))
 	header := make([]string, len(s.cells))
 	for i, c := range s.cells {
-		name := string(c.text)
-		if name == "" {
-			return nil, fmt.Errorf("column %d has no name", i+1)
-		}
-		if seen[name] {
-			return nil, fmt.Errorf("the column %q comes twice", name)
-		}
-		seen[name] = true
-		header[i] = strings.Clone(name)
+		header[i] = string(c.text)
 	}
 	return header, nil
 }
 
+func checkHeader(header []string) error {
+	seen := make(map[string]bool, len(header))
+	for i, name := range header {
+		if name == "" {
+			return fmt.Errorf("column %d has no name", i+1)
+		}
+		if seen[name] {
+			return fmt.Errorf("the column %q comes twice", name)
+		}
+		seen[name] = true
+	}
+	return nil
+}
+
+// renamed gives every column a name of its own.
+func renamed(given []string) []string {
+	taken := make(map[string]bool, len(given))
+	for _, name := range given {
+		taken[name] = true
+	}
+	out, seen := make([]string, len(given)), make(map[string]bool, len(given))
+	for i, name := range given {
+		base := name
+		if name == "" {
+			base = fmt.Sprintf("column %d", i+1)
+		}
+		if out[i] = base; seen[name] || name == "" && taken[base] {
+			for k := 2; taken[out[i]]; k++ {
+				out[i] = fmt.Sprintf("%s (%d)", base, k)
+			}
+		}
+		seen[name] = true
+		taken[out[i]] = true
+	}
+	return out
+}
+
 // Header returns the names of the columns. The slice must not be changed.
 func (c *CSVReader) Header() []string { return c.header }
+
+// Given returns the names of the columns as they stand in the file, before any was renamed. The slice must not be
+// changed.
+func (c *CSVReader) Given() []string { return c.given }
 
 // Next returns the next row that is not an empty line, without its line end (\n or \r\n). The caller owns
 // raw: no later call changes it. A row whose quotes are wrong ends at the line end after the fault; if a
@@ -307,6 +349,9 @@ type quoting struct {
 
 // line reads one line with its end, and tells whether a cell starts in it whose quote is still open.
 func (q *quoting) line(line []byte) (newCell bool) {
+	if !q.open && bytes.IndexByte(line, '"') < 0 { // most lines
+		return false
+	}
 	i := 0
 	for {
 		if !q.open {

@@ -265,3 +265,26 @@ func TestCSVRoundTrip(t *testing.T) {
 		}
 	})
 }
+
+func TestCSVReaderRenames(t *testing.T) {
+	t.Parallel()
+	for header, want := range map[string]string{
+		"a,b":                   "a|b",
+		"a,a,a":                 "a|a (2)|a (3)",
+		"a,a,a (2)":             "a|a (3)|a (2)",
+		",,x":                   "column 1|column 2|x",
+		"column 2,":             "column 2|column 2 (2)",
+		"a,a (2),a,a (2),a (3)": "a|a (2)|a (4)|a (2) (2)|a (3)",
+	} {
+		r, err := NewCSVReader(strings.NewReader(header+"\n"), CSVReaderOptions{Rename: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(r.Header(), "|"); got != want {
+			t.Errorf("%s: %s, want %s", header, got, want)
+		}
+		if got := strings.Join(r.Given(), ","); got != header {
+			t.Errorf("%s: given as %s", header, got)
+		}
+	}
+}

@@ -73,7 +73,10 @@ func FuzzDecodeSection(f *testing.F) {
 	for _, s := range good {
 		f.Add(s.name, s.critical, s.data)
 	}
-	f.Add("profile", false, []byte("later"))
+	for _, s := range sections(f, encode(f, evaluated(f))) {
+		f.Add(s.name, s.critical, s.data)
+	}
+	f.Add("profiles", false, []byte("later"))
 	f.Fuzz(func(t *testing.T, name string, critical bool, content []byte) {
 		var edited []section
 		found := false

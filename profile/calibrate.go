@@ -63,7 +63,7 @@ func (d *drawn) tail(v float64) float64 {
 	if math.IsInf(v, 1) {
 		return 0
 	}
-	v -= 1e-9 * math.Abs(v) // rounding is no difference
+	v -= float64(1e-9 * math.Abs(v)) // rounding is no difference
 	last := len(d.x) - 1
 	i, _ := slices.BinarySearch(d.x, v)
 	switch {

@@ -145,7 +145,7 @@ func (x *test) newValues(c *cells, known bool) float64 {
 	fresh := 0.0
 	for i, p := range c.p {
 		if p == 0 {
-			fresh += c.q[i] * c.n
+			fresh += float64(c.q[i] * c.n)
 		}
 	}
 	return x.rates(fresh, c.n, 0, c.m, known)

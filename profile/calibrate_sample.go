@@ -14,8 +14,8 @@ const NoBin = math.MaxUint16
 
 // Sample has rows of the data that a profile was made of, drawn at random without regard to what is in them. Of a row it
 // has the bin of each value and nothing else. A [Checker] draws windows without drift from it: that is how it knows how
-// often columns which depend on one another alarm together. Without a sample it takes columns as independent, and then
-// alarms more seldom than declared.
+// often columns which depend on one another alarm together. Without a sample it takes columns as independent, and may
+// then alarm more seldom than declared.
 type Sample struct {
 	Rows int `json:"rows"`
 	// Bins has for each row the bins of all columns, in the profile's order: indices of the column's Counts, or [NoBin].

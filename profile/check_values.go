@@ -29,13 +29,14 @@ func (c *Column) quantile(p float64, exact bool) float64 {
 		}
 		low, high := c.bounds(i)
 		if !exact {
-			return low + float64((high-low)*(max(0, want-before)/count))
+			part := max(0, want-before) / count
+			return low + float64(float64(high-low)*part)
 		}
 		if before+count == want {
 			for j := i + 1; j < len(c.Counts); j++ {
 				if c.Counts[j] > 0 {
 					_, next := c.bounds(j)
-					return high/2 + next/2
+					return float64(high/2) + float64(next/2)
 				}
 			}
 		}

@@ -173,7 +173,7 @@ func changeOf(c *check, reference, w *Column, f *Finding) {
 	if w.Present() == 0 {
 		f.Value = math.NaN()
 	}
-	allowed := c.within * unit
+	allowed := float64(c.within * unit)
 	f.Threshold = f.Reference + allowed
 	if f.Value < f.Reference && c.name != CheckMax || c.name == CheckMin {
 		f.Threshold = f.Reference - allowed

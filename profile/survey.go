@@ -1,7 +1,6 @@
 package profile
 
 import (
-	"math"
 	"slices"
 
 	"millrace.dev/internal/stat"
@@ -23,7 +22,15 @@ const (
 type Survey struct {
 	rows    uint64
 	columns []surveyed
+
+	// Of the batch at hand.
+	chosen  []int32  // the rows that count; none if all do
+	hashes  []uint64 // of these rows
 	scratch []float64
+	picked  []float64
+	present present
+	codes   []int32
+	perCode []uint64
 }
 
 // surveyed is what is known of a column.
@@ -59,61 +66,132 @@ func newSurveyed(p place) surveyed {
 
 // Add takes rows in. first is the number of the first of them in all of the data: no two rows may have the same.
 func (s *Survey) Add(first uint64, r *Rows) {
-	for i := range r.Batch.Len() {
-		if r.counts(i) {
-			s.rows++
+	s.chosen = s.chosen[:0]
+	s.hashes = s.hashes[:0]
+	if !r.all() {
+		for i := range r.Batch.Len() {
+			if r.counts(i) {
+				s.chosen = append(s.chosen, int32(i)) // batches are of some thousand rows
+				s.hashes = append(s.hashes, stat.RowHash(first+uint64(i), 0))
+			}
 		}
+	} else {
+		for i := range r.Batch.Len() {
+			s.hashes = append(s.hashes, stat.RowHash(first+uint64(i), 0))
+		}
+	}
+	s.rows += uint64(len(s.hashes))
+	if len(s.hashes) == 0 {
+		return
 	}
 	for i := range s.columns {
 		c := &s.columns[i]
 		switch c.kind {
 		case Number, Time:
 			s.scratch = grown(s.scratch, r.Batch.Len())
-			c.addNumbers(first, c.numbers(r, s.scratch), r.counts)
+			c.addNumbers(s.hashes, s.numbersOf(c, r), &s.present)
 		case Level:
-			codes, level := c.codes(r)
-			for i, code := range codes {
-				if r.counts(i) {
-					c.addText(code != record.MissingCode, func() string { return level(code) })
-				}
-			}
+			s.addLevels(c, r)
 		default:
-			texts := r.Batch.Texts(c.at)
-			for i := range texts.Len() {
-				if r.counts(i) {
-					c.addText(!texts.Missing(i), func() string { return texts.View(i) })
-				}
-			}
+			s.addTexts(c, r)
 		}
+	}
+}
+
+// present is room for the rows of a column that have a finite value.
+type present struct {
+	numbers []float64
+	hashes  []uint64
+}
+
+// numbersOf returns the numbers of a column in the rows that count.
+func (s *Survey) numbersOf(c *surveyed, r *Rows) []float64 {
+	numbers := c.numbers(r, s.scratch)
+	if len(s.hashes) == len(numbers) {
+		return numbers
+	}
+	s.picked = s.picked[:0]
+	for _, i := range s.chosen {
+		s.picked = append(s.picked, numbers[i])
+	}
+	return s.picked
+}
+
+// addLevels counts codes first, so that each level of a batch is looked up once.
+func (s *Survey) addLevels(c *surveyed, r *Rows) {
+	codes, level := c.codes(r)
+	if len(s.hashes) != len(codes) {
+		s.codes = s.codes[:0]
+		for _, i := range s.chosen {
+			s.codes = append(s.codes, codes[i])
+		}
+		codes = s.codes
+	}
+	for _, code := range codes {
+		if code == record.MissingCode {
+			c.missing++
+			continue
+		}
+		for int(code) >= len(s.perCode) {
+			s.perCode = append(s.perCode, 0)
+		}
+		s.perCode[code]++
+	}
+	for code, n := range s.perCode {
+		if n > 0 {
+			text := level(int32(code)) // as many as a batch has
+			c.texts.AddN(text, n)
+			c.distinct.Add(text)
+		}
+	}
+	clear(s.perCode)
+	s.perCode = s.perCode[:0]
+}
+
+func (s *Survey) addTexts(c *surveyed, r *Rows) {
+	texts, all := r.Batch.Texts(c.at), len(s.chosen) == 0
+	for k := range s.hashes {
+		i := k
+		if !all {
+			i = int(s.chosen[k])
+		}
+		if texts.Missing(i) {
+			c.missing++
+			continue
+		}
+		text := texts.View(i)
+		c.texts.Add(text)
+		c.distinct.Add(text)
 	}
 }
 
 func grown(s []float64, n int) []float64 { return slices.Grow(s[:0], n) }
 
-func (c *surveyed) addNumbers(first uint64, numbers []float64, counts func(int) bool) {
-	for i, x := range numbers {
-		switch {
-		case !counts(i):
-		case x != x:
-			c.missing++
-		case math.IsInf(x, 0):
-			c.infinite++
-		default:
-			c.moments.Add(x)
-			c.sample.Add(first+uint64(i), x)
-			c.distinct.AddNumber(x)
+// addNumbers takes in numbers of rows with these hashes.
+func (c *surveyed) addNumbers(hashes []uint64, numbers []float64, room *present) {
+	absent := 0
+	for _, x := range numbers {
+		if x-x != 0 {
+			absent++
 		}
 	}
-}
-
-func (c *surveyed) addText(there bool, text func() string) {
-	if !there {
-		c.missing++
-		return
+	if absent > 0 {
+		room.numbers, room.hashes = room.numbers[:0], room.hashes[:0]
+		for i, x := range numbers {
+			switch {
+			case x != x:
+				c.missing++
+			case x-x != 0:
+				c.infinite++
+			default:
+				room.numbers, room.hashes = append(room.numbers, x), append(room.hashes, hashes[i])
+			}
+		}
+		numbers, hashes = room.numbers, room.hashes
 	}
-	s := text()
-	c.texts.Add(s)
-	c.distinct.Add(s)
+	c.moments.AddSlice(numbers)
+	c.sample.AddHashed(hashes, numbers)
+	c.distinct.AddNumbers(numbers)
 }
 
 // Merge takes in what o has seen, whose layout is the same.
@@ -244,7 +322,11 @@ func scaled(counts []uint64, total uint64) []uint64 {
 // Predictions returns the column of predictions, of rows whose predictions these are.
 func Predictions(values []float64) Column {
 	c := newSurveyed(predictions())
-	c.addNumbers(0, values, func(int) bool { return true })
+	hashes := make([]uint64, len(values))
+	for i := range hashes {
+		hashes[i] = stat.RowHash(uint64(i), 0)
+	}
+	c.addNumbers(hashes, values, &present{})
 	out := c.column(uint64(len(values)))
 	out.Counts = countNumbers(values, out.Edges)
 	return out

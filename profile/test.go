@@ -214,7 +214,7 @@ func binomialTail(k, n, rate float64) float64 {
 		}
 		return 0
 	case n*rate*(1-rate) > 10_000:
-		z := math.Abs(k-n*rate) / math.Sqrt(n*rate*(1-rate))
+		z := math.Abs(k-float64(n*rate)) / math.Sqrt(n*rate*(1-rate))
 		return math.Erfc(z / math.Sqrt2)
 	}
 	a, b := logOf(rate), math.Log1p(-rate)

@@ -24,7 +24,7 @@ func gammaTail(a, x float64) float64 {
 		term := 1 / a
 		total := term
 		for i := a + 1; term > total*1e-17; i++ {
-			term *= x / i
+			term = float64(term * (x / i))
 			total += term
 		}
 		return min(max(0, 1-float64(front*total)), 1)
@@ -45,8 +45,9 @@ func gammaTail(a, x float64) float64 {
 			c = tiny
 		}
 		d = 1 / d
-		h *= d * c
-		if math.Abs(d*c-1) < 1e-15 {
+		step := float64(d * c)
+		h *= step
+		if math.Abs(step-1) < 1e-15 {
 			break
 		}
 	}

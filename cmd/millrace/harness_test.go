@@ -360,6 +360,14 @@ func replace(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(replaceText(ts.MkAbs(args[0]), args[1], args[2]))
 }
 
+func swap(ts *testscript.TestScript, neg bool, args []string) {
+	want(ts, neg, args, 3, 3)
+	path := ts.MkAbs(args[0])
+	text, err := os.ReadFile(path)
+	ts.Check(err)
+	ts.Check(os.WriteFile(path, []byte(strings.ReplaceAll(string(text), args[1], args[2])), 0o600))
+}
+
 // replaceText replaces a text that a file holds once.
 func replaceText(path, from, to string) error {
 	text, err := os.ReadFile(path)

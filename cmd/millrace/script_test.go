@@ -27,7 +27,8 @@ func TestMain(m *testing.M) {
 //	holds FILE TEXT         waits until a file holds a text
 //	freeport VARIABLE       sets VARIABLE to 127.0.0.1 and a free port
 //	flip PATH               flips a bit in the middle of a file, or of every file below a folder
-//	replace FILE OLD NEW    replaces a text in a file
+//	replace FILE OLD NEW    replaces a text in a file, which has it once
+//	swap FILE OLD NEW       replaces a text wherever a file has it
 func TestScript(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -44,7 +45,7 @@ func TestScript(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "term": term, "code": code, "houses": houses, "project": f.project, "broker": broker, "topic": topic,
-			"await": await, "answers": answers, "listens": listens, "holds": holds, "freeport": freeport, "flip": flip, "replace": replace,
+			"await": await, "answers": answers, "listens": listens, "holds": holds, "freeport": freeport, "flip": flip, "replace": replace, "swap": swap,
 		},
 	})
 }

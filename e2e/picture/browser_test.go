@@ -131,11 +131,17 @@ func (b *browser) call(method string, params, result any) {
 	}
 }
 
+// emulate says what the page is shown for: the media is screen or print.
+func (b *browser) emulate(media, scheme string) {
+	b.t.Helper()
+	b.call("Emulation.setEmulatedMedia", map[string]any{"media": media, "features": []map[string]string{{"name": "prefers-color-scheme", "value": scheme}}}, nil)
+}
+
 // open shows a page in a width and a colour scheme, and waits until it is there.
 func (b *browser) open(path string, width int, scheme string) {
 	b.t.Helper()
 	b.call("Emulation.setDeviceMetricsOverride", map[string]any{"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": false}, nil)
-	b.call("Emulation.setEmulatedMedia", map[string]any{"features": []map[string]string{{"name": "prefers-color-scheme", "value": scheme}}}, nil)
+	b.emulate("screen", scheme)
 	b.call("Page.navigate", map[string]any{"url": "file://" + path}, nil)
 	for b.receive().Method != "Page.loadEventFired" {
 		continue
@@ -149,13 +155,20 @@ func (b *browser) eval(expression string, result any) {
 		Result           struct{ Value json.RawMessage }
 		ExceptionDetails json.RawMessage
 	}
-	b.call("Runtime.evaluate", map[string]any{"expression": expression, "returnByValue": true}, &out)
+	b.call("Runtime.evaluate", map[string]any{"expression": expression, "returnByValue": true, "awaitPromise": true}, &out)
 	if out.ExceptionDetails != nil {
 		b.t.Fatalf("%s", out.ExceptionDetails)
 	}
 	if err := json.Unmarshal(out.Result.Value, result); err != nil {
 		b.t.Fatal(err)
 	}
+}
+
+// settle waits until what was changed is shown: styles can lag a frame behind.
+func (b *browser) settle() {
+	b.t.Helper()
+	var ok bool
+	b.eval("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))", &ok)
 }
 
 // screenshot returns the whole page as a PNG.

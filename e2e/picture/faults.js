@@ -1,7 +1,7 @@
 // The faults of a page: what is wider than the page, texts that overlap, and texts that leave their picture or are cut off.
 (() => {
   const faults = [], root = document.documentElement, slack = 1;
-  const folded = e => e.closest("details:not([open])") && !e.closest("summary"); // laid out, and not shown
+  const folded = e => !matchMedia("print").matches && e.closest("details:not([open])") && !e.closest("summary"); // laid out, and not shown
   const say = (What, Text, Other) => { if (faults.length < 20) faults.push({ What, Text, Other: Other || "" }); };
   if (root.scrollWidth > root.clientWidth) say("the page is wider than the window", root.scrollWidth + " > " + root.clientWidth);
   for (const e of document.body.querySelectorAll("*")) {

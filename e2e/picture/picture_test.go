@@ -33,12 +33,14 @@ func look(t *testing.T, name string, html []byte) {
 		t.Fatal(err)
 	}
 	b := newBrowser(t)
+	printed(t, b, name, path)
 	for _, width := range []int{1280, 820, 390, 320} {
 		for _, scheme := range []string{"light", "dark"} {
 			b.open(path, width, scheme)
 			for _, unfolded := range []bool{false, true} {
 				var n int
 				b.eval(fmt.Sprintf("[...document.querySelectorAll('details')].map(d => d.open = %v).length", unfolded), &n)
+				b.settle()
 				var found []fault
 				b.eval(faults, &found)
 				for _, f := range found {
@@ -48,6 +50,25 @@ func look(t *testing.T, name string, html []byte) {
 			}
 		}
 	}
+}
+
+// printed wants everything on paper, which nobody can unfold.
+func printed(t *testing.T, b *browser, name, path string) {
+	t.Helper()
+	b.open(path, 794, "light") // A4
+	b.emulate("print", "light")
+	b.settle()
+	var hidden int
+	b.eval(`[...document.querySelectorAll("details > .grid")].filter(e => !e.checkVisibility({ contentVisibilityAuto: true }) || e.getBoundingClientRect().height < 20).length`, &hidden)
+	if hidden > 0 {
+		t.Errorf("%s: %d columns are not unfolded on paper", name, hidden)
+	}
+	var found []fault
+	b.eval(faults, &found)
+	for _, f := range found {
+		t.Errorf("%s, printed: %v", name, f)
+	}
+	keep(t, name+"-print.png", b, 794)
 }
 
 // keep writes a picture where somebody wants to look at it.

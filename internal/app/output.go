@@ -130,3 +130,16 @@ func sameFile(a, b string) bool {
 	}
 	return x.Mode().IsRegular() && os.SameFile(x, y)
 }
+
+// WriteFile has a file written, or stdout where the path is "-". The file takes its name once it is complete.
+func WriteFile(path string, stdout io.Writer, write func(io.Writer) error) error {
+	out, err := create(path, stdout)
+	if err != nil {
+		return err
+	}
+	defer out.discard()
+	if err := write(out); err != nil {
+		return err
+	}
+	return commit(out)
+}

@@ -111,6 +111,18 @@ func (a *App) replay(ctx context.Context, in *inspection, client *kafka.Client, 
 
 // eachRecord calls fn with the records of some data, until it returns an error.
 func eachRecord(ctx context.Context, s *source.Source, fn func(*record.Raw) error) error {
+	return eachBatch(ctx, s, func(b *record.Batch) error {
+		for i := range b.Len() {
+			if err := fn(b.Raw(i)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// eachBatch calls fn with the records of some data, which are not decoded, until it returns an error.
+func eachBatch(ctx context.Context, s *source.Source, fn func(*record.Batch) error) error {
 	r := s.Read(ctx)
 	defer r.Close()                                                                   //nolint:errcheck // it was only read
 	schema, err := record.NewSchema(record.Field{Name: "value", Type: record.String}) // the batch is there for the bytes
@@ -123,10 +135,8 @@ func eachRecord(ctx context.Context, s *source.Source, fn func(*record.Raw) erro
 		if err != nil || !more {
 			return err
 		}
-		for i := range b.Len() {
-			if err := fn(b.Raw(i)); err != nil {
-				return err
-			}
+		if err := fn(b); err != nil {
+			return err
 		}
 	}
 }

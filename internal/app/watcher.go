@@ -3,6 +3,7 @@ package app
 import (
 	"errors"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -221,11 +222,7 @@ func (c *checking) Init(ctx *stream.ProcessorContext[string, result]) (err error
 // Process merges a part.
 func (c *checking) Process(r *stream.Record[string, []byte]) error {
 	var p watch.Part
-	err := p.UnmarshalBinary(r.Value)
-	if err == nil {
-		err = c.board.Take(&p, c.ctx.Now())
-	}
-	if err != nil {
+	if p.UnmarshalBinary(r.Value) != nil || c.board.Take(&p, c.ctx.Now()) != nil {
 		c.ctx.Drop(stream.Rejection{Stage: record.StageCheck, Class: "bad_part", Reason: "the record is no part of a window of this pipeline"})
 		return nil
 	}
@@ -279,9 +276,6 @@ func (s *Scoring) Checked() *CheckedWindows {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	c := w.checked
-	c.Windows = make(map[string]uint64, len(w.checked.Windows))
-	for k, n := range w.checked.Windows {
-		c.Windows[k] = n
-	}
+	c.Windows = maps.Clone(w.checked.Windows)
 	return &c
 }

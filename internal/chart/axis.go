@@ -17,7 +17,8 @@ type Axis struct {
 	// Percent is set where they are parts of 1, to be written in percent.
 	Percent bool
 
-	own []tick // in place of computed ones; nil: none
+	exact bool   // the axis ends where the values do
+	own   []tick // in place of computed ones; nil: none
 }
 
 // tick is a value with its text.
@@ -61,7 +62,7 @@ func (s span) share(x float64) float64 {
 func (a Axis) round(s span, n int) (span, []tick) {
 	step := a.step(s, n)
 	low, high := math.Floor(s.low/step)*step, math.Ceil(s.high/step)*step
-	if step == 0 || a.Time || !finite(low) || !finite(high) || !(low < high) {
+	if step == 0 || a.Time || a.exact || !finite(low) || !finite(high) || !(low < high) {
 		return s, a.ticks(s, n)
 	}
 	s = span{low, high}

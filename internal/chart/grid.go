@@ -34,7 +34,9 @@ func (g *Grid) SVG() template.HTML {
 		entries = append(entries, entry{areaSample("area a"), "a full cell: " + Grouped(int64(most)) + " " + g.Unit})
 	}
 	s := newSpan(bounds...)
-	f := c.newFrame(g.X, s, g.Y, s, entries)
+	y := g.Y
+	y.exact = true // both axes show the same
+	f := c.newFrame(g.X, s, y, s, entries)
 	f.line("mark", f.atX(s.low), f.atY(s.low), f.atX(s.high), f.atY(s.high))
 	for i, k := range g.Counts {
 		if k <= 0 || i >= n*n {

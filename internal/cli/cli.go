@@ -118,8 +118,8 @@ topic with exactly-once. Begin with
 	root.PersistentFlags().BoolVarP(&c.verbose, "verbose", "v", false, "also log what is of interest for finding faults")
 	root.AddCommand(c.versionCommand())
 	root.AddCommand(
-		c.initCommand(), c.lintCommand(), c.testCommand(), c.trainCommand(), c.modelCommand(), c.reportCommand(), c.predictCommand(), c.explainCommand(), c.driftCommand(), c.planCommand(), c.runCommand(), c.pauseCommand(), c.resumeCommand(),
-		c.verifyCommand(),
+		c.initCommand(), c.lintCommand(), c.testCommand(), c.trainCommand(), c.modelCommand(), c.reportCommand(), c.predictCommand(), c.explainCommand(), c.planCommand(), c.runCommand(), c.pauseCommand(), c.resumeCommand(),
+		c.verifyCommand(), c.profileCommand(), c.driftCommand(),
 		c.brokerCommand(), c.produceCommand(), c.tapCommand(), c.demoCommand(),
 	)
 	root.InitDefaultCompletionCmd()

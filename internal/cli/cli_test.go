@@ -271,7 +271,7 @@ func TestNextAfterTraining(t *testing.T) {
 		"candidate": {
 			app.Trained{State: registry.StateCandidate, File: "pipeline.yaml"},
 			nil,
-			"next: look at it, then decide:\n  millrace model show houses@1\n  millrace model approve houses@1 --by NAME --reason TEXT\n",
+			"next: look at it, then decide:\n  millrace report houses@1 --html report.html\n  millrace model approve houses@1 --by NAME --reason TEXT\n",
 		},
 		"approved": {app.Trained{State: registry.StateApproved, File: "a b.yaml"}, []string{"group=x"}, "it is approved; next:\n  millrace run -f 'a b.yaml' --set group=x\n"},
 	} {

@@ -22,9 +22,15 @@ func (c *cli) demoCommand() *cobra.Command {
 with some broken records among them, checks every prediction against predicting the same records from a file, and
 leaves a folder with the pipeline file to play on. It needs nothing but this program.
 
+In the end it streams the houses of a mock producer, as one writes it to have something on a topic: right in form, each
+number drawn evenly, and all in zip code 98155. They are predicted like any other. The window checks of the pipeline,
+which the houses before have passed, say what is wrong with them. The folder has them too, in mock.jsonl.
+
 With --json the last line of standard output is
   {"records":n,"predictions":n,"dead_letters":n,"mismatches":0,"records_per_second":x,
-   "latency_ms":{"p50":x,"p99":x},"r2":x,"r2_ceiling":x,"dir":"..."}`,
+   "latency_ms":{"p50":x,"p99":x},"r2":x,"r2_ceiling":x,
+   "checks":{"houses":{"windows":n,"ok":n,"warn":n,"fail":n},"mock":{...},"words":["..."]},"dir":"..."}
+where houses and mock count windows of records by their result, and words say what is wrong with the mock houses.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if o.Rate < 1 {
@@ -32,6 +38,9 @@ With --json the last line of standard output is
 			}
 			if o.Duration <= 0 {
 				return usage(cmd, fmt.Errorf("--duration %s: want more than 0", o.Duration))
+			}
+			if o.Mock < 1 {
+				return usage(cmd, fmt.Errorf("--mock %d: want 1 or more", o.Mock))
 			}
 			o.App, o.Show = c.app(), c.show()
 			r, err := demo.Run(cmd.Context(), o)
@@ -55,7 +64,8 @@ With --json the last line of standard output is
 	cmd.Flags().DurationVar(&o.Duration, "duration", 10*time.Second, "how `long` to stream at the given rate")
 	cmd.Flags().IntVar(&o.Rate, "rate", 2000, "`number` of houses a second")
 	cmd.Flags().StringVar(&o.Data, "data", "", "a CSV `file` of real house sales instead of made-up ones, with their columns")
-	cmd.Flags().Uint64Var(&o.Seed, "seed", 1, "`number` that the made-up sales and the damage follow from")
+	cmd.Flags().IntVar(&o.Mock, "mock", 30_000, "`number` of houses of the mock producer")
+	cmd.Flags().Uint64Var(&o.Seed, "seed", 1, "`number` that the made-up houses and the damage follow from")
 	return cmd
 }
 
@@ -119,6 +129,8 @@ func (c *cli) printDemo(r *demo.Result) {
 	c.note("   %s of them differ from predicting the same records from a file, byte by byte\n", grouped(r.Mismatches))
 	c.note("   %s records a second at full speed,\n   with broker, producer and checks in this one process\n", grouped(int64(r.RecordsPerSecond)))
 	c.note("   from sent to readable at the chosen rate: p50 %.0f ms, p99 %.0f ms\n   (a transaction is committed each 100 ms)\n", r.Latency.P50, r.Latency.P99)
+	c.note("   windows like the training data: %d of %d of houses for sale,\n   %d of %d of mock ones\n",
+		r.Checks.Houses.OK, r.Checks.Houses.Windows, r.Checks.Mock.OK, r.Checks.Mock.Windows)
 	if r.R2 != nil {
 		c.note("   R2 %.3f on houses that the model has not seen", *r.R2)
 		if r.Ceiling != nil {

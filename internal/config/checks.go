@@ -58,7 +58,7 @@ type ShiftCheck struct {
 
 // DriftCheck compares distributions.
 type DriftCheck struct {
-	Metric string // as package profile calls it; "" is ks for numbers and chi_square for levels
+	Metric string // as package profile calls it; "" is ks for numbers and g for levels
 	// Warn and Fail are fixed thresholds of the metric; +Inf is one that the file does not have. Both +Inf: the threshold
 	// is calibrated by FalseAlarms.
 	Warn, Fail float64
@@ -132,7 +132,7 @@ func windowCheckFields() []field {
 		shift("range", "A bound for the smallest and largest values, which are not compared otherwise", "the width of the training range"),
 		{key: "drift", kind: kindMapping, doc: "How distributions are compared", fields: []field{
 			{
-				key: "metric", kind: kindText, defDoc: "ks of numbers, chi_square of levels", allowed: driftMetrics(),
+				key: "metric", kind: kindText, defDoc: "ks of numbers, g of levels", allowed: driftMetrics(),
 				doc: "The distance between the distributions of the window and of training; columns that it is not defined for have the default",
 			},
 			{

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"millrace.dev/internal/spell"
 )
 
 // value is a value of the file, typed by its field. Which parts are set follows from the field's kind.
@@ -180,7 +182,7 @@ func (d *decoder) unknownKeys(n *node, path string, fields []field) {
 			where = path
 		}
 		hint := keysHint(fields)
-		if best := nearest(key, fieldKeys(fields)); best != "" {
+		if best := spell.Nearest(key, fieldKeys(fields)); best != "" {
 			hint = fmt.Sprintf("did you mean %s?", quote(best))
 		} else if other := elsewhere(key, "", pipelineFields()); other != "" {
 			hint = fmt.Sprintf("did you mean %s?", other)
@@ -258,7 +260,7 @@ func (n *node) onlyVariable() bool {
 func (f *field) scalar(v *value) *fault {
 	if len(f.allowed) > 0 && !slices.Contains(f.allowed, v.text) {
 		ft := &fault{message: "want " + alternatives(f.allowed)}
-		if best := nearest(v.text, f.allowed); best != "" {
+		if best := spell.Nearest(v.text, f.allowed); best != "" {
 			ft.hint = fmt.Sprintf("did you mean %s?", quote(best))
 		}
 		return ft

@@ -11,6 +11,7 @@ import (
 
 	"millrace.dev/feature"
 	datasource "millrace.dev/internal/source"
+	"millrace.dev/internal/spell"
 	"millrace.dev/record"
 )
 
@@ -177,7 +178,7 @@ func (d *decoder) lintLabels() {
 
 // meant returns a hint that names the nearest candidate, or else the given one.
 func meant(name string, candidates []string, otherwise string) string {
-	if best := nearest(name, candidates); best != "" {
+	if best := spell.Nearest(name, candidates); best != "" {
 		return fmt.Sprintf("did you mean %s?", quote(best))
 	}
 	return otherwise

@@ -29,6 +29,7 @@ type profile struct {
 	positive    moments
 
 	times           bool
+	layout          string // of the last time
 	earliest, until time.Time
 	others          []string // the layouts that are no default and that every value has had so far
 
@@ -126,6 +127,7 @@ func (p *profile) addTime(cell string) {
 		if p.values() == 1 || t.After(p.until) {
 			p.until = t
 		}
+		p.layout = layout
 		return
 	}
 	p.times = false

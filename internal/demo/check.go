@@ -2,7 +2,6 @@ package demo
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"slices"
 	"sync"
@@ -10,15 +9,13 @@ import (
 	"time"
 
 	"millrace.dev/internal/house"
-	"millrace.dev/internal/kafka"
 	"millrace.dev/record"
 )
 
-// checker reads the predictions and the dead letters as any other program would, only what is committed, and holds
-// each against what is due for its house.
+// checker takes the predictions and the dead letters as any other program would read them, only what is committed, and
+// holds each against what is due for its house.
 type checker struct {
 	list  []listing
-	times int            // that each house is sent
 	index map[string]int // by key
 	sent  atomic.Int64
 
@@ -34,29 +31,20 @@ type checker struct {
 	last        time.Time
 }
 
-func newChecker(list []listing, times int) *checker {
-	c := &checker{list: list, times: times, index: make(map[string]int, len(list)), passes: make([]int, len(list)), classes: map[string]int64{}, measuring: true}
+func newChecker(list []listing) *checker {
+	c := &checker{list: list, index: make(map[string]int, len(list)), passes: make([]int, len(list)), classes: map[string]int64{}, measuring: true}
 	for i := range list {
 		c.index[string(list[i].key)] = i
 	}
 	return c
 }
 
-// tap reads both topics until ctx ends; a failure ends it with cancel.
-func (c *checker) tap(ctx context.Context, client *kafka.Client, cancel context.CancelCauseFunc) *sync.WaitGroup {
-	var wg sync.WaitGroup
-	for name, take := range map[string]func(i int, r *record.Raw) string{predictions: c.prediction, letters: c.letter} {
-		wg.Go(func() {
-			err := client.Tap(ctx, kafka.TapConfig{Topic: name, From: kafka.FromStart, Follow: true}, func(records []record.Raw) error {
-				c.results(records, take)
-				return nil
-			})
-			if err != nil {
-				cancel(err)
-			}
-		})
+// takes returns what is to be done with the records of each topic.
+func (c *checker) takes() map[string]func([]record.Raw) error {
+	return map[string]func([]record.Raw) error{
+		predictions: func(records []record.Raw) error { c.results(records, c.prediction); return nil },
+		letters:     func(records []record.Raw) error { c.results(records, c.letter); return nil },
 	}
-	return &wg
 }
 
 // results takes records that have just come. take says what is wrong with one, or "".
@@ -124,6 +112,12 @@ func (c *checker) answered() int64 {
 	return c.predictions + c.letters
 }
 
+func (c *checker) predicted() int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.predictions
+}
+
 func (c *checker) lastResult() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -155,13 +149,14 @@ func quantile(sorted []time.Duration, q float64) time.Duration {
 	return sorted[min(int(q*float64(len(sorted))), len(sorted)-1)]
 }
 
-// result sums up. A house that has not as many results as it was sent is a mismatch.
+// result sums up. A house that has not as many results as it was sent is a mismatch. list are the houses by which the
+// model is measured.
 func (c *checker) result(list []listing) *Result {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for i, n := range c.passes {
-		if n != c.times {
-			c.mismatch(fmt.Sprintf("%s was sent %d times and has %d results", list[i].key, c.times, n))
+		if l := &c.list[i]; n != l.times {
+			c.mismatch(fmt.Sprintf("%s was sent %d times and has %d results", l.key, l.times, n))
 		}
 	}
 	slices.Sort(c.latencies)

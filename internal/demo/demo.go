@@ -28,6 +28,7 @@ type Options struct {
 	Duration time.Duration // how long houses are streamed at Rate. Default: 10 s
 	Rate     int           // houses a second. Default: 2000
 	Data     string        // a CSV file of real sales instead of made-up ones, with the same columns
+	Mock     int           // how many mock houses are streamed at the end. Default: 30,000
 	Seed     uint64        // of the made-up sales and of the damage. Default: 1
 	Show     Show
 }
@@ -61,6 +62,7 @@ type Result struct {
 	Latency          Latency  `json:"latency_ms"`
 	R2               *float64 `json:"r2"`         // null where the prices do not vary
 	Ceiling          *float64 `json:"r2_ceiling"` // null for real data: nobody knows it
+	Checks           Checks   `json:"checks"`
 	Dir              string   `json:"dir"`
 
 	Classes map[string]int64 `json:"-"` // dead letters by class
@@ -78,6 +80,7 @@ const (
 	topic       = "housing"
 	predictions = "predictions"
 	letters     = "housing.dlq"
+	checks      = "housing.checks"
 	zipcodes    = "reference.zipcodes"
 	partitions  = 6
 	history     = 20_000 // made-up sales to train on
@@ -112,6 +115,9 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	if o.Rate <= 0 {
 		o.Rate = 2000
 	}
+	if o.Mock <= 0 {
+		o.Mock = 30_000
+	}
 	if o.Seed == 0 {
 		o.Seed = 1
 	}
@@ -130,6 +136,9 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 		if err := broker.CreateTopic(t, partitions, nil); err != nil {
 			return nil, err
 		}
+	}
+	if err := broker.CreateTopic(checks, 1, nil); err != nil {
+		return nil, err
 	}
 	d.set = []string{"kafka.brokers=" + broker.Addr()}
 	if err := d.reference(ctx, broker); err != nil {
@@ -239,7 +248,7 @@ func (d *demo) approve(ctx context.Context) error {
 }
 
 // quiet is the demo's own application with a log that shows nothing below a level: the live table shows the rest.
-func (d *demo) quiet(level slog.Level) *app.App {
+func (d *demo) quiet(level slog.Leveler) *app.App {
 	a := *d.App
 	a.Log = slog.New(levelHandler{d.App.Log.Handler(), level})
 	return &a
@@ -249,12 +258,12 @@ func (d *demo) quiet(level slog.Level) *app.App {
 type levelHandler struct {
 	slog.Handler
 
-	level slog.Level
+	level slog.Leveler
 }
 
 // Enabled implements [slog.Handler].
 func (h levelHandler) Enabled(ctx context.Context, l slog.Level) bool {
-	return l >= h.level && h.Handler.Enabled(ctx, l)
+	return l >= h.level.Level() && h.Handler.Enabled(ctx, l)
 }
 
 func (d *demo) path(name string) string { return filepath.Join(d.dir, name) }

@@ -48,6 +48,6 @@ func (d *demo) reference(ctx context.Context, broker *devbroker.Broker) error {
 			return err
 		}
 	}
-	d.Show.Say("%v zip codes with made-up figures, and %v changes of them, in the topic %s", len(zips), revised, zipcodes)
+	d.Show.Say("%v zip codes with made-up figures, and %v changes of them,\n   in the topic %s", len(zips), revised, zipcodes)
 	return p.Flush(ctx)
 }

@@ -10,6 +10,8 @@ import (
 	"log/slog"
 	"math"
 	"os"
+	"slices"
+	"sync"
 	"time"
 
 	"millrace.dev/internal/app"
@@ -22,14 +24,19 @@ import (
 type listing struct {
 	key, value []byte
 	fault      house.Fault
+	times      int    // that it is sent
 	want       []byte // the prediction's bytes; nil where a dead letter is due
 	price      float64
 }
 
 // stream sends the houses through the pipeline: first at the rate that was asked for, to measure how long a prediction
-// takes, then as fast as possible, to measure how many there can be.
+// takes, then as fast as possible, to measure how many there can be, and then the mock houses.
 func (d *demo) stream(ctx context.Context, addr string) (*Result, error) {
 	listings, err := d.listings(ctx)
+	if err != nil {
+		return nil, err
+	}
+	mocks, err := d.mocks(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -40,13 +47,15 @@ func (d *demo) stream(ctx context.Context, addr string) (*Result, error) {
 	defer client.Close()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	check := newChecker(listings, 1+d.passes)
+	check, checked := newChecker(slices.Concat(listings, mocks)), &windows{}
 	running := make(chan struct{})
 	stopped := make(chan struct{})
 	pipelineCtx, stopPipeline := context.WithCancel(ctx)
+	var level slog.LevelVar // of what the pipeline says
+	level.Set(slog.LevelWarn)
 	go func() {
 		defer close(stopped)
-		_, err := d.quiet(slog.LevelWarn).Run(pipelineCtx, app.RunOptions{File: d.file, Set: d.set, Model: "@champion", InstanceID: "demo", Started: func(*app.Running) { close(running) }})
+		_, err := d.quiet(&level).Run(pipelineCtx, app.RunOptions{File: d.file, Set: d.set, Model: "@champion", InstanceID: "demo", Started: func(*app.Running) { close(running) }})
 		if err != nil {
 			cancel(err)
 		}
@@ -55,7 +64,9 @@ func (d *demo) stream(ctx context.Context, addr string) (*Result, error) {
 		stopPipeline()
 		<-stopped
 	}()
-	taps := check.tap(ctx, client, cancel)
+	takes := check.takes()
+	takes[checks] = checked.take
+	taps := tap(ctx, client, cancel, takes)
 	defer func() {
 		cancel(nil)
 		taps.Wait()
@@ -65,11 +76,43 @@ func (d *demo) stream(ctx context.Context, addr string) (*Result, error) {
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
-	return d.send(ctx, client, listings, check)
+	producer, err := client.NewProducer(kafka.ProducerConfig{Topic: topic})
+	if err != nil {
+		return nil, err
+	}
+	defer producer.Close()
+	took, err := d.send(ctx, producer, listings, check)
+	if err != nil {
+		return nil, err
+	}
+	level.Set(slog.LevelError) // of windows that fail the demo itself tells
+	said, err := d.mock(ctx, producer, mocks, check, checked)
+	if err != nil {
+		return nil, err
+	}
+	r := check.result(listings)
+	r.RecordsPerSecond = float64(d.passes*len(listings)) / took.Seconds()
+	if !math.IsNaN(d.ceiling) {
+		r.Ceiling = &d.ceiling
+	}
+	r.Checks = *said
+	return r, nil
 }
 
-// listings makes the records to stream, some of them broken, writes them to a file, and predicts that file: what
-// comes out of the stream has to be the same.
+// tap reads topics until ctx ends, each for the function that takes its records; a failure ends ctx with cancel.
+func tap(ctx context.Context, client *kafka.Client, cancel context.CancelCauseFunc, takes map[string]func([]record.Raw) error) *sync.WaitGroup {
+	var wg sync.WaitGroup
+	for name, take := range takes {
+		wg.Go(func() {
+			if err := client.Tap(ctx, kafka.TapConfig{Topic: name, From: kafka.FromStart, Follow: true}, take); err != nil {
+				cancel(err)
+			}
+		})
+	}
+	return &wg
+}
+
+// listings makes the records to stream, some of them broken.
 func (d *demo) listings(ctx context.Context) ([]listing, error) {
 	d.Show.Step("stream")
 	breaker, err := house.NewBreaker(d.Seed, brokenShare)
@@ -77,32 +120,45 @@ func (d *demo) listings(ctx context.Context) ([]listing, error) {
 		return nil, err
 	}
 	list := make([]listing, len(d.sales))
-	var file bytes.Buffer
 	for i := range d.sales {
 		s, l := &d.sales[i], &list[i]
 		s.ID = int64(i)
-		l.fault, l.price = breaker.Fault(int64(i)), s.Price
+		l.fault, l.price, l.times = breaker.Fault(int64(i)), s.Price, 1+d.passes
 		l.key, l.value = s.AppendKey(nil), l.fault.Break(s.AppendListing(nil))
-		if l.value != nil { // a file of lines has no null
-			file.Write(l.value)
-			file.WriteByte('\n')
-		}
 	}
-	if err := os.WriteFile(d.path("listings.jsonl"), file.Bytes(), 0o644); err != nil {
-		return nil, err
-	}
-	p, err := d.App.Predict(ctx, app.PredictOptions{File: d.file, Set: d.set, Model: "@champion", Data: d.path("listings.jsonl"), Out: d.path("predicted.jsonl"), Rejects: d.path("rejected.jsonl")})
+	p, err := d.predict(ctx, list, app.PredictOptions{Data: d.path("listings.jsonl"), Out: d.path("predicted.jsonl"), Rejects: d.path("rejected.jsonl")})
 	if err != nil {
 		return nil, err
 	}
 	d.Show.Say("predicted %s from the file first:", d.path("listings.jsonl"))
 	d.Show.Say("%v predictions, %v rejected; %v null values, which a file cannot hold", p.Predictions, p.Rejected, len(list)-p.Records)
-	return list, d.expect(list)
+	return list, nil
 }
 
-// expect reads what predicting the file gave into the listings.
-func (d *demo) expect(list []listing) error {
-	f, err := os.Open(d.path("predicted.jsonl"))
+// predict writes records to the file of data that o names and predicts that file: what comes out of the stream has to be
+// the same.
+func (d *demo) predict(ctx context.Context, list []listing, o app.PredictOptions) (*app.Predicted, error) {
+	var file bytes.Buffer
+	for i := range list {
+		if v := list[i].value; v != nil { // a file of lines has no null
+			file.Write(v)
+			file.WriteByte('\n')
+		}
+	}
+	if err := os.WriteFile(o.Data, file.Bytes(), 0o644); err != nil {
+		return nil, err
+	}
+	o.File, o.Set, o.Model = d.file, d.set, "@champion"
+	p, err := d.App.Predict(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	return p, expect(list, o.Out)
+}
+
+// expect reads what predicting a file gave into the listings.
+func expect(list []listing, path string) error {
+	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
@@ -124,13 +180,9 @@ func (d *demo) expect(list []listing) error {
 	return lines.Err()
 }
 
-// send writes the records to the topic and follows what becomes of them.
-func (d *demo) send(ctx context.Context, client *kafka.Client, list []listing, check *checker) (*Result, error) {
-	producer, err := client.NewProducer(kafka.ProducerConfig{Topic: topic})
-	if err != nil {
-		return nil, err
-	}
-	defer producer.Close()
+// send writes the records to the topic and follows what becomes of them. It returns how long it took to have them answered
+// that were sent as fast as possible.
+func (d *demo) send(ctx context.Context, producer *kafka.Producer, list []listing, check *checker) (took time.Duration, err error) {
 	live, stop := context.WithCancel(ctx)
 	shown := make(chan struct{})
 	go func() {
@@ -145,14 +197,14 @@ func (d *demo) send(ctx context.Context, client *kafka.Client, list []listing, c
 	start := time.Now()
 	for i := range list {
 		if err := sleepUntil(ctx, start.Add(time.Duration(i)*time.Second/time.Duration(d.Rate))); err != nil {
-			return nil, context.Cause(ctx)
+			return 0, context.Cause(ctx)
 		}
 		if err := produce(ctx, producer, &list[i], check); err != nil {
-			return nil, err
+			return 0, err
 		}
 	}
 	if err := finish(ctx, producer, check); err != nil {
-		return nil, err
+		return 0, err
 	}
 	check.pauseLatency()
 	d.Show.Say("and all of them %v times more, as fast as possible", d.passes)
@@ -160,20 +212,14 @@ func (d *demo) send(ctx context.Context, client *kafka.Client, list []listing, c
 	for range d.passes {
 		for i := range list {
 			if err := produce(ctx, producer, &list[i], check); err != nil {
-				return nil, err
+				return 0, err
 			}
 		}
 	}
 	if err := finish(ctx, producer, check); err != nil {
-		return nil, err
+		return 0, err
 	}
-	took := check.lastResult().Sub(burst)
-	r := check.result(list)
-	r.RecordsPerSecond = float64(d.passes*len(list)) / took.Seconds()
-	if !math.IsNaN(d.ceiling) {
-		r.Ceiling = &d.ceiling
-	}
-	return r, nil
+	return check.lastResult().Sub(burst), nil
 }
 
 func produce(ctx context.Context, p *kafka.Producer, l *listing, check *checker) error {

@@ -45,7 +45,7 @@ func (r *Report) columns(in *Input) {
 		m := &r.Moved[i]
 		r.relate(in, m)
 		if m.Severity == profile.Fail {
-			r.Exposure += m.Importance * m.Affected
+			r.Exposure += Number(float64(m.Importance) * float64(m.Affected))
 		}
 	}
 	for i := range r.Moved {
@@ -245,7 +245,7 @@ func outside(ref, w *profile.Column) (below, above Number) {
 		return 0, 0
 	}
 	if w.Min < ref.Edges[0] {
-		expected := part(ref.Counts[0], ref.Rows) * float64(w.Rows)
+		expected := float64(part(ref.Counts[0], ref.Rows) * float64(w.Rows))
 		below = Number(max(1, float64(w.Counts[0])-expected) / float64(w.Rows))
 	}
 	return below, Number(part(last(w.Counts), w.Rows))

@@ -186,7 +186,7 @@ func otherUnit(ref, w *profile.Column) *Fault {
 	var multiplied bool
 	for i, u := range units() {
 		for _, sign := range []float64{1, -1} {
-			factor := sign * math.Log(u.factor)
+			factor := float64(sign * math.Log(u.factor))
 			off, allowed := math.Abs(math.Log(mean)-factor), tolerance(u.factor, ref, w)
 			if off < best && off < allowed && math.Abs(math.Log(deviation)-factor) < spreadPart*allowed && scaled(ref, w, factor, allowed) {
 				best, at, multiplied = off, i, sign > 0

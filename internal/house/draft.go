@@ -33,9 +33,7 @@ const typicalSize = 7.576
 
 // drawPlace draws the zip code and the year built.
 func (d *draft) drawPlace() {
-	d.zip = &d.zips[d.pick(d.zipShares)]
-	d.City, d.StateZip = d.zip.city, d.zip.statezip
-	d.wealth = (d.zip.effect - 13.017) / 0.375
+	d.settle(&d.zips[d.pick(d.zipShares)])
 	d.region = outside
 	if d.City == "Seattle" {
 		d.region = inCity
@@ -47,12 +45,19 @@ func (d *draft) drawPlace() {
 	d.age = (float64(d.YrBuilt) - 1970.8) / 30
 }
 
+// settle puts the house in a zip code.
+func (d *draft) settle(z *zip) {
+	d.zip, d.City, d.StateZip = z, z.city, z.statezip
+	d.wealth = (z.effect - 13.017) / 0.375
+}
+
 // drawSize draws the areas and the number of floors.
 func (d *draft) drawSize() {
 	city := float64(d.region)
 	log := 7.679 + float64(0.105*d.age) + float64(0.124*d.wealth) - float64(0.244*city) + float64(0.384*d.normal())
 	living := clamp(nearest(detmath.Exp(log), 10), 370, 10_000)
-	d.size = detmath.Log(living) - typicalSize
+	d.SqftLiving = int(living)
+	d.measure()
 
 	d.Floors = d.drawFloors(living)
 	basement := 0.0
@@ -63,10 +68,13 @@ func (d *draft) drawSize() {
 		}
 		basement = nearest(living*clamp(share, 0.02, 0.55), 10)
 	}
-	d.SqftLiving, d.SqftBasement = int(living), int(basement)
+	d.SqftBasement = int(basement)
 	d.SqftAbove = d.SqftLiving - d.SqftBasement
 	d.SqftLot = int(math.Round(clamp(detmath.Exp(d.logLot()), 600, 1_100_000)))
 }
+
+// measure sets the size to that of the living area.
+func (d *draft) measure() { d.size = detmath.Log(float64(d.SqftLiving)) - typicalSize }
 
 func (d *draft) drawFloors(living float64) float64 {
 	odds := d.twoFloors[d.era] + float64(3.2*d.size) + float64(0.401*float64(d.region)) + float64(0.383*d.wealth)
@@ -157,6 +165,13 @@ func (d *draft) drawStreet() {
 		b = append(b, words[d.below(len(words))]...)
 	}
 	d.Street = string(b)
+}
+
+// drawPrice draws the price around its mean.
+func (d *draft) drawPrice() {
+	d.LogPrice = d.logPrice()
+	noise := min(max(d.student6()*unitStudent6, -maxNoise), maxNoise)
+	d.Price = nearest(detmath.Exp(d.LogPrice+float64(sigma*noise)), 100)
 }
 
 // logPrice returns the mean of the logarithm of the price. It is a function of the columns of the sale: what

@@ -3,8 +3,6 @@ package house
 import (
 	"fmt"
 	"time"
-
-	"millrace.dev/internal/detmath"
 )
 
 // Options says which sales a [Generator] makes.
@@ -66,9 +64,7 @@ func (g *Generator) Sale(i int64) Sale {
 	d.drawRooms()
 	d.drawUpkeep()
 	d.drawStreet()
-	d.LogPrice = d.logPrice()
-	noise := min(max(d.student6()*unitStudent6, -maxNoise), maxNoise)
-	d.Price = nearest(detmath.Exp(d.LogPrice+float64(sigma*noise)), 100)
+	d.drawPrice()
 	return d.Sale
 }
 

@@ -8,7 +8,7 @@ import (
 	"millrace.dev/internal/detmath"
 )
 
-// Sale is the sale of a house. Areas are in square feet, prices in US dollars.
+// Sale is the sale of a house. Ranges are those of [Generator.Sale]. Areas are in square feet, prices in US dollars.
 type Sale struct {
 	ID           int64     // the number of the sale: the argument of [Generator.Sale]
 	Date         time.Time // midnight UTC

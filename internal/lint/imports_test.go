@@ -23,7 +23,7 @@ func layers() [][]string {
 		{"gbm/internal/bitplane", "internal/chart", "internal/detmath", "internal/durable", "internal/lint", "internal/secret", "internal/spell", "internal/testenv"},
 		{"record", "internal/stat", "internal/durable/errorfs"},
 		{"feature", "gbm", "codec", "internal/window", "profile"},
-		{"internal/cdc", "internal/watch"},
+		{"internal/anomaly", "internal/cdc", "internal/watch"},
 		{"internal/table"},
 		{"model"},
 		{"internal/pipeline", "internal/drift", "internal/report"},

@@ -40,7 +40,7 @@ func value(c *profile.Column, x float64) string {
 
 // interval writes the range of a column: "-" if it has none.
 func interval(c *profile.Column) string {
-	if math.IsNaN(c.Min) || math.IsNaN(c.Max) {
+	if !numeric(c) || math.IsNaN(c.Min) || math.IsNaN(c.Max) {
 		return "-"
 	}
 	a := axisOf(c)
@@ -64,8 +64,8 @@ func distinct(c *profile.Column) string {
 
 func grouped(n uint64) string { return chart.Grouped(int64(min(n, math.MaxInt64))) }
 
-// viewOf returns the view of a column; importance is its part in the model, or "".
-func viewOf(c *profile.Column, importance string) columnView {
+// viewOf returns the view of a column; importance is its part in the model, or "", and unit that of its values, or "".
+func viewOf(c *profile.Column, importance, unit string) columnView {
 	v := columnView{
 		Name: chart.OneLine(c.Name), Spark: chart.Spark(spark(c)),
 		Cells: []fact{
@@ -85,7 +85,7 @@ func viewOf(c *profile.Column, importance string) columnView {
 		v.Cells = append(v.Cells, fact{Name: "most frequent", Value: top}, fact{Name: "its share", Value: topShare(c)})
 	}
 	v.Facts = columnFacts(c, importance)
-	v.Figure = distribution(c)
+	v.Figure = distribution(c, unit)
 	return v
 }
 
@@ -125,10 +125,10 @@ func columnFacts(c *profile.Column, importance string) []fact {
 	return list
 }
 
-// distribution draws a column.
-func distribution(c *profile.Column) *figure {
+// distribution draws a column, whose values have a unit, or "".
+func distribution(c *profile.Column, unit string) *figure {
 	if numeric(c) {
-		return histogram(c)
+		return histogram(c, unit)
 	}
 	list := levels(c)
 	if len(list) == 0 {
@@ -166,7 +166,7 @@ func named(level string) string {
 	return level
 }
 
-func histogram(c *profile.Column) *figure {
+func histogram(c *profile.Column, unit string) *figure {
 	s := newSpread(c)
 	if len(s.bins) == 0 {
 		return nil
@@ -174,6 +174,9 @@ func histogram(c *profile.Column) *figure {
 	counts := s.counts(c)
 	h := &chart.Histogram{
 		Title: "Distribution of " + c.Name, Desc: "Rows by value, " + interval(c) + ", mean " + mean(c), X: axisOf(c), Y: chart.Axis{Title: "rows", Whole: true}, Bins: s.bins,
+	}
+	if unit != "" {
+		h.X.Title += " (" + unit + ")"
 	}
 	for i := range h.Bins {
 		h.Bins[i].N = []float64{counts[i]}

@@ -9,6 +9,7 @@ import (
 
 	"millrace.dev/internal/chart"
 	"millrace.dev/model"
+	"millrace.dev/profile"
 )
 
 // modelView is the body of a page about a model.
@@ -58,7 +59,11 @@ func Model(w io.Writer, s *Subject) error {
 			if x, ok := importance[c.Name]; ok {
 				text = chart.Percent(x)
 			}
-			v.Columns = append(v.Columns, viewOf(c, text))
+			unit := ""
+			if c.Role == profile.Label || c.Role == profile.Prediction {
+				unit = b.Manifest.LabelUnit
+			}
+			v.Columns = append(v.Columns, viewOf(c, text, unit))
 		}
 	}
 	return write(w, s.Ref+", a model of "+b.Manifest.Label, "model", v)
@@ -88,7 +93,7 @@ func (s *Subject) errorFigures() []figure {
 	}
 	return []figure{
 		{Title: "Predicted and actual", Chart: grid.SVG(), Note: "The area of a box is its number of test rows. Rows on the line are predicted right. The outermost cells hold also what lies beyond them."},
-		{Title: "Errors", Chart: bins.SVG(), Note: "An error is the prediction minus the label: on the right the model predicts too much. " + beyond(e)},
+		{Title: "Errors", Chart: bins.SVG(), Note: "An error is the prediction minus the label: on the right the model predicts too much." + beyond(e)},
 		{Title: "Errors by size of the prediction", Chart: spans.SVG(), Note: "Bars of one height around 0 mean that errors do not depend on the size of the prediction."},
 	}
 }
@@ -121,7 +126,10 @@ func beyond(e *model.Evaluation) string {
 		return ""
 	}
 	low, high := e.ErrorCounts[0], e.ErrorCounts[n]
-	return fmt.Sprintf("The outermost bars hold also what lies beyond: %s below %s, %s above %s.",
+	if low == 0 && high == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" The outermost bars hold also what lies beyond: %s below %s, %s above %s.",
 		rows(low), chart.Short(e.ErrorEdges[0]), rows(high), chart.Short(e.ErrorEdges[n-1]))
 }
 

@@ -20,14 +20,23 @@ type profileView struct {
 }
 
 // Profile writes a page that shows a profile: a row for each column, which unfolds to its distribution. The title says what it is
-// of, such as the name of a file.
-func Profile(w io.Writer, p *profile.Profile, title string) error {
+// of, such as the name of a file. notes has what is to be said of columns, by name, and under "" of all of it; a column with
+// notes is marked. Default: none.
+func Profile(w io.Writer, p *profile.Profile, title string, notes map[string][]string) error {
 	v := profileView{
 		Title: "Profile of " + chart.OneLine(title), Facts: facts("rows", grouped(p.Rows), "columns", chart.Grouped(int64(len(p.Columns)))),
 		Note: "Unfold a column to see its distribution.",
 	}
+	for _, n := range notes[""] {
+		v.Facts = append(v.Facts, note(n))
+	}
 	for i := range p.Columns {
-		v.Columns = append(v.Columns, viewOf(&p.Columns[i], ""))
+		c := viewOf(&p.Columns[i], "", "")
+		for _, n := range notes[p.Columns[i].Name] {
+			c.Marked = true
+			c.Facts = append(c.Facts, note(n))
+		}
+		v.Columns = append(v.Columns, c)
 	}
 	return write(w, v.Title, "profile", v)
 }
@@ -84,6 +93,9 @@ func Diff(w io.Writer, a, b Side, notes map[string][]string) error {
 	return write(w, v.Title, "profile", v)
 }
 
+// note is something to be said of a column, or of all of it.
+func note(text string) fact { return fact{Name: "of note", Value: chart.OneLine(text), Long: true} }
+
 // both writes two values.
 func both(a, b string) string { return a + " → " + b }
 
@@ -114,7 +126,7 @@ func pairView(p pair, nameA, nameB string, notes []string) columnView {
 		{Name: "elsewhere", Value: chart.Percent(elsewhere(p))},
 	}
 	for _, n := range notes {
-		v.Facts = append(v.Facts, fact{Name: "of note", Value: chart.OneLine(n), Long: true})
+		v.Facts = append(v.Facts, note(n))
 	}
 	v.Facts = append(v.Facts, facts("rows", two(func(c *profile.Column) string { return grouped(c.Rows) }), "missing", two(func(c *profile.Column) string { return grouped(c.Missing) }))...)
 	if numeric(c) {
@@ -126,7 +138,7 @@ func pairView(p pair, nameA, nameB string, notes []string) columnView {
 	}
 	if !p.comparable() {
 		v.Spark = chart.Spark(spark(c))
-		v.Figure = distribution(c)
+		v.Figure = distribution(c, "")
 		return v
 	}
 	var shares [2][]float64

@@ -134,7 +134,7 @@ func TestDiffText(t *testing.T) {
 func TestProfilePages(t *testing.T) {
 	t.Parallel()
 	var p, d, again bytes.Buffer
-	if err := Profile(&p, houses(), "houses.csv"); err != nil {
+	if err := Profile(&p, houses(), "houses.csv", nil); err != nil {
 		t.Fatal(err)
 	}
 	checkPage(t, p.String())
@@ -147,7 +147,7 @@ func TestProfilePages(t *testing.T) {
 			t.Errorf("the page of two profiles has no %q", want)
 		}
 	}
-	if err := Profile(&again, houses(), "houses.csv"); err != nil || !bytes.Equal(p.Bytes(), again.Bytes()) {
+	if err := Profile(&again, houses(), "houses.csv", nil); err != nil || !bytes.Equal(p.Bytes(), again.Bytes()) {
 		t.Errorf("the same profile gives another page: %v", err)
 	}
 }
@@ -195,7 +195,7 @@ func TestHostileProfiles(t *testing.T) {
 	for range 200 {
 		a, b := hostile(r), hostile(r)
 		var page, text bytes.Buffer
-		if err := Profile(&page, a, "<b>bold</b>\x1b"); err != nil {
+		if err := Profile(&page, a, "<b>bold</b>\x1b", nil); err != nil {
 			t.Fatal(seed, err)
 		}
 		if err := Diff(&page, Side{"\u202e", a}, Side{"<b>bold", b}, nil); err != nil {

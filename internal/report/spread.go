@@ -116,6 +116,9 @@ func newSpread(columns ...*profile.Column) spread {
 	if s.bins = valueByValue(s.like, low, high); s.bins != nil {
 		return s
 	}
+	if s.bins = groupedValues(s.like, low, high); s.bins != nil {
+		return s
+	}
 	last := low
 	for i := 1; i <= drawnBins; i++ {
 		next := low + float64((high-low)*(float64(i)/drawnBins))
@@ -130,28 +133,49 @@ func newSpread(columns ...*profile.Column) spread {
 	return s
 }
 
-// valueByValue returns a bin for each value of a column that has few, at about equal distances; else nil.
-func valueByValue(c *profile.Column, low, high float64) []chart.Bin {
-	if !singles(c) {
-		return nil
-	}
-	var values []float64
+// gapOf returns the smallest distance of two values of a column of which each bin is of one value, and which begin with low and end with
+// high; else infinity.
+func gapOf(c *profile.Column, low, high float64) (gap float64, values []float64) {
+	gap = math.Inf(1)
 	for _, e := range c.Edges {
 		if low <= e && e <= high {
 			values = append(values, e)
 		}
 	}
-	gap := math.Inf(1)
+	if !singles(c) || len(values) < 2 || values[0] != low || values[len(values)-1] != high {
+		return gap, nil
+	}
 	for i := 1; i < len(values); i++ {
 		gap = min(gap, values[i]-values[i-1])
 	}
-	if len(values) < 2 || values[0] != low || values[len(values)-1] != high || (high-low)/gap > drawnValues {
+	return gap, values
+}
+
+// valueByValue returns a bin for each value of a column that has few, at about equal distances; else nil.
+func valueByValue(c *profile.Column, low, high float64) []chart.Bin {
+	gap, values := gapOf(c, low, high)
+	if (high-low)/gap > drawnValues {
 		return nil
 	}
 	var bins []chart.Bin
 	for _, v := range values {
 		side := float64(0.4 * gap)
 		bins = append(bins, chart.Bin{Low: v - side, High: v + side})
+	}
+	return bins
+}
+
+// groupedValues returns bins of the same number of values each, such as five years or three days, for a column whose values are at about
+// equal distances; else nil. Bins of another width would hold now more of them, now fewer.
+func groupedValues(c *profile.Column, low, high float64) []chart.Bin {
+	gap, values := gapOf(c, low, high)
+	if steps := (high - low) / gap; values == nil || !(steps <= 1000) {
+		return nil
+	}
+	wide := float64(gap * math.Ceil(((high-low)/gap+1)/drawnBins))
+	var bins []chart.Bin
+	for from := low - float64(gap/2); from < high; from += wide {
+		bins = append(bins, chart.Bin{Low: from, High: from + wide})
 	}
 	return bins
 }

@@ -3,7 +3,6 @@ package report
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"math"
 	"strings"
 	"time"
@@ -47,9 +46,17 @@ func (s *Subject) with(name string) string {
 	return name
 }
 
+// number writes a number with all of its digits, unless it has so many that nobody would read them.
+func number(x float64) string {
+	if math.Abs(x) >= 1e9 {
+		return chart.Short(x)
+	}
+	return chart.Number(x)
+}
+
 // amount writes a number in the label's unit.
 func (s *Subject) amount(x float64) string {
-	text := chart.Number(x)
+	text := number(x)
 	if u := s.Bundle.Manifest.LabelUnit; u != "" && !math.IsNaN(x) {
 		text += " " + u
 	}
@@ -114,11 +121,11 @@ func (s *Subject) scores() [][]string {
 		of   model.Scores
 	}{{"train", m.Train}, {"validation", m.Validation}, {"test", m.Test}} {
 		rows = append(rows, []string{
-			p.name, chart.Grouped(int64(p.of.Rows)), chart.Number(p.of.RMSE), chart.Number(p.of.MAE), fraction(p.of.R2), chart.Number(p.of.LabelMean),
+			p.name, chart.Grouped(int64(p.of.Rows)), number(p.of.RMSE), number(p.of.MAE), fraction(p.of.R2), number(p.of.LabelMean),
 		})
 	}
 	if e != nil {
-		rows = append(rows, []string{"test, if the mean were predicted", chart.Grouped(int64(e.Rows)), chart.Number(e.MeanRMSE), chart.Number(e.MeanMAE), "-", chart.Number(m.Train.LabelMean)})
+		rows = append(rows, []string{"test, if the mean were predicted", chart.Grouped(int64(e.Rows)), number(e.MeanRMSE), number(e.MeanMAE), "-", number(m.Train.LabelMean)})
 	}
 	return rows
 }
@@ -131,7 +138,7 @@ func (s *Subject) groups() [][]string {
 	rows := [][]string{{s.with("prediction up to"), "rows", s.with("bias"), s.with("MAE"), "10% of the errors below", "10% above"}}
 	for _, g := range s.Bundle.Evaluation.Groups {
 		rows = append(rows, []string{
-			chart.Number(g.Upper), chart.Grouped(int64(g.Rows)), signed(g.Bias), chart.Number(g.MAE), signed(g.Low), signed(g.High),
+			number(g.Upper), chart.Grouped(int64(g.Rows)), signed(g.Bias), number(g.MAE), signed(g.Low), signed(g.High),
 		})
 	}
 	return rows
@@ -145,7 +152,7 @@ func (s *Subject) quantiles() [][]string {
 	}
 	head, absolute, relative := []string{"part of the test rows"}, []string{s.with("error at most")}, []string{"in percent of the " + s.Bundle.Manifest.Label}
 	for _, q := range e.Absolute {
-		head, absolute = append(head, chart.Short(100*q.P)+"%"), append(absolute, chart.Number(q.Error))
+		head, absolute = append(head, chart.Short(100*q.P)+"%"), append(absolute, number(q.Error))
 	}
 	rows := [][]string{head, absolute}
 	if len(e.Relative) == len(e.Absolute) {
@@ -159,9 +166,9 @@ func (s *Subject) quantiles() [][]string {
 
 func signed(x float64) string {
 	if x > 0 {
-		return "+" + chart.Number(x)
+		return "+" + number(x)
 	}
-	return chart.Number(x)
+	return number(x)
 }
 
 // data returns what the model was trained on.
@@ -257,94 +264,6 @@ func (s *Subject) importance() map[string]float64 {
 		out[in.Name] = in.Importance
 	}
 	return out
-}
-
-// ModelText writes the essentials of a model for a terminal: what it is worth, where it errs, what to look at, what it was
-// made of, and its profile. Lines of tables have at most about 100 characters.
-func ModelText(w io.Writer, s *Subject) error {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s\n", trimmed(fmt.Sprintf("%s  %s  %s", chart.OneLine(s.Ref), s.State, strings.Join(s.Aliases, ", "))))
-	var head strings.Builder
-	list(&head, s.head())
-	b.WriteString(indented(head.String()))
-	b.WriteString("\n")
-	for _, t := range s.tiles() {
-		fmt.Fprintf(&b, "  %s\n", trimmed(fmt.Sprintf("%s: %s  %s", t.Name, t.Number, noted(t.Note))))
-	}
-	section(&b, "Scores", table(s.scores(), 1, 6))
-	if q := s.quantiles(); q != nil {
-		section(&b, "Errors of the test rows", table(q, 1, len(q[0])))
-	}
-	if g := s.groups(); g != nil {
-		section(&b, "Errors by size of the prediction; an error is the prediction minus the label", table(g, 0, 6))
-	}
-	var look strings.Builder
-	for _, line := range s.remarks() {
-		fmt.Fprintf(&look, "- %s\n", line)
-	}
-	section(&b, "Worth a look", look.String())
-	var data strings.Builder
-	list(&data, s.data())
-	for _, r := range s.Bundle.Lineage.Rows.Reasons {
-		fmt.Fprintf(&data, "%8s left out: %s\n", chart.Grouped(int64(r.Rows)), chart.OneLine(r.Reason))
-	}
-	section(&b, "Data", data.String())
-	section(&b, "Inputs by importance", table(s.importanceTable(), 1, 2))
-	if p := s.Bundle.Profile; p != nil {
-		var t strings.Builder
-		if err := ProfileText(&t, p); err != nil {
-			return err
-		}
-		section(&b, "Profile of the rows that took part", t.String())
-	}
-	section(&b, "Checks that suggest themselves", s.checks())
-	_, err := io.WriteString(w, b.String())
-	return err
-}
-
-func noted(note string) string {
-	if note == "" {
-		return ""
-	}
-	return "(" + note + ")"
-}
-
-func section(b *strings.Builder, title, text string) {
-	if text != "" {
-		fmt.Fprintf(b, "\n%s\n%s", title, indented(text))
-	}
-}
-
-// indented puts two spaces before each line.
-func indented(text string) string {
-	return "  " + strings.ReplaceAll(strings.TrimRight(text, "\n"), "\n", "\n  ") + "\n"
-}
-
-func list(b *strings.Builder, facts []fact) {
-	var names []string
-	for _, f := range facts {
-		names = append(names, f.Name)
-	}
-	w := widest(names...)
-	for _, f := range facts {
-		fmt.Fprintf(b, "%-*s  %s\n", w, f.Name, f.Value)
-	}
-}
-
-// importanceTable returns the inputs with a part of what the model has learned, the largest first.
-func (s *Subject) importanceTable() [][]string {
-	rows := [][]string{{"input", "share", ""}}
-	const most = 15
-	inputs := s.ranked()
-	for i, in := range inputs {
-		if i == most {
-			rows = append(rows, []string{fmt.Sprintf("and %d more", len(inputs)-most), "", ""})
-			break
-		}
-		bar := strings.Repeat("█", int(math.Round(in.Importance*30)))
-		rows = append(rows, []string{chart.Shorten(chart.OneLine(in.Name), 40), chart.Percent(in.Importance), bar})
-	}
-	return rows
 }
 
 // column returns the column of the profile of a name.

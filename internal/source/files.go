@@ -88,6 +88,7 @@ type files struct {
 	kinds   []Compression
 	format  Format
 	columns []string // of a CSV or Parquet file; those of the first hold for all
+	given   []string // of a CSV file, as its header has them
 }
 
 func openFiles(name string, o *Options) (*files, error) {
@@ -119,6 +120,9 @@ func openFiles(name string, o *Options) (*files, error) {
 		return nil, err
 	}
 	f.columns = p.columns()
+	if l, ok := p.(*lines); ok {
+		f.given = l.given
+	}
 	return f, p.close()
 }
 

@@ -34,7 +34,7 @@ func (f *files) open(i int, o *Options, h hash.Hash) (part, error) {
 	if f.format == Parquet {
 		p, err = openParquet(file, o, h)
 	} else {
-		p, err = openLines(file, f.format, f.kinds[i], o.MaxBytes, h)
+		p, err = openLines(file, f.format, f.kinds[i], o, h)
 	}
 	if err != nil {
 		return nil, errors.Join(inFile(path, err), file.Close())
@@ -48,9 +48,10 @@ type lines struct {
 	text   *inflater
 	read   func() ([]byte, error)
 	header []string
+	given  []string // the header as it stands in the file
 }
 
-func openLines(file *os.File, f Format, c Compression, maxBytes int, h hash.Hash) (*lines, error) {
+func openLines(file *os.File, f Format, c Compression, o *Options, h hash.Hash) (*lines, error) {
 	var r io.Reader = file
 	if h != nil {
 		r = io.TeeReader(file, h)
@@ -64,7 +65,7 @@ func openLines(file *os.File, f Format, c Compression, maxBytes int, h hash.Hash
 		r = text
 	}
 	if f == JSON {
-		reader, err := codec.NewLineReader(r, maxBytes)
+		reader, err := codec.NewLineReader(r, o.MaxBytes)
 		if err != nil {
 			text.close()
 			return nil, err
@@ -72,12 +73,12 @@ func openLines(file *os.File, f Format, c Compression, maxBytes int, h hash.Hash
 		l.read = reader.Next
 		return l, nil
 	}
-	reader, err := codec.NewCSVReader(r, codec.CSVReaderOptions{MaxBytes: maxBytes})
+	reader, err := codec.NewCSVReader(r, codec.CSVReaderOptions{MaxBytes: o.MaxBytes, Rename: o.Rename})
 	if err != nil {
 		text.close()
 		return nil, err
 	}
-	l.read, l.header = reader.Next, reader.Header()
+	l.read, l.header, l.given = reader.Next, reader.Header(), reader.Given()
 	return l, nil
 }
 

@@ -26,6 +26,8 @@ type Options struct {
 	Declared bool
 	// MaxBytes bounds the bytes of a record. Default: [codec.DefaultMaxBytes]
 	MaxBytes int
+	// Rename takes CSV files whose header has empty or equal names, as [codec.CSVReaderOptions] says. Default: an error
+	Rename bool
 	// Client reads topics. Default: none, and a topic is an error
 	Client *kafka.Client
 }
@@ -71,6 +73,23 @@ func (s *Source) Columns() []string {
 		return nil
 	}
 	return s.files.columns
+}
+
+// Given returns the columns of a CSV file as its header has them, before any was renamed; nil of other data. The slice must
+// not be changed.
+func (s *Source) Given() []string {
+	if s.files == nil {
+		return nil
+	}
+	return s.files.given
+}
+
+// FileFormat returns what is in the files; 0 for a topic.
+func (s *Source) FileFormat() Format {
+	if s.files == nil {
+		return 0
+	}
+	return s.files.format
 }
 
 // Topic tells whether the data is in a topic.

@@ -19,13 +19,25 @@ const (
 type Distinct struct{ registers [distinctCells]uint8 }
 
 // Add takes in one text.
-func (d *Distinct) Add(text string) { d.addHash(Hash64(text)) }
+func (d *Distinct) Add(text string) { d.AddHash(Hash64(text)) }
 
 // AddNumber takes in one number; -0 is 0.
-func (d *Distinct) AddNumber(x float64) { d.addHash(Mix(math.Float64bits(x + 0))) }
+func (d *Distinct) AddNumber(x float64) { d.AddHash(Mix(math.Float64bits(x + 0))) }
 
-// addHash takes the first bits of a hash as the register, and counts the zeros that follow.
-func (d *Distinct) addHash(h uint64) {
+// AddNumbers takes in numbers.
+func (d *Distinct) AddNumbers(x []float64) {
+	last := uint64(1)<<63 | 1 // no number that comes often
+	for _, v := range x {
+		if b := math.Float64bits(v + 0); b != last { // a number that comes again changes nothing
+			d.AddHash(Mix(b))
+			last = b
+		}
+	}
+}
+
+// AddHash takes in a text or a number by its hash, of which every bit depends on all of it: [Hash64], or [Mix] of the bits of a
+// number that is not -0. The first bits choose the register, which holds how many zeros follow.
+func (d *Distinct) AddHash(h uint64) {
 	i := h >> (64 - distinctBits)
 	zeros := bits.LeadingZeros64(h<<distinctBits | 1<<(distinctBits-1))
 	d.registers[i] = max(d.registers[i], uint8(zeros+1))

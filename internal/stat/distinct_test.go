@@ -17,7 +17,7 @@ func TestDistinct(t *testing.T) {
 	}
 	worst, next := 0.0, 10
 	for i := 1; i <= 3_000_000; i++ {
-		d.addHash(mix64(uint64(i) * 0x9e3779b97f4a7c15))
+		d.AddHash(mix64(uint64(i) * 0x9e3779b97f4a7c15))
 		if i == next {
 			off := float64(d.Estimate())/float64(i) - 1
 			t.Logf("%8d: %+.3f %%", i, 100*off)
@@ -52,13 +52,13 @@ func TestDistinctExtremes(t *testing.T) {
 	t.Parallel()
 	var d Distinct
 	for i := range uint64(distinctCells) {
-		d.addHash(i << (64 - distinctBits))
+		d.AddHash(i << (64 - distinctBits))
 	}
 	if d.registers[0] != distinctMost || d.Estimate() == 0 {
 		t.Errorf("register %d, estimate %d", d.registers[0], d.Estimate())
 	}
 	var one Distinct
-	if one.addHash(math.MaxUint64); one.registers[distinctCells-1] != 1 || one.Estimate() != 1 {
+	if one.AddHash(math.MaxUint64); one.registers[distinctCells-1] != 1 || one.Estimate() != 1 {
 		t.Errorf("register %d, estimate %d", one.registers[distinctCells-1], one.Estimate())
 	}
 }

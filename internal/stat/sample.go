@@ -52,8 +52,21 @@ func (s *Sample) AddClass(row uint64, value float64, class int32) {
 		return
 	}
 	s.n++
-	if h := mix64(row*golden + s.seed); h <= s.bound {
+	if h := RowHash(row, s.seed); h <= s.bound {
 		s.keep(h, value, class)
+	}
+}
+
+// RowHash returns the hash of a row's number by which samples of a seed choose, for [Sample.AddHashed].
+func RowHash(row, seed uint64) uint64 { return mix64(row*golden + seed) }
+
+// AddHashed takes in rows by their hashes, with finite values: one hash for each.
+func (s *Sample) AddHashed(hashes []uint64, values []float64) {
+	s.n += int64(len(values))
+	for i, h := range hashes[:len(values)] {
+		if h <= s.bound {
+			s.keep(h, values[i], NoClass)
+		}
 	}
 }
 
