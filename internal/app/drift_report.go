@@ -143,7 +143,7 @@ func (d *drifting) remarks(r *drift.Report, in *drift.Input) {
 	case w.Unlabelled != "":
 		r.Lacking = append(r.Lacking, "the error of the predictions: "+w.Unlabelled)
 	case !in.Labelled:
-		r.Lacking = append(r.Lacking, fmt.Sprintf("the error of the predictions: no record has the label, %s", d.model.Bundle.Manifest.Label))
+		r.Lacking = append(r.Lacking, "the error of the predictions: no record has the label, "+d.model.Bundle.Manifest.Label)
 	}
 	if names := d.aggregated(r); len(names) > 0 {
 		r.Lacking = append(r.Lacking, fmt.Sprintf("what moved fields do through aggregates of windows (%s): these stay as they are where a field is put back", strings.Join(names, ", ")))

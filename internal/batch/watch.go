@@ -142,7 +142,6 @@ type watching struct {
 	board   *watch.Board
 	labels  *labeller
 	errors  map[int64]*drift.Errors
-	closed  int64 // windows of records that are over
 	out     *Watched
 	keep    []bool
 }

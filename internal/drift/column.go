@@ -179,8 +179,8 @@ func (r *Report) since(column string) *Since {
 // earlier returns the latest run of two windows or more in a row in which a column failed that does not now; nil is none.
 // A single window may have been chance.
 func (r *Report) earlier(column string) *Since {
-	for end := len(r.judged) - 1; end >= 0; end-- {
-		if severity(r.judged[end], column) != profile.Fail {
+	for end, w := range slices.Backward(r.judged) {
+		if severity(w, column) != profile.Fail {
 			continue
 		}
 		begin := end

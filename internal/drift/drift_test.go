@@ -35,7 +35,7 @@ type row struct {
 	c                      string
 }
 
-func newWorld(t *testing.T, rules profile.Rules) *world {
+func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{t: t, rng: rand.New(rand.NewPCG(11, 12))}
 	var err error
@@ -53,7 +53,7 @@ func newWorld(t *testing.T, rules profile.Rules) *world {
 	survey.Add(0, rows)
 	w.reference = survey.Profile()
 	w.reference.Columns = append(w.reference.Columns, profile.Predictions(rows.Predictions))
-	if w.checker, err = profile.NewChecker(w.reference, rules); err != nil {
+	if w.checker, err = profile.NewChecker(w.reference, profile.Rules{}); err != nil {
 		t.Fatal(err)
 	}
 	w.in = Input{
@@ -140,10 +140,10 @@ func (w *world) text(r *Report) string {
 }
 
 // TestKindsOfDrift holds the diagnosis of each way in which data can change.
-func TestKindsOfDrift(t *testing.T) {
+func TestKindsOfDrift(t *testing.T) { //nolint:tparallel // its cases share a checker
 	t.Parallel()
 	nan := math.NaN()
-	w := newWorld(t, profile.Rules{})
+	w := newWorld(t)
 	for name, c := range map[string]struct {
 		change func(i int, r *row)
 		action Action
@@ -205,7 +205,7 @@ func TestNoDrift(t *testing.T) {
 	t.Parallel()
 	seed := rand.Uint64()
 	alarms := 0
-	w := newWorld(t, profile.Rules{})
+	w := newWorld(t)
 	w.rng = rand.New(rand.NewPCG(seed, 3))
 	const windows = 300
 	for range windows {
@@ -226,7 +226,7 @@ func TestNoDrift(t *testing.T) {
 
 func TestSince(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, profile.Rules{})
+	w := newWorld(t)
 	shift := func(_ int, r *row) { r.x += 300 }
 	for _, moved := range []bool{false, true, true, false, true} {
 		if moved {
@@ -260,7 +260,7 @@ func TestSince(t *testing.T) {
 }
 
 // TestLabels holds which windows' labels decide.
-func TestLabels(t *testing.T) {
+func TestLabels(t *testing.T) { //nolint:tparallel // its cases share a checker
 	t.Parallel()
 	errorsOf := func(w *Window, n int, scale float64) {
 		rng := rand.New(rand.NewPCG(6, 6))
@@ -269,7 +269,7 @@ func TestLabels(t *testing.T) {
 			w.Errors.Add(x, x+scale*1.2533*rng.NormFloat64()) // whose mean absolute value is scale
 		}
 	}
-	w := newWorld(t, profile.Rules{})
+	w := newWorld(t)
 	for name, c := range map[string]struct {
 		moved   []bool
 		n       int
@@ -309,7 +309,7 @@ func TestLabels(t *testing.T) {
 
 func TestAnalyzeRefuses(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, profile.Rules{})
+	w := newWorld(t)
 	if _, err := Analyze(&w.in); !errors.Is(err, ErrNothing) {
 		t.Error(err)
 	}
@@ -326,7 +326,7 @@ func TestAnalyzeRefuses(t *testing.T) {
 // TestHostileNames holds texts of the data to do nothing to a terminal, and names to fit.
 func TestHostileNames(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, profile.Rules{})
+	w := newWorld(t)
 	w.window(1000, func(i int, r *row) { r.c = fmt.Sprint("\x1b[2J", strings.Repeat("long", 30), i%3) })
 	w.in.Unseen = map[string][]profile.Frequent{"c": {{Text: "\x1b[2J" + strings.Repeat("long", 30), N: 1000}}}
 	text := w.text(w.report())

@@ -93,7 +93,7 @@ func constant(ref, w *profile.Column, m *Moved) *Fault {
 	if value == "" {
 		return nil
 	}
-	words := fmt.Sprintf("every value is %s", value)
+	words := "every value is " + value
 	if ref.Kind == profile.Number {
 		words += fmt.Sprintf("; in training the values went from %s to %s", profile.Figure(float64(m.Before.Min)), profile.Figure(float64(m.Before.Max)))
 	} else {
@@ -121,7 +121,7 @@ func (r *Report) newTexts(in *Input, ref, w *profile.Column, m *Moved) *Fault {
 		Kind: FaultUnseen, Words: profile.Percent(unseen) + " of the records have a text that training has not seen" + named(in.Unseen[m.Column]) + "; to the model these values are missing",
 		Hint: "see whether they are right; if they are, train with data that has them",
 	}
-	if len(gone) > 0 && math.Abs(lost-unseen) <= 0.01+max(lost, unseen)/4 {
+	if len(gone) > 0 && math.Abs(lost-unseen) <= 0.01+float64(max(lost, unseen)/4) {
 		f.Kind, f.Hint = FaultRenamed, "see whether the producer writes the texts in another form, or translate them before the model"
 		f.Words = fmt.Sprintf("%s of the records have a text that training has not seen%s, and %s, which had %s, %s gone: renamed, it seems",
 			profile.Percent(unseen), named(in.Unseen[m.Column]), list(gone, 3), profile.Percent(lost), plural(len(gone), "is", "are"))
@@ -149,9 +149,21 @@ type unit struct {
 
 func units() []unit {
 	return []unit{
-		{10.763910417, "square feet", "square metres"}, {3.280839895, "feet", "metres"}, {2.54, "centimetres", "inches"}, {1.609344, "kilometres", "miles"},
-		{2.2046226, "pounds", "kilograms"}, {43560, "square feet", "acres"}, {24, "hours", "days"}, {60, "minutes", "hours"}, {3600, "seconds", "hours"},
-		{86400, "seconds", "days"}, {10, "", ""}, {100, "cents", "dollars"}, {1000, "ones", "thousands"}, {1e4, "", ""}, {1e6, "ones", "millions"},
+		{10.763910417, "square feet", "square metres"},
+		{3.280839895, "feet", "metres"},
+		{2.54, "centimetres", "inches"},
+		{1.609344, "kilometres", "miles"},
+		{2.2046226, "pounds", "kilograms"},
+		{43560, "square feet", "acres"},
+		{24, "hours", "days"},
+		{60, "minutes", "hours"},
+		{3600, "seconds", "hours"},
+		{86400, "seconds", "days"},
+		{10, "", ""},
+		{100, "cents", "dollars"},
+		{1000, "ones", "thousands"},
+		{1e4, "", ""},
+		{1e6, "ones", "millions"},
 		{1e9, "nanoseconds", "seconds"},
 	}
 }
@@ -205,10 +217,9 @@ func otherUnit(ref, w *profile.Column) *Fault {
 	}
 	f := &Fault{Kind: FaultUnit, Factor: Number(factor), Hint: "see in which unit the producer writes the field, and convert it before the model"}
 	f.Words = fmt.Sprintf("the values look %s: the mean went from %s to %s, and their spread with it", what, profile.Figure(ref.Mean), profile.Figure(w.Mean))
-	switch {
-	case now == "":
+	if now == "" {
 		f.Words += ", as with a decimal point that has moved"
-	default:
+	} else {
 		f.Words += fmt.Sprintf(", as with %s in place of %s", now, before)
 	}
 	return f

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"strconv"
 	"strings"
 
 	"millrace.dev/profile"
@@ -141,7 +142,7 @@ func (r *Report) lines(t *text) {
 	names := make([]string, len(list))
 	width := len("from")
 	for i := range list {
-		names[i] = fmt.Sprint(len(r.List) - len(list) + i + 1)
+		names[i] = strconv.Itoa(len(r.List) - len(list) + i + 1)
 		if from := list[i].From; from != nil {
 			names[i] = strings.TrimSuffix(when(*from), " UTC")
 		}
@@ -221,7 +222,7 @@ func (t *text) section(title string, sentences []string) {
 // paragraph writes a sentence, broken into lines that fit; the later ones stand further in.
 func (t *text) paragraph(indent, s string) {
 	line, empty := indent, true
-	for _, word := range strings.Fields(strings.ReplaceAll(s, " %", "\x00%")) {
+	for word := range strings.FieldsSeq(strings.ReplaceAll(s, " %", "\x00%")) {
 		if !empty && len([]rune(line))+1+len([]rune(word)) > columns {
 			t.line(strings.ReplaceAll(line, "\x00", " "))
 			line, empty = indent+"  ", true

@@ -70,10 +70,10 @@ func (r *Report) sinceWords(s *Since) []string {
 		at = when(*s.From)
 	}
 	var text string
-	switch {
-	case s.Windows == n:
+	switch s.Windows {
+	case n:
 		return []string{fmt.Sprintf("In all %d windows that were judged, since %s or earlier.", n, at)}
-	case s.Windows == 1:
+	case 1:
 		text = fmt.Sprintf("Since %s, in the last of %d windows", at, n)
 	default:
 		text = fmt.Sprintf("Since %s, in the last %d of %d windows", at, s.Windows, n)
@@ -350,7 +350,7 @@ func (r *Report) onlyUnseen() bool {
 func (r *Report) movedReason(e *evidence, fields []string, names string) string {
 	var why []string
 	if e.exposure >= LargeExposure {
-		why = append(why, fmt.Sprintf("%s of what the model goes by has other values than in training", percent(e.exposure)))
+		why = append(why, percent(e.exposure)+" of what the model goes by has other values than in training")
 	}
 	if e.effect >= LargeEffect {
 		why = append(why, fmt.Sprintf("the mean prediction has moved by up to %s with it", percent(e.effect)))
