@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"slices"
 	"strconv"
@@ -16,6 +17,7 @@ import (
 	"millrace.dev/internal/drift"
 	"millrace.dev/internal/kafka"
 	"millrace.dev/internal/registry"
+	"millrace.dev/internal/report"
 	"millrace.dev/internal/source"
 	"millrace.dev/internal/watch"
 	"millrace.dev/model"
@@ -37,7 +39,9 @@ type DriftOptions struct {
 	Labels, LabelsKey string
 	MinRecords        int      // windows with fewer are not judged; 0 is checks.window.min_records, else 200
 	Columns           []string // only these are compared; nil is checks.window.columns, else all
-	Fail              bool     // the error is of code Refused where a training is recommended
+	HTML              string   // the file for a page with the distributions of the last window; "" is none, "-" Stdout
+	Stdout            io.Writer
+	Fail              bool // the error is of code Refused where a training is recommended
 }
 
 // defaultLast is how many windows are kept.
@@ -63,7 +67,29 @@ func (a *App) Drift(ctx context.Context, o DriftOptions) (*drift.Report, error) 
 	if err != nil {
 		return nil, err
 	}
-	return d.report(ctx)
+	r, err := d.report(ctx)
+	if r == nil || o.HTML == "" {
+		return r, err
+	}
+	if failed := writePage(r, o.HTML, o.Stdout); failed != nil {
+		return nil, failed
+	}
+	return r, err
+}
+
+// writePage writes a report as a page.
+func writePage(r *drift.Report, path string, stdout io.Writer) error {
+	out, err := create(path, stdout)
+	if err != nil {
+		return err
+	}
+	defer out.discard()
+	training, window := r.Last()
+	err = report.Diff(out, report.Side{Name: "training of " + r.Model, Profile: training}, report.Side{Name: "last window of " + r.Data, Profile: window}, r.Remarks())
+	if err != nil {
+		return err
+	}
+	return commit(out)
 }
 
 // drifting collects what a report needs.

@@ -36,10 +36,20 @@ recommends; with --fail it is 3 where that is to retrain. It is 99 where no wind
 				return usage(cmd, errors.New("give one of --data and --topic"))
 			}
 			c.pipelineArg(args)
-			o.File, o.Set = c.file, c.set
+			o.File, o.Set, o.Stdout = c.file, c.set, c.out
+			if c.json && o.HTML == "-" {
+				return usage(cmd, errors.New("--json needs standard output for itself: name a file with --html"))
+			}
 			r, err := c.app().Drift(cmd.Context(), o)
 			if r == nil {
 				return err
+			}
+			switch o.HTML {
+			case "":
+			case "-":
+				return err
+			default:
+				c.note("wrote %s\n", o.HTML)
 			}
 			if c.json {
 				return errors.Join(c.printJSON(r), err)
@@ -59,6 +69,7 @@ recommends; with --fail it is 3 where that is to retrain. It is 99 where no wind
 	cmd.Flags().StringSliceVar(&o.Columns, "columns", nil, "with --data, compare only these `columns` (default: checks.window.columns, else all)")
 	cmd.Flags().StringVar(&o.Labels, "labels", "", "the `data` that has the labels by key (default: train.labels, else --data itself)")
 	cmd.Flags().StringVar(&o.LabelsKey, "labels-key", "", "the `field` with the key of the labels (default: train.labels.key)")
+	cmd.Flags().StringVar(&o.HTML, "html", "", "also write a page with the distributions of the last window beside those of training, to a `file`; - is standard output, and then there is no text")
 	cmd.Flags().BoolVar(&o.Fail, "fail", false, "exit with 3 where a training is recommended")
 	return cmd
 }
