@@ -39,7 +39,7 @@ type Rules struct {
 type NullRule struct{ Max float64 }
 
 // ChangeRule bounds by how much a value may change, in parts of that of the reference: the mean and the median in parts of
-// their absolute value, of times in parts of their range; the smallest and largest value in parts of the range.
+// their absolute value, of times in parts of their range; how far the smallest and largest value are outside of its range, in parts of that.
 type ChangeRule struct {
 	Columns []string
 	Within  float64

@@ -71,6 +71,7 @@ func TestCheck(t *testing.T) {
 		{"mean of times", all, func(p *Profile) { p.Columns[1].Mean += 2e6 }, "date", CheckMean, Fail, "date: the mean went from 2014-07-10 13:46:40 to 2014-08-02 17:20:00, +20 % of the range: limit 15 %"},
 		{"median", all, func(p *Profile) { p.Columns[0].Counts = []uint64{0, 0, 100, 296, 0} }, "sqft_living", CheckMedian, Fail, "sqft_living: the median went from 1,985 to 3,162, +59.3 %: limit 15 %"},
 		{"min", all, func(p *Profile) { p.Columns[0].Min = 0 }, "sqft_living", CheckMin, Fail, "sqft_living: the smallest value went from 500 to 0, -12.5 % of the range: limit 10 %"},
+		{"min inside", all, func(p *Profile) { p.Columns[0].Min = 2500 }, "sqft_living", CheckMin, OK, "sqft_living: the smallest value went from 500 to 2,500, +50 % of the range: limit 10 %"},
 		{"max", all, nil, "sqft_living", CheckMax, OK, "sqft_living: the largest value stayed at 4,500: limit 10 % of the range"},
 		{"nulls", all, func(p *Profile) { p.Columns[0].Missing = 40 }, "sqft_living", CheckNulls, Fail, "sqft_living: 10 % of the values are missing, 1 % in training: limit 2 %"},
 		{"nulls calibrated", Rules{}, func(p *Profile) { p.Columns[0].Missing = 40 }, "sqft_living", CheckNulls, Fail, "by chance less than once in a million windows"},

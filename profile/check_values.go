@@ -20,7 +20,7 @@ func (c *Column) quantile(p float64, exact bool) float64 {
 	if total == 0 || len(c.Edges) == 0 {
 		return math.NaN()
 	}
-	want, before := p*total, 0.0
+	want, before := float64(p*total), 0.0
 	for i, n := range c.Counts {
 		count := float64(n)
 		if n == 0 || before+count < want {

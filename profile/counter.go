@@ -15,6 +15,7 @@ type Counter struct {
 	rows    uint64
 	columns []counting
 	scratch []float64
+	kept    []float64
 }
 
 // counting is a column that is being counted.
@@ -46,7 +47,7 @@ func NewCounter(of *Profile, l Layout) (*Counter, error) {
 			if p.name != ref.Name || p.role != ref.Role {
 				continue
 			}
-			if p.kind != ref.Kind && !(p.kind == Level && ref.Kind == Text) {
+			if p.kind != ref.Kind && (p.kind != Level || ref.Kind != Text) {
 				return nil, fmt.Errorf("profile: the column %s is %s in the profile, %s here", p.name, ref.Kind, p.kind)
 			}
 			col.place = p
@@ -83,23 +84,26 @@ func (c *Counter) Add(r *Rows) {
 		switch col.kind {
 		case Number, Time:
 			c.scratch = grown(c.scratch, r.Batch.Len())
-			col.addNumbers(col.numbers(r, c.scratch), r, all)
+			numbers := col.numbers(r, c.scratch)
+			if !all {
+				c.kept = r.kept(grown(c.kept, len(numbers)), numbers)
+				numbers = c.kept
+			}
+			col.addNumbers(numbers)
 		default:
 			col.addTexts(r)
 		}
 	}
 }
 
-func (c *counting) addNumbers(numbers []float64, r *Rows, all bool) {
-	for i, x := range numbers {
-		switch {
-		case !all && !r.counts(i):
-		case x != x:
+func (c *counting) addNumbers(numbers []float64) {
+	c.moments.AddSlice(numbers)
+	for _, x := range numbers {
+		if x != x {
 			c.missing++
-		default:
-			c.counts[c.binner.bin(x)]++
-			c.moments.Add(x)
+			continue
 		}
+		c.counts[c.binner.bin(x)]++
 	}
 }
 
@@ -132,7 +136,7 @@ func (c *counting) addTexts(r *Rows) {
 
 // bins returns the bins of the codes that mean the same in every batch.
 func (c *counting) bins(r *Rows, level func(int32) string) []int32 {
-	known := 0
+	var known int
 	if c.role == Feature {
 		known = len(r.Frame.Columns[c.at].Levels)
 	} else {

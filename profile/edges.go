@@ -2,7 +2,6 @@ package profile
 
 import (
 	"math"
-	"math/bits"
 	"slices"
 
 	"millrace.dev/record"
@@ -64,23 +63,43 @@ func heavyValues(sorted []float64, bins int) []float64 {
 	return out
 }
 
-// binner finds bins.
+// binner finds bins. The edges are cut up into cells of equal width, on the scale of [key]: a number's cell says from which
+// bin on to look, mostly the right one.
 type binner struct {
-	keys [Bins + 1]uint64 // of the edges, and the largest after them
-	step uint64
-	last uint64 // the bin of what is above the last edge
+	keys  [Bins + 1]uint64 // of the edges, and the largest after them
+	base  uint64           // the key at which cells begin: of the first edge, or of the second if the first is 0
+	shift uint64
+	first [binCells]uint8 // by cell: the first bin that has something in it
 }
 
+const binCells = 2048
+
 func newBinner(edges []float64) *binner {
-	b := &binner{step: 1, last: uint64(len(edges))}
-	for 2*b.step-1 < b.last {
-		b.step *= 2
-	}
+	b := &binner{}
 	for i := range b.keys {
 		b.keys[i] = math.MaxUint64
 		if i < len(edges) {
 			b.keys[i] = key(edges[i])
 		}
+	}
+	if len(edges) == 0 {
+		return b
+	}
+	from := edges[:1]
+	if edges[0] == 0 && len(edges) > 1 { // there are more floats between 0 and 1 than beyond
+		from = edges[1:2]
+	}
+	b.base = key(from[0])
+	for (key(edges[len(edges)-1])-b.base)>>b.shift >= binCells-1 {
+		b.shift++
+	}
+	bin := uint8(0)
+	for cell := range b.first {
+		least := b.base + uint64(cell)<<b.shift
+		for cell > 0 && bin < uint8(len(edges)) && b.keys[bin] < least {
+			bin++
+		}
+		b.first[cell] = bin
 	}
 	return b
 }
@@ -91,15 +110,14 @@ func key(x float64) uint64 {
 	return b ^ (uint64(int64(b)>>63) | 1<<63)
 }
 
-// bin returns the bin of x, which is no NaN: the number of edges below it. It has no branch that depends on x, as a
-// processor could only guess half of them.
+// bin returns the bin of x, which is no NaN: the number of edges below it.
 func (b *binner) bin(x float64) int {
-	i, k := uint64(0), key(x)
-	for step := b.step; step > 0; step >>= 1 {
-		_, below := bits.Sub64(b.keys[(i+step-1)%(Bins+1)], k, 0)
-		i += step & -below
+	k := key(x)
+	i := b.first[min((max(k, b.base)-b.base)>>b.shift, binCells-1)]
+	for b.keys[i%(Bins+1)] < k {
+		i++
 	}
-	return int(min(i, b.last))
+	return int(i)
 }
 
 // seconds returns a time in seconds since 1970.

@@ -26,6 +26,16 @@ func (r *Rows) counts(i int) bool {
 	return r.Batch.Problem(i) == nil
 }
 
+// kept appends the numbers of the rows that count.
+func (r *Rows) kept(dst, numbers []float64) []float64 {
+	for i, x := range numbers {
+		if r.counts(i) {
+			dst = append(dst, x)
+		}
+	}
+	return dst
+}
+
 // all tells whether every row counts.
 func (r *Rows) all() bool {
 	if r.Keep != nil {

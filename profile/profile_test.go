@@ -28,13 +28,15 @@ func schema(t testing.TB) *record.Schema {
 	return s
 }
 
-var inputs = []record.Column{{Name: "sqft", Type: record.Numeric}, {Name: "age", Type: record.Numeric}, {Name: "size", Type: record.Enum, Levels: []string{"big", "small"}}}
+func inputs() []record.Column {
+	return []record.Column{{Name: "sqft", Type: record.Numeric}, {Name: "age", Type: record.Numeric}, {Name: "size", Type: record.Enum, Levels: []string{"big", "small"}}}
+}
 
 // rows makes n rows: every 7th price is missing, every 11th row is rejected.
 func rows(t testing.TB, rng *rand.Rand, n int) *profile.Rows {
 	t.Helper()
 	b := record.NewBatch(schema(t), map[string][]string{"city": {"Kent", "Seattle"}})
-	f := &record.Frame{Rows: n, Columns: slices.Clone(inputs)}
+	f := &record.Frame{Rows: n, Columns: inputs()}
 	r := &profile.Rows{Batch: b, Frame: f}
 	for i := range n {
 		b.Append(record.Raw{})
@@ -62,7 +64,7 @@ func TestSurveyIsWhatThereIs(t *testing.T) {
 	t.Parallel()
 	rng := rand.New(rand.NewPCG(1, 2))
 	r := rows(t, rng, 5000)
-	s := profile.NewSurvey(profile.NewLayout(schema(t), inputs, "price"))
+	s := profile.NewSurvey(profile.NewLayout(schema(t), inputs(), "price"))
 	s.Add(0, r)
 	if !s.Exact() {
 		t.Error("5,000 rows are not all held")
@@ -127,7 +129,7 @@ func TestPartsMerge(t *testing.T) {
 	t.Parallel()
 	seed := rand.Uint64()
 	rng := rand.New(rand.NewPCG(seed, 3))
-	layout := profile.NewLayout(schema(t), inputs, "price")
+	layout := profile.NewLayout(schema(t), inputs(), "price")
 	var parts []*profile.Rows
 	for range 8 {
 		parts = append(parts, rows(t, rng, 1+rng.IntN(6000)))
@@ -207,7 +209,7 @@ func TestPartsMerge(t *testing.T) {
 
 func TestUnseenGoesToTheLastBin(t *testing.T) {
 	t.Parallel()
-	layout := profile.NewLayout(schema(t), inputs, "")
+	layout := profile.NewLayout(schema(t), inputs(), "")
 	p := &profile.Profile{Rows: 4, Columns: []profile.Column{
 		{Name: "city", Role: profile.Field, Kind: profile.Level, Rows: 4, Levels: []string{"Kent"}, Counts: []uint64{4, 0}},
 		{Name: "sqft", Role: profile.Field, Kind: profile.Number, Rows: 4, Edges: []float64{1, 500}, Counts: []uint64{2, 2, 0}},
@@ -243,9 +245,9 @@ func TestUnseenGoesToTheLastBin(t *testing.T) {
 
 func TestJSON(t *testing.T) {
 	t.Parallel()
-	s := profile.NewSurvey(profile.NewLayout(schema(t), inputs, "price"))
+	s := profile.NewSurvey(profile.NewLayout(schema(t), inputs(), "price"))
 	s.Add(0, rows(t, rand.New(rand.NewPCG(4, 4)), 300))
-	for _, p := range []*profile.Profile{s.Profile(), profile.NewSurvey(profile.NewLayout(schema(t), inputs, "")).Profile()} {
+	for _, p := range []*profile.Profile{s.Profile(), profile.NewSurvey(profile.NewLayout(schema(t), inputs(), "")).Profile()} {
 		b, err := json.Marshal(p)
 		if err != nil {
 			t.Fatal(err)
@@ -265,12 +267,11 @@ func TestJSON(t *testing.T) {
 }
 
 func TestNoAllocations(t *testing.T) {
-	p := &profile.Profile{}
-	layout := profile.NewLayout(schema(t), inputs, "")
+	layout := profile.NewLayout(schema(t), inputs(), "")
 	r := rows(t, rand.New(rand.NewPCG(4, 4)), 1024)
 	s := profile.NewSurvey(layout)
 	s.Add(0, r)
-	p = s.Profile()
+	p := s.Profile()
 	c, err := profile.NewCounter(p, layout)
 	if err != nil {
 		t.Fatal(err)
@@ -282,7 +283,7 @@ func TestNoAllocations(t *testing.T) {
 }
 
 func FuzzMergeBinary(f *testing.F) {
-	layout := profile.NewLayout(schema(f), inputs, "")
+	layout := profile.NewLayout(schema(f), inputs(), "")
 	r := rows(f, rand.New(rand.NewPCG(4, 4)), 100)
 	s := profile.NewSurvey(layout)
 	s.Add(0, r)
@@ -314,7 +315,7 @@ func FuzzMergeBinary(f *testing.F) {
 }
 
 func BenchmarkCounter(b *testing.B) {
-	layout := profile.NewLayout(schema(b), inputs, "")
+	layout := profile.NewLayout(schema(b), inputs(), "")
 	r := rows(b, rand.New(rand.NewPCG(4, 4)), 1024)
 	s := profile.NewSurvey(layout)
 	s.Add(0, r)

@@ -23,6 +23,7 @@ import (
 type job struct {
 	broker, group, source, sink, letters string
 	guarantee, compression               string
+	checks                               string // the topic of the results of checks; "" is none
 	profile                              string // the file that gets a profile of the processor time; "" is none
 	headers                              bool   // a copy adds headers as `millrace run` does
 }
@@ -37,6 +38,7 @@ func (j *job) parse(name string, args []string, messages io.Writer) error {
 	f.StringVar(&j.source, "source", "", "")
 	f.StringVar(&j.sink, "sink", "", "")
 	f.StringVar(&j.letters, "letters", "", "")
+	f.StringVar(&j.checks, "checks", "", "")
 	f.StringVar(&j.guarantee, "guarantee", exactlyOnce, "")
 	f.StringVar(&j.compression, "compression", "snappy", "")
 	f.StringVar(&j.profile, "profile", "", "")
@@ -61,7 +63,7 @@ func (j *job) startProfile() (stop func(), err error) {
 
 func (j *job) args() []string {
 	return []string{
-		"-broker", j.broker, "-group", j.group, "-source", j.source, "-sink", j.sink, "-letters", j.letters,
+		"-broker", j.broker, "-group", j.group, "-source", j.source, "-sink", j.sink, "-letters", j.letters, "-checks", j.checks,
 		"-guarantee", j.guarantee, "-compression", j.compression, "-profile", j.profile, "-headers=" + strconv.FormatBool(j.headers),
 	}
 }

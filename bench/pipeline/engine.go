@@ -21,9 +21,16 @@ func engineMain(ctx context.Context, args []string, messages io.Writer) error {
 		return err
 	}
 	a := &app.App{Now: time.Now, Env: os.LookupEnv, Version: "bench"}
-	p, err := a.Load(pipelines, nil)
+	file, state := pipelines, ""
+	if j.checks != "" {
+		file, state = checkedPipeline, j.group
+	}
+	p, err := a.Load(file, nil)
 	if err != nil {
 		return err
+	}
+	if j.checks != "" {
+		p.Checks.Window.Topic, p.Group = j.checks, j.group
 	}
 	m, err := a.LoadModel(ctx, p.Model.Registry, p.Name, modelRef)
 	if err != nil {
@@ -45,6 +52,7 @@ func engineMain(ctx context.Context, args []string, messages io.Writer) error {
 	defer client.Close()
 	e, err := engine.New(engine.Options{
 		Client: client, Program: program, Group: j.group, Guarantee: engine.Guarantee(j.guarantee), Compression: j.compression,
+		StateDir: state,
 	})
 	if err != nil {
 		return err

@@ -27,17 +27,22 @@ type sample struct {
 type contestant struct {
 	name    string
 	args    func(j job) []string
+	checks  bool // it has checks
 	samples []sample
 }
 
 func (b *bench) contestants(compression string) []*contestant {
 	millrace := &contestant{name: "millrace run", args: func(j job) []string { return b.runArgs(&j) }}
-	if b.checks {
-		checked := &contestant{name: "run with checks", args: func(j job) []string { return append(b.runArgs(&j), checkedPipeline, "--create-topics") }}
-		return []*contestant{millrace, checked}
-	}
+	checked := &contestant{checks: true, name: "run with checks", args: func(j job) []string {
+		return append(b.runArgs(&j), checkedPipeline, "--set", "checks.window.topic="+j.checks, "--state-dir", j.group)
+	}}
 	if compression != "snappy" || b.profiles != "" { // snappy is what `millrace run` writes
-		millrace = &contestant{name: "engine", args: func(j job) []string { return append([]string{b.self, "engine"}, j.args()...) }}
+		engine := func(j job) []string { return append([]string{b.self, "engine"}, j.args()...) }
+		millrace = &contestant{name: "engine", args: engine}
+		checked = &contestant{checks: true, name: "checked engine", args: engine}
+	}
+	if b.checks {
+		return []*contestant{millrace, checked}
 	}
 	copied := func(headers bool) func(job) []string {
 		return func(j job) []string {
@@ -95,6 +100,12 @@ func (b *bench) one(ctx context.Context, c *rig.Cluster, who *contestant, j job)
 	j.group, j.sink, j.letters = c.Name("group"), c.Name("sink"), c.Name("letters")
 	if err := c.Create(ctx, j.sink, j.letters); err != nil {
 		return s, err
+	}
+	if who.checks {
+		j.checks = c.Name("checks")
+		if err := c.Create(ctx, j.checks); err != nil {
+			return s, err
+		}
 	}
 	if b.profiles != "" {
 		kind, _, _ := strings.Cut(who.name, " ")

@@ -52,7 +52,7 @@ func (a *App) obey(ctx context.Context, client *kafka.Client, p *config.Pipeline
 	topic := controlTopic(p)
 	apply := func(rs []record.Raw) error {
 		a.apply(ctx, &rs[len(rs)-1], e)
-		return nil
+		return ctx.Err()
 	}
 	if err := a.persist(ctx, wait, func() error { return client.Tap(ctx, kafka.TapConfig{Topic: topic, From: kafka.FromStart}, apply) }); err != nil {
 		return nil, err
@@ -90,6 +90,7 @@ func (a *App) persist(ctx context.Context, wait func(), do func() error) error {
 	}
 }
 
+// apply does what a record of the control topic says.
 func (a *App) apply(ctx context.Context, r *record.Raw, e pausable) {
 	var c Control
 	if err := json.Unmarshal(r.Value, &c); err != nil || c.State != Paused && c.State != Resumed {

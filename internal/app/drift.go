@@ -21,6 +21,7 @@ import (
 	"millrace.dev/internal/source"
 	"millrace.dev/internal/watch"
 	"millrace.dev/model"
+	"millrace.dev/profile"
 	"millrace.dev/record"
 )
 
@@ -356,7 +357,7 @@ func (d *drifting) checks() (*config.WindowChecks, error) {
 	c.MinRecords = cmp.Or(d.o.MinRecords, c.MinRecords)
 	if d.o.Columns != nil {
 		for _, name := range d.o.Columns {
-			if col, ok := d.model.Bundle.Profile.Column(name); !ok || !watched(nil)(col) {
+			if !slices.Contains(d.columnNames(), name) {
 				return nil, &Error{
 					Code: Usage, Op: "drift", Where: "--columns", Err: fmt.Errorf("the model %s has no column %q to compare", d.model.Ref, name),
 					Hint: "its columns are " + strings.Join(d.columnNames(), ", "),
@@ -371,7 +372,7 @@ func (d *drifting) checks() (*config.WindowChecks, error) {
 func (d *drifting) columnNames() []string {
 	var names []string
 	for i := range d.model.Bundle.Profile.Columns {
-		if c := &d.model.Bundle.Profile.Columns[i]; watched(nil)(c) {
+		if c := &d.model.Bundle.Profile.Columns[i]; c.Role != profile.Label {
 			names = append(names, c.Name)
 		}
 	}

@@ -74,10 +74,14 @@ func watchOptions(c *config.WindowChecks, m *model.Loaded) watch.Options {
 	}
 }
 
-// watched tells which columns of a profile are watched: those that a stream has, and that are named.
+// watched tells which columns of a profile are watched: those that a stream has, and that are named; times only by name,
+// since those of a stream are others than those of the training data.
 func watched(names []string) func(*profile.Column) bool {
 	return func(c *profile.Column) bool {
-		return c.Role != profile.Label && (names == nil || slices.Contains(names, c.Name))
+		if names == nil {
+			return c.Role != profile.Label && c.Kind != profile.Time
+		}
+		return slices.Contains(names, c.Name)
 	}
 }
 

@@ -88,8 +88,12 @@ func (c *cli) printRan(s *app.Ran) error {
 	if w := s.Checked; w != nil {
 		out.Checked = &ranChecked{w.Windows, w.Totals}
 		c.noteCounts("checked windows", []named{
-			{"ok", w.Windows["ok"]}, {"warn", w.Windows["warn"]}, {"fail", w.Windows["fail"]}, {"too few records", w.Windows["skipped"]},
-			{"late records", w.Late}, {"records without a time", w.Untimed},
+			{"ok", w.Windows["ok"]},
+			{"warn", w.Windows["warn"]},
+			{"fail", w.Windows["fail"]},
+			{"too few records", w.Windows["skipped"]},
+			{"late records", w.Late},
+			{"records without a time", w.Untimed},
 		})
 	}
 	if c.json {

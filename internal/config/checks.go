@@ -129,7 +129,7 @@ func windowCheckFields() []field {
 		}},
 		shift("mean", "A bound for the mean, which is not compared otherwise", "the training mean"),
 		shift("median", "A bound for the median, which is not compared otherwise", "the training median"),
-		shift("range", "A bound for the smallest and largest values, which are not compared otherwise", "the width of the training range"),
+		shift("range", "A bound for how far the smallest and largest values may lie outside of the training range, which is not compared otherwise", "its width"),
 		{key: "drift", kind: kindMapping, doc: "How distributions are compared", fields: []field{
 			{
 				key: "metric", kind: kindText, defDoc: "ks of numbers, g of levels", allowed: driftMetrics(),

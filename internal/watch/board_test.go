@@ -3,6 +3,7 @@ package watch_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -13,7 +14,7 @@ import (
 	"millrace.dev/record"
 )
 
-var start = time.Date(2026, 1, 2, 3, 0, 0, 0, time.UTC)
+func start() time.Time { return time.Date(2026, 1, 2, 3, 0, 0, 0, time.UTC) }
 
 // fixture is a column of numbers, and the profile of some.
 type fixture struct {
@@ -115,29 +116,29 @@ func TestWindowsOfParts(t *testing.T) {
 	const n = 4000
 	times, values := make([]int64, n), make([]float64, n)
 	for i := range times {
-		times[i] = start.Add(time.Duration(i) * 100 * time.Millisecond).Add(-time.Duration(rng.IntN(20)) * time.Second).UnixMicro()
+		times[i] = start().Add(time.Duration(i) * 100 * time.Millisecond).Add(-time.Duration(rng.IntN(20)) * time.Second).UnixMicro()
 		values[i] = 200*rng.Float64() - 50
 	}
 	var want []string
 	for turn := range 6 {
 		o := f.options(every, 30*time.Second)
-		now := start
+		now := start()
 		board, stored := f.board(o, now), map[string][]byte{}
 		tallies := []*watch.Tally{f.tally(every), f.tally(every), f.tally(every)}
 		latest := []int64{watch.Unknown, watch.Unknown, watch.Unknown}
 		var got []string
 		take := func(list []watch.Closed) {
 			for _, c := range list {
-				text, err := json.Marshal(c)
+				text, err := json.Marshal(c.Profile)
 				if err != nil {
 					t.Fatal(err)
 				}
-				got = append(got, string(text))
+				got = append(got, fmt.Sprint(c.Window, c.From, c.To, string(text)))
 			}
 		}
 		for from := 0; from < n; {
 			size := min(1+rng.IntN(50), n-from)
-			now = start.Add(time.Duration(from) * 100 * time.Millisecond)
+			now = start().Add(time.Duration(from) * 100 * time.Millisecond)
 			p := rng.IntN(1 + turn%3)
 			tallies[p].Add(f.rows(size, func(i int) float64 { return values[from+i] }), times[from:from+size], now.UnixMicro())
 			for _, at := range times[from : from+size] {
@@ -179,8 +180,8 @@ func TestWhenWindowsAreOver(t *testing.T) {
 	f := newFixture(t)
 	every := watch.Every{Time: time.Minute}
 	o := f.options(every, 10*time.Second)
-	at := func(s float64) int64 { return start.Add(time.Duration(s * float64(time.Second))).UnixMicro() }
-	clock := func(s int) time.Time { return start.Add(time.Duration(s) * time.Second) }
+	at := func(s float64) int64 { return start().Add(time.Duration(s * float64(time.Second))).UnixMicro() }
+	clock := func(s int) time.Time { return start().Add(time.Duration(s) * time.Second) }
 	send := func(b *watch.Board, partition int32, latest float64, window float64, now int) {
 		t.Helper()
 		tally := f.tally(every)
@@ -247,12 +248,12 @@ func TestWindowsOfRecords(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	every := watch.Every{Records: 100}
-	b := f.board(f.options(every, 0), start)
+	b := f.board(f.options(every, 0), start())
 	tally, over := f.tally(every), []uint64{}
 	for range 25 {
 		tally.Add(f.rows(30, func(int) float64 { return 1 }), make([]int64, 30), 0)
-		f.send(tally, watch.Part{Model: "m", Latest: watch.Unknown}, b, start)
-		for _, c := range b.Close(start) {
+		f.send(tally, watch.Part{Model: "m", Latest: watch.Unknown}, b, start())
+		for _, c := range b.Close(start()) {
 			over = append(over, c.Profile.Rows)
 		}
 	}
@@ -268,16 +269,16 @@ func TestRestoreRefuses(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	o := f.options(watch.Every{Time: time.Minute}, 0)
-	b := f.board(o, start)
-	for key, value := range map[string]string{"marks": "\x01m\xff", "window/1": "\x01mxyz", "window/x": "\x01m\x01", "": "", "marks ": "\x7f"} {
-		if err := b.Restore(key, []byte(value), start); err == nil || errors.Is(err, watch.ErrForeign) {
+	b := f.board(o, start())
+	for key, value := range map[string]string{"marks": "\x01m\xff", "window/1": "\x01mxyz", "window/x": "\x01m\x01", "": "", "mark": "\x7f"} {
+		if err := b.Restore(key, []byte(value), start()); err == nil || errors.Is(err, watch.ErrForeign) {
 			t.Errorf("%q: %v", key, err)
 		}
 	}
-	if err := b.Restore("marks", []byte("\x01n\x00"), start); !errors.Is(err, watch.ErrForeign) {
+	if err := b.Restore("marks", []byte("\x01n\x00"), start()); !errors.Is(err, watch.ErrForeign) {
 		t.Error(err)
 	}
-	if err := b.Take(&watch.Part{Model: "m", Counts: []byte{9}}, start); !errors.Is(err, profile.ErrCounter) {
+	if err := b.Take(&watch.Part{Model: "m", Counts: []byte{9}}, start()); !errors.Is(err, profile.ErrCounter) {
 		t.Error(err)
 	}
 }
