@@ -3,7 +3,7 @@ SHELL := /bin/bash
 GO    ?= go
 BIN   := bin
 
-.PHONY: help build test race torture metamorphic arm64 fuzz lint pictures bench demo clean
+.PHONY: help build test race torture poison metamorphic arm64 fuzz lint pictures bench demo clean
 
 help: ## list these targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,10 @@ RUNS ?= 10
 torture: ## kill and stop instances and brokers at random, RUNS times (default 10, about 3 minutes each)
 	MILLRACE_REQUIRE=kafka MILLRACE_TORTURE=$(RUNS) $(GO) test ./e2e -run '^TestThreeInstances$$' -count=1 -v -timeout 0
 	MILLRACE_REQUIRE=kafka MILLRACE_TORTURE=$(RUNS) $(GO) test ./e2e/streams -run '^TestFaults$$' -count=1 -v -timeout 0
+
+SECONDS_OF_POISON ?= 120
+poison: ## send bad input of every kind, 1 % of 2,000 records a second, and compare latencies with a clean stream
+	MILLRACE_REQUIRE=kafka MILLRACE_POISON=$(SECONDS_OF_POISON) $(GO) test ./e2e -run '^TestPoison' -count=1 -v -timeout 0
 
 # The packages whose results must have the same bits on every machine.
 SAMEBITS := ./record ./codec ./feature ./gbm ./model ./internal/detmath ./internal/stat ./internal/window ./internal/table ./internal/cdc ./internal/pipeline

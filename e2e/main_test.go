@@ -25,6 +25,8 @@ const (
 	// tortureEnv is the number of long runs that TestThreeInstances makes, each with a seed of its own, instead of
 	// a short one.
 	tortureEnv = "MILLRACE_TORTURE"
+	// poisonEnv is for how many seconds TestPoisonLatency measures. Default: not at all.
+	poisonEnv = "MILLRACE_POISON"
 	// binaryEnv is where this run has its binary; TestMain sets it.
 	binaryEnv = "MILLRACE_E2E_BINARY"
 )

@@ -112,6 +112,16 @@ func (p *project) run(ctx context.Context, t *testing.T, args ...string) outcome
 	return outcome{cmd.ProcessState.ExitCode(), out.String(), errs.String()}
 }
 
+// killed runs a command of the binary and kills it when ctx ends, if it has not ended before.
+func (p *project) killed(ctx context.Context, t *testing.T, args ...string) {
+	t.Helper()
+	cmd := exec.CommandContext(ctx, p.binary, args...)
+	cmd.Dir, cmd.Env = p.dir, p.env()
+	if err := cmd.Run(); err != nil && ctx.Err() == nil && cmd.ProcessState.ExitCode() != 99 { // there was nothing left to do
+		t.Fatalf("millrace %s: %v", strings.Join(args, " "), err)
+	}
+}
+
 // ok runs a command of the binary that has to succeed.
 func (p *project) ok(t *testing.T, args ...string) {
 	t.Helper()

@@ -17,6 +17,9 @@ type Raw struct {
 	Partition  int32
 	Offset     int64
 	Timestamp  int64 // milliseconds since 1970-01-01 00:00:00 UTC; -1 where there is none
+	// Unreadable says that a record stands there which is not read, since the batch that it is in would become too large.
+	// Nothing else is known of it.
+	Unreadable bool
 }
 
 // The stages of the data path at which a record can fail.

@@ -313,6 +313,7 @@ func (b *builder) err() error {
 // Classes of dropped records.
 const (
 	classUndecodable = "undecodable"
+	classUnreadable  = "batch_too_large"
 	classNullKey     = "null_key"
 	classNullValue   = "null_value"
 	classNoTime      = "no_timestamp"

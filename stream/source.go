@@ -129,6 +129,10 @@ type sourceNode[K, V any] struct {
 // Load decodes a record.
 func (s *sourceNode[K, V]) Load(raw *record.Raw) (int64, bool, error) {
 	s.stats.Records++
+	if raw.Unreadable {
+		s.ctx.Drop(s.n.problem(record.StageDecode, classUnreadable, "the batch that the record is in becomes too large when it is decompressed"))
+		return 0, false, nil
+	}
 	r := &s.record
 	*r = Record[K, V]{Timestamp: raw.Timestamp, Headers: raw.Headers}
 	if s.carries {

@@ -26,8 +26,9 @@ type ExplainOptions struct {
 	Set   []string // overrides of it
 	Model string   // as in [TestOptions], or NoModel; "" is @champion, else @candidate, else none
 
-	Record    string // the record: its JSON, the file that has it, or "-" for Stdin; "" is one of the topic
-	Timestamp int64  // of Record, in milliseconds since 1970; -1 is none
+	Raw       *record.Raw // the record; nil is as Record says
+	Record    string      // the record: its JSON, the file that has it, or "-" for Stdin; "" is one of the topic
+	Timestamp int64       // of Record, in milliseconds since 1970; -1 is none
 	Stdin     io.Reader
 	Topic     string // "" is the source of the pipeline
 	Partition int32
@@ -142,7 +143,7 @@ func (a *App) ExplainRecord(ctx context.Context, o ExplainOptions) (*Explained, 
 	}
 	plan := n.probe.Plan()
 	names := append(tableData(p, plan), o.Before)
-	if o.Record == "" {
+	if o.Record == "" && o.Raw == nil {
 		names = append(names, "topic://"+o.Topic)
 	}
 	client, err := a.clientFor(p, names...)
@@ -199,6 +200,8 @@ func readRecord(ctx context.Context, client *kafka.Client, o ExplainOptions) (*r
 	r := &record.Raw{Timestamp: o.Timestamp}
 	var err error
 	switch {
+	case o.Raw != nil:
+		return o.Raw, nil
 	case o.Record == "":
 		return topicRecord(ctx, client, o)
 	case strings.HasPrefix(strings.TrimSpace(o.Record), "{"):

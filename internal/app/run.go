@@ -3,6 +3,8 @@ package app
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"runtime"
 	"time"
@@ -93,7 +95,7 @@ func (a *App) Run(ctx context.Context, o RunOptions) (*Ran, error) {
 		Client: client, Program: program, Group: p.Group, Guarantee: engine.Guarantee(p.Guarantee), InstanceID: o.InstanceID, Threads: o.Threads,
 		StateDir:       state,
 		CommitInterval: p.CommitInterval, Version: a.Version, Log: a.Log, Now: a.Now,
-		LetterHeaders: []record.Header{{Key: engine.LetterModel, Value: []byte(m.Ref)}},
+		LetterHeaders: letterHeaders(p, m), LetterCompat: engine.Compat(p.DeadLetter.Compat), Breaker: engine.Breaker(p.DeadLetter.Breaker),
 	})
 	if err != nil {
 		return nil, err
@@ -196,4 +198,14 @@ func NewScoring(p *config.Pipeline, m *model.Loaded, o ScoringOptions) (*Scoring
 		return nil, err
 	}
 	return s, nil
+}
+
+// letterHeaders are the headers of dead letters that tell what was in use.
+func letterHeaders(p *config.Pipeline, m *model.Loaded) []record.Header {
+	hs := []record.Header{{Key: engine.LetterModel, Value: []byte(m.Ref)}}
+	if b, err := p.Schema.MarshalJSON(); err == nil { // it cannot fail
+		sum := sha256.Sum256(b)
+		hs = append(hs, record.Header{Key: engine.LetterSchema, Value: []byte(hex.EncodeToString(sum[:8]))})
+	}
+	return hs
 }

@@ -112,6 +112,14 @@ func (c *cli) printRecord(out *bufio.Writer, r *record.Raw) error {
 		_, err := fmt.Fprintf(out, "%s\n", r.Value)
 		return err
 	}
+	s := shownOf(r)
+	e := json.NewEncoder(out)
+	e.SetEscapeHTML(false)
+	return e.Encode(&s)
+}
+
+// shownOf returns a record as tap --json prints it.
+func shownOf(r *record.Raw) shownRecord {
 	s := shownRecord{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Timestamp: r.Timestamp}
 	if r.Key != nil && utf8.Valid(r.Key) {
 		key := string(r.Key)
@@ -132,7 +140,5 @@ func (c *cli) printRecord(out *bufio.Writer, r *record.Raw) error {
 	default:
 		s.Base64 = r.Value
 	}
-	e := json.NewEncoder(out)
-	e.SetEscapeHTML(false)
-	return e.Encode(&s)
+	return s
 }

@@ -140,11 +140,6 @@ type Sink struct {
 	Field  string // that the prediction is added as
 }
 
-// DeadLetter is the topic of the records that get no prediction.
-type DeadLetter struct {
-	Topic string
-}
-
 // Samples is the topic of what a stream knew of some of its records: see docs/skew.md.
 type Samples struct {
 	Topic string

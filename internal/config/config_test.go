@@ -162,12 +162,15 @@ func TestParse(t *testing.T) {
 			Data: "dir/data/houses.csv", Where: "price > 0", Label: "price", Ignore: []string{"date", "street", "zip"},
 			Split: Split{0.7, 0.2, 0.1, 42}, GBM: params,
 		},
-		Model:      Model{Registry: "dir/models"},
-		Sink:       Sink{Topic: "predictions", Format: "json", Field: "price"},
-		DeadLetter: DeadLetter{Topic: "housing.dlq"},
-		Samples:    Samples{Topic: "house-prices.features"},
-		State:      State{Dir: "dir/state/house-prices"},
-		Guarantee:  ExactlyOnce, Group: "house-prices", CommitInterval: 250 * time.Millisecond,
+		Model: Model{Registry: "dir/models"},
+		Sink:  Sink{Topic: "predictions", Format: "json", Field: "price"},
+		DeadLetter: DeadLetter{
+			Topic: "housing.dlq", Compat: "none",
+			Breaker: Breaker{Rate: 0.05, Records: 200, Over: time.Minute, Consecutive: 50, Retry: time.Minute},
+		},
+		Samples:   Samples{Topic: "house-prices.features"},
+		State:     State{Dir: "dir/state/house-prices"},
+		Guarantee: ExactlyOnce, Group: "house-prices", CommitInterval: 250 * time.Millisecond,
 	}
 	sameSchema := cmp.Comparer(func(a, b *record.Schema) bool {
 		x, errX := json.Marshal(a)

@@ -130,11 +130,7 @@ func pipelineFields() []field {
 			set: func(p *Pipeline, v value) { p.Model.Registry = v.text },
 		}}},
 		{key: "sink", kind: kindMapping, required: true, doc: "The topic that predictions are written to", fields: sinkFields()},
-		{key: "dead_letter", kind: kindMapping, required: true, doc: "Where records go that get no prediction", fields: []field{{
-			key: "topic", kind: kindText, required: true, check: checkTopic, example: "housing.dlq",
-			doc: "The topic of the records that get no prediction, each with the reason in its headers",
-			set: func(p *Pipeline, v value) { p.DeadLetter.Topic = v.text },
-		}}},
+		{key: "dead_letter", kind: kindMapping, required: true, doc: "Where records go that get no prediction", fields: deadLetterFields()},
 		{key: "checks", kind: kindMapping, doc: "What the records of the stream have to be like: each one, and those of a window together", fields: checkFields()},
 		{key: "sample_features", kind: kindMapping, doc: "Where millrace run writes, beside the predictions, what it knew of some records, for millrace verify", fields: []field{
 			{

@@ -83,6 +83,9 @@ func (l *loop) dismiss(topic string, p int32) error {
 	delete(l.tasks, r.id)
 	l.order = slices.DeleteFunc(l.order, func(x *running) bool { return x == r })
 	l.restored(r)
+	if r.breaker.state != closed {
+		l.publishHolds()
+	}
 	l.engine.leave(r.id)
 	if err := r.close(); err != nil {
 		return &TaskError{err}
@@ -93,7 +96,9 @@ func (l *loop) dismiss(topic string, p int32) error {
 // openTask opens a task and begins to restore its state.
 func (l *loop) openTask(id task.ID) error {
 	sub := l.engine.program.Subs[id.Sub]
-	r := &running{id: id, loop: l, lock: newLock(), tally: newTally(), slice: firstSlice}
+	r := &running{id: id, loop: l, lock: newLock(), tally: newTally(), slice: firstSlice, breaker: newBreaker(&l.engine.options.Breaker, len(sub.Sources))}
+	r.allowed.Store(unlimited)
+	r.tally.outcomes = make([]outcome, len(sub.Sources))
 	for _, s := range sub.Sources {
 		r.intakes = append(r.intakes, &intake{topic: s.Topic, exists: int(id.Partition) < l.plan.partitions[s.Topic]})
 	}

@@ -68,6 +68,10 @@ type Options struct {
 	Compression string
 	// Version of the program, for the dead letters. Default: none
 	Version string
+	// Breaker pauses partitions with too many dead letters. Default: never
+	Breaker Breaker
+	// LetterCompat is a system whose headers dead letters have too. Default: none
+	LetterCompat Compat
 	// LetterHeaders are added to each dead letter. Default: none
 	LetterHeaders []record.Header
 	// Log. Default: nothing is logged
@@ -108,6 +112,7 @@ func (o *Options) setDefaults() {
 	if o.Threads == 0 {
 		o.Threads = runtime.GOMAXPROCS(0)
 	}
+	o.Breaker.setDefaults()
 	if o.Group == "" {
 		o.Group = o.Program.Name
 	}
@@ -148,6 +153,12 @@ func (o *Options) Validate() error {
 	}
 	if min(o.CommitInterval, o.SessionTimeout, o.TransactionTimeout, o.CleanupDelay, o.PurgeInterval) < 0 || min(o.MaxQueued, o.Threads) < 0 || o.MaxQueuedBytes < 0 {
 		fault("an interval or a bound is negative")
+	}
+	if !o.LetterCompat.valid() {
+		fault("no such headers of dead letters: %q", o.LetterCompat)
+	}
+	if err := o.Breaker.validate(); err != nil {
+		fault("%w", err)
 	}
 	return errors.Join(errs...)
 }

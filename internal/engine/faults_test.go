@@ -114,7 +114,7 @@ func (w *world) chaos(rng *rand.Rand, steps int) {
 	faults := mendable()
 	names := slices.Sorted(maps.Keys(faults))
 	stop := w.feed(rng.Uint64())
-	running := []*instance{w.run(), w.run()}
+	running := []*instance{w.run(touchy), w.run(touchy)}
 	var dead []*instance
 	for range steps {
 		i := rng.IntN(len(running))
@@ -122,10 +122,10 @@ func (w *world) chaos(rng *rand.Rand, steps int) {
 		case 0:
 			in.kill()
 			dead = append(dead, in)
-			running[i] = w.run()
+			running[i] = w.run(touchy)
 		case 1:
 			in.stop(w.t)
-			running[i] = w.run()
+			running[i] = w.run(touchy)
 		case 2:
 			in.wire.hold()
 			time.Sleep(upTo(rng, 2*sessionTimeout))
@@ -153,7 +153,17 @@ func (w *world) chaos(rng *rand.Rand, steps int) {
 	for _, in := range dead {
 		<-in.done
 	}
+	opened := uint64(0)
+	for _, in := range append(running, dead...) {
+		opened += in.Stats().BreakerOpened
+	}
+	w.t.Logf("the breaker has opened %d times", opened)
 	w.verify()
+}
+
+// touchy has a breaker that opens now and then for a moment.
+func touchy(s *setup) {
+	s.Breaker = Breaker{Rate: 0.2, Records: 10, Over: 100 * time.Millisecond, Consecutive: 4, Retry: 200 * time.Millisecond}
 }
 
 func upTo(rng *rand.Rand, d time.Duration) time.Duration { return time.Duration(rng.Int64N(int64(d))) }

@@ -1,9 +1,11 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"millrace.dev/internal/kafka"
@@ -49,7 +51,9 @@ func (e *Engine) Resume() {
 }
 
 // halted tells whether the task must not begin with another record.
-func (r *running) halted() bool { return r.held.Load() || r.loop.engine.paused.Load() }
+func (r *running) halted() bool {
+	return r.held.Load() || r.loop.engine.paused.Load() || r.allowed.Load() <= 0
+}
 
 // partitions returns what the task reads.
 func (r *running) partitions() kafka.Partitions {
@@ -65,7 +69,7 @@ func (r *running) partitions() kafka.Partitions {
 // holdBack stops the reading of tasks that are to process nothing, and goes on with that of those that may again.
 func (l *loop) holdBack() {
 	for _, r := range l.order {
-		want := l.engine.paused.Load()
+		want := l.engine.paused.Load() || r.breaker.state == open
 		switch {
 		case !r.started || want == r.held.Load():
 		case want:
@@ -112,4 +116,110 @@ func (l *loop) putBack() error {
 // clean tells whether the task has done nothing since it was committed. It must not run.
 func (r *running) clean() bool {
 	return r.tally.rows == 0 && r.tally.empty() && (!r.wrote || r.chosen) && r.bytes.Load()+r.rows.Load() == 0
+}
+
+// judgeCommitted has the breakers see what a committed round has come to.
+func (l *loop) judgeCommitted() {
+	now := l.engine.options.Now()
+	changed := false
+	for _, r := range l.order {
+		if r.outcomes == nil {
+			continue
+		}
+		was := r.breaker.state
+		if r.breaker.committed(r.outcomes, now) {
+			changed = true
+			l.tell(r, was)
+		}
+		r.allow(was)
+		r.outcomes = nil
+	}
+	if changed {
+		l.publishHolds()
+	}
+}
+
+// allow sets how many more records may be processed, after the breaker has seen those of r.outcomes.
+func (r *running) allow(was breakerState) {
+	switch b := r.breaker; {
+	case b.state != was:
+		r.allowed.Store(b.allowance())
+	case b.state == trial: // others may be in flight
+		for i := range r.outcomes {
+			r.allowed.Add(int64(r.outcomes[i].rows - r.outcomes[i].letters))
+		}
+	default:
+		return
+	}
+	r.loop.pool.schedule(r)
+}
+
+// tryAgain begins the trials whose time has come.
+func (l *loop) tryAgain() {
+	now := l.engine.options.Now()
+	changed := false
+	for _, r := range l.order {
+		if r.breaker.due(now) {
+			changed = true
+			r.allowed.Store(r.breaker.allowance())
+			l.tell(r, open)
+		}
+	}
+	if changed {
+		l.publishHolds()
+	}
+}
+
+// tell logs the new state of a breaker.
+func (l *loop) tell(r *running, was breakerState) {
+	b, log := r.breaker, l.engine.options.Log
+	ctx := context.Background()
+	attrs := []slog.Attr{slog.String("group", l.engine.options.Group), slog.String("task", r.id.String()), slog.Any("partitions", r.partitions())}
+	switch b.state {
+	case closed:
+		log.LogAttrs(ctx, slog.LevelInfo, "the partition is read as before: its records are no dead letters any more", attrs...)
+	case trial:
+		log.LogAttrs(ctx, slog.LevelInfo, "the partition is read again on trial after too many dead letters", attrs...)
+	case open:
+		attrs = append(attrs, slog.String("reason", b.held.reason), slog.Duration("next_try_in", b.retry),
+			slog.String("hint", "nothing is lost: the records wait in the topic. Find out what the dead letters have in common, and mend that"))
+		if was == trial {
+			log.LogAttrs(ctx, slog.LevelWarn, "too many dead letters again: the partition stays paused", attrs...)
+			return
+		}
+		l.engine.stats.change(func() { l.engine.stats.stats.BreakerOpened++ })
+		log.LogAttrs(ctx, slog.LevelWarn, "too many dead letters: the partition is paused", attrs...)
+	}
+}
+
+// publishHolds shows in the statistics what is paused.
+func (l *loop) publishHolds() {
+	var holds []Hold
+	for _, r := range l.order {
+		b := r.breaker
+		if b.state == closed {
+			continue
+		}
+		for topic := range r.partitions() {
+			holds = append(holds, Hold{Partition{topic, r.id.Partition}, b.held.reason, b.since, b.until, b.state == trial})
+		}
+	}
+	slices.SortFunc(holds, func(a, b Hold) int {
+		return cmp.Or(strings.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition.Partition, b.Partition.Partition))
+	})
+	l.engine.stats.change(func() { l.engine.stats.stats.Held = holds })
+}
+
+// waitForTrial returns when the next trial is, and false if there is none.
+func (l *loop) waitForTrial(now time.Time) (time.Duration, bool) {
+	wait, some := time.Duration(0), false
+	for _, r := range l.order {
+		if r.breaker.state != open {
+			continue
+		}
+		if d := max(0, r.breaker.until.Sub(now)); !some || d < wait {
+			wait, some = d, true
+		}
+	}
+	return wait, some
 }

@@ -27,12 +27,16 @@ const (
 // topic keeps it.
 const (
 	LetterModel   = task.LetterPrefix + "model"   // the model in use; absent if there is none
+	LetterSchema  = task.LetterPrefix + "schema"  // 16 hex digits of the digest of the schema; absent if unknown
 	LetterVersion = task.LetterPrefix + "version" // of the program; absent if unknown
 
 	LetterValueBytes   = task.LetterPrefix + "value-bytes"   // in place of a value that the topic does not take: its size
 	LetterKeyBytes     = task.LetterPrefix + "key-bytes"     // the same for the key
 	LetterHeadersBytes = task.LetterPrefix + "headers-bytes" // the same for the record's own headers
 )
+
+// UnknownBytes is the value of [LetterValueBytes] for a record whose batch could not be read.
+const UnknownBytes = "unknown"
 
 // Classes of the problems that the engine itself finds. Their stage is record.StageProduce.
 const (
@@ -215,6 +219,9 @@ func (x *writer) Send(m *task.Message) *record.Problem {
 			Reason: "the output takes up to " + strconv.Itoa(size) + " bytes; its topic takes records of " + strconv.Itoa(l.MaxBytes),
 		}
 	}
+	if o := x.outcome(raw); o != nil {
+		o.result()
+	}
 	if goal.internal {
 		x.tally.internal++
 		return nil
@@ -266,9 +273,25 @@ func (x *writer) Drop(raw *record.Raw, d task.Drop) {
 	if d.NoLetter || x.engine.program.DeadLetters == "" || raw == nil || raw.Topic == "" {
 		return
 	}
+	if o := x.outcome(raw); o != nil {
+		o.letter(raw.Offset, Kind{p.Stage, p.Class})
+	}
 	x.letter(x.engine.program.Origin(raw, &x.origin), d, x.engine.condemned(at(raw)).bare)
 	x.tally.deadLetters[Kind{p.Stage, p.Class}]++
 	x.tally.timestamps = append(x.tally.timestamps, raw.Timestamp)
+}
+
+// outcome returns where it is noted what becomes of a record; nil is nowhere.
+func (x *writer) outcome(raw *record.Raw) *outcome {
+	if x.of == nil || raw == nil {
+		return nil
+	}
+	for i, in := range x.of.intakes {
+		if in.topic == raw.Topic && x.of.id.Partition == raw.Partition {
+			return &x.tally.outcomes[i]
+		}
+	}
+	return nil
 }
 
 // timestamp returns the timestamp to write for a record's own: the same, unless the brokers would refuse it.
@@ -294,23 +317,41 @@ func (x *writer) letter(raw *record.Raw, d task.Drop, bare bool) {
 	l, out := x.all[x.engine.program.DeadLetters].limits, x.outbox()
 	why := x.engine.program.LetterHeaders(x.engine.options.Group, raw, d)
 	if bare {
-		x.form(raw, why, &l, form{}, out)
+		x.form(raw, why, nil, &l, form{}, out)
 		return
 	}
+	compat := x.compat(raw, &d)
 	for _, f := range []form{{value: true, headers: true, key: true}, {headers: true, key: true}, {key: true}} {
-		x.form(raw, why, &l, f, out)
-		if out.Size() <= l.MaxBytes {
-			return
+		for hs := compat; ; hs = nil { // rather without these than without bytes of the record
+			x.form(raw, why, hs, &l, f, out)
+			if out.Size() <= l.MaxBytes {
+				return
+			}
+			out.Drop()
+			if hs == nil {
+				break
+			}
 		}
-		out.Drop()
 	}
-	x.form(raw, why, &l, form{}, out)
+	x.form(raw, why, nil, &l, form{}, out)
+}
+
+// compat returns the headers of another system that a dead letter has.
+func (x *writer) compat(raw *record.Raw, d *task.Drop) []record.Header {
+	o := &x.engine.options
+	l := lettered{raw: raw, drop: d, node: x.engine.program.Nodes[d.Node].Name, group: o.Group, task: raw.Partition}
+	if x.of != nil {
+		l.task = x.of.id.Partition
+	}
+	return o.LetterCompat.headers(l)
 }
 
 // form says which bytes of a record a dead letter holds.
 type form struct{ value, headers, key bool }
 
-func (x *writer) form(raw *record.Raw, why []record.Header, l *kafka.Limits, f form, out *kafka.Outbox) {
+// form adds a dead letter to out. Its own headers follow on the record's, first those of why, and last those of compat:
+// what was added begins with the first of why.
+func (x *writer) form(raw *record.Raw, why, compat []record.Header, l *kafka.Limits, f form, out *kafka.Outbox) {
 	key := raw.Key
 	if !f.key {
 		key = nil
@@ -331,9 +372,10 @@ func (x *writer) form(raw *record.Raw, why []record.Header, l *kafka.Limits, f f
 	if v := x.engine.options.Version; v != "" {
 		out.Header(LetterVersion, []byte(v))
 	}
-	if f.value {
-		out.Value(raw.Value)
-	} else {
+	switch {
+	case raw.Unreadable:
+		out.Header(LetterValueBytes, []byte(UnknownBytes))
+	case !f.value:
 		x.number(out, LetterValueBytes, int64(len(raw.Value)))
 	}
 	if !f.key && raw.Key != nil {
@@ -341,6 +383,12 @@ func (x *writer) form(raw *record.Raw, why []record.Header, l *kafka.Limits, f f
 	}
 	if !f.headers && size > 0 {
 		x.number(out, LetterHeadersBytes, int64(size))
+	}
+	for _, h := range compat {
+		out.Header(h.Key, h.Value)
+	}
+	if f.value {
+		out.Value(raw.Value)
 	}
 }
 

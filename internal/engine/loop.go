@@ -130,6 +130,7 @@ func (l *loop) step(ctx context.Context) error {
 	}
 	l.measureRestore(ctx)
 	l.purge.step(ctx)
+	l.tryAgain()
 	l.holdBack()
 	l.hold()
 	return l.poll(ctx)
@@ -236,6 +237,9 @@ func (l *loop) wait() time.Duration {
 	now := l.engine.options.Now()
 	if next := l.pool.due(l.order, now); !next.IsZero() {
 		within(next.Sub(now))
+	}
+	if d, ok := l.waitForTrial(now); ok {
+		within(d)
 	}
 	if l.restores.working() {
 		within(restoreEvery)

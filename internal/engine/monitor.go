@@ -129,7 +129,7 @@ func (m *watch) progress(ctx context.Context) {
 	e := m.engine
 	s := e.stats.snapshot()
 	// The markers of a transaction at the end of a partition are never read.
-	if s.Commits != m.commits || s.Paused != "" || s.TotalLag() <= int64(len(s.Lag)) {
+	if s.Commits != m.commits || s.Paused != "" || s.activeLag() <= int64(len(s.Lag)) {
 		m.commits, m.moved, m.stalled = s.Commits, time.Now(), stalledFor
 		return
 	}

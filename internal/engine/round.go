@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -136,6 +137,7 @@ func (l *loop) flush() (kafka.Positions, error) {
 		l.positions(r, positions)
 		r.countNodes()
 		l.round.add(&r.tally)
+		r.outcomes = slices.Clone(r.tally.outcomes)
 		r.tally.reset()
 	}
 	return positions, nil
@@ -192,6 +194,7 @@ func (l *loop) committed(at kafka.Positions) {
 		l.engine.stats.committed(&l.round)
 	}
 	l.dropped = nil
+	l.judgeCommitted()
 	if l.round.rows > 0 { // one without records says nothing of those to come
 		l.limit = min(2*l.limit, l.engine.options.MaxQueued)
 	}

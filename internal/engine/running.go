@@ -34,12 +34,16 @@ type running struct {
 	rows   atomic.Int64 // of changed state, in memory before the stores
 	parked atomic.Bool  // it waits for a round
 	held   atomic.Bool  // it is held back: see halted
-	stuck  atomic.Bool  // it waits for records of another source than those that it has
+	// allowed is how many records may be processed until the breaker has seen a round.
+	allowed atomic.Int64
+	stuck   atomic.Bool // it waits for records of another source than those that it has
 
 	// The loop's.
 	started   bool // it reads
 	restoring bool // it reads its changelogs
 	returned  bool // while it is held back: what was read for it was put back
+	breaker   *breaker
+	outcomes  []outcome // of the round that is being committed
 	restore   *restore
 
 	// The scheduler's.
@@ -143,7 +147,7 @@ func (r *running) process() (again bool, err error) {
 	r.collect()
 	r.out.begin(&r.tally)
 	for rows := 0; rows < batchRows; {
-		start, given, slice := time.Now(), r.out.given(), r.loop.draw(min(r.slice, batchRows-rows))
+		start, given, slice := time.Now(), r.out.given(), r.loop.draw(int(min(int64(r.slice), int64(batchRows-rows), r.allowed.Load())))
 		if slice == 0 {
 			again = true // and then it waits
 			break
@@ -153,7 +157,9 @@ func (r *running) process() (again bool, err error) {
 			return false, &TaskError{err}
 		}
 		r.loop.giveBack(slice - n)
-		rows += n
+		if rows += n; r.allowed.Load() < unlimited/2 {
+			r.allowed.Add(int64(-n))
+		}
 		r.took(n)
 		if again = n == slice; !again || r.loop.pool.halt.Load() || r.halted() {
 			break
@@ -198,10 +204,12 @@ func (r *running) took(n int) {
 	r.tally.rows += n
 	if len(r.intakes) == 1 {
 		r.intakes[0].taken.Add(int64(n))
+		r.tally.outcomes[0].rows += n
 		return
 	}
 	for i, in := range r.intakes {
-		in.taken.Store(in.given - int64(r.task.Queued(i)))
+		taken := in.given - int64(r.task.Queued(i))
+		r.tally.outcomes[i].rows += int(taken - in.taken.Swap(taken))
 		if in.paused.Load() && in.waiting() <= maxWaiting/2 {
 			r.loop.engine.waker.poke()
 		}
@@ -305,6 +313,9 @@ func (r *running) reset() error {
 	}
 	r.out.discard()
 	r.tally.reset()
+	r.outcomes = nil
+	clear(r.tally.outcomes) // what is in a row begins anew
+	r.allowed.Store(r.breaker.allowance())
 	r.state.Rollback()
 	r.sealed, r.wrote, r.chosen = false, false, false
 	r.bytes.Store(0)

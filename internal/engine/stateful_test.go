@@ -387,7 +387,7 @@ func (m *mall) chaos(rng *rand.Rand, steps int) {
 	faults := mendable()
 	names := slices.Sorted(maps.Keys(faults))
 	stop := m.trade(rng.Uint64())
-	running := []*instance{m.shop(""), m.shop("")}
+	running := []*instance{m.shop("", touchy), m.shop("", touchy)}
 	var dead []*instance
 	for range steps {
 		i := rng.IntN(len(running))
@@ -395,11 +395,11 @@ func (m *mall) chaos(rng *rand.Rand, steps int) {
 		case 0:
 			in.kill()
 			dead = append(dead, in)
-			running[i] = m.shop(m.folder(rng))
+			running[i] = m.shop(m.folder(rng), touchy)
 		case 1, 2:
 			in.stop(m.t)
 			m.left(in, rng)
-			running[i] = m.shop(m.folder(rng))
+			running[i] = m.shop(m.folder(rng), touchy)
 		case 3:
 			in.wire.hold()
 			time.Sleep(upTo(rng, 2*sessionTimeout))

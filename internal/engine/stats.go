@@ -46,19 +46,22 @@ type Stats struct {
 	Since       time.Time // of the state
 	Paused      string    // why no records are processed; "" if they are
 	PausedSince time.Time // zero if they are processed
-	Records     uint64
-	Written     uint64            // to topics other than the application's own
-	WrittenTo   map[string]uint64 // the same, by topic
-	DeadLetters map[Kind]uint64
-	Dropped     map[Drop]uint64  // records, with a dead letter or without
-	Nodes       []task.NodeStats // by task.Node.ID; the times are samples
-	Restoring   Restoring
-	Batches     uint64
-	Commits     uint64    // rounds, which are transactions under exactly-once
-	Aborts      uint64    // rounds that were undone, and processed again
-	Rebalances  uint64    // changes of this instance's partitions
-	Skipped     uint64    // offsets that the source topic did not keep until they were read
-	Progress    time.Time // of the last commit; zero before the first
+	Held        []Hold    // the partitions that the breaker has paused, in order
+	// BreakerOpened counts how often the breaker has paused a partition that it had not paused before.
+	BreakerOpened uint64
+	Records       uint64
+	Written       uint64            // to topics other than the application's own
+	WrittenTo     map[string]uint64 // the same, by topic
+	DeadLetters   map[Kind]uint64
+	Dropped       map[Drop]uint64  // records, with a dead letter or without
+	Nodes         []task.NodeStats // by task.Node.ID; the times are samples
+	Restoring     Restoring
+	Batches       uint64
+	Commits       uint64    // rounds, which are transactions under exactly-once
+	Aborts        uint64    // rounds that were undone, and processed again
+	Rebalances    uint64    // changes of this instance's partitions
+	Skipped       uint64    // offsets that the source topic did not keep until they were read
+	Progress      time.Time // of the last commit; zero before the first
 	// Lag counts, for each partition that this instance has, the offsets after the last one that is committed;
 	// the partition is absent until that is known. The markers of transactions are offsets too.
 	Lag     map[Partition]int64
@@ -70,6 +73,15 @@ func (s *Stats) TotalLag() int64 {
 	var n int64
 	for _, v := range s.Lag {
 		n += v
+	}
+	return n
+}
+
+// activeLag is TotalLag without the partitions that are held.
+func (s *Stats) activeLag() int64 {
+	n := s.TotalLag()
+	for _, h := range s.Held {
+		n -= s.Lag[h.Partition]
 	}
 	return n
 }
@@ -167,6 +179,7 @@ type tally struct {
 	nodes         []task.NodeStats // by task.Node.ID
 	timestamps    []int64
 	position      map[place]position
+	outcomes      []outcome // by intake; none in that of a round
 }
 
 func newTally() tally {
@@ -185,6 +198,9 @@ func (t *tally) reset() {
 	clear(t.dropped)
 	clear(t.nodes)
 	clear(t.position)
+	for i := range t.outcomes {
+		t.outcomes[i].next()
+	}
 }
 
 // add counts what a task did in a round.
@@ -257,7 +273,7 @@ func (r *recorder) change(fn func()) {
 // clone returns a copy that shares nothing.
 func (s *Stats) clone() Stats {
 	c := *s
-	c.WrittenTo = maps.Clone(s.WrittenTo)
+	c.WrittenTo, c.Held = maps.Clone(s.WrittenTo), slices.Clone(s.Held)
 	c.DeadLetters, c.Dropped, c.Lag, c.Nodes = maps.Clone(s.DeadLetters), maps.Clone(s.Dropped), maps.Clone(s.Lag), slices.Clone(s.Nodes)
 	return c
 }
@@ -344,6 +360,7 @@ func (r *recorder) assign(ps kafka.Partitions) {
 	r.change(func() {
 		clear(r.assigned)
 		clear(r.positions)
+		r.stats.Held = nil
 		each(ps, func(p place) { r.assigned[p] = struct{}{} })
 	})
 }

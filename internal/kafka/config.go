@@ -91,6 +91,9 @@ func (c *Config) Validate() error {
 	return errors.Join(errs...)
 }
 
+// MaxUnpackedBytes bounds what a batch of records may become when it is decompressed: a few kilobytes can hold gigabytes.
+const MaxUnpackedBytes = 64 << 20
+
 // options returns the client library's options that every client of this configuration has.
 func (c *Config) options() ([]kgo.Opt, error) {
 	id := c.ClientID
@@ -102,6 +105,7 @@ func (c *Config) options() ([]kgo.Opt, error) {
 		kgo.ClientID(id),
 		kgo.SoftwareNameAndVersion("millrace", "1"),
 		kgo.DisableClientMetrics(),
+		kgo.MaxDecompressBatchBytes(MaxUnpackedBytes),
 		// Metadata is asked for after every error that hints at a change; the minimum age only keeps that from
 		// becoming a busy loop, and bounds how fast a moved leader is found.
 		kgo.MetadataMinAge(250 * time.Millisecond),

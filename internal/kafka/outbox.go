@@ -18,6 +18,8 @@ type Run struct {
 	next      int64 // the offset after everything that was read
 	stable    int64 // up to which the partition could be read
 	bytes     int64
+	// unreadable says that the records stand for those of a batch that is not read.
+	unreadable bool
 }
 
 // newRun makes a run of what was fetched, without the markers of transactions.
@@ -84,7 +86,7 @@ func (r Run) Append(b *record.Batch) {
 		headers = make([]record.Header, 0, n)
 	}
 	for _, k := range r.records {
-		raw := record.Raw{Key: k.Key, Value: k.Value, Topic: k.Topic, Partition: k.Partition, Offset: k.Offset, Timestamp: timestamp(k)}
+		raw := record.Raw{Key: k.Key, Value: k.Value, Topic: k.Topic, Partition: k.Partition, Offset: k.Offset, Timestamp: timestamp(k), Unreadable: r.unreadable}
 		if len(k.Headers) > 0 {
 			i := len(headers)
 			for _, h := range k.Headers {
@@ -105,12 +107,14 @@ func (r Run) Read(i int, raw *record.Raw) {
 	for _, h := range k.Headers {
 		headers = append(headers, record.Header(h))
 	}
-	*raw = record.Raw{Key: k.Key, Value: k.Value, Topic: k.Topic, Partition: k.Partition, Offset: k.Offset, Timestamp: timestamp(k), Headers: headers}
+	*raw = record.Raw{
+		Key: k.Key, Value: k.Value, Topic: k.Topic, Partition: k.Partition, Offset: k.Offset, Timestamp: timestamp(k), Headers: headers, Unreadable: r.unreadable,
+	}
 }
 
 // timestamp returns a record's timestamp in milliseconds, or -1 where it has none.
 func timestamp(k *kgo.Record) int64 {
-	if k.Attrs.TimestampType() < 0 {
+	if k.Attrs.TimestampType() < 0 || k.Timestamp.IsZero() {
 		return -1
 	}
 	return k.Timestamp.UnixMilli()
@@ -141,6 +145,16 @@ const (
 	recordOverhead = 65 + 5 + 1 + 10 + 5 + 5 + 5 + 5
 	headerOverhead = 10
 )
+
+// RecordSize returns at least the bytes that a batch of a record alone takes, uncompressed. A broker measures that against
+// the topic's max.message.bytes.
+func RecordSize(r *record.Raw) int {
+	n := recordOverhead + len(r.Key) + len(r.Value)
+	for _, h := range r.Headers {
+		n += headerOverhead + len(h.Key) + len(h.Value)
+	}
+	return n
+}
 
 // maxArena is the most memory that an outbox keeps for its next use.
 const maxArena = 4 << 20

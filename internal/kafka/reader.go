@@ -113,6 +113,10 @@ func (c *Client) Read(ctx context.Context, rc ReadConfig, fn func(Step) error) e
 	}
 	defer k.Close()
 	r.kgo = k
+	var ok bool
+	if r.unpack, ok = k.OptValue(kgo.WithDecompressor).(kgo.Decompressor); !ok { // the client's own, which is bounded
+		return &Error{Code: CodeInternal, Op: "open client", Err: errors.New("it has no decompressor")}
+	}
 	fetching, cancel := context.WithCancel(ctx)
 	defer func() {
 		cancel()
@@ -136,6 +140,7 @@ type reader struct {
 	fn      func(Step) error
 	reach   *reach
 	kgo     *kgo.Client
+	unpack  kgo.Decompressor
 	cursors []*cursor // of the partitions that are not done
 	ids     map[string][16]byte
 	busy    map[int32]bool // brokers with a fetch under way
@@ -488,7 +493,7 @@ func (r *reader) fetch(ctx context.Context, broker int32, cursors []*cursor, req
 		x := part{cursor: c, first: first, empty: len(p.RecordBatches) == 0}
 		x.fetch, x.next = kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{
 			Offset: c.next, IsolationLevel: level, Topic: c.topic, Partition: c.partition,
-		}, p, kgo.DefaultDecompressor(), nil)
+		}, p, r.unpack, nil)
 		first = first && x.empty
 		f.parts = append(f.parts, x)
 	}
@@ -524,6 +529,8 @@ func (r *reader) accept(ctx context.Context, f *fetched) error {
 		case err != nil && (kerr.IsRetriable(err) || codeOf(err) == CodeUnknownTopic):
 			c.leader = noLeader
 			continue
+		case errors.Is(err, kgo.ErrMaxDecompress):
+			return tooLargeToUnpack(c, err)
 		case err != nil:
 			return explain("read topic", fmt.Sprintf("%s/%d", c.topic, c.partition), needTopic("Read", c.topic), err)
 		}
@@ -541,6 +548,19 @@ func (r *reader) accept(ctx context.Context, f *fetched) error {
 	}
 	f.parts = parts
 	return nil
+}
+
+// tooLargeToUnpack returns the error for a batch that is not read.
+func tooLargeToUnpack(c *cursor, cause error) error {
+	at := c.next
+	if e, ok := errors.AsType[*kgo.ErrDecompressTooLarge](cause); ok {
+		at = max(at, e.Offset)
+	}
+	return &Error{
+		Code: CodeConfig, Op: "read topic", Where: fmt.Sprintf("%s/%d/%d", c.topic, c.partition, at),
+		Err:  &worded{fmt.Sprintf("the batch takes more than %d MiB when it is decompressed", MaxUnpackedBytes>>20), cause},
+		Hint: "have it deleted, or begin behind it; and see that producers make smaller batches",
+	}
 }
 
 // move moves a cursor by what was read, and tells whether it has moved.

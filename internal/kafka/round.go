@@ -46,7 +46,8 @@ func (s *Session) Poll(ctx context.Context, wait time.Duration, limit int) ([]Ru
 	var errs []error
 	n := 0
 	fetches.EachPartition(func(p kgo.FetchTopicPartition) {
-		if p.Err != nil && !errors.Is(p.Err, context.DeadlineExceeded) && !errors.Is(p.Err, context.Canceled) {
+		large, bomb := errors.AsType[*kgo.ErrDecompressTooLarge](p.Err)
+		if p.Err != nil && !bomb && !errors.Is(p.Err, context.DeadlineExceeded) && !errors.Is(p.Err, context.Canceled) {
 			fault := s.fetchFault(p.Topic, p.Partition, p.Err)
 			if n := len(errs); n == 0 || errs[n-1].Error() != fault.Error() { // the library may report a thing twice
 				errs = append(errs, fault)
@@ -57,6 +58,12 @@ func (s *Session) Poll(ctx context.Context, wait time.Duration, limit int) ([]Ru
 			n += run.Len()
 			s.polled(p.Topic, p.Partition, p.Records, run.stable)
 			runs = append(runs, run)
+		}
+		if bomb {
+			if run, ok := s.pass(large, p.HighWatermark); ok {
+				n += run.Len()
+				runs = append(runs, run)
+			}
 		}
 	})
 	if mutantOffsets {
@@ -72,6 +79,34 @@ func (s *Session) Poll(ctx context.Context, wait time.Duration, limit int) ([]Ru
 func (s *Session) allow() {
 	s.stale.Store(false)
 	s.kgo.AllowRebalance()
+}
+
+// maxStandIns is how many records of a batch that is not read are told one by one.
+const maxStandIns = 1000
+
+// pass goes past a batch that is too large to be read, and returns a run that stands for its records: one for each offset or,
+// where there are very many, one for all of them, at the last offset.
+func (s *Session) pass(e *kgo.ErrDecompressTooLarge, end int64) (Run, bool) {
+	<-s.turn
+	defer func() { s.turn <- struct{}{} }()
+	at := s.ledger.get(e.Topic, e.Partition)
+	first := e.Offset
+	if at != nil {
+		first = max(first, at.read)
+	}
+	if at == nil || e.NextOffset <= first {
+		return Run{}, false
+	}
+	if e.NextOffset-first > maxStandIns {
+		first = e.NextOffset - 1
+	}
+	run := Run{Topic: e.Topic, Partition: e.Partition, End: max(end, e.NextOffset), next: e.NextOffset, stable: at.end, unreadable: true}
+	for o := first; o < e.NextOffset; o++ {
+		run.records = append(run.records, &kgo.Record{Topic: e.Topic, Partition: e.Partition, Offset: o, LeaderEpoch: e.Epoch})
+	}
+	s.ledger.polled(e.Topic, e.Partition, run.records, max(at.end, e.NextOffset))
+	s.kgo.SetOffsets(map[string]map[int32]kgo.EpochOffset{e.Topic: {e.Partition: {Epoch: e.Epoch, Offset: e.NextOffset}}})
+	return run, true
 }
 
 func (s *Session) polled(topic string, partition int32, rs []*kgo.Record, stable int64) {

@@ -31,7 +31,7 @@ func layers() [][]string {
 		{"internal/task", "internal/source"},
 		{"stream"},
 		{"streamtest", "internal/engine", "internal/batch"},
-		{"internal/metrics"},
+		{"internal/metrics", "internal/letter"},
 		{"."},
 		{"internal/config", "internal/registry", "internal/house", "internal/devbroker"},
 		{"internal/app"},

@@ -15,6 +15,7 @@ type collector struct {
 	program                                          *task.Program
 	records, written, dead, dropped, commits, aborts *prometheus.Desc
 	rebalances, lag, latency, state, paused          *prometheus.Desc
+	held, opened                                     *prometheus.Desc
 	nodeRecords, nodeSeconds                         *prometheus.Desc
 	restoreTasks, restoreLeft, restoreRate           *prometheus.Desc
 }
@@ -36,6 +37,8 @@ func newCollector(e *engine.Engine, p *task.Program) *collector {
 		latency:      desc("latency_seconds", "Time from a record's timestamp to the commit of what it led to."),
 		state:        desc("state", "1 for the state that the application is in.", "state"),
 		paused:       desc("paused", "1 while no records are processed, because that was asked for."),
+		held:         desc("breaker_open", "1 for a partition that is paused since too many of its records became dead letters, 0.5 for one on trial after that.", "topic", "partition"),
+		opened:       desc("breaker_opened_total", "How often a partition was paused for its dead letters."),
 		nodeRecords:  desc("node_records_total", "Records that came into a node of the topology.", "node"),
 		nodeSeconds:  desc("node_seconds_total", "Time that a node took, estimated from samples.", "node"),
 		restoreTasks: desc("restore_tasks", "Tasks that wait for their state."),
@@ -81,6 +84,14 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		paused = 1
 	}
 	gauge(c.paused, paused)
+	counter(c.opened, float64(s.BreakerOpened))
+	for _, h := range s.Held {
+		open := 1.0
+		if h.Trial {
+			open = 0.5
+		}
+		gauge(c.held, open, h.Topic, strconv.Itoa(int(h.Partition.Partition)))
+	}
 	gauge(c.restoreTasks, float64(s.Restoring.Tasks))
 	gauge(c.restoreLeft, float64(s.Restoring.Left))
 	gauge(c.restoreRate, s.Restoring.Rate)

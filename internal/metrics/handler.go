@@ -35,7 +35,8 @@ func NewHandler(e *engine.Engine, p *task.Program, more ...prometheus.Collector)
 }
 
 // health answers 200 where ok holds for the engine's state, else 503, and names the state. An instance that is paused is
-// ready: it does what it was told, and a new version must be able to take its place. Why it is paused follows.
+// ready: it does what it was told, and a new version must be able to take its place. Why it is paused follows, and
+// which partitions the breaker has paused.
 func health(e *engine.Engine, ok func(engine.State) bool) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		s := e.Stats()
@@ -45,6 +46,13 @@ func health(e *engine.Engine, ok func(engine.State) bool) http.HandlerFunc {
 		_, _ = fmt.Fprintf(w, "%s since %s\n", s.State, s.Since.UTC().Format(time.RFC3339)) // nobody to tell
 		if s.Paused != "" {
 			_, _ = fmt.Fprintf(w, "paused: %s\n", s.Paused)
+		}
+		for _, h := range s.Held {
+			state := "is paused until " + h.Until.UTC().Format(time.RFC3339)
+			if h.Trial {
+				state = "is read on trial"
+			}
+			_, _ = fmt.Fprintf(w, "%s/%d %s: %s\n", h.Topic, h.Partition.Partition, state, h.Reason)
 		}
 	}
 }

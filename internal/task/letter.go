@@ -54,10 +54,7 @@ func (p *Program) LetterHeaders(group string, source *record.Raw, d Drop) []reco
 		if value == "" {
 			return
 		}
-		if len(value) > maxLetterText {
-			value = strings.ToValidUTF8(value[:maxLetterText], "")
-		}
-		hs = append(hs, record.Header{Key: key, Value: []byte(value)})
+		hs = append(hs, record.Header{Key: key, Value: []byte(BoundedText(value))})
 	}
 	number := func(key string, n int64) { add(key, strconv.FormatInt(n, 10)) }
 	attempt, firstSeen, timestamp := int64(1), int64(-1), int64(-1)
@@ -88,6 +85,14 @@ func (p *Program) LetterHeaders(group string, source *record.Raw, d Drop) []reco
 	number(LetterAttempt, attempt)
 	number(LetterFirstSeen, firstSeen)
 	return hs
+}
+
+// BoundedText cuts a text off where it is longer than a header of a dead letter is to be.
+func BoundedText(s string) string {
+	if len(s) > maxLetterText {
+		s = strings.ToValidUTF8(s[:maxLetterText], "")
+	}
+	return s
 }
 
 // letterID returns the first 16 bytes of the SHA-256 of topic, partition and offset with null bytes between them, in
