@@ -74,3 +74,15 @@ func (a *App) ModelOf(ctx context.Context, p *config.Pipeline, topics map[string
 func PredictOptionsOf(p *config.Pipeline, rows map[string]table.Rows) batch.PredictOptions {
 	return predictOptions(p, rows)
 }
+
+// WindowsOf returns the windows that Drift judges of data.
+func (a *App) WindowsOf(ctx context.Context, o DriftOptions) ([]*WindowResult, error) {
+	p, err := a.Load(o.File, o.Set)
+	if err != nil {
+		return nil, err
+	}
+	o.Last = defaultLast
+	d := &drifting{app: a, p: p, o: o}
+	err = d.ofData(ctx)
+	return d.windows, err
+}

@@ -10,6 +10,7 @@ import (
 
 	"millrace.dev/internal/config"
 	"millrace.dev/internal/watch"
+	"millrace.dev/model"
 	"millrace.dev/profile"
 )
 
@@ -42,14 +43,15 @@ type judge struct {
 	onFail                  config.OnFail
 }
 
-func newJudge(p *config.Pipeline, s *Scoring, reference *profile.Profile) (*judge, error) {
-	checker, err := profile.NewChecker(reference, windowRules(p.Checks.Window))
+// newJudge returns the judge of the windows of a model, against a reference that [watchOptions] gives.
+func newJudge(p *config.Pipeline, c *config.WindowChecks, m *model.Loaded, reference *profile.Profile) (*judge, error) {
+	checker, err := profile.NewChecker(reference, windowRules(c))
 	if err != nil {
 		return nil, &Error{
-			Code: Usage, Op: "checks.window", Where: p.File, Err: fmt.Errorf("with the model %s: %w", s.Model, err), Hint: "mend checks.window, or train a model with this file",
+			Code: Usage, Op: "checks.window", Where: p.File, Err: fmt.Errorf("with the model %s: %w", m.Ref, err), Hint: "mend checks.window, or train a model with this file",
 		}
 	}
-	return &judge{pipeline: p.Name, model: s.Model, digest: s.Digest, checker: checker, onFail: p.Checks.Window.OnFail}, nil
+	return &judge{pipeline: p.Name, model: m.Ref, digest: m.Digest, checker: checker, onFail: c.OnFail}, nil
 }
 
 // windowRules returns the rules of a pipeline file.

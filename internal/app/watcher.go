@@ -12,6 +12,7 @@ import (
 	"millrace.dev/internal/config"
 	"millrace.dev/internal/pipeline"
 	"millrace.dev/internal/watch"
+	"millrace.dev/model"
 	"millrace.dev/profile"
 	"millrace.dev/record"
 	"millrace.dev/stream"
@@ -53,21 +54,24 @@ func newWatcher(p *config.Pipeline, s *Scoring) (*watcher, error) {
 	if c == nil {
 		return nil, nil
 	}
-	b := s.Bundle
-	reference := b.Profile.Select(watched(c.Columns))
-	w := &watcher{
-		options: watch.Options{
-			Every: watch.Every{Time: c.Every.Time, Records: uint64(c.Every.Records)}, Grace: c.Grace, Model: s.Digest, Reference: reference,
-			Layout: profile.NewLayout(b.Schema, b.Plan.Inputs(), b.Manifest.Label).Unlabelled(),
-		},
-		checked: CheckedWindows{Windows: map[string]uint64{}},
-	}
+	m := &model.Loaded{Bundle: s.Bundle, Ref: s.Model, Digest: s.Digest}
+	w := &watcher{options: watchOptions(c, m), checked: CheckedWindows{Windows: map[string]uint64{}}}
 	var err error
-	if w.judge, err = newJudge(p, s, reference); err != nil {
+	if w.judge, err = newJudge(p, c, m, w.options.Reference); err != nil {
 		return nil, err
 	}
-	_, err = watch.NewTally(w.options.Every, reference, w.options.Layout)
+	_, err = watch.NewTally(w.options.Every, w.options.Reference, w.options.Layout)
 	return w, err
+}
+
+// watchOptions says how the records of a model are counted in windows.
+func watchOptions(c *config.WindowChecks, m *model.Loaded) watch.Options {
+	b := m.Bundle
+	return watch.Options{
+		Every: watch.Every{Time: c.Every.Time, Records: uint64(c.Every.Records)}, Grace: c.Grace, Model: m.Digest, //nolint:gosec // no negative number
+		Reference: b.Profile.Select(watched(c.Columns)),
+		Layout:    profile.NewLayout(b.Schema, b.Plan.Inputs(), b.Manifest.Label).Unlabelled(),
+	}
 }
 
 // watched tells which columns of a profile are watched: those that a stream has, and that are named; times only by name,

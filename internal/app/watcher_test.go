@@ -74,6 +74,7 @@ func TestWindowsAreChecked(t *testing.T) {
 	}
 	start := time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC)
 	var want []app.WindowResult
+	var lines strings.Builder
 	for turn, partitions := range []int{1, 3, 3} {
 		s, err := app.NewScoring(p, m, app.ScoringOptions{Threads: 2, Now: func() time.Time { return start.Add(24 * time.Hour) }})
 		if err != nil {
@@ -88,6 +89,9 @@ func TestWindowsAreChecked(t *testing.T) {
 			value := fmt.Sprintf(`{"at":%q,"area":%d,"city":"c%d"}`, at.Format(time.RFC3339), area, city)
 			if i%100 == 99 {
 				value = "no record"
+			}
+			if turn == 0 {
+				lines.WriteString(value + "\n")
 			}
 			in.Pipe(fmt.Sprint("k", i%50), value, at.UnixMilli())
 			d.Advance(6 * time.Second)
@@ -138,5 +142,35 @@ func TestWindowsAreChecked(t *testing.T) {
 		if checked.Windows["ok"] != 2 || checked.Windows["fail"] != 1 || !slices.Equal([]string{checked.Last.Action}, []string{"pause"}) {
 			t.Errorf("%+v", checked)
 		}
+	}
+	sameAsOfData(t, a, file, lines.String(), want)
+}
+
+// sameAsOfData holds batch to judge the windows of a file as the stream has judged those of the same records.
+func sameAsOfData(t *testing.T, a *app.App, file, lines string, want []app.WindowResult) {
+	t.Helper()
+	data := filepath.Join(t.TempDir(), "flats.jsonl")
+	if err := os.WriteFile(data, []byte(lines), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	list, err := a.WindowsOf(t.Context(), app.DriftOptions{File: file, Data: data, Model: "rents@1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []app.WindowResult
+	for _, w := range list {
+		text, err := json.Marshal(w) // a result of the stream is one that was read
+		if err != nil {
+			t.Fatal(err)
+		}
+		var back app.WindowResult
+		if err := json.Unmarshal(text, &back); err != nil {
+			t.Fatal(err)
+		}
+		back.Judged, back.Untimed, back.Late = 0, 0, 0
+		got = append(got, back)
+	}
+	if diff := cmp.Diff(want, got, cmpopts.EquateNaNs()); diff != "" {
+		t.Error(diff)
 	}
 }

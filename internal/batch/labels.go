@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"millrace.dev/codec"
+	"millrace.dev/internal/kafka"
 	"millrace.dev/internal/pipeline"
 	"millrace.dev/internal/source"
 	"millrace.dev/model"
@@ -35,29 +36,38 @@ type labels struct {
 	keyless  int // records of the source without a key or without a label
 }
 
-// readLabels reads the labels of a training. Of several for a key the last one counts; a message without a value takes
-// the label of its key away.
-func readLabels(ctx context.Context, t *trainer) (*labels, error) {
-	l := &labels{from: t.Labels, key: -1, label: t.label, values: map[string]float64{}}
+// labelled is data whose labels are somewhere else.
+type labelled struct {
+	data     *source.Source
+	schema   *record.Schema
+	label    int // index of the label in the schema
+	maxBytes int // of a record
+	client   *kafka.Client
+}
+
+// readLabels reads the labels of data. Of several for a key the last one counts; a message without a value takes the label
+// of its key away.
+func readLabels(ctx context.Context, from Labels, of labelled) (*labels, error) {
+	l := &labels{from: from, key: -1, label: of.label, values: map[string]float64{}}
 	if l.from.Field == "" {
-		l.from.Field = t.Label
+		l.from.Field = of.schema.Field(of.label).Name
 	}
-	if l.from.Key == "" && (!t.data.Topic() || !source.IsTopic(l.from.Data)) {
+	if l.from.Key == "" && (!of.data.Topic() || !source.IsTopic(l.from.Data)) {
 		return nil, &source.DataError{
 			Path: l.from.Data, Err: errors.New("without a key field, labels are found by the keys of messages, and both the data and the labels have to be topics"),
 			Hint: "name the field with the key in train.labels.key",
 		}
 	}
-	schema, err := l.schema(t.Schema)
+	schema, err := l.schema(of.schema)
 	if err != nil {
 		return nil, err
 	}
-	data, err := source.Open(ctx, l.from.Data, source.Options{Schema: schema, Declared: true, MaxBytes: t.MaxBytes, Client: t.Client})
+	data, err := source.Open(ctx, l.from.Data, source.Options{Schema: schema, Declared: true, MaxBytes: of.maxBytes, Client: of.client})
 	if err != nil {
 		return nil, err
 	}
 	l.name = data.Name()
-	if err := l.scan(ctx, data, schema, t.MaxBytes); err != nil {
+	if err := l.scan(ctx, data, schema, of.maxBytes); err != nil {
 		return nil, err
 	}
 	if n := l.rejected.rejected; float64(n) > maxRejected*float64(l.read) {

@@ -31,6 +31,7 @@ type replay struct {
 	states  *pipeline.MemoryStates
 	tables  lookup
 	data    *source.Source
+	digest  string // of the data, once it was read
 }
 
 func newReplay(ctx context.Context, b *model.Bundle, o replayed) (*replay, error) {
@@ -71,8 +72,12 @@ func (r *replay) each(ctx context.Context, before func(*record.Batch) pipeline.L
 			return err
 		}
 		more, err := in.Fill(b)
-		if err != nil || !more {
+		if err != nil {
 			return err
+		}
+		if !more {
+			r.digest = in.Digest()
+			return nil
 		}
 		r.worker.Decode(b)
 		columns, err := r.windows.Observe(b, r.worker.Times(), r.states)

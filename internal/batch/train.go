@@ -178,7 +178,7 @@ func (t *trainer) open(ctx context.Context) (err error) {
 		}
 	}
 	if t.Labels.Data != "" {
-		t.labels, err = readLabels(ctx, t)
+		t.labels, err = readLabels(ctx, t.Labels, labelled{data: t.data, schema: t.Schema, label: t.label, maxBytes: t.MaxBytes, client: t.Client})
 	}
 	return err
 }

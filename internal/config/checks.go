@@ -153,13 +153,14 @@ func windowCheckFields() []field {
 }
 
 func checkEvery(s string) *fault {
-	if _, ok := parseEvery(s); ok {
+	if _, ok := ParseEvery(s); ok {
 		return nil
 	}
 	return &fault{"want a duration from 1s to 400d, or a whole number of records", "such as 1h, or 10000"}
 }
 
-func parseEvery(s string) (Every, bool) {
+// ParseEvery reads the size of a window: a duration from 1s to 400d, or a number of records above 0.
+func ParseEvery(s string) (Every, bool) {
 	if n, err := strconv.ParseUint(s, 10, 31); err == nil {
 		return Every{Records: int(n)}, n > 0
 	}
@@ -187,7 +188,7 @@ func (d *decoder) lintChecks(checks value) {
 
 // windowChecks returns what f, the decoded checks.window, says.
 func (d *decoder) windowChecks(f map[string]value) *WindowChecks {
-	every, _ := parseEvery(f["every"].text)
+	every, _ := ParseEvery(f["every"].text)
 	w := &WindowChecks{
 		Every: every, Grace: every.Time / 10, MinRecords: int(f["min_records"].integer), FalseAlarms: f["false_alarms"].number, NullsMax: -1,
 		Drift: DriftCheck{Metric: f["drift"].fields["metric"].text, Warn: math.Inf(1), Fail: math.Inf(1)}, OnFail: OnFail(f["on_fail"].text),

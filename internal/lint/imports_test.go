@@ -26,7 +26,7 @@ func layers() [][]string {
 		{"internal/anomaly", "internal/cdc", "internal/watch"},
 		{"internal/table"},
 		{"model"},
-		{"internal/pipeline", "internal/report"},
+		{"internal/pipeline", "internal/drift", "internal/report"},
 		{"internal/kafka", "internal/store", "internal/sample"},
 		{"internal/task", "internal/source"},
 		{"stream"},

@@ -73,13 +73,16 @@ func pairs(a, b *profile.Profile) []pair {
 
 // Diff writes a page that shows two profiles beside each other, column by column. A column is marked if a tenth of its values
 // or more are elsewhere, if it is missing more or less often by 5 % of the rows, or if notes has something to say of it: lines by
-// name of the column, such as the outcomes of checks. Default: none.
+// name of the column, such as the outcomes of checks; those of "" are of all of it. Default: none.
 func Diff(w io.Writer, a, b Side, notes map[string][]string) error {
 	v := profileView{
 		Title: chart.OneLine(a.Name) + " and " + chart.OneLine(b.Name),
 		Facts: facts(a.Name, grouped(a.Profile.Rows)+" rows", b.Name, grouped(b.Profile.Rows)+" rows"),
 		Note: "Each value is first that of " + chart.OneLine(a.Name) + ", then that of " + chart.OneLine(b.Name) +
 			". “Elsewhere” is the part of the values that would have to move to another bin, or level, to make the two distributions equal.",
+	}
+	for _, n := range notes[""] {
+		v.Facts = append(v.Facts, note(n))
 	}
 	marked := 0
 	for _, p := range pairs(a.Profile, b.Profile) {

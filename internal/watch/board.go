@@ -131,7 +131,7 @@ func (b *Board) Close(now time.Time) []Closed {
 	if at == Unknown {
 		return nil
 	}
-	end := b.o.Every.window(at - b.o.Grace.Microseconds())
+	end := b.o.Every.Window(at - b.o.Grace.Microseconds())
 	var out []Closed
 	for _, w := range slices.Sorted(maps.Keys(b.windows)) {
 		if w < end {

@@ -14,9 +14,9 @@ type Every struct {
 	Records uint64
 }
 
-// window returns the window of an event time in microseconds: the number of those between 1970 and it. With windows of
+// Window returns the window of an event time in microseconds: the number of those between 1970 and it. With windows of
 // so many records there is only the one that is being filled, 0.
-func (e Every) window(at int64) int64 {
+func (e Every) Window(at int64) int64 {
 	if e.Time == 0 {
 		return 0
 	}
@@ -37,6 +37,12 @@ func (e Every) Bounds(window int64) (from, to int64) {
 // maxAhead is how far an event time may be ahead of the clock: what is further is an error of the record, and in no
 // window.
 const maxAhead = 24 * time.Hour
+
+// Believed tells whether an event time is one that decides about windows, both in microseconds since 1970: it is there, and no more than a
+// day ahead of now.
+func Believed(at, now int64) bool {
+	return at != record.MissingTime && at <= now+maxAhead.Microseconds()
+}
 
 // Tally counts records window by window. It is for one goroutine at a time.
 type Tally struct {
@@ -81,12 +87,12 @@ func (t *Tally) Add(rows *profile.Rows, times []int64, now int64) {
 		if rows.Batch.Problem(i) != nil {
 			continue
 		}
-		if at := times[i]; at == record.MissingTime || at > now+maxAhead.Microseconds() {
+		if !Believed(times[i], now) {
 			t.untimed++
 			continue
 		}
 		t.keep[i] = true
-		t.of[i] = t.every.window(times[i])
+		t.of[i] = t.every.Window(times[i])
 		if len(seen) == 0 || t.of[i] != seen[len(seen)-1] && !slices.Contains(seen, t.of[i]) {
 			seen = append(seen, t.of[i])
 		}
