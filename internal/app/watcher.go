@@ -169,6 +169,9 @@ func (t *tallying[K]) Process(r *stream.Record[K, scored]) error {
 		}
 	}
 	t.watcher.giveBack(c)
+	if t.total.Full() { // hostile times, or very old data: it must not pile up until the commit
+		return t.Flush()
+	}
 	return nil
 }
 
@@ -196,11 +199,19 @@ type checking struct {
 	ctx     *stream.ProcessorContext[string, result]
 	state   *stream.State[string, []byte]
 	board   *watch.Board
+	ran     time.Time // the last time that windows could have been closed
 }
+
+// The wall clock has windows closed each closeEvery. If it has not for asleep, the task was held back, and what partitions tell
+// was not read: it is not silence.
+const (
+	closeEvery = time.Second
+	asleep     = 5 * time.Second
+)
 
 // Init takes back what was known at the last commit.
 func (c *checking) Init(ctx *stream.ProcessorContext[string, result]) (err error) {
-	c.ctx, c.state = ctx, stream.Open(ctx, c.store)
+	c.ctx, c.state, c.ran = ctx, stream.Open(ctx, c.store), ctx.Now()
 	if c.board, err = watch.NewBoard(c.watcher.options, ctx.Now()); err != nil {
 		return err
 	}
@@ -219,7 +230,7 @@ func (c *checking) Init(ctx *stream.ProcessorContext[string, result]) (err error
 	for _, key := range forget {
 		err = errors.Join(err, c.state.Delete(strings.Clone(key)))
 	}
-	ctx.OnWallClock(time.Second, func(int64) error { return c.close() })
+	ctx.OnWallClock(closeEvery, func(int64) error { return c.close() })
 	return err
 }
 
@@ -240,7 +251,12 @@ func (c *checking) takes(p *watch.Part, value []byte) bool {
 
 // close judges the windows that are over.
 func (c *checking) close() error {
-	for _, over := range c.board.Close(c.ctx.Now()) {
+	now := c.ctx.Now()
+	if now.Sub(c.ran) > asleep {
+		c.board.Awake(now)
+	}
+	c.ran = now
+	for _, over := range c.board.Close(now) {
 		r, err := c.watcher.judge.result(&over, c.board.Totals(), c.ctx.Now())
 		if err != nil {
 			return err
