@@ -152,12 +152,15 @@ func (b *Board) Close(now time.Time) []Closed {
 	if at != Unknown {
 		end = b.o.Every.Window(at - b.o.Grace.Microseconds())
 	}
-	if at == Unknown && len(b.windows) <= b.most {
-		return nil
+	excess := len(b.windows) - b.most
+	over := slices.Collect(maps.Keys(b.windows))
+	if excess <= 0 {
+		over = slices.DeleteFunc(over, func(w int64) bool { return w >= end })
 	}
+	slices.Sort(over)
 	var out []Closed
-	for _, w := range slices.Sorted(maps.Keys(b.windows)) {
-		if w < end || len(b.windows) > b.most {
+	for i, w := range over {
+		if w < end || i < excess {
 			out = append(out, b.close(w))
 		}
 	}
