@@ -84,7 +84,7 @@ func mostWindows(reference *profile.Profile, bytes, least, most int) int {
 	one := 0
 	for i := range reference.Columns {
 		c := &reference.Columns[i]
-		one += 2048 + 8*len(c.Counts) + 8*len(c.Edges) + 64*len(c.Levels)
+		one += 5120 + 8*len(c.Counts) + 64*len(c.Levels) // with what finds the bins
 	}
 	return max(least, min(bytes/max(one, 1), most))
 }
