@@ -2,6 +2,7 @@ package app
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
@@ -56,12 +57,36 @@ func newWatcher(p *config.Pipeline, s *Scoring) (*watcher, error) {
 	}
 	m := &model.Loaded{Bundle: s.Bundle, Ref: s.Model, Digest: s.Digest}
 	w := &watcher{options: watchOptions(c, m), checked: CheckedWindows{Windows: map[string]uint64{}}}
-	var err error
+	err := tooWide(p, w.options.Reference)
+	if err != nil {
+		return nil, err
+	}
 	if w.judge, err = newJudge(p, c, m, w.options.Reference); err != nil {
 		return nil, err
 	}
 	_, err = watch.NewTally(w.options.Every, w.options.Reference, w.options.Layout)
 	return w, err
+}
+
+// mostPart is how many bytes of counts go into a record: a topic takes 1 MiB if nobody has set it otherwise.
+const mostPart = 1000 << 10
+
+// tooWide returns an error for columns whose counts a record may have no room for: a part of a window would be lost, and its state could
+// not be kept.
+func tooWide(p *config.Pipeline, reference *profile.Profile) error {
+	const column, bin = 160, 6 // bytes, of counts below 2^35
+	size := 0
+	for i := range reference.Columns {
+		size += column + bin*len(reference.Columns[i].Counts)
+	}
+	if size <= mostPart {
+		return nil
+	}
+	return &Error{
+		Code: Usage, Op: "checks.window", Where: p.File,
+		Err:  fmt.Errorf("the counts of %d columns take up to %d KiB, and topics take records of 1 MiB", len(reference.Columns), size>>10),
+		Hint: "name the columns that matter in checks.window.columns",
+	}
 }
 
 // watchOptions says how the records of a model are counted in windows.
