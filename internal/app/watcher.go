@@ -170,8 +170,13 @@ type tallying[K any] struct {
 	ctx     *stream.ProcessorContext[string, []byte]
 	total   *watch.Tally
 	clock   eventClock
+	since   time.Time // the first of the event times that the clock waits with
 	latest  int64
 }
+
+// mostTick is how long event times of a slow partition wait for enough others: it has nothing that waits, so that they are near the
+// clock's time, and a wrong one can only say that it is where it is.
+const mostTick = 5 * time.Second
 
 // Init makes an empty tally.
 func (t *tallying[K]) Init(ctx *stream.ProcessorContext[string, []byte]) (err error) {
@@ -189,15 +194,26 @@ func (t *tallying[K]) Process(r *stream.Record[K, scored]) error {
 	}
 	t.total.Merge(c.tally)
 	for _, at := range c.times {
-		if now, ok := t.clock.tick(at); ok {
-			t.latest = max(t.latest, min(now, t.ctx.Now().UnixMicro()))
+		if len(t.clock.times) == 0 {
+			t.since = t.ctx.Now()
 		}
+		t.reach(t.clock.tick(at))
+	}
+	if len(t.clock.times) > 0 && t.ctx.Now().Sub(t.since) >= mostTick {
+		t.reach(t.clock.tell())
 	}
 	t.watcher.giveBack(c)
 	if t.total.Full() { // hostile times, or very old data: it must not pile up until the commit
 		return t.Flush()
 	}
 	return nil
+}
+
+// reach notes how far the partition is.
+func (t *tallying[K]) reach(at int64, ok bool) {
+	if ok {
+		t.latest = max(t.latest, min(at, t.ctx.Now().UnixMicro()))
+	}
 }
 
 // Flush tells what was counted.
