@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"millrace.dev/internal/config"
@@ -92,9 +93,9 @@ func (a *App) persist(ctx context.Context, wait func(), do func() error) error {
 
 // apply does what the last of some records of the control topic says that says anything.
 func (a *App) apply(ctx context.Context, rs []record.Raw, e pausable) {
-	for i := len(rs) - 1; i >= 0; i-- {
+	for _, r := range slices.Backward(rs) {
 		var c Control
-		err := json.Unmarshal(rs[i].Value, &c)
+		err := json.Unmarshal(r.Value, &c)
 		switch {
 		case err == nil && c.State == Paused:
 			e.Pause(c.Reason + " (" + c.By + "); millrace resume lets it go on")
@@ -104,7 +105,7 @@ func (a *App) apply(ctx context.Context, rs []record.Raw, e pausable) {
 			return
 		}
 		a.Log.LogAttrs(ctx, slog.LevelWarn, "a record of the control topic says neither paused nor running, and changes nothing",
-			slog.String("topic", rs[i].Topic), slog.Int64("offset", rs[i].Offset))
+			slog.String("topic", r.Topic), slog.Int64("offset", r.Offset))
 	}
 }
 
