@@ -120,7 +120,7 @@ func (b *Board) count(p *Part, now time.Time) error {
 	}
 	b.windows[p.Window] = c
 	b.changed[windowKey(p.Window)] = true
-	if len(b.windows) > b.most {
+	if b.Crowded() {
 		b.leaveOut(now)
 	}
 	return nil
@@ -216,6 +216,9 @@ func (b *Board) reached(now time.Time) int64 {
 
 // Open returns how many windows are not over.
 func (b *Board) Open() int { return len(b.windows) }
+
+// Crowded tells whether more windows are open than fit: then [Board.Close] closes the earliest.
+func (b *Board) Crowded() bool { return len(b.windows) > b.most }
 
 // Totals returns what is in no window.
 func (b *Board) Totals() Totals { return b.totals }

@@ -40,6 +40,9 @@ func TestHostileTimes(t *testing.T) {
 			continue
 		}
 		f.send(total, watch.Part{Model: "m", Latest: watch.Unknown}, b, now)
+		if b.Crowded() != (b.Open() > most) {
+			t.Errorf("%d windows are open, crowded: %t", b.Open(), b.Crowded())
+		}
 		take(b.Close(now))
 		if total.Full() || b.Open() > most {
 			t.Fatalf("%d windows are open", b.Open())
