@@ -13,10 +13,12 @@ func TestHostileTimes(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	every := watch.Every{Time: time.Second}
-	const most, rows = 10_000, 1000 // a board of one column has as many windows as any
+	const most, rows = 500, 100
 	now := start()
 	b := f.board(f.options(every, time.Second), now)
+	b.Narrow(most)
 	total := f.tally(every)
+	total.Narrow(50)
 	var counted uint64
 	closed := map[int64]bool{}
 	take := func(list []watch.Closed) {
@@ -35,6 +37,7 @@ func TestHostileTimes(t *testing.T) {
 		}
 		times[0] = now.UnixMicro()
 		one := f.tally(every)
+		one.Narrow(20 + batch%2*200)
 		one.Add(f.rows(rows, func(i int) float64 { return float64(i % 100) }), times, now.UnixMicro())
 		if total.Merge(one); !total.Full() {
 			continue
@@ -69,6 +72,7 @@ func TestWindowsAhead(t *testing.T) {
 	every := watch.Every{Time: time.Second}
 	now := start()
 	b := f.board(f.options(every, time.Second), now)
+	b.Narrow(500)
 	tell := func(ahead, n int) {
 		times := make([]int64, n)
 		for i := range times {
@@ -80,12 +84,12 @@ func TestWindowsAhead(t *testing.T) {
 	}
 	tell(0, 1)
 	for i := range 20 {
-		tell(1+i*1000, 1000)
+		tell(1+i*50, 50)
 	}
-	if got := len(b.Close(now)); got != 0 || b.Open() != 10_000 {
+	if got := len(b.Close(now)); got != 0 || b.Open() != 500 {
 		t.Errorf("%d windows are over, %d are open", got, b.Open())
 	}
-	if got := b.Totals(); got != (watch.Totals{Untimed: 10_001}) {
+	if got := b.Totals(); got != (watch.Totals{Untimed: 501}) {
 		t.Errorf("%+v", got)
 	}
 }
