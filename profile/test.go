@@ -206,13 +206,13 @@ func FisherExact(a, n, b, m uint64) float64 {
 			some = high - mode + 1
 		}
 		for some-none > 1 {
-			if half := math.Floor((none + some) / 2); logs(mode+step*half) <= bound {
+			if half := math.Floor((none + some) / 2); logs(mode+float64(step*half)) <= bound {
 				some = half
 			} else {
 				none = half
 			}
 		}
-		for x := mode + step*some; x >= low && x <= high; x += step {
+		for x := mode + float64(step*some); x >= low && x <= high; x += step {
 			l := logs(x)
 			if p += detmath.Exp(l - whole); l < bound-45 {
 				break
