@@ -176,7 +176,7 @@ func (f *family) draw(rows int) *size {
 		}
 		least[r] = leastStep(p)
 	}
-	s.limit = limitOf(least, f.alarms)
+	s.limit = limitOf(least, f.alarms, len(f.tests))
 	return s
 }
 
@@ -191,16 +191,20 @@ func leastStep(p []float64) float64 {
 	return least
 }
 
-// limitOf returns what that share of the values is not above. Of few values, it goes to 0 in proportion.
-func limitOf(values []float64, share float64) float64 {
+// limitOf returns what that share of the values is not above. Of few values, it goes to 0 in proportion. Where more of them are the
+// smallest one, as where nothing in the sample varies, there is no such limit among them: it is then below that one, and Bonferroni's of
+// as many tests.
+func limitOf(values []float64, share float64, tests int) float64 {
 	const few = 10
 	slices.Sort(values)
 	want := share * float64(len(values))
 	k := min(int(max(want, few)), len(values)-1)
 	limit := math.Sqrt(values[k-1] * values[k])
-	for values[k-1] == values[k] && k > 1 {
-		k--
-		limit = values[k-1]
+	for ; k > 0 && values[k-1] == values[k]; k-- {
+		limit = values[max(k-2, 0)]
+	}
+	if k == 0 {
+		return min(share/float64(tests), values[0]/2)
 	}
 	return limit * min(1, want/few)
 }
