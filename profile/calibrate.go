@@ -176,7 +176,7 @@ func (f *family) draw(rows int) *size {
 		}
 		least[r] = leastStep(p)
 	}
-	s.limit = limitOf(least, f.alarms)
+	s.limit = limitOf(least, f.alarms, len(f.tests))
 	return s
 }
 
@@ -191,18 +191,24 @@ func leastStep(p []float64) float64 {
 	return least
 }
 
-// limitOf returns what that share of the values is not above. Of few values, it goes to 0 in proportion.
-func limitOf(values []float64, share float64) float64 {
+// limitOf returns what that share of the values is not above. Of few values, it goes to 0 in proportion. Where more than
+// that share has the least value, as it does where no test has anything to say of the windows drawn, the limit is below
+// it, by more than rounding: at most what is right for any number of tests (Bonferroni).
+func limitOf(values []float64, share float64, tests int) float64 {
 	const few = 10
 	slices.Sort(values)
 	want := share * float64(len(values))
 	k := min(int(max(want, few)), len(values)-1)
 	limit := math.Sqrt(values[k-1] * values[k])
-	for values[k-1] == values[k] && k > 1 {
-		k--
-		limit = values[k-1]
+	for k > 0 && values[k-1] == values[k] {
+		if k--; k > 0 {
+			limit = values[k-1]
+		}
 	}
-	return limit * min(1, want/few)
+	if k == 0 {
+		return min(share/float64(tests), values[0]*(1-1e-9))
+	}
+	return min(share, limit*min(1, want/few))
 }
 
 // replicate draws windows and fills in, for each test, the statistic of each; of rates, the probability.
