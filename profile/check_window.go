@@ -161,7 +161,7 @@ func changeOf(c *check, reference, w *Column, f *Finding) {
 	case CheckMean:
 		f.Value, f.Reference = w.Mean, reference.Mean
 	case CheckMedian:
-		f.Value, f.Reference = w.quantile(0.5, reference.exact()), reference.Median()
+		f.Value, f.Reference = medianOf(reference, w), reference.Median()
 	case CheckMin:
 		f.Value, f.Reference = w.Min, reference.Min
 	case CheckMax:

@@ -34,6 +34,13 @@ func words(c *check, reference *Column, f *Finding) string {
 		return fmt.Sprintf("%s: no value, so no %s", f.Column, what)
 	}
 	s := fmt.Sprintf("%s: the %s went from %s to %s", f.Column, what, value(f.Reference), value(f.Value))
+	switch {
+	case c.name != CheckMedian:
+	case f.Value < reference.Min:
+		s = fmt.Sprintf("%s: the median went from %s to about %s, below the range of training", f.Column, value(f.Reference), value(f.Value))
+	case f.Value > reference.Max:
+		s = fmt.Sprintf("%s: the median went from %s to about %s, above the range of training", f.Column, value(f.Reference), value(f.Value))
+	}
 	if f.Value == f.Reference {
 		s = fmt.Sprintf("%s: the %s stayed at %s", f.Column, what, value(f.Value))
 	}
