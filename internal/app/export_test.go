@@ -88,4 +88,6 @@ func (a *App) WindowsOf(ctx context.Context, o DriftOptions) ([]*WindowResult, e
 }
 
 // CountedBy is what the counts of a pipeline's windows depend on.
-func CountedBy(p *config.Pipeline, m *model.Loaded) string { return watchOptions(p.Checks.Window, m).By }
+func CountedBy(p *config.Pipeline, m *model.Loaded) string {
+	return watchOptions(p.Checks.Window, m).By
+}
