@@ -88,6 +88,7 @@ func TestCheck(t *testing.T) {
 		{"a null where there were none", Rules{}, func(p *Profile) { p.Columns[4].Missing = 1 }, "street", CheckNulls, OK, "as expected by chance"},
 		{"drift", all, func(p *Profile) { p.Columns[0].Counts = []uint64{0, 20, 100, 276, 0} }, "sqft_living", CheckDrift, Fail, "of population stability index: limit 0.25"},
 		{"drift a little", all, func(p *Profile) { p.Columns[0].Counts = []uint64{0, 80, 130, 186, 0} }, "sqft_living", CheckDrift, Warn, "of population stability index: limit 0.1"},
+		{"another name", Rules{Name: "last year"}, func(p *Profile) { p.Columns[2].Counts, p.Columns[0].Missing = []uint64{120, 80, 180, 20}, 40 }, "city", CheckDrift, Fail, "city: the distribution differs from last year by"},
 		{"levels", Rules{}, func(p *Profile) { p.Columns[2].Counts = []uint64{120, 80, 180, 20} }, "city", CheckDrift, Fail, "city: the distribution differs"},
 		{"a constant changes", Rules{}, func(p *Profile) { p.Columns[3].Counts = []uint64{380, 20} }, "always", CheckDrift, Fail, "by chance less than once"},
 		{"all missing", all, func(p *Profile) {

@@ -51,7 +51,7 @@ func (k *Checker) Check(window *Profile) (*Verdict, error) {
 		if c.test >= 0 {
 			calibrated.finish(c.test, &f)
 		}
-		f.Words = words(c, reference, &f)
+		f.Words = words(c, reference, k.rules.Name, &f)
 		v.Severity = v.Severity.worse(f.Severity)
 		v.Findings = append(v.Findings, f)
 	}

@@ -291,6 +291,12 @@ func (d *drifting) ofData(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if d.o.Since != "" && checks.Every.Records > 0 {
+		return &Error{
+			Code: Usage, Op: "drift", Where: "--since", Err: errors.New("windows of so many records have no times"),
+			Hint: "choose windows with --last, or make windows of time with --every 1d",
+		}
+	}
 	labels := batch.Labels(p.Train.Labels)
 	if d.o.Labels != "" {
 		labels.Data = d.o.Labels
