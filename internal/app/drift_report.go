@@ -122,6 +122,9 @@ func fileOption(file string) string {
 // remarks adds what is to be known of the data, and what was not computed.
 func (d *drifting) remarks(r *drift.Report, in *drift.Input) {
 	r.Lacking = d.lacking
+	if d.strange > 0 {
+		r.Notes = append(r.Notes, fmt.Sprintf("Left out of the topic, since they are no results of windows: %d.", d.strange))
+	}
 	if d.watched == nil {
 		if len(r.Moved) > 0 {
 			r.Lacking = append(r.Lacking, "what each column does to predictions: the results of windows have no records; --data has them")

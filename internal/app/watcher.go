@@ -223,7 +223,9 @@ func (c *checking) Init(ctx *stream.ProcessorContext[string, result]) (err error
 	err = c.state.All(func(key string, value []byte) (bool, error) {
 		switch err := c.board.Restore(key, value, ctx.Now()); {
 		case errors.Is(err, watch.ErrForeign):
-			ctx.Log().LogAttrs(ctx.Context(), slog.LevelInfo, "a window of another model, size or list of columns is left out", slog.String("window", key))
+			if strings.HasPrefix(key, watch.KeyWindow) {
+				ctx.Log().LogAttrs(ctx.Context(), slog.LevelInfo, "a window of another model, size or list of columns is left out", slog.String("window", key))
+			}
 			forget = append(forget, key)
 		case err != nil:
 			ctx.Log().LogAttrs(ctx.Context(), slog.LevelWarn, "the state of an open window cannot be read and is left out", slog.String("window", key), slog.Any("error", err))

@@ -184,13 +184,15 @@ func (b *Board) Open() int { return len(b.windows) }
 // Totals returns what is in no window.
 func (b *Board) Totals() Totals { return b.totals }
 
+// KeyWindow begins the keys of the windows that a board writes down.
+const KeyWindow = "window/"
+
 // The keys of what a board writes down.
 const (
-	keyMarks  = "marks"
-	keyWindow = "window/"
+	keyMarks = "marks"
 )
 
-func windowKey(w int64) string { return keyWindow + strconv.FormatInt(w, 10) }
+func windowKey(w int64) string { return KeyWindow + strconv.FormatInt(w, 10) }
 
 // Changes calls f with what has changed since the last call: a key, and a value, or nil if there is none any more.
 func (b *Board) Changes(f func(key string, value []byte) error) error {
@@ -212,7 +214,7 @@ func (b *Board) Changes(f func(key string, value []byte) error) error {
 func (b *Board) value(key string) ([]byte, error) {
 	out := append(binary.AppendUvarint(nil, uint64(len(b.o.By))), b.o.By...)
 	if key != keyMarks {
-		w, _ := strconv.ParseInt(strings.TrimPrefix(key, keyWindow), 10, 64) // of windowKey
+		w, _ := strconv.ParseInt(strings.TrimPrefix(key, KeyWindow), 10, 64) // of windowKey
 		c := b.windows[w]
 		if c == nil {
 			return nil, nil
@@ -244,7 +246,7 @@ func (b *Board) Restore(key string, value []byte, now time.Time) error {
 	if key == keyMarks {
 		return b.restoreMarks(value, now)
 	}
-	w, err := strconv.ParseInt(strings.TrimPrefix(key, keyWindow), 10, 64)
+	w, err := strconv.ParseInt(strings.TrimPrefix(key, KeyWindow), 10, 64)
 	if err != nil {
 		return errState
 	}
