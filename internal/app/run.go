@@ -131,7 +131,8 @@ func (a *App) Run(ctx context.Context, o RunOptions) (*Ran, error) {
 			<-done
 		}()
 	}
-	return r.Stats(), o.missing(e.Run(ctx))
+	err = o.missing(e.Run(ctx))
+	return r.Stats(), err
 }
 
 // missing says of an error for a topic that does not exist that run can make it.
