@@ -279,7 +279,7 @@ func (r *Report) lossWords() []string {
 	words = append(words, fmt.Sprintf("On average the model predicts %s %s. R² is %s, and was %s.", r.amount(math.Abs(float64(l.Scores.Bias))), bias,
 		decimal(float64(l.Scores.R2)), decimal(float64(l.Test.R2))))
 	if l.Outcome == TooFew {
-		words = append(words, fmt.Sprintf("So few labels could not tell an error %s times as large from chance.", profile.Figure(largeRatio)))
+		words = append(words, fmt.Sprintf("They could not tell an error %s times as large from chance.", profile.Figure(largeRatio)))
 	}
 	return words
 }
