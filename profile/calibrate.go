@@ -191,22 +191,24 @@ func leastStep(p []float64) float64 {
 	return least
 }
 
-// limitOf returns what that share of the values is not above. Of few values, it goes to 0 in proportion. Where more of them are the
-// smallest one, as where nothing in the sample varies, there is no such limit among them: it is then below that one, and Bonferroni's of
-// as many tests.
+// limitOf returns what that share of the values is not above. Of few values, it goes to 0 in proportion. Where more than
+// that share has the least value, as it does where no test has anything to say of the windows drawn, the limit is below
+// it, by more than rounding: at most what is right for any number of tests (Bonferroni).
 func limitOf(values []float64, share float64, tests int) float64 {
 	const few = 10
 	slices.Sort(values)
 	want := share * float64(len(values))
 	k := min(int(max(want, few)), len(values)-1)
 	limit := math.Sqrt(values[k-1] * values[k])
-	for ; k > 0 && values[k-1] == values[k]; k-- {
-		limit = values[max(k-2, 0)]
+	for k > 0 && values[k-1] == values[k] {
+		if k--; k > 0 {
+			limit = values[k-1]
+		}
 	}
 	if k == 0 {
-		return min(share/float64(tests), values[0]/2)
+		return min(share/float64(tests), values[0]*(1-1e-9))
 	}
-	return limit * min(1, want/few)
+	return min(share, limit*min(1, want/few))
 }
 
 // replicate draws windows and fills in, for each test, the statistic of each; of rates, the probability.

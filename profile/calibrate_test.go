@@ -177,3 +177,63 @@ func TestSameVerdict(t *testing.T) {
 		}
 	}
 }
+
+// TestNothingToTell has tests that windows without drift tell nothing, for no value was missing in training: such a window
+// does not fail, though every probability is 1, and one that has many gaps does.
+func TestNothingToTell(t *testing.T) {
+	t.Parallel()
+	d := made(t, 3000)
+	for i := range d.rows {
+		d.rows[i] = slices.Clone(d.rows[i])
+		for k, x := range d.rows[i] {
+			if x == nil {
+				d.rows[i][k] = d.rows[0][k]
+			}
+		}
+	}
+	reference := d.reference(d.rows)
+	for _, columns := range [][]string{nil, {"normal"}} {
+		k := newChecker(t, reference, Rules{Columns: columns, Drift: DriftRule{Metric: "psi", Fail: 9}})
+		rng := rand.New(rand.NewPCG(7, 7))
+		for _, n := range []int{200, 500, 3000} {
+			rows := d.draw(rng, n)
+			if v := verdict(t, k, d.window(t, rows, reference)); v.Severity != OK {
+				t.Errorf("%v, %d rows: %+v", columns, n, v)
+			}
+			for i := range 20 {
+				rows[i] = slices.Clone(rows[i])
+				rows[i][0] = nil
+			}
+			if f := finding(t, verdict(t, k, d.window(t, rows, reference)), "normal", CheckNulls); f.Severity != Fail {
+				t.Errorf("%v, %d rows: %+v", columns, n, *f)
+			}
+		}
+	}
+}
+
+func TestLimitOf(t *testing.T) {
+	t.Parallel()
+	many := func(n int, x float64) []float64 { return slices.Repeat([]float64{x}, n) }
+	spread := make([]float64, 4000)
+	for i := range spread {
+		spread[i] = float64(i+1) / 4000
+	}
+	for _, c := range []struct {
+		name   string
+		values []float64
+		share  float64
+		tests  int
+		above  float64 // the limit is from above to below
+		below  float64
+	}{
+		{"spread", spread, 0.01, 1, 0.0099, 0.01},
+		{"all alike", many(4000, 1), 0.01, 1, 0.01, 0.01},
+		{"all alike, many tests", many(4000, 1.0/16), 0.01, 16, 0.01 / 16, 0.01 / 16},
+		{"too many of the least", append(many(100, 0.005), many(3900, 1)...), 0.01, 1, 0.0049, 0.005 - 1e-12},
+		{"few of the least", append(many(30, 0.005), many(3970, 1)...), 0.01, 1, 0.005, 0.005},
+	} {
+		if got := limitOf(c.values, c.share, c.tests); got < c.above || got > c.below {
+			t.Errorf("%s: %v, want %v to %v", c.name, got, c.above, c.below)
+		}
+	}
+}

@@ -33,6 +33,8 @@ type Rules struct {
 	// Known takes the reference's shares as known without error. By default the training data is a sample like any window:
 	// with as many rows in both, half of a difference is the sample's. A declared rate holds for the one or the other.
 	Known bool
+	// Name is what the words of findings call the reference. Default: training
+	Name string
 }
 
 // NullRule bounds the share of missing values.
@@ -131,6 +133,9 @@ func NewChecker(reference *Profile, rules Rules) (*Checker, error) {
 	}
 	if rules.FalseAlarms == 0 {
 		rules.FalseAlarms = DefaultFalseAlarms
+	}
+	if rules.Name == "" {
+		rules.Name = "training"
 	}
 	b := &builder{reference: reference, rules: rules}
 	b.values()

@@ -70,6 +70,15 @@ func TestCheck(t *testing.T) {
 		{"mean down", all, func(p *Profile) { p.Columns[0].Mean = 1900 }, "sqft_living", CheckMean, OK, "sqft_living: the mean went from 2,000 to 1,900, -5 %: limit 15 %"},
 		{"mean of times", all, func(p *Profile) { p.Columns[1].Mean += 2e6 }, "date", CheckMean, Fail, "date: the mean went from 2014-07-10 13:46:40 to 2014-08-02 17:20:00, +20 % of the range: limit 15 %"},
 		{"median", all, func(p *Profile) { p.Columns[0].Counts = []uint64{0, 0, 100, 296, 0} }, "sqft_living", CheckMedian, Fail, "sqft_living: the median went from 1,985 to 3,162, +59.3 %: limit 15 %"},
+		{"median below training", all, func(p *Profile) {
+			p.Columns[0].Counts, p.Columns[0].Min, p.Columns[0].Max, p.Columns[0].Mean = []uint64{395, 1, 0, 0, 0}, 0.5, 1000, 10
+		}, "sqft_living", CheckMedian, Fail, "sqft_living: the median went from 1,985 to about 5.81, below the range of training, -99.7 %: limit 15 %"},
+		{"median above training", all, func(p *Profile) {
+			p.Columns[0].Counts, p.Columns[0].Min, p.Columns[0].Max, p.Columns[0].Mean = []uint64{0, 0, 0, 0, 396}, 100_000, 900_000, 400_000
+		}, "sqft_living", CheckMedian, Fail, "sqft_living: the median went from 1,985 to about 357,664, above the range of training, +17,918 %: limit 15 %"},
+		{"median of one value below training", all, func(p *Profile) {
+			p.Columns[0].Counts, p.Columns[0].Min, p.Columns[0].Max, p.Columns[0].Mean = []uint64{396, 0, 0, 0, 0}, 7, 7, 7
+		}, "sqft_living", CheckMedian, Fail, "sqft_living: the median went from 1,985 to about 7, below the range of training"},
 		{"min", all, func(p *Profile) { p.Columns[0].Min = 0 }, "sqft_living", CheckMin, Fail, "sqft_living: the smallest value went from 500 to 0, -12.5 % of the range: limit 10 %"},
 		{"min inside", all, func(p *Profile) { p.Columns[0].Min = 2500 }, "sqft_living", CheckMin, OK, "sqft_living: the smallest value went from 500 to 2,500, +50 % of the range: limit 10 %"},
 		{"max", all, nil, "sqft_living", CheckMax, OK, "sqft_living: the largest value stayed at 4,500: limit 10 % of the range"},
@@ -79,6 +88,7 @@ func TestCheck(t *testing.T) {
 		{"a null where there were none", Rules{}, func(p *Profile) { p.Columns[4].Missing = 1 }, "street", CheckNulls, OK, "as expected by chance"},
 		{"drift", all, func(p *Profile) { p.Columns[0].Counts = []uint64{0, 20, 100, 276, 0} }, "sqft_living", CheckDrift, Fail, "of population stability index: limit 0.25"},
 		{"drift a little", all, func(p *Profile) { p.Columns[0].Counts = []uint64{0, 80, 130, 186, 0} }, "sqft_living", CheckDrift, Warn, "of population stability index: limit 0.1"},
+		{"another name", Rules{Name: "last year"}, func(p *Profile) { p.Columns[2].Counts, p.Columns[0].Missing = []uint64{120, 80, 180, 20}, 40 }, "city", CheckDrift, Fail, "city: the distribution differs from last year by"},
 		{"levels", Rules{}, func(p *Profile) { p.Columns[2].Counts = []uint64{120, 80, 180, 20} }, "city", CheckDrift, Fail, "city: the distribution differs"},
 		{"a constant changes", Rules{}, func(p *Profile) { p.Columns[3].Counts = []uint64{380, 20} }, "always", CheckDrift, Fail, "by chance less than once"},
 		{"all missing", all, func(p *Profile) {

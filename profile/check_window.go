@@ -51,7 +51,7 @@ func (k *Checker) Check(window *Profile) (*Verdict, error) {
 		if c.test >= 0 {
 			calibrated.finish(c.test, &f)
 		}
-		f.Words = words(c, reference, &f)
+		f.Words = words(c, reference, k.rules.Name, &f)
 		v.Severity = v.Severity.worse(f.Severity)
 		v.Findings = append(v.Findings, f)
 	}
@@ -161,7 +161,7 @@ func changeOf(c *check, reference, w *Column, f *Finding) {
 	case CheckMean:
 		f.Value, f.Reference = w.Mean, reference.Mean
 	case CheckMedian:
-		f.Value, f.Reference = w.quantile(0.5, reference.exact()), reference.Median()
+		f.Value, f.Reference = medianOf(reference, w), reference.Median()
 	case CheckMin:
 		f.Value, f.Reference = w.Min, reference.Min
 	case CheckMax:

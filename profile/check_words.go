@@ -8,13 +8,13 @@ import (
 	"time"
 )
 
-// words says a finding in a sentence.
-func words(c *check, reference *Column, f *Finding) string {
+// words says a finding in a sentence, of a reference with a name.
+func words(c *check, reference *Column, name string, f *Finding) string {
 	switch c.name {
 	case CheckDrift:
-		return driftWords(c, f)
+		return driftWords(c, name, f)
 	case CheckNulls:
-		s := fmt.Sprintf("%s: %s of the values are missing, %s in training", f.Column, percent(f.Value), percent(f.Reference))
+		s := fmt.Sprintf("%s: %s of the values are missing, %s in %s", f.Column, percent(f.Value), percent(f.Reference), name)
 		if math.IsNaN(f.Value) {
 			return f.Column + ": no rows"
 		}
@@ -34,6 +34,13 @@ func words(c *check, reference *Column, f *Finding) string {
 		return fmt.Sprintf("%s: no value, so no %s", f.Column, what)
 	}
 	s := fmt.Sprintf("%s: the %s went from %s to %s", f.Column, what, value(f.Reference), value(f.Value))
+	switch {
+	case c.name != CheckMedian:
+	case f.Value < reference.Min:
+		s = fmt.Sprintf("%s: the median went from %s to about %s, below the range of %s", f.Column, value(f.Reference), value(f.Value), name)
+	case f.Value > reference.Max:
+		s = fmt.Sprintf("%s: the median went from %s to about %s, above the range of %s", f.Column, value(f.Reference), value(f.Value), name)
+	}
 	if f.Value == f.Reference {
 		s = fmt.Sprintf("%s: the %s stayed at %s", f.Column, what, value(f.Value))
 	}
@@ -48,14 +55,14 @@ func words(c *check, reference *Column, f *Finding) string {
 	return s + ": limit " + percent(c.within) + map[bool]string{true: of}[f.Value == f.Reference]
 }
 
-func driftWords(c *check, f *Finding) string {
+func driftWords(c *check, name string, f *Finding) string {
 	if math.IsNaN(f.Value) {
 		return f.Column + ": no value whose distribution could differ"
 	}
-	s := fmt.Sprintf("%s: the distribution differs from training by %s of %s", f.Column, figure(f.Value), c.metric.Title)
+	s := fmt.Sprintf("%s: the distribution differs from %s by %s of %s", f.Column, name, figure(f.Value), c.metric.Title)
 	switch {
 	case f.Value == 0:
-		s = f.Column + ": the distribution is that of training"
+		s = f.Column + ": the distribution is that of " + name
 	case strings.HasPrefix(f.Unit, "the column") || strings.HasPrefix(f.Unit, "standard deviations"):
 		s += " (in " + f.Unit + ")"
 	}

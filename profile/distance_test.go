@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -179,5 +180,31 @@ func TestMedian(t *testing.T) {
 	}
 	if m := (&Column{Kind: Number}).Median(); !math.IsNaN(m) {
 		t.Error(m)
+	}
+}
+
+// TestMedianOutside estimates medians of what lies outside of the bins, and of codes that were one in training.
+func TestMedianOutside(t *testing.T) {
+	t.Parallel()
+	d := houses(t)
+	lot := slices.Index(d.names(), "sqft_lot")
+	renovated := slices.Index(d.names(), "yr_renovated")
+	reference := d.reference(d.rows)
+	for _, factor := range []float64{1e-3, 1e-2, 1e4, 1e6} {
+		rows, values := make([][]any, len(d.rows)), make([]float64, len(d.rows))
+		for i, row := range d.rows {
+			rows[i] = slices.Clone(row)
+			values[i] = factor * row[lot].(float64) //nolint:errcheck,forcetypeassert // a number
+			rows[i][lot], rows[i][renovated] = values[i], -1.
+		}
+		slices.Sort(values)
+		w := d.window(t, rows, reference)
+		want, got := values[len(values)/2], medianOf(&reference.Columns[lot], &w.Columns[lot])
+		if got < want/3 || got > want*3 {
+			t.Errorf("times %v: the median is %v, estimated as %v", factor, want, got)
+		}
+		if got := medianOf(&reference.Columns[renovated], &w.Columns[renovated]); got != -1 {
+			t.Errorf("the median of -1 is %v", got)
+		}
 	}
 }

@@ -37,7 +37,7 @@ func TestLimit(t *testing.T) {
 	for name, smallest := range map[string]int{"none twice": 1, "as many as declared": 40, "more": 41, "many": 500, "all": 4000} {
 		values := make([]float64, 4000)
 		for i := range values {
-			values[i] = 0.1 + float64(max(i-smallest+1, 0))/4000
+			values[i] = 0.001 + float64(max(i-smallest+1, 0))/8000
 		}
 		limit, below := limitOf(values, 0.01, 7), 0
 		for _, v := range values {

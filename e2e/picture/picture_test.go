@@ -186,7 +186,7 @@ func TestDiff(t *testing.T) {
 	var b bytes.Buffer
 	p := houses()
 	notes := map[string][]string{"floors": {"PSI 0.31, above 0.25: fail", "KS 0.2, p < 0.001"}}
-	if err := report.Diff(io.Writer(&b), report.Side{Name: "training of houses@3", Profile: p}, report.Side{Name: "house-sales of today", Profile: shifted(p, 3)}, notes); err != nil {
+	if err := report.Diff(io.Writer(&b), report.Side{Name: "training of houses@3", Profile: p}, report.Side{Name: "house-sales of today", Profile: shifted(p, 3)}, notes, nil); err != nil {
 		t.Fatal(err)
 	}
 	look(t, "diff", b.Bytes())

@@ -35,7 +35,7 @@ func newCollector(r *Running) *collector {
 		refused:        desc("table_refused_changes_total", "Records of a table's topic that could not be taken.", "table"),
 		checked:        desc("checked_windows_total", "Windows that this instance has compared with the training data: ok, warn, fail or skipped.", "result"),
 		checkedUntil:   desc("checked_window_end_seconds", "The end of the last window that this instance has compared, in event time: seconds since 1970."),
-		left:           desc("checked_windows_left_out_total", "What is in no window: late and untimed records, parts of other models.", "reason"),
+		left:           desc("checked_windows_left_out_total", "What is in no window: late and untimed records, parts that were counted for another model, window or list of columns.", "reason"),
 		checkValue:     desc("check_value", "What a check came to in the last window, in the unit of the metric.", "column", "check", "metric"),
 		checkThreshold: desc("check_threshold", "What the value of the check is not to pass.", "column", "check", "metric"),
 		checkSeverity:  desc("check_severity", "0 where the last window is as expected in a check, 1 for a warning, 2 for a failure.", "column", "check", "metric"),

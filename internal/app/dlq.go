@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,6 +25,10 @@ type DeadLetterOptions struct {
 // selection returns the letters that are meant.
 func (a *App) selection(o *DeadLetterOptions) (letter.Selection, error) {
 	s := letter.Selection{Stage: o.Stage, Class: o.Class, Field: o.Field}
+	stages := []string{record.StageDecode, record.StageEnrich, record.StageTable, record.StageCheck, record.StageScore, record.StageProduce}
+	if o.Stage != "" && !slices.Contains(stages, o.Stage) {
+		return s, &Error{Code: Usage, Op: "dlq", Err: fmt.Errorf("--stage %q: there is no such stage", o.Stage), Hint: "the stages are " + strings.Join(stages, ", ")}
+	}
 	if o.Since == "" {
 		return s, nil
 	}

@@ -86,7 +86,7 @@ func writePage(r *drift.Report, path string, stdout io.Writer) error {
 	}
 	defer out.discard()
 	training, window := r.Last()
-	err = report.Diff(out, report.Side{Name: "training of " + r.Model, Profile: training}, report.Side{Name: "last window of " + r.Data, Profile: window}, r.Remarks())
+	err = report.Diff(out, report.Side{Name: "training of " + r.Model, Profile: training}, report.Side{Name: "last window of " + r.Data, Profile: window}, r.Remarks(), r.Marked())
 	if err != nil {
 		return err
 	}
@@ -107,7 +107,8 @@ type drifting struct {
 	found   *batch.Effects // nil: not looked for
 	lacking []string
 	older   int
-	other   int
+	other   int // windows of other models and pipelines
+	strange int // records that are no results
 	name    string
 }
 
@@ -187,6 +188,12 @@ func (d *drifting) ofTopic(ctx context.Context) error {
 	if err := d.readResults(ctx, name, client); err != nil {
 		return fmt.Errorf("drift: %w", err)
 	}
+	if len(d.windows) == 0 && d.other > 0 {
+		return &Error{
+			Code: Nothing, Op: "drift", Where: topic, Err: fmt.Errorf("none of %d windows is of the pipeline %s", d.other, d.p.Name),
+			Hint: "run writes a result when a window is over; a pipeline that had another name: --set name=NAME",
+		}
+	}
 	if len(d.windows) == 0 {
 		return &Error{
 			Code: Nothing, Op: "drift", Where: topic, Err: errors.New("no window is over yet"),
@@ -211,7 +218,8 @@ func (d *drifting) ofTopic(ctx context.Context) error {
 	return nil
 }
 
-// readResults reads the topic of results, of which it keeps the last windows.
+// readResults reads the topic of results, of which it keeps the last windows of the pipeline. It passes over what is no
+// result, if there is any that is.
 func (d *drifting) readResults(ctx context.Context, name string, client *kafka.Client) error {
 	schema, err := record.NewSchema(record.Field{Name: "version", Type: record.Numeric}) // nothing is decoded by it
 	if err != nil {
@@ -224,8 +232,12 @@ func (d *drifting) readResults(ctx context.Context, name string, client *kafka.C
 	r := data.Read(ctx)
 	defer r.Close() //nolint:errcheck // it was only read
 	b := record.NewBatch(schema, nil)
+	var strange *source.DataError // the first that is no result
 	for {
 		more, err := r.Fill(b)
+		if err == nil && !more && len(d.windows)+d.other == 0 && strange != nil {
+			return strange
+		}
 		if err != nil || !more {
 			return err
 		}
@@ -233,10 +245,16 @@ func (d *drifting) readResults(ctx context.Context, name string, client *kafka.C
 			raw := b.Raw(i)
 			w, err := decodeResult(raw.Value)
 			if err != nil {
-				return &source.DataError{
+				d.strange++
+				strange = cmp.Or(strange, &source.DataError{
 					Path: fmt.Sprintf("%s/%d/%d", raw.Topic, raw.Partition, raw.Offset), Err: err, Unfit: true,
 					Hint: "name the topic that millrace run writes the results of checks.window to: --topic NAME",
-				}
+				})
+				continue
+			}
+			if w.Pipeline != d.p.Name {
+				d.other++
+				continue
 			}
 			if d.windows = append(d.windows, w); len(d.windows) > 2*d.o.Last {
 				n := copy(d.windows, d.windows[d.o.Last:])
@@ -290,6 +308,12 @@ func (d *drifting) ofData(ctx context.Context) error {
 	checks, err := d.checks()
 	if err != nil {
 		return err
+	}
+	if d.o.Since != "" && checks.Every.Records > 0 {
+		return &Error{
+			Code: Usage, Op: "drift", Where: "--since", Err: errors.New("windows of so many records have no times"),
+			Hint: "choose windows with --last, or make windows of time with --every 1d",
+		}
 	}
 	labels := batch.Labels(p.Train.Labels)
 	if d.o.Labels != "" {

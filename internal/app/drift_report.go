@@ -122,6 +122,9 @@ func fileOption(file string) string {
 // remarks adds what is to be known of the data, and what was not computed.
 func (d *drifting) remarks(r *drift.Report, in *drift.Input) {
 	r.Lacking = d.lacking
+	if d.strange > 0 {
+		r.Notes = append(r.Notes, fmt.Sprintf("Left out of the topic, since they are no results of windows: %d.", d.strange))
+	}
 	if d.watched == nil {
 		if len(r.Moved) > 0 {
 			r.Lacking = append(r.Lacking, "what each column does to predictions: the results of windows have no records; --data has them")
@@ -178,7 +181,17 @@ func (d *drifting) nothing() error {
 		e.Err, e.Hint = errors.New("no record has a prediction"), "millrace predict --rejects FILE says why"
 	default:
 		e.Err = fmt.Errorf("none of %d windows has enough records to be judged: the largest has %d", len(d.windows), d.largest())
-		e.Hint = "take larger windows, --every, or lower checks.window.min_records"
+		if len(d.windows) == 1 {
+			e.Err = fmt.Errorf("the only window has too few records to be judged: %d", d.largest())
+		}
+		switch {
+		case d.o.Data != "":
+			e.Hint = "take larger windows, --every, or judge smaller ones, --min-records"
+		case d.older > 0:
+			e.Hint = "look at more of them: leave --last and --since out"
+		default:
+			e.Hint = "make checks.window.every larger, or checks.window.min_records smaller; --data judges any data anew"
+		}
 	}
 	return e
 }

@@ -86,3 +86,8 @@ func (a *App) WindowsOf(ctx context.Context, o DriftOptions) ([]*WindowResult, e
 	err = d.ofData(ctx)
 	return d.windows, err
 }
+
+// CountedBy is what the counts of a pipeline's windows depend on.
+func CountedBy(p *config.Pipeline, m *model.Loaded) string {
+	return watchOptions(p.Checks.Window, m).By
+}

@@ -87,7 +87,7 @@ func (c *Compared) judge() error {
 			named = append(named, reference.Columns[i].Name)
 		}
 	}
-	checker, err := profile.NewChecker(reference, profile.Rules{Columns: named})
+	checker, err := profile.NewChecker(reference, profile.Rules{Columns: named, Name: c.referenceName()})
 	if err != nil {
 		return fmt.Errorf("profile: %w", err)
 	}
@@ -306,4 +306,12 @@ func (c *Compared) Column(name string) *profile.Column {
 		return col
 	}
 	return nil
+}
+
+// referenceName is what words call the reference.
+func (c *Compared) referenceName() string {
+	if c.Reference.bundle != nil {
+		return "training"
+	}
+	return "the reference"
 }

@@ -124,18 +124,23 @@ func (a *App) Run(ctx context.Context, o RunOptions) (*Ran, error) {
 		done, err := a.obey(ctx, client, p, e, e.Wait)
 		if err != nil {
 			cancel()
-			return nil, err
+			return nil, o.missing(err)
 		}
 		defer func() {
 			cancel()
 			<-done
 		}()
 	}
-	err = e.Run(ctx)
+	err = o.missing(e.Run(ctx))
+	return r.Stats(), err
+}
+
+// missing says of an error for a topic that does not exist that run can make it.
+func (o *RunOptions) missing(err error) error {
 	if k, ok := errors.AsType[*kafka.Error](err); ok && k.Code == kafka.CodeUnknownTopic && !o.CreateTopics {
 		k.Hint = "create it, or let this command make it with the brokers' defaults: add --create-topics"
 	}
-	return r.Stats(), err
+	return err
 }
 
 // approved loads the model to run, which has to be approved, and checks that it was trained with the schema and the

@@ -1,6 +1,8 @@
 package app
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -92,11 +94,23 @@ func tooWide(p *config.Pipeline, reference *profile.Profile) error {
 // watchOptions says how the records of a model are counted in windows.
 func watchOptions(c *config.WindowChecks, m *model.Loaded) watch.Options {
 	b := m.Bundle
+	reference := b.Profile.Select(watched(c.Columns))
 	return watch.Options{
-		Every: watch.Every{Time: c.Every.Time, Records: uint64(c.Every.Records)}, Grace: c.Grace, Model: m.Digest, //nolint:gosec // no negative number
-		Reference: b.Profile.Select(watched(c.Columns)),
+		Every: watch.Every{Time: c.Every.Time, Records: uint64(c.Every.Records)}, Grace: c.Grace, By: countedBy(c, m.Digest, reference), //nolint:gosec // no negative number
+		Reference: reference,
 		Layout:    profile.NewLayout(b.Schema, b.Plan.Inputs(), b.Manifest.Label).Unlabelled(),
 	}
+}
+
+// countedBy names what the counts of windows depend on. Windows have numbers, and counts the order of columns: those of another
+// size, or of other columns, mean something else.
+func countedBy(c *config.WindowChecks, digest string, reference *profile.Profile) string {
+	h := sha256.New()
+	fmt.Fprintf(h, "%s %d %d", digest, c.Every.Time, c.Every.Records)
+	for i := range reference.Columns {
+		fmt.Fprintf(h, " %q %d", reference.Columns[i].Name, len(reference.Columns[i].Counts))
+	}
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 // watched tells which columns of a profile are watched: those that a stream has, and that are named; times only by name,
@@ -221,7 +235,7 @@ func (t *tallying[K]) Flush() error {
 	if t.total.Empty() {
 		return nil
 	}
-	of := watch.Part{Model: t.watcher.options.Model, Partition: t.ctx.Partition(), Latest: t.latest}
+	of := watch.Part{By: t.watcher.options.By, Partition: t.ctx.Partition(), Latest: t.latest}
 	err := t.total.Parts(of, func(p *watch.Part) error {
 		value, err := p.AppendBinary(nil)
 		if err != nil {
@@ -260,7 +274,9 @@ func (c *checking) Init(ctx *stream.ProcessorContext[string, result]) (err error
 	err = c.state.All(func(key string, value []byte) (bool, error) {
 		switch err := c.board.Restore(key, value, ctx.Now()); {
 		case errors.Is(err, watch.ErrForeign):
-			ctx.Log().LogAttrs(ctx.Context(), slog.LevelInfo, "an open window of another model is left out", slog.String("window", key))
+			if strings.HasPrefix(key, watch.KeyWindow) {
+				ctx.Log().LogAttrs(ctx.Context(), slog.LevelInfo, "a window of another model, size or list of columns is left out", slog.String("window", key))
+			}
 			forget = append(forget, key)
 		case err != nil:
 			ctx.Log().LogAttrs(ctx.Context(), slog.LevelWarn, "the state of an open window cannot be read and is left out", slog.String("window", key), slog.Any("error", err))
@@ -317,6 +333,7 @@ func (c *checking) close() error {
 
 // Flush writes what has changed to the store.
 func (c *checking) Flush() error {
+	c.watcher.noteTotals(c.board.Totals())
 	return c.board.Changes(func(key string, value []byte) error {
 		if value == nil {
 			return c.state.Delete(key)
@@ -331,6 +348,13 @@ func (w *watcher) note(r *WindowResult, totals watch.Totals) {
 	defer w.mu.Unlock()
 	w.checked.Windows[r.Result]++
 	w.checked.Last, w.checked.Totals = r, totals
+}
+
+// noteTotals counts what is in no window, also where none is over.
+func (w *watcher) noteTotals(totals watch.Totals) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.checked.Totals = totals
 }
 
 // Checked returns what was judged so far; nil where the pipeline has no window checks. It is safe for concurrent use.

@@ -214,3 +214,43 @@ func sameAsOfData(t *testing.T, a *app.App, file, lines string, want []app.Windo
 		t.Error(diff)
 	}
 }
+
+// TestWindowsOfAnotherSize keeps apart what was counted for other windows: their numbers and columns mean something else, and a state
+// that is restored would have records be late for ever.
+func TestWindowsOfAnotherSize(t *testing.T) {
+	t.Parallel()
+	a, file := newWatched(t)
+	seen := map[string]string{}
+	for window, same := range map[string]bool{
+		"every: 1h": true, "every: 60m": true, "every: 1h, grace: 1m": true, "every: 1h, false_alarms: 5%": true,
+		"every: 2h": false, "every: 3600": false, "every: 1h, columns: [area]": false, "every: 1h, columns: [city]": false,
+	} {
+		text := strings.Replace(watchedPipeline, "every: 1h, grace: 5m, on_fail: pause", window, 1)
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		p, err := a.Load(file, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := a.LoadModel(t.Context(), p.Model.Registry, p.Name, "rents@1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		by := app.CountedBy(p, m)
+		if same {
+			window = "the same"
+		}
+		if before, ok := seen[window]; ok && before != by {
+			t.Errorf("%s is counted by %s, and by %s", window, before, by)
+		}
+		seen[window] = by
+	}
+	all := map[string]bool{}
+	for _, by := range seen {
+		all[by] = true
+	}
+	if len(all) != 5 {
+		t.Errorf("%v: %d differ, want 5", seen, len(all))
+	}
+}

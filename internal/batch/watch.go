@@ -191,7 +191,7 @@ func (w *watching) tell() error {
 	if w.tally.Empty() {
 		return nil
 	}
-	err := w.tally.Parts(watch.Part{Model: w.options.Windows.Model, Latest: watch.Unknown}, func(p *watch.Part) error {
+	err := w.tally.Parts(watch.Part{By: w.options.Windows.By, Latest: watch.Unknown}, func(p *watch.Part) error {
 		return w.board.Take(p, w.options.Now)
 	})
 	w.tally.Reset()

@@ -35,7 +35,7 @@ func watched(t *testing.T, every watch.Every, data string) (*model.Bundle, Watch
 	return b, WatchOptions{
 		Data: path, Now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC),
 		Windows: watch.Options{
-			Every: every, Model: "m", Reference: b.Profile.Select(func(c *profile.Column) bool { return c.Role != profile.Label }),
+			Every: every, By: "m", Reference: b.Profile.Select(func(c *profile.Column) bool { return c.Role != profile.Label }),
 			Layout: profile.NewLayout(b.Schema, b.Plan.Inputs(), b.Manifest.Label).Unlabelled(),
 		},
 	}

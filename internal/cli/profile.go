@@ -231,7 +231,7 @@ func (c *cli) diffProfiles(cmd *cobra.Command, o *profiling) error {
 		err = c.printJSON(d)
 	case o.html:
 		err = c.page(o.out, func(w io.Writer) error {
-			return report.Diff(w, report.Side{Name: d.Reference.Of, Profile: d.Reference.Profile}, report.Side{Name: d.Data.Of, Profile: d.Data.Profile}, movements(d))
+			return report.Diff(w, report.Side{Name: d.Reference.Of, Profile: d.Reference.Profile}, report.Side{Name: d.Data.Of, Profile: d.Data.Profile}, movements(d), marks(d))
 		})
 	default:
 		err = c.printDiff(d)
@@ -249,6 +249,18 @@ func movements(d *app.Compared) map[string][]string {
 		out[m.Column] = append(m.Words, out[m.Column]...)
 	}
 	return out
+}
+
+// marks names the columns that moved further than chance explains; nil where nothing was judged.
+func marks(d *app.Compared) map[string]bool {
+	if d.Verdict.Skipped != "" {
+		return nil
+	}
+	marked := map[string]bool{}
+	for _, m := range d.Moved {
+		marked[m.Column] = m.Severity != profile.OK
+	}
+	return marked
 }
 
 func (c *cli) printDiff(d *app.Compared) error {

@@ -239,15 +239,7 @@ func (d *decoder) lintWindowChecks(f map[string]value) {
 	case w.Every.Records > 0 && w.Every.Records < w.MinRecords:
 		d.reportAt(path+".min_records", fmt.Sprintf("%s.min_records: a window has %d records, and is never judged", path, w.Every.Records), "make every larger, or min_records smaller")
 	}
-	if warn, fail := w.Drift.Warn, w.Drift.Fail; !math.IsInf(warn, 1) && warn > fail {
-		d.reportAt(path+".drift.warn", path+".drift.warn is above fail: a column would fail before it is reported", "swap them")
-	}
-	most := map[string]float64{"js": 1, "js_divergence": 1, "ks": 1, "hellinger": 1, "l_infinity": 1, "total_variation": 1}[w.Drift.Metric]
-	for _, key := range []string{"warn", "fail"} {
-		if at := path + ".drift." + key; d.at[at] != nil && !d.failed[at] && most > 0 && f["drift"].fields[key].number > most {
-			d.reportAt(at, fmt.Sprintf("%s: %s is never above 1", at, w.Drift.Metric), "")
-		}
-	}
+	d.lintDrift(w, f["drift"])
 	others := []string{d.p.Source.Topic, d.p.Sink.Topic, d.p.DeadLetter.Topic}
 	if d.p.Samples.Rate > 0 {
 		others = append(others, d.p.Samples.Topic)
@@ -257,6 +249,30 @@ func (d *decoder) lintWindowChecks(f map[string]value) {
 	}
 	if slices.Contains(others, w.Topic) {
 		d.reportAt(path+".topic", fmt.Sprintf("%s.topic, which is %s, is another topic of the pipeline", path, w.Topic), "the results need a topic of their own")
+	}
+}
+
+// lintDrift checks the thresholds of the metric.
+func (d *decoder) lintDrift(w *WindowChecks, f value) {
+	const path = "checks.window.drift"
+	if warn, fail := w.Drift.Warn, w.Drift.Fail; !math.IsInf(warn, 1) && warn > fail {
+		d.reportAt(path+".warn", path+".warn is above fail: a column would fail before it is reported", "swap them")
+	}
+	metric, err := dataprofile.MetricNamed(w.Drift.Metric)
+	most := map[string]float64{"js": 1, "js_divergence": 1, "ks": 1, "hellinger": 1, "l_infinity": 1, "l_infinity_robust": 1, "total_variation": 1}[w.Drift.Metric]
+	for _, key := range []string{"warn", "fail"} {
+		at := path + "." + key
+		switch x := f.fields[key].number; {
+		case d.at[at] == nil || d.failed[at]:
+		case w.Drift.Metric == "":
+			d.reportAt(at, at+" needs a metric: the default, of numbers and of levels, is not the same", "such as metric: psi; or leave warn and fail out")
+		case err == nil && !metric.Fixed:
+			d.reportAt(at, fmt.Sprintf("%s: %s grows with the records of a window, and has no fixed threshold", at, w.Drift.Metric), "leave warn and fail out, or take another metric, such as psi")
+		case x <= 0:
+			d.reportAt(at, at+": every window is at least that far away", "write a number above 0")
+		case most > 0 && x > most:
+			d.reportAt(at, fmt.Sprintf("%s: %s is never above 1", at, w.Drift.Metric), "")
+		}
 	}
 }
 
@@ -294,6 +310,9 @@ func (d *decoder) lintChecked(w *WindowChecks) {
 }
 
 func (d *decoder) checkedNames(path string, list, known []string) map[string]bool {
+	if list != nil && len(list) == 0 {
+		d.reportAt(path, path+" is empty: nothing would be compared", "name columns, or leave the key out")
+	}
 	if d.label >= 0 && slices.Contains(list, d.p.Train.Label) {
 		item := fmt.Sprintf("%s[%d]", path, slices.Index(list, d.p.Train.Label))
 		d.reportAt(item, path+": the records of a stream do not have the label yet", "prediction is what the model says of it")

@@ -65,7 +65,9 @@ func (p *profile) add(cell string, missing bool) {
 	if p.numbers {
 		if x, ok := number(cell); ok {
 			p.addNumber(x, cell)
-			key = plainNumber(x)
+			if key = plainNumber(x); len(key) > maxLevelBytes { // digits that say no more than the exponent does
+				key = strconv.FormatFloat(x, 'g', -1, 64)
+			}
 		} else {
 			p.numbers, p.whole, p.digits, p.ascending, p.notNumber = false, false, false, false, p.rows
 		}
@@ -234,7 +236,7 @@ func (p *profile) column(label bool) InferredColumn {
 			}
 		}
 	}
-	if n == 1 && c.Missing == 0 {
+	if n == 1 && c.Missing == 0 && !p.many {
 		c.Seen, c.Ignored = "the same value in every row", "it has the same value in every row"
 	}
 	return c

@@ -101,13 +101,16 @@ type Loss struct {
 	MAE     Ratio   `json:"mae_ratio"`
 	By      string  `json:"by,omitempty"` // the measure that confirms it: rmse or mae
 	Worse   Number  `json:"worse"`        // by how much that measure is above the test part's, as a share
+	// Dominated are the measures, rmse and mae, that a few large errors make up: chance decides them, and they confirm nothing.
+	Dominated []string `json:"dominated,omitempty"`
 	// Unlabelled are the records of the scope without a label.
 	Unlabelled uint64 `json:"unlabelled"`
 }
 
 const (
 	intervalZ   = 2.2414 // of a one-sided probability of 1.25 %
-	leastLabels = 30     // below, means are not nearly normal
+	leastLabels = 30     // below, means are not nearly normal,
+	leastMade   = 10     // and where so few errors make up the mean: (Σx)²/Σx², Kish's effective size
 	largeRatio  = 1.5    // of errors: labels that could not tell this from chance are not enough
 )
 
@@ -169,7 +172,12 @@ func (r *Report) scope(in *Input, name string, from int) *Loss {
 	if e.Rows < leastLabels || math.IsNaN(float64(l.MAE.Ratio)) {
 		return l
 	}
+	made := map[string]float64{"mae": e.absolute * e.absolute / e.squared, "rmse": e.squared * e.squared / e.fourth}
 	worse := func(r Ratio, name string) {
+		if !(made[name] >= leastMade) {
+			l.Dominated = append(l.Dominated, name)
+			return
+		}
 		if r.Low > 1 && float64(r.Ratio)-1 > float64(l.Worse) {
 			l.Outcome, l.By, l.Worse = Confirmed, name, r.Ratio-1
 		}

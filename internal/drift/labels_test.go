@@ -3,6 +3,8 @@ package drift
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"testing"
 
 	"millrace.dev/model"
@@ -77,5 +79,32 @@ func TestLossByChance(t *testing.T) {
 		if n == 40 && by[TooFew] < draws/2 {
 			t.Errorf("seed %d: 40 labels are enough in %d draws", seed, draws-by[TooFew])
 		}
+	}
+}
+
+// TestOneLargeError has a record that nobody could predict confirm nothing, and say so.
+func TestOneLargeError(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(1, 2))
+	errors := func(large float64) *Report {
+		w := &Window{Errors: Errors{}}
+		for range 500 {
+			w.Errors.Add(0, r.NormFloat64())
+		}
+		w.Errors.Add(0, large)
+		in := &Input{Test: model.Scores{RMSE: 1, MAE: math.Sqrt(2 / math.Pi), R2: 0.5, Rows: 500}}
+		report := &Report{judged: []*Window{w}}
+		report.Labels = report.scope(in, "all windows", 0)
+		return report
+	}
+	l := errors(300)
+	if l.Labels.Outcome == Confirmed || !slices.Equal(l.Labels.Dominated, []string{"mae", "rmse"}) {
+		t.Errorf("%+v", *l.Labels)
+	}
+	if words := strings.Join(l.lossWords(), "\n"); !strings.Contains(words, "A few large errors make up the root mean squared error, so that it confirms nothing.") {
+		t.Error(words)
+	}
+	if l := errors(3); l.Labels.Outcome != NotConfirmed || l.Labels.Dominated != nil {
+		t.Errorf("%+v", *l.Labels)
 	}
 }

@@ -12,6 +12,18 @@ func (r *Report) Last() (training, window *profile.Profile) {
 	return training, window
 }
 
+// Marked names the columns that fail a check, or are warned of.
+func (r *Report) Marked() map[string]bool {
+	marked := map[string]bool{}
+	for i := range r.Moved {
+		marked[r.Moved[i].Column] = true
+	}
+	if p := r.Predicted; p != nil && p.Severity != profile.OK {
+		marked[p.Column] = true
+	}
+	return marked
+}
+
 // Remarks returns the words of the report by column; those of "" are of all of it.
 func (r *Report) Remarks() map[string][]string {
 	notes := map[string][]string{"": {capital(string(r.Action)) + ": " + r.Reason}}

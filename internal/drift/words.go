@@ -269,6 +269,9 @@ func (r *Report) lossWords() []string {
 	if !math.IsNaN(float64(l.MAE.Ratio)) {
 		words = append(words, row("mean absolute error", l.Scores.MAE, l.Test.MAE, l.MAE), row("root mean squared error", l.Scores.RMSE, l.Test.RMSE, l.RMSE))
 	}
+	for _, by := range l.Dominated {
+		words = append(words, fmt.Sprintf("A few large errors make up the %s, so that it confirms nothing.", measureName(by)))
+	}
 	bias := "too much"
 	if l.Scores.Bias < 0 {
 		bias = "too little"
@@ -276,9 +279,13 @@ func (r *Report) lossWords() []string {
 	words = append(words, fmt.Sprintf("On average the model predicts %s %s. R² is %s, and was %s.", r.amount(math.Abs(float64(l.Scores.Bias))), bias,
 		decimal(float64(l.Scores.R2)), decimal(float64(l.Test.R2))))
 	if l.Outcome == TooFew {
-		words = append(words, fmt.Sprintf("So few labels could not tell an error %s times as large from chance.", profile.Figure(largeRatio)))
+		words = append(words, fmt.Sprintf("They could not tell an error %s times as large from chance.", profile.Figure(largeRatio)))
 	}
 	return words
+}
+
+func measureName(by string) string {
+	return map[string]string{"mae": "mean absolute error", "rmse": "root mean squared error"}[by]
 }
 
 func without(n uint64) string {
@@ -317,7 +324,7 @@ func (r *Report) reason(e *evidence) string {
 		}
 		return text + ". Mend the data first, then look again."
 	case "loss":
-		measure := map[string]string{"mae": "mean absolute error", "rmse": "root mean squared error"}[r.Labels.By]
+		measure := measureName(r.Labels.By)
 		text := fmt.Sprintf("labels confirm that the %s is %s above that of the test part", measure, percent(e.worse))
 		if len(fields) == 0 {
 			return text + ", while no column has moved: what the label depends on has changed. Train with data that has the new labels."

@@ -73,8 +73,9 @@ func pairs(a, b *profile.Profile) []pair {
 
 // Diff writes a page that shows two profiles beside each other, column by column. A column is marked if a tenth of its values
 // or more are elsewhere, if it is missing more or less often by 5 % of the rows, or if notes has something to say of it: lines by
-// name of the column, such as the outcomes of checks; those of "" are of all of it. Default: none.
-func Diff(w io.Writer, a, b Side, notes map[string][]string) error {
+// name of the column, such as the outcomes of checks; those of "" are of all of it. Default: none. Where moved is not nil, checks
+// have judged the columns, and those that both have are marked if it names them, and not else.
+func Diff(w io.Writer, a, b Side, notes map[string][]string, moved map[string]bool) error {
 	v := profileView{
 		Title: chart.OneLine(a.Name) + " and " + chart.OneLine(b.Name),
 		Facts: facts(a.Name, grouped(a.Profile.Rows)+" rows", b.Name, grouped(b.Profile.Rows)+" rows"),
@@ -87,6 +88,9 @@ func Diff(w io.Writer, a, b Side, notes map[string][]string) error {
 	marked := 0
 	for _, p := range pairs(a.Profile, b.Profile) {
 		c := pairView(p, a.Name, b.Name, notes[p.column().Name])
+		if moved != nil && p.comparable() {
+			c.Marked = moved[p.column().Name]
+		}
 		if c.Marked {
 			marked++
 		}

@@ -2,6 +2,7 @@ package report
 
 import (
 	"bytes"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -138,7 +139,7 @@ func TestProfilePages(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkPage(t, p.String())
-	if err := Diff(&d, Side{"houses@3", houses()}, Side{"house-sales", later()}, map[string][]string{"floors": {"PSI <b>bold</b>"}}); err != nil {
+	if err := Diff(&d, Side{"houses@3", houses()}, Side{"house-sales", later()}, map[string][]string{"floors": {"PSI <b>bold</b>"}}, nil); err != nil {
 		t.Fatal(err)
 	}
 	checkPage(t, d.String())
@@ -198,7 +199,7 @@ func TestHostileProfiles(t *testing.T) {
 		if err := Profile(&page, a, "<b>bold</b>\x1b", nil); err != nil {
 			t.Fatal(seed, err)
 		}
-		if err := Diff(&page, Side{"\u202e", a}, Side{"<b>bold", b}, nil); err != nil {
+		if err := Diff(&page, Side{"\u202e", a}, Side{"<b>bold", b}, nil, nil); err != nil {
 			t.Fatal(seed, err)
 		}
 		checkPage(t, page.String())
@@ -266,5 +267,31 @@ func TestSpread(t *testing.T) {
 	moved.Max = 9
 	if d := elsewhere(pair{floors, &moved}); d < 0.99 {
 		t.Errorf("all values are elsewhere, and the distance is %v", d)
+	}
+}
+
+// TestDiffMarks marks what checks have found, and nothing that they have not; without checks, what differs by much.
+func TestDiffMarks(t *testing.T) {
+	t.Parallel()
+	a := houses()
+	notes := map[string][]string{}
+	for i := range a.Columns {
+		notes[a.Columns[i].Name] = []string{"as expected by chance"}
+	}
+	for _, c := range []struct {
+		moved map[string]bool
+		want  string
+	}{
+		{map[string]bool{}, fmt.Sprintf("0 of %d", len(a.Columns))},
+		{map[string]bool{a.Columns[0].Name: true}, fmt.Sprintf("1 of %d", len(a.Columns))},
+		{nil, fmt.Sprintf("%d of %d", len(a.Columns), len(a.Columns))},
+	} {
+		var page bytes.Buffer
+		if err := Diff(&page, Side{"a", a}, Side{"b", a}, notes, c.moved); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(page.String(), c.want) {
+			t.Errorf("%v: the page does not say %s", c.moved, c.want)
+		}
 	}
 }

@@ -17,7 +17,7 @@ import (
 type Options struct {
 	Every     Every
 	Grace     time.Duration // of event time, that a window of time waits for late records
-	Model     string        // parts of other models are counted, and left out
+	By        string        // what the counts depend on: parts and windows that were counted by something else are left out
 	Reference *profile.Profile
 	Layout    profile.Layout
 }
@@ -62,7 +62,7 @@ type mark struct {
 type Totals struct {
 	Late    uint64 `json:"late"`    // records whose window was over
 	Untimed uint64 `json:"untimed"` // records without an event time that could be believed
-	Foreign uint64 `json:"foreign"` // parts of other models
+	Foreign uint64 `json:"foreign"` // parts that were counted by something else: another model, window or list of columns
 }
 
 // Closed is a window that is over.
@@ -85,7 +85,7 @@ func NewBoard(o Options, now time.Time) (*Board, error) {
 // Take merges a part. If its counts are not those of the reference the error matches [profile.ErrCounter], and nothing was
 // taken.
 func (b *Board) Take(p *Part, now time.Time) error {
-	if p.Model != b.o.Model {
+	if p.By != b.o.By {
 		b.totals.Foreign++
 		return nil
 	}
@@ -223,13 +223,15 @@ func (b *Board) Crowded() bool { return len(b.windows) > b.most }
 // Totals returns what is in no window.
 func (b *Board) Totals() Totals { return b.totals }
 
+// KeyWindow begins the keys of the windows that a board writes down.
+const KeyWindow = "window/"
+
 // The keys of what a board writes down.
 const (
-	keyMarks  = "marks"
-	keyWindow = "window/"
+	keyMarks = "marks"
 )
 
-func windowKey(w int64) string { return keyWindow + strconv.FormatInt(w, 10) }
+func windowKey(w int64) string { return KeyWindow + strconv.FormatInt(w, 10) }
 
 // Changes calls f with what has changed since the last call: a key, and a value, or nil if there is none any more.
 func (b *Board) Changes(f func(key string, value []byte) error) error {
@@ -246,12 +248,12 @@ func (b *Board) Changes(f func(key string, value []byte) error) error {
 	return nil
 }
 
-// value returns what is to be written down for a key: the length of the model's name and the name, and then the counts of a window, or for the
+// value returns what is to be written down for a key: the length of what it was counted by and that, and then the counts of a window, or for the
 // marks the first window that is not over and pairs of a partition and how far it is.
 func (b *Board) value(key string) ([]byte, error) {
-	out := append(binary.AppendUvarint(nil, uint64(len(b.o.Model))), b.o.Model...)
+	out := append(binary.AppendUvarint(nil, uint64(len(b.o.By))), b.o.By...)
 	if key != keyMarks {
-		w, _ := strconv.ParseInt(strings.TrimPrefix(key, keyWindow), 10, 64) // of windowKey
+		w, _ := strconv.ParseInt(strings.TrimPrefix(key, KeyWindow), 10, 64) // of windowKey
 		c := b.windows[w]
 		if c == nil {
 			return nil, nil
@@ -265,8 +267,8 @@ func (b *Board) value(key string) ([]byte, error) {
 	return out, nil
 }
 
-// ErrForeign says that what was written down is of another model: it can be forgotten.
-var ErrForeign = errors.New("watch: written by another model")
+// ErrForeign says that what was written down was counted by something else: it can be forgotten.
+var ErrForeign = errors.New("watch: counted by another model, window or list of columns")
 
 var errState = errors.New("watch: what was written down of a window cannot be read")
 
@@ -276,14 +278,14 @@ func (b *Board) Restore(key string, value []byte, now time.Time) error {
 	if size <= 0 || n > uint64(len(value)-size) {
 		return errState
 	}
-	if string(value[size:size+int(n)]) != b.o.Model {
+	if string(value[size:size+int(n)]) != b.o.By {
 		return ErrForeign
 	}
 	value = value[size+int(n):]
 	if key == keyMarks {
 		return b.restoreMarks(value, now)
 	}
-	w, err := strconv.ParseInt(strings.TrimPrefix(key, keyWindow), 10, 64)
+	w, err := strconv.ParseInt(strings.TrimPrefix(key, KeyWindow), 10, 64)
 	if err != nil {
 		return errState
 	}

@@ -47,7 +47,7 @@ func (f *fixture) rows(n int, x func(int) float64) *profile.Rows {
 }
 
 func (f *fixture) options(every watch.Every, grace time.Duration) watch.Options {
-	return watch.Options{Every: every, Grace: grace, Model: "m", Reference: f.reference, Layout: f.layout}
+	return watch.Options{Every: every, Grace: grace, By: "m", Reference: f.reference, Layout: f.layout}
 }
 
 func (f *fixture) tally(every watch.Every) *watch.Tally {
@@ -148,7 +148,7 @@ func TestWindowsOfParts(t *testing.T) {
 			if rng.IntN(3) == 0 {
 				for k, tally := range tallies {
 					if !tally.Empty() {
-						f.send(tally, watch.Part{Model: "m", Partition: int32(k), Latest: latest[k]}, board, now)
+						f.send(tally, watch.Part{By: "m", Partition: int32(k), Latest: latest[k]}, board, now)
 					}
 				}
 				take(board.Close(now))
@@ -158,7 +158,7 @@ func TestWindowsOfParts(t *testing.T) {
 			}
 		}
 		for k, tally := range tallies {
-			f.send(tally, watch.Part{Model: "m", Partition: int32(k), Latest: latest[k]}, board, now)
+			f.send(tally, watch.Part{By: "m", Partition: int32(k), Latest: latest[k]}, board, now)
 		}
 		take(board.Close(now.Add(5 * time.Minute)))
 		if board.Open() != 0 || board.Totals() != (watch.Totals{}) {
@@ -186,7 +186,7 @@ func TestWhenWindowsAreOver(t *testing.T) {
 		t.Helper()
 		tally := f.tally(every)
 		tally.Add(f.rows(1, func(int) float64 { return 1 }), []int64{at(window)}, clock(now).UnixMicro())
-		f.send(tally, watch.Part{Model: "m", Partition: partition, Latest: at(latest)}, b, clock(now))
+		f.send(tally, watch.Part{By: "m", Partition: partition, Latest: at(latest)}, b, clock(now))
 	}
 	closed := func(b *watch.Board, now int) int { t.Helper(); return len(b.Close(clock(now))) }
 
@@ -233,8 +233,8 @@ func TestWhenWindowsAreOver(t *testing.T) {
 	b = f.board(o, clock(0))
 	tally := f.tally(every)
 	tally.Add(f.rows(3, func(int) float64 { return 1 }), []int64{record.MissingTime, at(0) + 48*3600e6, at(-90)}, at(1))
-	f.send(tally, watch.Part{Model: "m", Latest: watch.Unknown}, b, clock(1))
-	f.send(f.tally(every), watch.Part{Model: "other"}, b, clock(1))
+	f.send(tally, watch.Part{By: "m", Latest: watch.Unknown}, b, clock(1))
+	f.send(f.tally(every), watch.Part{By: "other"}, b, clock(1))
 	if got, want := b.Totals(), (watch.Totals{Untimed: 2, Foreign: 1}); got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
@@ -252,7 +252,7 @@ func TestWindowsOfRecords(t *testing.T) {
 	tally, over := f.tally(every), []uint64{}
 	for range 25 {
 		tally.Add(f.rows(30, func(int) float64 { return 1 }), make([]int64, 30), 0)
-		f.send(tally, watch.Part{Model: "m", Latest: watch.Unknown}, b, start())
+		f.send(tally, watch.Part{By: "m", Latest: watch.Unknown}, b, start())
 		for _, c := range b.Close(start()) {
 			over = append(over, c.Profile.Rows)
 		}
@@ -278,13 +278,13 @@ func TestRestoreRefuses(t *testing.T) {
 	if err := b.Restore("marks", []byte("\x01n\x00"), start()); !errors.Is(err, watch.ErrForeign) {
 		t.Error(err)
 	}
-	if err := b.Take(&watch.Part{Model: "m", Counts: []byte{9}}, start()); !errors.Is(err, profile.ErrCounter) {
+	if err := b.Take(&watch.Part{By: "m", Counts: []byte{9}}, start()); !errors.Is(err, profile.ErrCounter) {
 		t.Error(err)
 	}
 }
 
 func FuzzPart(f *testing.F) {
-	b, _ := (&watch.Part{Model: "sha256:00", Partition: 3, Latest: 5, Untimed: 2, Window: -7, Counts: []byte("x")}).AppendBinary(nil)
+	b, _ := (&watch.Part{By: "sha256:00", Partition: 3, Latest: 5, Untimed: 2, Window: -7, Counts: []byte("x")}).AppendBinary(nil)
 	f.Add(b)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var p, back watch.Part

@@ -42,7 +42,7 @@ func TestHostileTimes(t *testing.T) {
 		if total.Merge(one); !total.Full() {
 			continue
 		}
-		f.send(total, watch.Part{Model: "m", Latest: watch.Unknown}, b, now)
+		f.send(total, watch.Part{By: "m", Latest: watch.Unknown}, b, now)
 		if b.Crowded() != (b.Open() > most) {
 			t.Errorf("%d windows are open, crowded: %t", b.Open(), b.Crowded())
 		}
@@ -51,7 +51,7 @@ func TestHostileTimes(t *testing.T) {
 			t.Fatalf("%d windows are open", b.Open())
 		}
 	}
-	f.send(total, watch.Part{Model: "m", Latest: watch.Unknown}, b, now)
+	f.send(total, watch.Part{By: "m", Latest: watch.Unknown}, b, now)
 	take(b.Close(now))
 	if closed[every.Window(now.UnixMicro())] {
 		t.Error("the window of now is closed for those that are long over")
@@ -80,7 +80,7 @@ func TestWindowsAhead(t *testing.T) {
 		}
 		tally := f.tally(every)
 		tally.Add(f.rows(n, func(int) float64 { return 1 }), times, now.UnixMicro())
-		f.send(tally, watch.Part{Model: "m", Latest: now.UnixMicro()}, b, now)
+		f.send(tally, watch.Part{By: "m", Latest: now.UnixMicro()}, b, now)
 	}
 	tell(0, 1)
 	for i := range 20 {
@@ -102,13 +102,13 @@ func TestAwake(t *testing.T) {
 	b := f.board(f.options(every, 0), start())
 	tally := f.tally(every)
 	tally.Add(f.rows(5, func(int) float64 { return 1 }), []int64{0, 0, 0, 0, 0}, start().UnixMicro())
-	f.send(tally, watch.Part{Model: "m", Partition: 1, Latest: 1}, b, start())
+	f.send(tally, watch.Part{By: "m", Partition: 1, Latest: 1}, b, start())
 	later := start().Add(3 * time.Hour)
 	b.Awake(later)
 	if n := len(b.Close(later.Add(9 * time.Second))); n != 0 {
 		t.Errorf("%d windows are over, before any partition could tell", n)
 	}
-	f.send(f.tally(every), watch.Part{Model: "m", Partition: 1, Latest: 2}, b, later.Add(10*time.Second))
+	f.send(f.tally(every), watch.Part{By: "m", Partition: 1, Latest: 2}, b, later.Add(10*time.Second))
 	if n := len(b.Close(later.Add(19 * time.Second))); n != 0 {
 		t.Errorf("%d windows are over, the partition is within the first", n)
 	}

@@ -7,7 +7,7 @@ import (
 
 // Part is what a partition has counted of a window since it last told.
 type Part struct {
-	Model     string // by whose bins it was counted: the digest of the bundle
+	By        string // what it was counted by: see [Options]
 	Partition int32
 	// Latest is how far the partition's records are in event time, in microseconds since 1970; [Unknown] at first.
 	Latest  int64
@@ -26,7 +26,7 @@ const partFormat = 1
 // window, all as varints, and the counts.
 func (p *Part) AppendBinary(b []byte) ([]byte, error) {
 	b = append(b, partFormat)
-	b = append(binary.AppendUvarint(b, uint64(len(p.Model))), p.Model...)
+	b = append(binary.AppendUvarint(b, uint64(len(p.By))), p.By...)
 	b = binary.AppendVarint(b, int64(p.Partition))
 	b = binary.AppendVarint(b, p.Latest)
 	b = binary.AppendUvarint(b, p.Untimed)
@@ -64,6 +64,6 @@ func (p *Part) UnmarshalBinary(b []byte) error {
 	if v[0] < 0 || v[0] > 1<<31-1 || v[2] < 0 {
 		return errPart
 	}
-	*p = Part{Model: model, Partition: int32(v[0]), Latest: v[1], Untimed: uint64(v[2]), Window: v[3], Counts: b}
+	*p = Part{By: model, Partition: int32(v[0]), Latest: v[1], Untimed: uint64(v[2]), Window: v[3], Counts: b}
 	return nil
 }
