@@ -105,12 +105,12 @@ func watchOptions(c *config.WindowChecks, m *model.Loaded) watch.Options {
 // countedBy names what the counts of windows depend on. Windows have numbers, and counts the order of columns: those of another
 // size, or of other columns, mean something else.
 func countedBy(c *config.WindowChecks, digest string, reference *profile.Profile) string {
-	h := sha256.New()
-	fmt.Fprintf(h, "%s %d %d", digest, c.Every.Time, c.Every.Records)
+	text := fmt.Appendf(nil, "%s %d %d", digest, c.Every.Time, c.Every.Records)
 	for i := range reference.Columns {
-		fmt.Fprintf(h, " %q %d", reference.Columns[i].Name, len(reference.Columns[i].Counts))
+		text = fmt.Appendf(text, " %q %d", reference.Columns[i].Name, len(reference.Columns[i].Counts))
 	}
-	return hex.EncodeToString(h.Sum(nil))
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:])
 }
 
 // watched tells which columns of a profile are watched: those that a stream has, and that are named; times only by name,
