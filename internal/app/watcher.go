@@ -82,9 +82,9 @@ func watchOptions(c *config.WindowChecks, m *model.Loaded) watch.Options {
 // size, or of other columns, mean something else.
 func countedBy(c *config.WindowChecks, digest string, reference *profile.Profile) string {
 	h := sha256.New()
-	fmt.Fprintf(h, "%s %d %d", digest, c.Every.Time, c.Every.Records)
+	fmt.Fprintf(h, "%s %d %d", digest, c.Every.Time, c.Every.Records) //nolint:errcheck // a hash takes all
 	for i := range reference.Columns {
-		fmt.Fprintf(h, " %q %d", reference.Columns[i].Name, len(reference.Columns[i].Counts))
+		fmt.Fprintf(h, " %q %d", reference.Columns[i].Name, len(reference.Columns[i].Counts)) //nolint:errcheck // a hash takes all
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }
