@@ -162,6 +162,7 @@ func (p *pair) run(a, b string) {
 		p.t.Errorf("after the abort: %v", again)
 	}
 	first.Close(p.t.Context()) // as a crash: the round is open
+	p.settle()
 	if diff := cmp.Diff(held, p.committed()); diff != "" {
 		p.t.Errorf("committed: %s", diff)
 	}
@@ -186,6 +187,27 @@ func sum(counts map[string]int) (n int) {
 		n += c
 	}
 	return n
+}
+
+// settle waits until the brokers have marked what was committed: they answer a commit before they do.
+func (p *pair) settle() {
+	p.t.Helper()
+	ctx := deadline(p.t, 30*time.Second)
+	err := poll(ctx, func() (bool, error) {
+		ends, err := p.client.EndOffsets(ctx, p.log, false)
+		if err != nil || len(p.committed()) == 0 {
+			return false, err
+		}
+		for _, end := range ends {
+			if p.sc.ExactlyOnce && end < 4 {
+				return false, nil
+			}
+		}
+		return true, nil
+	})
+	if err != nil {
+		p.t.Errorf("what was committed is not to be seen: %v", err)
+	}
 }
 
 func (p *pair) committed() kafka.Positions {

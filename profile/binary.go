@@ -59,6 +59,9 @@ func appendCounts(b []byte, counts []uint64) []byte {
 	return b
 }
 
+// maxCounted is more rows than any program counts: what says so is no counter.
+const maxCounted = 1 << 53
+
 // ErrCounter says that bytes are not those of a counter into the bins of this profile.
 var ErrCounter = errors.New("these are no counts for this profile")
 
@@ -70,7 +73,9 @@ func (c *Counter) MergeBinary(b []byte) error {
 		return fmt.Errorf("profile: %w", ErrCounter)
 	}
 	r := reader{b: b[1:]}
-	o.rows = r.uvarint()
+	if o.rows = r.uvarint(); o.rows > maxCounted {
+		r.failed = true
+	}
 	if r.uvarint() != uint64(len(c.columns)) {
 		r.failed = true
 	}
@@ -78,11 +83,15 @@ func (c *Counter) MergeBinary(b []byte) error {
 		col := &o.columns[i]
 		col.rows, col.missing = r.uvarint(), r.uvarint()
 		r.failed = r.failed || col.missing > col.rows || col.rows > o.rows
+		present := col.rows - col.missing
 		if c.columns[i].numeric() {
 			col.moments = r.moments()
+			r.failed = r.failed || uint64(col.moments.N()) > present
 		}
 		col.counts = make([]uint64, len(c.columns[i].counts))
-		r.counts(col.counts)
+		if sum := r.counts(col.counts, present); len(col.counts) > 0 && sum != present {
+			r.failed = true
+		}
 	}
 	if r.failed || len(r.b) > 0 {
 		return fmt.Errorf("profile: %w", ErrCounter)
@@ -117,16 +126,19 @@ func (r *reader) moments() stat.Moments {
 	return m
 }
 
-func (r *reader) counts(counts []uint64) {
+// counts reads counts, and returns their sum, which is most at most.
+func (r *reader) counts(counts []uint64, most uint64) (sum uint64) {
 	at := uint64(0)
 	for range r.uvarint() {
-		at += r.uvarint()
-		n := r.uvarint()
-		if r.failed || at >= uint64(len(counts)) {
+		gap, n := r.uvarint(), r.uvarint()
+		if r.failed || at >= uint64(len(counts)) || gap >= uint64(len(counts))-at || n > most-sum {
 			r.failed = true
-			return
+			return sum
 		}
+		at += gap
 		counts[at] = n
+		sum += n
 		at++
 	}
+	return sum
 }

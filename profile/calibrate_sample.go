@@ -24,8 +24,8 @@ type Sample struct {
 
 // validate checks a sample against the columns whose rows it has.
 func (s *Sample) validate(columns []Column) error {
-	if s.Rows <= 0 || s.Rows*len(columns) != len(s.Bins) {
-		return fmt.Errorf("the sample has %d bins for %d rows of %d columns", len(s.Bins), s.Rows, len(columns))
+	if s.Rows <= 0 || s.Rows > SampleRows || s.Rows*len(columns) != len(s.Bins) {
+		return fmt.Errorf("the sample has %d bins for %d rows of %d columns; it can have %d rows", len(s.Bins), s.Rows, len(columns), SampleRows)
 	}
 	for i, b := range s.Bins {
 		c := &columns[i%len(columns)]

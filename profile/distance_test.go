@@ -3,6 +3,7 @@ package profile
 import (
 	"errors"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -128,6 +129,38 @@ func TestTails(t *testing.T) {
 }
 
 // TestMedian takes values as they are where each has a bin, and as lying evenly in their bin elsewhere.
+// TestFisher holds the sum over the tails to that over all tables, and to a time that does not grow with the rows.
+func TestFisher(t *testing.T) {
+	t.Parallel()
+	all := func(a, n, b, m uint64) float64 {
+		k, sum := float64(a+b), 0.0
+		logs := func(x float64) float64 { return logChoose(float64(n), x) + logChoose(float64(m), k-x) }
+		for x := max(0, k-float64(m)); x <= min(k, float64(n)); x++ {
+			if logs(x) <= logs(float64(a))+1e-7 {
+				sum += math.Exp(logs(x) - logChoose(float64(n+m), k))
+			}
+		}
+		return min(sum, 1)
+	}
+	rng := rand.New(rand.NewPCG(3, 3))
+	for range 3000 {
+		n, m := 1+rng.Uint64N(1<<rng.UintN(11)), 1+rng.Uint64N(1<<rng.UintN(11))
+		a, b := rng.Uint64N(n+1), rng.Uint64N(m+1)
+		if got, want := FisherExact(a, n, b, m), all(a, n, b, m); math.Abs(got-want) > 1e-9*want+1e-300 {
+			t.Fatalf("%d of %d and %d of %d: %v, want %v", a, n, b, m, got, want)
+		}
+	}
+	if a, b := FisherExact(50_000, 100_000, 49_000, 100_000), all(50_000, 100_000, 49_000, 100_000); math.Abs(a-b) > 1e-9*b {
+		t.Errorf("%v, want %v", a, b)
+	}
+}
+
+func BenchmarkFisher(b *testing.B) {
+	for b.Loop() {
+		FisherExact(50_000, 100_000, 49_000, 100_000)
+	}
+}
+
 func TestMedian(t *testing.T) {
 	t.Parallel()
 	exact := Column{Kind: Number, Edges: []float64{1, 2, 4}, Counts: []uint64{2, 0, 2, 0}, Distinct: 2, Min: 1, Max: 4}

@@ -100,6 +100,9 @@ func (c *Column) validate() error {
 		if len(c.Edges) > 0 {
 			return errors.New("levels have no edges")
 		}
+		if len(levelsOf(c)) != len(c.Levels) {
+			return errors.New("a level is there twice")
+		}
 	case Text:
 		if len(c.Edges)+len(c.Levels) > 0 {
 			return errors.New("texts have no bins")
@@ -108,12 +111,19 @@ func (c *Column) validate() error {
 		return fmt.Errorf("its kind is %.40q", c.Kind)
 	}
 	switch c.Role {
-	case Field, Feature, Label, Prediction:
+	case Field, Feature, Label:
+	case Prediction:
+		if c.Kind != Number {
+			return fmt.Errorf("a prediction is a number, and this is %s", c.Kind)
+		}
 	default:
 		return fmt.Errorf("its role is %.40q", c.Role)
 	}
 	if len(c.Counts) != bins {
 		return fmt.Errorf("%d counts for %d bins", len(c.Counts), bins)
+	}
+	if c.Min > c.Max || c.Deviation < 0 {
+		return errors.New("its smallest value is above its largest, or its deviation below 0")
 	}
 	left := c.Rows - c.Missing
 	if c.Missing > c.Rows {

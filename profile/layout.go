@@ -6,7 +6,7 @@ import (
 	"millrace.dev/record"
 )
 
-// PredictionName is the name of the column of predictions.
+// PredictionName is the name of the column of predictions, if no field and no feature has it.
 const PredictionName = "prediction"
 
 // Rows are records as they come by: those of a batch, with the inputs and the predictions that were computed of them.

@@ -319,6 +319,16 @@ func scaled(counts []uint64, total uint64) []uint64 {
 	return out
 }
 
+// AddPredictions appends the column of predictions, of rows whose predictions these are. It is named [PredictionName], or, where another
+// column is named so, "prediction (of the model)".
+func (p *Profile) AddPredictions(values []float64) {
+	c := Predictions(values)
+	for _, taken := p.Column(c.Name); taken; _, taken = p.Column(c.Name) {
+		c.Name += " (of the model)"
+	}
+	p.Columns = append(p.Columns, c)
+}
+
 // Predictions returns the column of predictions, of rows whose predictions these are.
 func Predictions(values []float64) Column {
 	c := newSurveyed(predictions())

@@ -195,10 +195,28 @@ func FisherExact(a, n, b, m uint64) float64 {
 		return logChoose(float64(n), x) + logChoose(float64(m), k-x)
 	}
 	whole, bound := logChoose(rows, k), logs(float64(a))+1e-7
+	mode := min(max(math.Floor((k+1)*(float64(n)+1)/(rows+2)), low), high)
+	if logs(mode) <= bound {
+		return 1
+	}
 	p := 0.0
-	for x := low; x <= high; x++ {
-		if l := logs(x); l <= bound {
-			p += detmath.Exp(l - whole)
+	for _, step := range []float64{-1, 1} { // tables grow less likely to both ends: from the first that counts, as far as anything adds up
+		none, some := 0.0, mode-low+1 // steps from the mode: the one does not count, the other does, or is beyond the end
+		if step > 0 {
+			some = high - mode + 1
+		}
+		for some-none > 1 {
+			if half := math.Floor((none + some) / 2); logs(mode+float64(step*half)) <= bound {
+				some = half
+			} else {
+				none = half
+			}
+		}
+		for x := mode + float64(step*some); x >= low && x <= high; x += step {
+			l := logs(x)
+			if p += detmath.Exp(l - whole); l < bound-45 {
+				break
+			}
 		}
 	}
 	return min(p, 1)

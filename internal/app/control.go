@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"millrace.dev/internal/config"
@@ -51,7 +52,7 @@ func controlled(p *config.Pipeline) bool {
 func (a *App) obey(ctx context.Context, client *kafka.Client, p *config.Pipeline, e pausable, wait func()) (done <-chan struct{}, err error) {
 	topic := controlTopic(p)
 	apply := func(rs []record.Raw) error {
-		a.apply(ctx, &rs[len(rs)-1], e)
+		a.apply(ctx, rs, e)
 		return ctx.Err()
 	}
 	if err := a.persist(ctx, wait, func() error { return client.Tap(ctx, kafka.TapConfig{Topic: topic, From: kafka.FromStart}, apply) }); err != nil {
@@ -90,19 +91,22 @@ func (a *App) persist(ctx context.Context, wait func(), do func() error) error {
 	}
 }
 
-// apply does what a record of the control topic says.
-func (a *App) apply(ctx context.Context, r *record.Raw, e pausable) {
-	var c Control
-	if err := json.Unmarshal(r.Value, &c); err != nil || c.State != Paused && c.State != Resumed {
+// apply does what the last of some records of the control topic says that says anything.
+func (a *App) apply(ctx context.Context, rs []record.Raw, e pausable) {
+	for _, r := range slices.Backward(rs) {
+		var c Control
+		err := json.Unmarshal(r.Value, &c)
+		switch {
+		case err == nil && c.State == Paused:
+			e.Pause(c.Reason + " (" + c.By + "); millrace resume lets it go on")
+			return
+		case err == nil && c.State == Resumed:
+			e.Resume()
+			return
+		}
 		a.Log.LogAttrs(ctx, slog.LevelWarn, "a record of the control topic says neither paused nor running, and changes nothing",
 			slog.String("topic", r.Topic), slog.Int64("offset", r.Offset))
-		return
 	}
-	if c.State == Paused {
-		e.Pause(c.Reason + " (" + c.By + "); millrace resume lets it go on")
-		return
-	}
-	e.Resume()
 }
 
 // ControlOptions say what a pipeline is to do.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"slices"
 	"time"
 
 	"millrace.dev/internal/config"
@@ -31,7 +32,12 @@ type WindowResult struct {
 	*profile.Verdict
 	watch.Totals                  // until now, since the instance that judged has begun
 	Columns      []profile.Column `json:"columns"`
+	// Shortened says that findings and columns were left out since a topic does not take so much: first those that are good.
+	Shortened bool `json:"shortened,omitempty"`
 }
+
+// mostResult is how many bytes a result has at most: a topic takes 1 MiB if nobody has set it otherwise.
+const mostResult = 1000 << 10
 
 // The results of a window beside the severities.
 const resultSkipped = "skipped"
@@ -150,9 +156,33 @@ func (j *judge) tell(ctx context.Context, log *slog.Logger, r *WindowResult) {
 // result is a window result as bytes, with the pause that it leads to, or nil.
 type result struct{ value, control []byte }
 
+// bytes returns the result as JSON, with as much as most bytes have room for: what is worse than ok and the columns of that, the
+// worst first, and the prediction.
+func (r *WindowResult) bytes(most int) ([]byte, error) {
+	value, err := json.Marshal(r)
+	if err != nil || len(value) <= most {
+		return value, err
+	}
+	short, list := *r, r.failed()
+	short.Shortened = true
+	for {
+		named := map[string]bool{}
+		for i := range list {
+			named[list[i].Column] = true
+		}
+		verdict := *r.Verdict
+		verdict.Findings, short.Verdict = list, &verdict
+		short.Columns = slices.DeleteFunc(slices.Clone(r.Columns), func(c profile.Column) bool { return c.Role != profile.Prediction && !named[c.Name] })
+		if value, err = json.Marshal(&short); err != nil || len(value) <= most || len(list) == 0 {
+			return value, err
+		}
+		list = list[:len(list)/2]
+	}
+}
+
 // encode returns the bytes of a result.
 func (j *judge) encode(r *WindowResult) (out result, err error) {
-	if out.value, err = json.Marshal(r); err != nil {
+	if out.value, err = r.bytes(mostResult); err != nil {
 		return out, err
 	}
 	if r.Action == string(config.OnFailPause) {

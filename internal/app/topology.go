@@ -9,6 +9,7 @@ import (
 
 	"millrace.dev/feature"
 	"millrace.dev/internal/config"
+	"millrace.dev/internal/engine"
 	"millrace.dev/internal/pipeline"
 	"millrace.dev/internal/sample"
 	"millrace.dev/internal/table"
@@ -348,6 +349,19 @@ func (s *scorers) scoreCarried(ctx context.Context, b *stream.Batch[string, carr
 	return nil
 }
 
+// appendOwn appends the headers that a record came with, but for those that say what a prediction is: they are of another prediction, or
+// made up, and one that this prediction does not have would pass for its own.
+func appendOwn(headers, own []record.Header) []record.Header {
+	for _, h := range own {
+		switch h.Key {
+		case headerModel, headerDigest, headerChecks, engine.HeaderSource, engine.HeaderSourceTimestamp:
+		default:
+			headers = append(headers, h)
+		}
+	}
+	return headers
+}
+
 var errNoOutput = &stream.Rejection{
 	Stage: record.StageEncode, Class: "no_output", Reason: "the data path gave no result for this record",
 }
@@ -391,7 +405,7 @@ func results[K, V any](s *scorers, w *scorer, b *stream.Batch[K, V, scored]) {
 		}
 		if own := b.In[i].Headers; len(own) > 0 {
 			at := len(headers)
-			headers = append(append(headers, own...), added...)
+			headers = append(appendOwn(headers, own), added...)
 			b.Out[i].Headers = headers[at:len(headers):len(headers)]
 		}
 	}

@@ -59,12 +59,36 @@ func newWatcher(p *config.Pipeline, s *Scoring) (*watcher, error) {
 	}
 	m := &model.Loaded{Bundle: s.Bundle, Ref: s.Model, Digest: s.Digest}
 	w := &watcher{options: watchOptions(c, m), checked: CheckedWindows{Windows: map[string]uint64{}}}
-	var err error
+	err := tooWide(p, w.options.Reference)
+	if err != nil {
+		return nil, err
+	}
 	if w.judge, err = newJudge(p, c, m, w.options.Reference); err != nil {
 		return nil, err
 	}
 	_, err = watch.NewTally(w.options.Every, w.options.Reference, w.options.Layout)
 	return w, err
+}
+
+// mostPart is how many bytes of counts go into a record: a topic takes 1 MiB if nobody has set it otherwise.
+const mostPart = 1000 << 10
+
+// tooWide returns an error for columns whose counts a record may have no room for: a part of a window would be lost, and its state could
+// not be kept.
+func tooWide(p *config.Pipeline, reference *profile.Profile) error {
+	const column, bin = 160, 6 // bytes, of counts below 2^35
+	size := 0
+	for i := range reference.Columns {
+		size += column + bin*len(reference.Columns[i].Counts)
+	}
+	if size <= mostPart {
+		return nil
+	}
+	return &Error{
+		Code: Usage, Op: "checks.window", Where: p.File,
+		Err:  fmt.Errorf("the counts of %d columns take up to %d KiB, and topics take records of 1 MiB", len(reference.Columns), size>>10),
+		Hint: "name the columns that matter in checks.window.columns",
+	}
 }
 
 // watchOptions says how the records of a model are counted in windows.
@@ -160,8 +184,13 @@ type tallying[K any] struct {
 	ctx     *stream.ProcessorContext[string, []byte]
 	total   *watch.Tally
 	clock   eventClock
+	since   time.Time // the first of the event times that the clock waits with
 	latest  int64
 }
+
+// mostTick is how long event times of a slow partition wait for enough others: it has nothing that waits, so that they are near the
+// clock's time, and a wrong one can only say that it is where it is.
+const mostTick = 5 * time.Second
 
 // Init makes an empty tally.
 func (t *tallying[K]) Init(ctx *stream.ProcessorContext[string, []byte]) (err error) {
@@ -179,12 +208,26 @@ func (t *tallying[K]) Process(r *stream.Record[K, scored]) error {
 	}
 	t.total.Merge(c.tally)
 	for _, at := range c.times {
-		if now, ok := t.clock.tick(at); ok {
-			t.latest = max(t.latest, min(now, t.ctx.Now().UnixMicro()))
+		if len(t.clock.times) == 0 {
+			t.since = t.ctx.Now()
 		}
+		t.reach(t.clock.tick(at))
+	}
+	if len(t.clock.times) > 0 && t.ctx.Now().Sub(t.since) >= mostTick {
+		t.reach(t.clock.tell())
 	}
 	t.watcher.giveBack(c)
+	if t.total.Full() { // hostile times, or very old data: it must not pile up until the commit
+		return t.Flush()
+	}
 	return nil
+}
+
+// reach notes how far the partition is.
+func (t *tallying[K]) reach(at int64, ok bool) {
+	if ok {
+		t.latest = max(t.latest, min(at, t.ctx.Now().UnixMicro()))
+	}
 }
 
 // Flush tells what was counted.
@@ -211,11 +254,19 @@ type checking struct {
 	ctx     *stream.ProcessorContext[string, result]
 	state   *stream.State[string, []byte]
 	board   *watch.Board
+	ran     time.Time // the last time that windows could have been closed
 }
+
+// The wall clock has windows closed each closeEvery. If it has not for asleep, the task was held back, and what partitions tell
+// was not read: it is not silence.
+const (
+	closeEvery = time.Second
+	asleep     = 5 * time.Second
+)
 
 // Init takes back what was known at the last commit.
 func (c *checking) Init(ctx *stream.ProcessorContext[string, result]) (err error) {
-	c.ctx, c.state = ctx, stream.Open(ctx, c.store)
+	c.ctx, c.state, c.ran = ctx, stream.Open(ctx, c.store), ctx.Now()
 	if c.board, err = watch.NewBoard(c.watcher.options, ctx.Now()); err != nil {
 		return err
 	}
@@ -236,7 +287,7 @@ func (c *checking) Init(ctx *stream.ProcessorContext[string, result]) (err error
 	for _, key := range forget {
 		err = errors.Join(err, c.state.Delete(strings.Clone(key)))
 	}
-	ctx.OnWallClock(time.Second, func(int64) error { return c.close() })
+	ctx.OnWallClock(closeEvery, func(int64) error { return c.close() })
 	return err
 }
 
@@ -257,7 +308,12 @@ func (c *checking) takes(p *watch.Part, value []byte) bool {
 
 // close judges the windows that are over.
 func (c *checking) close() error {
-	for _, over := range c.board.Close(c.ctx.Now()) {
+	now := c.ctx.Now()
+	if now.Sub(c.ran) > asleep {
+		c.board.Awake(now)
+	}
+	c.ran = now
+	for _, over := range c.board.Close(now) {
 		r, err := c.watcher.judge.result(&over, c.board.Totals(), c.ctx.Now())
 		if err != nil {
 			return err

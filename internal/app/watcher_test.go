@@ -146,6 +146,46 @@ func TestWindowsAreChecked(t *testing.T) {
 	sameAsOfData(t, a, file, lines.String(), want)
 }
 
+// TestSlowPartitions holds windows of partitions with a record now and then to be over soon after their end.
+func TestSlowPartitions(t *testing.T) {
+	t.Parallel()
+	a, file := newWatched(t)
+	p, err := a.Load(file, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := a.LoadModel(t.Context(), p.Model.Registry, p.Name, "rents@1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC)
+	s, err := app.NewScoring(p, m, app.ScoringOptions{Threads: 1, Now: func() time.Time { return start.Add(24 * time.Hour) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := streamtest.New(t, app.Topology(p, m.Bundle.Plan, s), streamtest.Partitions(2), streamtest.Partitions(1, "rents.checks", "rents-control"), streamtest.StartAt(start))
+	in := streamtest.NewInput(d, "flats", stream.String(), stream.String())
+	for i := range 4 * 90 { // four hours
+		at := d.Now()
+		in.Pipe(fmt.Sprint("k", i), fmt.Sprintf(`{"at":%q,"area":70,"city":"c1"}`, at.Format(time.RFC3339)), at.UnixMilli())
+		d.Advance(40 * time.Second)
+	}
+	list := d.Raw("rents.checks", 0)
+	if len(list) != 3 {
+		t.Fatalf("%d windows are over", len(list))
+	}
+	for i, raw := range list {
+		var w app.WindowResult
+		if err := json.Unmarshal(raw.Value, &w); err != nil {
+			t.Fatal(err)
+		}
+		end := start.Add(time.Duration(i+1)*time.Hour + 5*time.Minute) // with the grace
+		if after := time.UnixMilli(w.Judged).Sub(end); after < 0 || after > 5*time.Minute || w.Rows != 90 || w.Late != 0 {
+			t.Errorf("window %d is over after %v, with %d records, %d late", i, after, w.Rows, w.Late)
+		}
+	}
+}
+
 // sameAsOfData holds batch to judge the windows of a file as the stream has judged those of the same records.
 func sameAsOfData(t *testing.T, a *app.App, file, lines string, want []app.WindowResult) {
 	t.Helper()

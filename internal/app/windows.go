@@ -164,8 +164,16 @@ func (c *eventClock) tick(at int64) (int64, bool) {
 	if c.times = append(c.times, at); len(c.times) < ticks {
 		return 0, false
 	}
+	return c.tell()
+}
+
+// tell tells the time by those that came since it was last told; false if there was none.
+func (c *eventClock) tell() (int64, bool) {
+	if len(c.times) == 0 {
+		return 0, false
+	}
 	slices.Sort(c.times)
-	median := c.times[ticks/2]
+	median := c.times[len(c.times)/2]
 	c.times = c.times[:0]
 	return median, true
 }

@@ -12,7 +12,6 @@ import (
 	"millrace.dev/gbm"
 	"millrace.dev/internal/pipeline"
 	"millrace.dev/model"
-	"millrace.dev/profile"
 	"millrace.dev/record"
 )
 
@@ -44,7 +43,7 @@ func (t *trainer) seal(digest string, sets [parts]*set, forest *gbm.Forest, hist
 		Profile:    t.profile,
 		Evaluation: evaluate(forest, sets[Test], train.LabelMean),
 	}
-	t.profile.Columns = append(t.profile.Columns, profile.Predictions(heldOut(forest, sets)))
+	t.profile.AddPredictions(heldOut(forest, sets))
 	t.profile.Sample = t.sampler.Sample(t.profile, predicted(forest, &t.sampled))
 	if b.Golden, err = pipeline.Golden(b, append(t.golden, oddRecords(t.Schema)...)); err != nil {
 		return nil, err

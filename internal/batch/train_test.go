@@ -15,6 +15,7 @@ import (
 	"millrace.dev/gbm"
 	"millrace.dev/internal/source"
 	"millrace.dev/model"
+	"millrace.dev/profile"
 	"millrace.dev/record"
 	"pgregory.net/rapid"
 )
@@ -99,6 +100,33 @@ func TestTrain(t *testing.T) {
 	}
 	if b.Metrics.Test.R2 < 0.8 || b.Metrics.Train.Rows != r.Train || b.Metrics.Validation.Rows != r.Validation || b.Metrics.Test.Rows != r.Test {
 		t.Errorf("metrics %+v", b.Metrics)
+	}
+}
+
+// TestPredictionAsInput trains with a feature of the name that a profile has for what the model predicts: the prediction of another model,
+// say.
+func TestPredictionAsInput(t *testing.T) {
+	t.Parallel()
+	o := flats(t, flatRows(300))
+	o.Features = append(o.Features, feature.Spec{Name: "prediction", Expr: "size * 8"})
+	o.Inputs, o.Field = append(o.Inputs, "prediction"), "score"
+	b, err := TrainModel(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, _, err := b.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, err = model.Decode(data); err != nil {
+		t.Fatal(err)
+	}
+	roles := map[string]profile.Role{}
+	for _, c := range b.Profile.Columns {
+		roles[c.Name] = c.Role
+	}
+	if roles["prediction"] != profile.Feature || roles["prediction (of the model)"] != profile.Prediction {
+		t.Errorf("%v", roles)
 	}
 }
 

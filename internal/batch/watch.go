@@ -52,11 +52,11 @@ type WatchedWindow struct {
 	Errors drift.Errors
 }
 
-// mostWindows is how many windows of data are counted side by side: each takes some 50 KB.
+// mostWindows is how many windows of data are counted side by side, or fewer where a board has no room for so many of that many columns.
 const mostWindows = 5000
 
 // ErrManyWindows says that data has more windows than are counted.
-var ErrManyWindows = fmt.Errorf("batch: the data has more than %d windows", mostWindows)
+var ErrManyWindows = fmt.Errorf("batch: the data has more windows than are counted side by side, which are %d, or fewer of many columns", mostWindows)
 
 // Watch runs records through the path of a model and counts them in windows, as a stream does: the same records of a window
 // give the same counts.
@@ -195,7 +195,7 @@ func (w *watching) tell() error {
 		return w.board.Take(p, w.options.Now)
 	})
 	w.tally.Reset()
-	if err == nil && w.board.Open()+len(w.out.Windows) > mostWindows {
+	if err == nil && (w.board.Open()+len(w.out.Windows) > mostWindows || w.board.Crowded()) {
 		err = ErrManyWindows
 	}
 	return err

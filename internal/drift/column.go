@@ -109,7 +109,8 @@ func (r *Report) shift(ref *profile.Column) Shift {
 		}
 	}
 	w := columnOf(r.last, ref.Name)
-	if w == nil {
+	if w == nil { // of a result that was too large, and shortened
+		s.After = figures(&profile.Column{})
 		return s
 	}
 	s.After = figures(w)

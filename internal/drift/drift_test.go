@@ -323,6 +323,30 @@ func TestAnalyzeRefuses(t *testing.T) {
 	}
 }
 
+// TestShortened holds a report to say nothing of columns whose counts a result lacks, which it does if it was too large.
+func TestShortened(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for i := range 3 {
+		w.window(1000, func(_ int, r *row) {
+			if i < 2 {
+				r.x += 500
+			}
+		})
+	}
+	last := &w.in.Windows[2]
+	last.Columns = slices.DeleteFunc(slices.Clone(last.Columns), func(c profile.Column) bool { return c.Name == "x" })
+	r := w.report()
+	i := slices.IndexFunc(r.Back, func(m Moved) bool { return m.Column == "x" })
+	if i < 0 {
+		t.Fatalf("x is not back: %+v", r.Back)
+	}
+	if after := r.Back[i].After; after.Rows != 0 || !math.IsNaN(float64(after.Mean)) || !math.IsNaN(float64(after.Missing)) {
+		t.Errorf("%+v", after)
+	}
+	w.text(r)
+}
+
 // TestHostileNames holds texts of the data to do nothing to a terminal, and names to fit.
 func TestHostileNames(t *testing.T) {
 	t.Parallel()

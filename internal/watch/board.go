@@ -36,10 +36,14 @@ func (o *Options) Idle() time.Duration { return min(max(o.Grace, leastIdle), mos
 // [Options.Idle], and all of them once the clock is. A window of records is over with the part that fills it: it
 // can have some more.
 //
+// Of windows of time there are so many open at a time as fit into 256 MiB, but at least 16 and at most 10,000. If there are more,
+// the earliest are over; but what is ahead of the clock goes first, as if its event time could not be believed.
+//
 // What a board knows can be written down and read back: see [Board.Changes] and [Board.Restore]. It is for one goroutine
 // at a time.
 type Board struct {
 	o       Options
+	most    int // windows that are open
 	began   time.Time
 	windows map[int64]*profile.Counter
 	marks   map[int32]mark
@@ -74,7 +78,7 @@ func NewBoard(o Options, now time.Time) (*Board, error) {
 		return nil, err
 	}
 	return &Board{
-		o: o, began: now, windows: map[int64]*profile.Counter{}, marks: map[int32]mark{}, done: Unknown, changed: map[string]bool{},
+		o: o, most: mostWindows(o.Reference, boardBytes, 16, 10_000), began: now, windows: map[int64]*profile.Counter{}, marks: map[int32]mark{}, done: Unknown, changed: map[string]bool{},
 	}, nil
 }
 
@@ -86,7 +90,7 @@ func (b *Board) Take(p *Part, now time.Time) error {
 		return nil
 	}
 	if len(p.Counts) > 0 {
-		if err := b.count(p); err != nil {
+		if err := b.count(p, now); err != nil {
 			return err
 		}
 	}
@@ -101,7 +105,7 @@ func (b *Board) Take(p *Part, now time.Time) error {
 	return nil
 }
 
-func (b *Board) count(p *Part) error {
+func (b *Board) count(p *Part, now time.Time) error {
 	c := b.windows[p.Window]
 	over := b.o.Every.Time > 0 && p.Window < b.done
 	if c == nil || over {
@@ -116,7 +120,24 @@ func (b *Board) count(p *Part) error {
 	}
 	b.windows[p.Window] = c
 	b.changed[windowKey(p.Window)] = true
+	if b.Crowded() {
+		b.leaveOut(now)
+	}
 	return nil
+}
+
+// leaveOut forgets the last window if it has not begun yet: no honest record is in it, and those that are would have the
+// others closed.
+func (b *Board) leaveOut(now time.Time) {
+	last := Unknown
+	for w := range b.windows {
+		last = max(last, w)
+	}
+	if from, _ := b.o.Every.Bounds(last); from > now.UnixMicro() {
+		b.totals.Untimed += b.windows[last].Rows()
+		delete(b.windows, last)
+		b.changed[windowKey(last)] = true
+	}
 }
 
 // Close gives out the windows that are over, in their order, each once.
@@ -127,14 +148,19 @@ func (b *Board) Close(now time.Time) []Closed {
 		}
 		return nil
 	}
-	at := b.reached(now)
-	if at == Unknown {
-		return nil
+	end, at := Unknown, b.reached(now)
+	if at != Unknown {
+		end = b.o.Every.Window(at - b.o.Grace.Microseconds())
 	}
-	end := b.o.Every.Window(at - b.o.Grace.Microseconds())
+	excess := len(b.windows) - b.most
+	over := slices.Collect(maps.Keys(b.windows))
+	if excess <= 0 {
+		over = slices.DeleteFunc(over, func(w int64) bool { return w >= end })
+	}
+	slices.Sort(over)
 	var out []Closed
-	for _, w := range slices.Sorted(maps.Keys(b.windows)) {
-		if w < end {
+	for i, w := range over {
+		if w < end || i < excess {
 			out = append(out, b.close(w))
 		}
 	}
@@ -164,6 +190,16 @@ func (b *Board) close(w int64) Closed {
 	return c
 }
 
+// Awake says that nothing was taken for a while because nobody read what partitions have told: they count as if they had told
+// now.
+func (b *Board) Awake(now time.Time) {
+	for p, m := range b.marks {
+		m.seen = now
+		b.marks[p] = m
+	}
+	b.began = now
+}
+
 // reached returns up to when, in event time, all records have come as far as can be known.
 func (b *Board) reached(now time.Time) int64 {
 	idle, at := b.o.Idle(), now.UnixMicro()
@@ -180,6 +216,9 @@ func (b *Board) reached(now time.Time) int64 {
 
 // Open returns how many windows are not over.
 func (b *Board) Open() int { return len(b.windows) }
+
+// Crowded tells whether more windows are open than fit: then [Board.Close] closes the earliest.
+func (b *Board) Crowded() bool { return len(b.windows) > b.most }
 
 // Totals returns what is in no window.
 func (b *Board) Totals() Totals { return b.totals }

@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -45,11 +46,16 @@ func Believed(at, now int64) bool {
 }
 
 // Tally counts records window by window. It is for one goroutine at a time.
+//
+// Event times are what records say: there may be as many windows as records. So only some are counted side by side; what
+// comes for others is kept as bytes, of a few dozen for a column.
 type Tally struct {
 	every     Every
 	reference *profile.Profile
 	layout    profile.Layout
+	most      int // windows that are counted side by side
 	windows   []counted
+	spilled   []spilled
 	idle      []*profile.Counter // to be used again
 	untimed   uint64
 	keep      []bool
@@ -61,6 +67,28 @@ type counted struct {
 	counter *profile.Counter
 }
 
+// spilled is what came for a window for which there was no counter.
+type spilled struct {
+	window int64
+	counts []byte
+}
+
+// How much memory the counters of windows may take together.
+const (
+	tallyBytes = 16 << 20
+	boardBytes = 256 << 20
+)
+
+// mostWindows returns of how many windows the counters take no more than some bytes, about, but from least to most.
+func mostWindows(reference *profile.Profile, bytes, least, most int) int {
+	one := 0
+	for i := range reference.Columns {
+		c := &reference.Columns[i]
+		one += 5120 + 8*len(c.Counts) + 64*len(c.Levels) // with what finds the bins
+	}
+	return max(least, min(bytes/max(one, 1), most))
+}
+
 // NewTally returns an empty tally of records of a layout, into the bins of a reference. It is an error if these do not
 // fit.
 func NewTally(every Every, reference *profile.Profile, layout profile.Layout) (*Tally, error) {
@@ -68,7 +96,9 @@ func NewTally(every Every, reference *profile.Profile, layout profile.Layout) (*
 	if err != nil {
 		return nil, err
 	}
-	return &Tally{every: every, reference: reference, layout: layout, idle: []*profile.Counter{c}}, nil
+	return &Tally{
+		every: every, reference: reference, layout: layout, idle: []*profile.Counter{c}, most: mostWindows(reference, tallyBytes, 4, 1000),
+	}, nil
 }
 
 // Add counts the rows that are not rejected, with their event times in microseconds since 1970 or [record.MissingTime]. Those of no
@@ -106,36 +136,66 @@ func (t *Tally) Add(rows *profile.Rows, times []int64, now int64) {
 				part.Keep[i] = t.keep[i] && t.of[i] == seen[k]
 			}
 		}
-		t.counter(w).Add(&part)
+		if c := t.counter(w); c != nil {
+			c.Add(&part)
+			continue
+		}
+		c := t.spare()
+		c.Add(&part)
+		t.spill(w, c)
+		c.Reset()
+		t.idle = append(t.idle, c)
 	}
 }
 
-// counter returns the counter of a window.
+// counter returns the counter of a window, nil if there is none and there are enough.
 func (t *Tally) counter(window int64) *profile.Counter {
 	for _, w := range t.windows {
 		if w.window == window {
 			return w.counter
 		}
 	}
-	var c *profile.Counter
-	if n := len(t.idle); n > 0 {
-		c, t.idle = t.idle[n-1], t.idle[:n-1]
-	} else {
-		c, _ = profile.NewCounter(t.reference, t.layout) // it was made once
+	if len(t.windows) >= t.most {
+		return nil
 	}
+	c := t.spare()
 	t.windows = append(t.windows, counted{window, c})
 	return c
+}
+
+// spare returns an empty counter.
+func (t *Tally) spare() *profile.Counter {
+	if n := len(t.idle); n > 0 {
+		c := t.idle[n-1]
+		t.idle = t.idle[:n-1]
+		return c
+	}
+	c, _ := profile.NewCounter(t.reference, t.layout) // it was made once
+	return c
+}
+
+func (t *Tally) spill(window int64, c *profile.Counter) {
+	b, _ := c.AppendBinary(nil) // it never fails
+	t.spilled = append(t.spilled, spilled{window, b})
 }
 
 // Empty tells whether nothing was counted.
 func (t *Tally) Empty() bool { return len(t.windows) == 0 && t.untimed == 0 }
 
+// Full tells whether there were more windows than are counted side by side: then the parts should be told soon.
+func (t *Tally) Full() bool { return len(t.spilled) > 0 }
+
 // Merge adds what o has counted, of the same reference and layout.
 func (t *Tally) Merge(o *Tally) {
 	t.untimed += o.untimed
 	for _, w := range o.windows {
-		t.counter(w.window).Merge(w.counter)
+		if c := t.counter(w.window); c != nil {
+			c.Merge(w.counter)
+		} else {
+			t.spill(w.window, w.counter)
+		}
 	}
+	t.spilled = append(t.spilled, o.spilled...)
 }
 
 // Reset forgets what was counted.
@@ -146,12 +206,14 @@ func (t *Tally) Reset() {
 		t.idle = append(t.idle, w.counter)
 	}
 	t.windows = t.windows[:0]
+	clear(t.spilled)
+	t.spilled = t.spilled[:0]
 }
 
-// Parts calls f with a part for each window that has something, in their order, as a partition of a model tells it. If only untimed records
-// were counted, or nothing at all, there is one part without a count.
+// Parts calls f with parts of the windows that have something, as a partition of a model tells them: one for each window in their order, and
+// then more if the tally is full. If only untimed records were counted, or nothing at all, there is one part without a count.
 func (t *Tally) Parts(of Part, f func(*Part) error) error {
-	slices.SortFunc(t.windows, func(a, b counted) int { return int(max(-1, min(1, a.window-b.window))) })
+	slices.SortFunc(t.windows, func(a, b counted) int { return cmp.Compare(a.window, b.window) })
 	of.Untimed = t.untimed
 	if len(t.windows) == 0 {
 		return f(&of)
@@ -166,6 +228,12 @@ func (t *Tally) Parts(of Part, f func(*Part) error) error {
 			return err
 		}
 		of.Untimed = 0
+	}
+	for _, s := range t.spilled {
+		of.Window, of.Counts = s.window, s.counts
+		if err := f(&of); err != nil {
+			return err
+		}
 	}
 	return nil
 }
