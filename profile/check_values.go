@@ -98,7 +98,7 @@ func (c *Column) outer(bin int, low, high, p float64) float64 {
 	for i, n := range c.Counts {
 		if i != bin && n > 0 {
 			from, to := c.bounds(i)
-			rest -= float64((from/2 + to/2) * float64(n))
+			rest -= float64((float64(from/2) + float64(to/2)) * float64(n))
 		}
 	}
 	mean := (rest/float64(c.Counts[bin]) - low) / (high - low)
