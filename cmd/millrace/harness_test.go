@@ -25,6 +25,7 @@ import (
 	"millrace.dev/internal/app"
 	"millrace.dev/internal/devbroker"
 	"millrace.dev/internal/house"
+	"millrace.dev/internal/registry"
 	"millrace.dev/record"
 )
 
@@ -211,7 +212,7 @@ func (f *fixture) make(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = m.Registry.Approve(ctx, "houses@1", "", "grace", "good enough for a test")
+	_, err = m.Registry.Approve(ctx, "houses@1", "", registry.Decision{By: "grace", Reason: "good enough for a test"})
 	return err
 }
 

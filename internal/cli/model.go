@@ -30,7 +30,7 @@ review, NAME@champion the one that was approved last. With a pipeline file at ha
 	cmd.PersistentFlags().StringVar(&dir, "registry", "", "the registry's `folder` (default: that of the pipeline file)")
 	models := func() (*app.Models, error) { return c.app().Models(dir, c.file) }
 	cmd.AddCommand(c.modelList(models), c.modelShow(models), c.modelLog(models), c.modelVerify(models),
-		c.modelDecide(models, "approve", "Approve a model, which makes it the champion", (*registry.Registry).Approve),
+		c.modelDecide(models, "approve", "Approve a model; it becomes the champion if there is none", (*registry.Registry).Approve),
 		c.modelDecide(models, "reject", "Reject a model for good", (*registry.Registry).Reject))
 	return cmd
 }
@@ -205,7 +205,7 @@ func (c *cli) printShown(s *app.Shown) error {
 	return err
 }
 
-type decision func(r *registry.Registry, ctx context.Context, ref, defaultModel, by, reason string) (registry.Version, error)
+type decision func(r *registry.Registry, ctx context.Context, ref, defaultModel string, d registry.Decision) (registry.Version, error)
 
 func (c *cli) modelDecide(models opener, verb, short string, decide decision) *cobra.Command {
 	var by, reason string
@@ -216,7 +216,7 @@ func (c *cli) modelDecide(models opener, verb, short string, decide decision) *c
 			if err != nil {
 				return err
 			}
-			v, err := decide(m.Registry, cmd.Context(), args[0], m.Name, by, reason)
+			v, err := decide(m.Registry, cmd.Context(), args[0], m.Name, registry.Decision{By: by, Reason: reason})
 			if err != nil {
 				return err
 			}

@@ -19,6 +19,7 @@ import (
 	"millrace.dev/internal/app"
 	"millrace.dev/internal/devbroker"
 	"millrace.dev/internal/house"
+	"millrace.dev/internal/registry"
 )
 
 // Options say how the demo is to go.
@@ -239,7 +240,7 @@ func (d *demo) approve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	v, err := m.Registry.Approve(ctx, d.model, m.Name, "demo", "this is the demo: nobody has looked at the model")
+	v, err := m.Registry.Approve(ctx, d.model, m.Name, registry.Decision{By: "demo", Reason: "this is the demo: nobody has looked at the model"})
 	if err != nil {
 		return err
 	}

@@ -66,7 +66,7 @@ func write(out io.Writer) error {
 		if _, err := fmt.Fprintln(out, v.Number, v.Digest, StateCandidate); err != nil {
 			return err
 		}
-		if v, err = r.Approve(ctx, v.Ref(), "", name, "it is a test"); err != nil {
+		if v, err = r.Approve(ctx, v.Ref(), "", Decision{By: name, Reason: "it is a test"}); err != nil {
 			return err
 		}
 		if _, err := fmt.Fprintln(out, v.Number, v.Digest, StateApproved); err != nil {
@@ -146,7 +146,7 @@ func TestManyWritersInOneProcess(t *testing.T) {
 			for _, data := range bundles {
 				v, err := r.Register(t.Context(), data, "train")
 				if err == nil {
-					_, err = r.Approve(t.Context(), v.Ref(), "", "anna", "good")
+					_, err = r.Approve(t.Context(), v.Ref(), "", Decision{By: "anna", Reason: "good"})
 				}
 				if err != nil {
 					t.Error(err)
@@ -202,7 +202,7 @@ func TestOneDecision(t *testing.T) {
 			if i%2 == 0 {
 				decide = r.Reject
 			}
-			if _, err := decide(t.Context(), "house-prices@1", "", fmt.Sprint("by ", i), "x"); err != nil && !errors.Is(err, ErrRejected) {
+			if _, err := decide(t.Context(), "house-prices@1", "", Decision{By: fmt.Sprint("by ", i), Reason: "x"}); err != nil && !errors.Is(err, ErrRejected) {
 				t.Error(err)
 			}
 		})
@@ -300,7 +300,7 @@ func TestFailureAtEachStep(t *testing.T) {
 	f := newFactory(t)
 	first, second := f.make(1), f.make(2)
 	approve := func(r *Registry) error {
-		_, err := r.Approve(t.Context(), "@1", "house-prices", "anna", "good")
+		_, err := r.Approve(t.Context(), "@1", "house-prices", Decision{By: "anna", Reason: "good"})
 		return err
 	}
 	register := func(data []byte) func(*Registry) error {

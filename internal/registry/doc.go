@@ -10,13 +10,14 @@
 // A version is registered as a candidate and then approved or rejected, by someone and for a reason.
 //
 //   - Registering bytes that the model already has as a candidate or approved version returns that version.
-//   - An approval makes the version the champion. An approved version can be approved again: that is the way
-//     back to an older champion.
+//   - An approval says that a version may run. Which of them is to run is another decision: a promotion makes it the
+//     champion, and a rollback the one before it again. The first version that is approved becomes the champion at once.
 //   - A rejection is final. An approved version can be rejected too, and the champion: the model then has no
-//     champion until a version is approved, since going back to an older one is for people to decide.
+//     champion until a version is promoted, since going back to an older one is for people to decide. A retired version
+//     is one that is not needed any more; approving it again brings it back.
 //   - The bytes of a rejected version can be registered again; they become a new version, a candidate, which
 //     needs a review of its own. Both stand in the log.
-//   - @champion is the version approved last, unless it was rejected since. @candidate is the newest version
+//   - @champion is the version promoted last, unless it was rejected or retired since. @candidate is the newest version
 //     that waits for review, unless a newer one has been approved.
 //
 // # Concurrency and crashes

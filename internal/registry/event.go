@@ -19,10 +19,13 @@ const (
 	Registered Action = "register"
 	Approved   Action = "approve"
 	Rejected   Action = "reject"
+	Promoted   Action = "promote"  // it is the one to run from now on
+	RolledBack Action = "rollback" // the same, of one that was before
+	Retired    Action = "retire"   // it is not to run any more
 )
 
 const (
-	eventFormat = 1
+	eventFormat = 2        // in format 1 each approval also promotes
 	maxEvent    = 64 << 10 // bytes of an event's file
 	maxActor    = 200      // bytes
 	maxReason   = 4000     // bytes
@@ -50,6 +53,8 @@ type Event struct {
 	Bytes  int64  `json:"bytes,omitempty"`
 	// Reason says why; "" in a register event.
 	Reason string `json:"reason,omitempty"`
+	// Group is the consumer group that was told to run the version; of a promotion or a rollback, "" if none was.
+	Group string `json:"group,omitempty"`
 	// Sum is "sha256:" and the SHA-256, in hex, of the bytes of the event's file before `,"sum":`.
 	Sum string `json:"-"`
 }

@@ -35,7 +35,7 @@ func Example() {
 	fmt.Println(v.Ref(), v.State, v.Aliases)
 	fmt.Println("may run:", !errors.Is(v.CheckApproved(), registry.ErrNotApproved))
 
-	v, err = r.Approve(ctx, "@candidate", "house-prices", "Anna Ek", "RMSE below 200,000 on the test part")
+	v, err = r.Approve(ctx, "@candidate", "house-prices", registry.Decision{By: "Anna Ek", Reason: "RMSE below 200,000 on the test part"})
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -124,7 +124,16 @@ func mustRegister(t testing.TB, r *Registry, data []byte) Version {
 
 func mustApprove(t testing.TB, r *Registry, ref string) Version {
 	t.Helper()
-	v, err := r.Approve(t.Context(), ref, "house-prices", "anna", "good")
+	v, err := r.Approve(t.Context(), ref, "house-prices", Decision{By: "anna", Reason: "good"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func mustPromote(t *testing.T, r *Registry, ref string) Version {
+	t.Helper()
+	v, err := r.Promote(t.Context(), ref, "house-prices", Decision{By: "anna", Reason: "better"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,7 +142,7 @@ func mustApprove(t testing.TB, r *Registry, ref string) Version {
 
 func mustReject(t testing.TB, r *Registry, ref string) Version {
 	t.Helper()
-	v, err := r.Reject(t.Context(), ref, "house-prices", "bob", "bad")
+	v, err := r.Reject(t.Context(), ref, "house-prices", Decision{By: "bob", Reason: "bad"})
 	if err != nil {
 		t.Fatal(err)
 	}

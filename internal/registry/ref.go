@@ -72,7 +72,7 @@ func (m *entry) championHint() string {
 	}
 	for _, v := range slices.Backward(m.versions) {
 		if v.State == StateApproved {
-			return fmt.Sprintf("train a new version, or go back to %s: millrace model approve %s --by NAME --reason TEXT", v.Ref(), v.Ref())
+			return fmt.Sprintf("train a new version, or go back to %s: millrace model promote %s --by NAME --reason TEXT", v.Ref(), v.Ref())
 		}
 	}
 	return "train a new version"

@@ -171,23 +171,67 @@ func (r *Registry) get(ref reference) (v Version, err error) {
 	return r.state.resolve(ref)
 }
 
-// Approve approves a version, on behalf of by and for a reason, and makes it the champion; its bundle must be
-// intact. ref is as in [Registry.Resolve]. Doing the same again changes nothing. An error matches [ErrNotFound], [ErrRejected],
+// Decision is who decides something, and why.
+type Decision struct {
+	By     string // a name, for the audit log
+	Reason string
+	// Group is the consumer group that is told to run the version, of a promotion; "" if none is.
+	Group string
+}
+
+// Approve approves a version; its bundle must be intact. It becomes the champion if the model has none. ref is as in
+// [Registry.Resolve]. Doing the same again changes nothing. An error matches [ErrNotFound], [ErrRejected],
 // [ErrInvalid], [ErrCorrupt] or [ErrNewer], or is one of the file system.
-func (r *Registry) Approve(ctx context.Context, ref, defaultModel, by, reason string) (Version, error) {
-	return r.decide(ctx, Approved, ref, defaultModel, by, reason)
+func (r *Registry) Approve(ctx context.Context, ref, defaultModel string, d Decision) (Version, error) {
+	return r.decide(ctx, Approved, ref, defaultModel, d)
 }
 
-// Reject rejects a version for good, on behalf of by and for a reason; it may be the champion, which leaves the
-// model without one. Arguments and errors are those of [Registry.Approve].
-func (r *Registry) Reject(ctx context.Context, ref, defaultModel, by, reason string) (Version, error) {
-	return r.decide(ctx, Rejected, ref, defaultModel, by, reason)
+// Reject rejects a version for good; it may be the champion, which leaves the model without one. Arguments and
+// errors are those of [Registry.Approve].
+func (r *Registry) Reject(ctx context.Context, ref, defaultModel string, d Decision) (Version, error) {
+	return r.decide(ctx, Rejected, ref, defaultModel, d)
 }
 
-func (r *Registry) decide(ctx context.Context, action Action, ref, defaultModel, by, reason string) (Version, error) {
+// Retire ends the life of a version that was approved, or waited to be: it is not to run any more. Approving it again
+// brings it back. Arguments and errors are those of [Registry.Approve].
+func (r *Registry) Retire(ctx context.Context, ref, defaultModel string, d Decision) (Version, error) {
+	return r.decide(ctx, Retired, ref, defaultModel, d)
+}
+
+// Promote makes an approved version the champion. Arguments and errors are those of [Registry.Approve]; an error
+// also matches [ErrNotApproved].
+func (r *Registry) Promote(ctx context.Context, ref, defaultModel string, d Decision) (Version, error) {
+	return r.decide(ctx, Promoted, ref, defaultModel, d)
+}
+
+// RollBack makes an approved version the champion again. It is [Registry.Promote] by another name in the log.
+func (r *Registry) RollBack(ctx context.Context, ref, defaultModel string, d Decision) (Version, error) {
+	return r.decide(ctx, RolledBack, ref, defaultModel, d)
+}
+
+// Before returns the champion that a model had before the present one, or had last: the newest that may still run. An
+// error matches [ErrNotFound], [ErrCorrupt] or [ErrNewer], or is one of the file system.
+func (r *Registry) Before(ctx context.Context, name string) (v Version, err error) {
+	err = r.view(ctx, func(s *state) error {
+		m := s.models[name]
+		if m == nil {
+			_, err := s.resolve(reference{model: name, number: 1})
+			return err
+		}
+		n := m.before()
+		if n == 0 {
+			return withHint(fmt.Errorf("%w: %s has had no other champion that may still run", ErrNotFound, name), "promote a version by its number: see millrace model list")
+		}
+		v = m.version(n)
+		return nil
+	})
+	return v, err
+}
+
+func (r *Registry) decide(ctx context.Context, action Action, ref, defaultModel string, d Decision) (Version, error) {
 	target, err := parseRef(ref, defaultModel)
-	actor, err1 := cleanText("name of who decides", by, maxActor)
-	reason, err2 := cleanText("reason", reason, maxReason)
+	actor, err1 := cleanText("name of who decides", d.By, maxActor)
+	reason, err2 := cleanText("reason", d.Reason, maxReason)
 	if err := errors.Join(err, err1, err2); err != nil {
 		return Version{}, fmt.Errorf("registry: %s %s: %w", action, ref, err)
 	}
@@ -199,26 +243,38 @@ func (r *Registry) decide(ctx context.Context, action Action, ref, defaultModel,
 		// An alias stands for one version throughout: were it looked up again after another writer won, the
 		// decision could fall on a version that nobody has looked at.
 		target = reference{model: v.Model, number: v.Number}
-		want := map[Action]State{Approved: StateApproved, Rejected: StateRejected}[action]
-		current := action == Rejected || slices.Contains(v.Aliases, AliasChampion)
-		if v.State == want && current && v.DecidedBy == actor && v.Reason == reason {
-			return nil, nil
-		}
-		if v.State == StateRejected {
-			return nil, withHint(fmt.Errorf("%s: %w, by %s (%s), which is final", v.Ref(), ErrRejected, v.DecidedBy, v.Reason),
-				"register the bundle again to have it reviewed again")
-		}
-		if action == Approved { // nobody can have looked at what is not there
-			if _, err := r.folder.readBlob(v.Digest, v.Bytes); err != nil {
-				return nil, fmt.Errorf("%s: %w", v.Ref(), err)
-			}
-		}
-		return &Event{Actor: actor, Action: action, Model: v.Model, Version: v.Number, Digest: v.Digest, Reason: reason}, nil
+		e := &Event{Actor: actor, Action: action, Model: v.Model, Version: v.Number, Digest: v.Digest, Reason: reason, Group: d.Group}
+		return r.admit(v, e)
 	})
 	if err != nil {
 		return Version{}, err
 	}
 	return r.get(target)
+}
+
+// admit returns e, which is about v, nil if that was decided already, or why it cannot be decided.
+func (r *Registry) admit(v Version, e *Event) (*Event, error) {
+	decided := v.DecidedBy == e.Actor && v.Reason == e.Reason
+	switch {
+	case e.Action == Approved && v.State == StateApproved && decided,
+		e.Action == Rejected && v.State == StateRejected && decided,
+		e.Action == Retired && v.State == StateRetired:
+		return nil, nil
+	case v.State == StateRejected:
+		return nil, withHint(fmt.Errorf("%s: %w, by %s (%s), which is final", v.Ref(), ErrRejected, v.DecidedBy, v.Reason),
+			"register the bundle again to have it reviewed again")
+	}
+	if e.Action == Promoted || e.Action == RolledBack {
+		if err := v.CheckApproved(); err != nil {
+			return nil, err
+		}
+	}
+	if e.Action != Rejected && e.Action != Retired { // nobody can have looked at what is not there
+		if _, err := r.folder.readBlob(v.Digest, v.Bytes); err != nil {
+			return nil, fmt.Errorf("%s: %w", v.Ref(), err)
+		}
+	}
+	return e, nil
 }
 
 // List returns every version, by model and number.

@@ -40,7 +40,7 @@ func TestLifeOfAModel(t *testing.T) {
 	}
 
 	want.State, want.Aliases, want.DecidedBy, want.DecidedAt, want.Reason = StateApproved, []string{AliasChampion}, "Anna Ek", at(2), "RMSE 180,000"
-	v, err := r.Approve(t.Context(), "@candidate", "house-prices", " Anna Ek ", "RMSE 180,000\n")
+	v, err := r.Approve(t.Context(), "@candidate", "house-prices", Decision{By: " Anna Ek ", Reason: "RMSE 180,000\n"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +54,7 @@ func TestLifeOfAModel(t *testing.T) {
 		t.Error("other bytes came back:", err)
 	}
 
-	v, err = r.Reject(t.Context(), "house-prices@champion", "", "bob", "label leaks")
+	v, err = r.Reject(t.Context(), "house-prices@champion", "", Decision{By: "bob", Reason: "label leaks"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +62,7 @@ func TestLifeOfAModel(t *testing.T) {
 	if diff := cmp.Diff(want, v); diff != "" {
 		t.Error(diff)
 	}
-	if err := v.CheckApproved(); !errors.Is(err, ErrNotApproved) || !strings.Contains(err.Error(), "bob rejected it (label leaks)") {
+	if err := v.CheckApproved(); !errors.Is(err, ErrNotApproved) || !strings.Contains(err.Error(), "it was rejected by bob (label leaks)") {
 		t.Error(err)
 	}
 
@@ -151,31 +151,39 @@ func TestDecisions(t *testing.T) {
 	mustApprove(t, r, "@2")
 	check(2, 3, "cacr")
 	mustApprove(t, r, "@candidate")
-	check(3, 0, "caar") // version 1 is older than the champion
+	check(2, 0, "caar") // version 1 is older than an approved one
+	mustPromote(t, r, "@3")
+	check(3, 0, "caar")
 	if _, err := r.Resolve(t.Context(), "@candidate", "house-prices"); !errors.Is(err, ErrNotFound) {
 		t.Error(err)
 	}
-	if _, err := r.Approve(t.Context(), "@2", "house-prices", "eva", "back to the old one"); err != nil {
+	if v, err := r.Before(t.Context(), "house-prices"); err != nil || v.Number != 2 {
+		t.Error(v, err)
+	}
+	if _, err := r.RollBack(t.Context(), "@2", "house-prices", Decision{By: "eva", Reason: "back to the old one"}); err != nil {
 		t.Error(err)
 	}
 	check(2, 0, "caar") // the way back
 	mustReject(t, r, "@2")
 	check(0, 0, "crar") // people decide what comes next
 	if _, err := r.Resolve(t.Context(), "@champion", "house-prices"); !errors.Is(err, ErrNotApproved) ||
-		!strings.Contains(err.Error(), "go back to house-prices@3: millrace model approve house-prices@3 --by") {
+		!strings.Contains(err.Error(), "go back to house-prices@3: millrace model promote house-prices@3 --by") {
 		t.Error(err)
 	}
 	mustApprove(t, r, "@1")
 	check(1, 0, "arar")
 
+	if _, err := r.Promote(t.Context(), "@2", "house-prices", Decision{By: "eva", Reason: "it was good"}); !errors.Is(err, ErrRejected) {
+		t.Error(err)
+	}
 	before := mustVerify(t, r).Events
 	mustApprove(t, r, "@1") // the same again
 	mustReject(t, r, "@2")
 	if n := mustVerify(t, r).Events; n != before {
 		t.Errorf("doing the same again wrote %d events", n-before)
 	}
-	for _, decide := range []func(context.Context, string, string, string, string) (Version, error){r.Approve, r.Reject} {
-		if _, err := decide(t.Context(), "@2", "house-prices", "eva", "other words"); !errors.Is(err, ErrRejected) ||
+	for _, decide := range []func(context.Context, string, string, Decision) (Version, error){r.Approve, r.Reject, r.Retire} {
+		if _, err := decide(t.Context(), "@2", "house-prices", Decision{By: "eva", Reason: "other words"}); !errors.Is(err, ErrRejected) ||
 			!strings.Contains(err.Error(), "by bob (bad), which is final") {
 			t.Error(err)
 		}
@@ -199,7 +207,7 @@ func TestRefusals(t *testing.T) {
 	mustRegister(t, r, f.named("rents", "1"))
 	mustReject(t, r, "rents@1")
 	approve := func(ref, by, reason string) error {
-		_, err := r.Approve(t.Context(), ref, "", by, reason)
+		_, err := r.Approve(t.Context(), ref, "", Decision{By: by, Reason: reason})
 		return err
 	}
 	damaged := f.make(2)
@@ -260,7 +268,7 @@ func TestReasonsInAnyScript(t *testing.T) {
 	f, r := newFactory(t), openDir(t, t.TempDir())
 	mustRegister(t, r, f.make(1))
 	const actor, reason = "Åsa 张伟", "می\u200cشود <b> & \"ok\" \\ 👍"
-	if _, err := r.Approve(t.Context(), "@1", "house-prices", actor, reason); err != nil {
+	if _, err := r.Approve(t.Context(), "@1", "house-prices", Decision{By: actor, Reason: reason}); err != nil {
 		t.Fatal(err)
 	}
 	v, err := openDir(t, r.folder.dir).Resolve(t.Context(), "@champion", "house-prices")
@@ -301,7 +309,7 @@ func TestCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err1 := r.Register(ctx, f.make(2), "train")
-	_, err2 := r.Approve(ctx, "@1", "house-prices", "anna", "good")
+	_, err2 := r.Approve(ctx, "@1", "house-prices", Decision{By: "anna", Reason: "good"})
 	_, err3 := r.Load(ctx, v)
 	_, err4 := r.Verify(ctx)
 	for _, err := range []error{err1, err2, err3, err4} {
@@ -344,14 +352,14 @@ func TestRules(t *testing.T) {
 					states, content = append(states, StateCandidate), append(content, c)
 				}
 			case Approved:
-				_, err := r.Approve(t.Context(), fmt.Sprint("@", n), "house-prices", by, "x")
+				_, err := r.Approve(t.Context(), fmt.Sprint("@", n), "house-prices", Decision{By: by, Reason: "x"})
 				if ok := n <= len(states) && states[n-1] != StateRejected; ok != (err == nil) {
 					rt.Fatalf("approve %d: %v", n, err)
 				} else if ok {
 					states[n-1], champion = StateApproved, n
 				}
 			case Rejected:
-				_, err := r.Reject(t.Context(), fmt.Sprint("@", n), "house-prices", by, "x")
+				_, err := r.Reject(t.Context(), fmt.Sprint("@", n), "house-prices", Decision{By: by, Reason: "x"})
 				if ok := n <= len(states) && states[n-1] != StateRejected; ok != (err == nil) {
 					rt.Fatalf("reject %d: %v", n, err)
 				} else if ok {

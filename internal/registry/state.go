@@ -18,6 +18,7 @@ const (
 	StateCandidate State = "candidate"
 	StateApproved  State = "approved"
 	StateRejected  State = "rejected"
+	StateRetired   State = "retired"
 )
 
 // The aliases of versions.
@@ -54,8 +55,8 @@ func (v Version) CheckApproved() error {
 	switch v.State {
 	case StateApproved:
 		return nil
-	case StateRejected:
-		return withHint(fmt.Errorf("registry: %s: %w: %s rejected it (%s)", v.Ref(), ErrNotApproved, v.DecidedBy, v.Reason), "use another version")
+	case StateRejected, StateRetired:
+		return withHint(fmt.Errorf("registry: %s: %w: it was %s by %s (%s)", v.Ref(), ErrNotApproved, v.State, v.DecidedBy, v.Reason), "use another version")
 	default:
 		return withHint(fmt.Errorf("registry: %s: %w: it is a %s", v.Ref(), ErrNotApproved, v.State), approveHint(v.Ref()))
 	}
@@ -71,10 +72,11 @@ type state struct {
 	models map[string]*entry
 }
 
-// entry is a model: its versions by number from 1, and its champion, 0 if it has none.
+// entry is a model: its versions by number from 1, its champion, 0 if it has none, and all that were champions, in order.
 type entry struct {
-	versions []Version
-	champion int
+	versions  []Version
+	champion  int
+	champions []int
 }
 
 func newState() *state { return &state{models: map[string]*entry{}} }
@@ -89,7 +91,7 @@ func (s *state) sum() string {
 
 // apply adds an event. It refuses one that does not follow from those before it, which no writer has written.
 func (s *state) apply(e *Event) error {
-	if e.Format != eventFormat || e.Seq != len(s.events)+1 {
+	if e.Format < 1 || e.Format > eventFormat || e.Seq != len(s.events)+1 {
 		return fmt.Errorf("%w: it says that it is event %d, of format %d", ErrCorrupt, e.Seq, e.Format)
 	}
 	if e.Prev != s.sum() {
@@ -118,7 +120,7 @@ func (s *state) apply(e *Event) error {
 	return nil
 }
 
-// decide applies an approval or a rejection.
+// decide applies an event about a version that is registered.
 func (m *entry) decide(e *Event) error {
 	if m == nil || e.Version < 1 || e.Version > len(m.versions) {
 		return fmt.Errorf("%w: it is about %s@%d, which is not registered", ErrCorrupt, e.Model, e.Version)
@@ -129,17 +131,48 @@ func (m *entry) decide(e *Event) error {
 	}
 	switch e.Action {
 	case Approved:
-		v.State, m.champion = StateApproved, e.Version
-	case Rejected:
+		v.State = StateApproved
+		if m.champion == 0 || e.Format == 1 {
+			m.crown(e.Version)
+		}
+	case Rejected, Retired:
 		v.State = StateRejected
+		if e.Action == Retired {
+			v.State = StateRetired
+		}
 		if m.champion == e.Version {
 			m.champion = 0
 		}
+	case Promoted, RolledBack:
+		if v.State != StateApproved {
+			return fmt.Errorf("%w: it promotes %s@%d, which is %s", ErrCorrupt, e.Model, e.Version, v.State)
+		}
+		m.crown(e.Version)
+		return nil
 	default:
 		return fmt.Errorf("%w: its action is %.40q", ErrCorrupt, e.Action)
 	}
 	v.DecidedBy, v.DecidedAt, v.Reason = e.Actor, e.Time, e.Reason
 	return nil
+}
+
+// crown makes a version the champion.
+func (m *entry) crown(n int) {
+	m.champion = n
+	if l := len(m.champions); l == 0 || m.champions[l-1] != n {
+		m.champions = append(m.champions, n)
+	}
+}
+
+// before returns the champion before the present one, or the last one where there is none at present: the newest of those
+// before that may still run; 0 if there is none.
+func (m *entry) before() int {
+	for _, n := range slices.Backward(m.champions) {
+		if n != m.champion && m.versions[n-1].State == StateApproved {
+			return n
+		}
+	}
+	return 0
 }
 
 // candidate returns the number of the newest version that waits for review, unless a newer one has been
@@ -151,7 +184,7 @@ func (m *entry) candidate() int {
 			return v.Number
 		case StateApproved:
 			return 0
-		case StateRejected:
+		case StateRejected, StateRetired:
 		}
 	}
 	return 0

@@ -243,7 +243,7 @@ func TestTamperedBlobs(t *testing.T) {
 		if report, err := r.Verify(t.Context()); !errors.Is(err, ErrCorrupt) || report.Events != 5 || report.Blobs != 1 {
 			t.Errorf("%s: verify: %+v, %v", what, report, err)
 		}
-		if _, err := r.Approve(t.Context(), v.Ref(), "", "eva", "looks good"); !errors.Is(err, ErrCorrupt) {
+		if _, err := r.Approve(t.Context(), v.Ref(), "", Decision{By: "eva", Reason: "looks good"}); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("%s: approve: %v", what, err)
 		}
 	}
