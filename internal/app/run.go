@@ -91,11 +91,12 @@ func (a *App) Run(ctx context.Context, o RunOptions) (*Ran, error) {
 	if stateful(p, m.Bundle.Plan) {
 		state = cmp.Or(o.StateDir, p.State.Dir)
 	}
+	headers := letterHeaders(p, m)
 	e, err := engine.New(engine.Options{
 		Client: client, Program: program, Group: p.Group, Guarantee: engine.Guarantee(p.Guarantee), InstanceID: o.InstanceID, Threads: o.Threads,
 		StateDir:       state,
 		CommitInterval: p.CommitInterval, Version: a.Version, Log: a.Log, Now: a.Now,
-		LetterHeaders: letterHeaders(p, m), LetterCompat: engine.Compat(p.DeadLetter.Compat), Breaker: engine.Breaker(p.DeadLetter.Breaker),
+		LetterHeaders: func(int64) []record.Header { return headers }, LetterCompat: engine.Compat(p.DeadLetter.Compat), Breaker: engine.Breaker(p.DeadLetter.Breaker),
 	})
 	if err != nil {
 		return nil, err

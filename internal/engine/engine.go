@@ -80,8 +80,9 @@ type Options struct {
 	Breaker Breaker
 	// LetterCompat is a system whose headers dead letters have too. Default: none
 	LetterCompat Compat
-	// LetterHeaders are added to each dead letter. Default: none
-	LetterHeaders []record.Header
+	// LetterHeaders returns what is added to each dead letter of a task with an epoch; for records of global tables, with the
+	// engine's. It is called by several goroutines at a time, once for each of them and epoch. Default: nothing is added
+	LetterHeaders func(epoch int64) []record.Header
 	// Log. Default: nothing is logged
 	Log *slog.Logger
 	// Now is the clock, for latencies and for records without a usable timestamp. Default: time.Now

@@ -65,8 +65,8 @@ func ParseMark(metadata string) Mark {
 type PartitionEpoch struct {
 	Partition
 
-	Epoch int64 // as it is committed; 0 is none
-	From  int64 // the offset of the first record that is processed with it, once there is one
+	Epoch int64     // as it is committed; 0 is none
+	From  int64     // the offset of the first record that is processed with it, once there is one
 	Since time.Time // this instance has committed that, or has got the partition so
 	// Waits says that no record of the partition is processed here until the engine has its epoch.
 	Waits bool
