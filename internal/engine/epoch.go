@@ -118,6 +118,7 @@ func (r *running) recall() {
 // of that; without transactions, for a commit of what it is going to use. Workers that run the task turn back while it waits.
 func (r *running) admit() {
 	e := r.loop.engine
+	r.loop.news = true
 	epoch := e.epoch.Load()
 	switch {
 	case r.committed > epoch:
@@ -233,29 +234,25 @@ func (l *loop) turned() {
 	if changed > 0 {
 		l.engine.options.Log.LogAttrs(context.Background(), slog.LevelInfo, "partitions are processed with another epoch", slog.String("group", l.engine.options.Group),
 			slog.Int64("epoch", l.epoch), slog.Int("partitions", changed))
-		l.publishEpochs()
+		l.news = true
 	}
 }
 
 // admitWaiting lets tasks go on whose epoch the engine has by now.
 func (l *loop) admitWaiting() {
-	changed := false
 	for _, r := range l.order {
 		if r.started && r.behind > 0 && l.engine.epoch.Load() >= r.behind {
 			r.admit()
-			changed = true
 		}
-	}
-	if changed {
-		l.publishEpochs()
 	}
 }
 
-// publishEpochs shows in the statistics with which epochs partitions are processed.
+// publishEpochs shows in the statistics with which epochs partitions are processed, if that has changed.
 func (l *loop) publishEpochs() {
-	if l.engine.options.Behind == nil {
+	if l.engine.options.Behind == nil || !l.news {
 		return
 	}
+	l.news = false
 	var list []PartitionEpoch
 	for _, r := range l.order {
 		for _, in := range r.intakes {

@@ -96,6 +96,7 @@ func (w *world) marks() map[int32]Mark {
 func (w *world) switched(epoch int64, partitions int) {
 	w.t.Helper()
 	w.until(fmt.Sprintf("%d partitions to have epoch %d", partitions, epoch), func() bool {
+		w.reap()
 		n := 0
 		for _, m := range w.marks() {
 			if m.Epoch == epoch {
@@ -194,6 +195,9 @@ func TestEpochs(t *testing.T) {
 		var ins []*instance
 		for range 3 {
 			ins = append(ins, w.run(telling, guaranteed(g), notes.with(10)))
+		}
+		for _, in := range ins {
+			w.until("each to have its share", func() bool { return len(in.Stats().Epochs) == 2 })
 		}
 		w.switched(10, 6)
 		for _, epoch := range []int64{20, 30, 40} {
@@ -466,7 +470,7 @@ func (c *control) run(g Guarantee) *instance {
 	var in *instance
 	ready := make(chan struct{})
 	c.mu.Lock()
-	knows := max(0, c.epoch-c.rng.Int64N(3))
+	knows := max(0, c.epoch-c.rng.Int64N(6))
 	c.mu.Unlock()
 	in = c.w.run(telling, touchy, guaranteed(g), func(s *setup) {
 		s.Epoch = knows
@@ -491,7 +495,7 @@ func (c *control) next(ins []*instance) {
 	epoch := c.epoch
 	c.mu.Unlock()
 	for _, in := range ins {
-		if d := c.draw(2 * sessionTimeout); d < sessionTimeout*3/2 {
+		if d := c.draw(3 * sessionTimeout); d < sessionTimeout {
 			time.AfterFunc(d, func() { in.SetEpoch(epoch) })
 		}
 	}
@@ -506,7 +510,7 @@ func TestEpochsAtRandom(t *testing.T) {
 			c := &control{w: w, rng: rand.New(rand.NewPCG(seed, 1))}
 			faults := mendable()
 			names := slices.Sorted(maps.Keys(faults))
-			stop := w.feed(rng.Uint64())
+			stop := w.trickle(rng.Uint64(), 100*time.Millisecond)
 			ins := []*instance{c.run(g), c.run(g), c.run(g)}
 			var dead []*instance
 			for range epochSwitches {
@@ -517,7 +521,7 @@ func TestEpochsAtRandom(t *testing.T) {
 					in.kill()
 					dead = append(dead, in)
 					ins[i] = c.run(g)
-				case 1, 2:
+				case 1, 2, 6, 7:
 					in.stop(t)
 					ins[i] = c.run(g)
 				case 3:
@@ -531,6 +535,16 @@ func TestEpochsAtRandom(t *testing.T) {
 				case 5:
 					w.cluster.Fault(faults[names[rng.IntN(len(names))]])
 				}
+				if rng.IntN(4) > 0 {
+					w.until("the group to share all partitions", func() bool {
+						w.reap()
+						n := 0
+						for _, in := range ins {
+							n += len(in.Stats().Epochs)
+						}
+						return n == 6
+					})
+				}
 				time.Sleep(upTo(rng, sessionTimeout/2))
 			}
 			time.Sleep(3 * sessionTimeout)
@@ -540,6 +554,7 @@ func TestEpochsAtRandom(t *testing.T) {
 			w.switched(c.epoch, 6)
 			stop()
 			w.drained()
+			time.Sleep(sessionTimeout)
 			w.agree(ins...)
 			waited := 0
 			for _, in := range ins {

@@ -39,6 +39,7 @@ type loop struct {
 	round    tally        // of the round
 	worked   atomic.Bool  // a task has something to commit
 	epoch    int64        // the round commits for what comes after it
+	news     bool         // epochs of partitions have changed
 	settling bool         // the tasks stand still until it is known which partitions are still there
 	letters  *writer      // of what global tables have dropped
 	dropped  []globalDrop // of which the open round has the dead letters
@@ -135,6 +136,7 @@ func (l *loop) step(ctx context.Context) error {
 	l.admitWaiting()
 	l.holdBack()
 	l.hold()
+	l.publishEpochs()
 	return l.poll(ctx)
 }
 

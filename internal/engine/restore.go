@@ -271,9 +271,6 @@ func (l *loop) startRestored(ctx context.Context) error {
 		}
 	}
 	l.restores.ready = waiting
-	if len(ps) > 0 {
-		l.publishEpochs()
-	}
 	return nil
 }
 
@@ -303,6 +300,7 @@ func (l *loop) start(ctx context.Context, r *running) error {
 	if err := r.start(); err != nil {
 		return err
 	}
+	l.news = true
 	l.pool.schedule(r)
 	level := slog.LevelDebug
 	if r.restore.records > 0 {

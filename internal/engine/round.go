@@ -271,7 +271,6 @@ func (l *loop) undone(ctx context.Context, err error) error {
 	if err := l.adopt(); err != nil {
 		return err
 	}
-	l.publishEpochs()
 	l.pool.resume()
 	return nil
 }
