@@ -50,6 +50,7 @@ func (l *loop) adopt() error {
 			}
 		}
 	}
+	l.publishEpochs()
 	return nil
 }
 

@@ -271,6 +271,9 @@ func (l *loop) startRestored(ctx context.Context) error {
 		}
 	}
 	l.restores.ready = waiting
+	if len(ps) > 0 {
+		l.publishEpochs()
+	}
 	return nil
 }
 
