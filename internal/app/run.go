@@ -117,7 +117,7 @@ func (a *App) Run(ctx context.Context, o RunOptions) (*Ran, error) {
 		Client: client, Program: program, Group: p.Group, Guarantee: engine.Guarantee(p.Guarantee), InstanceID: o.InstanceID, Threads: o.Threads,
 		StateDir:       state,
 		CommitInterval: p.CommitInterval, Version: a.Version, Log: a.Log, Now: a.Now,
-		LetterHeaders: letterHeaders(p, m), LetterCompat: engine.Compat(p.DeadLetter.Compat), Breaker: engine.Breaker(p.DeadLetter.Breaker),
+		LetterHeaders: scoring.letterHeaders, LetterCompat: engine.Compat(p.DeadLetter.Compat), Breaker: engine.Breaker(p.DeadLetter.Breaker),
 	}
 	if d != nil {
 		options.Switched = d.poke
@@ -169,7 +169,7 @@ func (a *App) Run(ctx context.Context, o RunOptions) (*Ran, error) {
 // was done, and follows what comes then until ctx ends; done waits for that.
 func (a *App) control(ctx context.Context, client *kafka.Client, p *config.Pipeline, e *engine.Engine, d *deployment) (done func(), err error) {
 	if err := a.persist(ctx, e.Wait, func() error { return needTopics(ctx, client, true, controlTopics(p)...) }); err != nil {
-		if k, ok := errors.AsType[*kafka.Error](err); ok && k.Code == kafka.CodeDenied {
+		if k, ok := errors.AsType[*kafka.Error](err); ok && k.Code == kafka.CodeUnauthorized {
 			k.Hint += "; or set model.update: restart, which needs no topic"
 		}
 		return nil, err
@@ -243,7 +243,7 @@ type ScoringOptions struct {
 func NewScoring(p *config.Pipeline, m *model.Loaded, o ScoringOptions) (*Scoring, error) {
 	s := &Scoring{
 		totals: pipeline.NewWindowTotals(m.Bundle.Plan), tables: newWatchedTables(o.Static), now: o.Now,
-		Bundle: m.Bundle, Model: m.Ref, Digest: m.Digest, Static: o.Static, Workers: make([]*pipeline.Worker, cmp.Or(o.Threads, runtime.GOMAXPROCS(0))),
+		letters: letterHeaders(p, m.Ref), Bundle: m.Bundle, Model: m.Ref, Digest: m.Digest, Static: o.Static, Workers: make([]*pipeline.Worker, cmp.Or(o.Threads, runtime.GOMAXPROCS(0))),
 		Options: pipeline.Options{
 			Field: p.Sink.Field, MaxBytes: p.Source.MaxRecordBytes, Tables: pipelineTables(p), Checks: pipelineChecks(p),
 			Headers: []record.Header{{Key: headerModel, Value: []byte(m.Ref)}, {Key: headerDigest, Value: []byte(m.Digest)}},
@@ -268,8 +268,8 @@ func NewScoring(p *config.Pipeline, m *model.Loaded, o ScoringOptions) (*Scoring
 }
 
 // letterHeaders are the headers of dead letters that tell what was in use.
-func letterHeaders(p *config.Pipeline, m *model.Loaded) []record.Header {
-	hs := []record.Header{{Key: engine.LetterModel, Value: []byte(m.Ref)}}
+func letterHeaders(p *config.Pipeline, ref string) []record.Header {
+	hs := []record.Header{{Key: engine.LetterModel, Value: []byte(ref)}}
 	if b, err := p.Schema.MarshalJSON(); err == nil { // it cannot fail
 		sum := sha256.Sum256(b)
 		hs = append(hs, record.Header{Key: engine.LetterSchema, Value: []byte(hex.EncodeToString(sum[:8]))})

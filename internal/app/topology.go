@@ -31,12 +31,18 @@ type Scoring struct {
 	tables  *watchedTables
 	watcher *watcher // nil: windows are not checked
 	now     func() time.Time
+	letters []record.Header
 	scorers *scorers // of the topology that was declared with it
 }
 
 // Serve has the tasks of the topology that was declared with s score with m from an epoch on: a model of the same pipeline
 // file. It is safe for concurrent use.
 func (s *Scoring) Serve(epoch int64, m *Scoring) { s.scorers.models.add(s.scorers.serve(epoch, m)) }
+
+// letterHeaders returns the headers of dead letters that tell what was in use in an epoch.
+func (s *Scoring) letterHeaders(epoch int64) []record.Header {
+	return s.scorers.models.at(epoch).letters
+}
 
 // Topology declares what `run` does: bring windows up to date, score the records of the source in batches, several at a
 // time, and write the predictions to the sink, and to the dead letters what cannot be predicted. plan says which windows

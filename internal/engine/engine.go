@@ -80,8 +80,8 @@ type Options struct {
 	Breaker Breaker
 	// LetterCompat is a system whose headers dead letters have too. Default: none
 	LetterCompat Compat
-	// LetterHeaders are added to each dead letter. Default: none
-	LetterHeaders []record.Header
+	// LetterHeaders returns what is added to each dead letter of an epoch. It is called for each, by several goroutines. Default: nothing is
+	LetterHeaders func(epoch int64) []record.Header
 	// Log. Default: nothing is logged
 	Log *slog.Logger
 	// Now is the clock, for latencies and for records without a usable timestamp. Default: time.Now
@@ -445,3 +445,11 @@ func (c *changes) take() []kafka.Change {
 }
 
 func (c *changes) clear() { c.take() }
+
+// Member returns the id of this instance in its consumer group; "" while it is in none. It is safe for concurrent use.
+func (e *Engine) Member() string {
+	if s := e.current.Load(); s != nil {
+		return s.Member()
+	}
+	return ""
+}

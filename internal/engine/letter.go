@@ -312,6 +312,19 @@ func (x *writer) timestamp(ts int64, l *kafka.Limits) int64 {
 	return ts
 }
 
+// added returns the headers that the application adds to dead letters.
+func (x *writer) added() []record.Header {
+	fn := x.engine.options.LetterHeaders
+	switch {
+	case fn == nil:
+		return nil
+	case x.of == nil || x.of.task == nil:
+		return fn(x.engine.Epoch())
+	default:
+		return fn(x.of.task.Epoch())
+	}
+}
+
 // letter adds a dead letter to out: the record as it came, or as much of it as the topic takes.
 func (x *writer) letter(raw *record.Raw, d task.Drop, bare bool) {
 	l, out := x.all[x.engine.program.DeadLetters].limits, x.outbox()
@@ -364,7 +377,7 @@ func (x *writer) form(raw *record.Raw, why, compat []record.Header, l *kafka.Lim
 			out.Header(h.Key, h.Value)
 		}
 	}
-	for _, hs := range [][]record.Header{why, x.engine.options.LetterHeaders} {
+	for _, hs := range [][]record.Header{why, x.added()} {
 		for _, h := range hs {
 			out.Header(h.Key, h.Value)
 		}
