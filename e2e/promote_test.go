@@ -35,7 +35,7 @@ func TestPromotions(t *testing.T) {
 	}
 	seed := newSeed(t)
 	ctx := deadline(t, 20*time.Minute)
-	c := newChange(ctx, t, seed, partitions, keys, perSecond*(30+n/2))
+	c := newChange(ctx, t, seed, partitions, keys, perSecond*(18+n/2))
 	d := c.deliver(ctx, t, c.traffic, perSecond)
 
 	calm := time.Now()

@@ -160,18 +160,21 @@ func (d *deployment) step(ctx context.Context) {
 		}
 		c, running, behind = d.wanted()
 	}
-	switch turn := c.Turns == nil || slices.Contains(c.Turns, d.engine.Instance()); {
-	case c.Current != nil && c.Current.Epoch > running.Epoch && (turn || behind >= c.Current.Epoch):
+	turn := c.Turns == nil || slices.Contains(c.Turns, d.engine.Instance()) || c.Current != nil && behind >= c.Current.Epoch
+	switch ahead := c.Current != nil && c.Current.Epoch > running.Epoch && turn; {
+	case ahead && d.ready != nil && d.ready.of.Is(c.Current):
+		d.goOver(c.Current, d.ready.scoring)
+	case c.Next != nil && c.Next.Epoch > running.Epoch: // also where the current one could not be loaded
+		d.prepare(ctx, c.Next)
+	case ahead:
 		if d.prepare(ctx, c.Current) {
 			d.goOver(c.Current, d.ready.scoring)
 		}
-		d.escape()
-	case c.Next != nil && c.Next.Epoch > running.Epoch:
-		d.prepare(ctx, c.Next)
 	default:
 		d.ready, d.readiness = nil, nil
 		d.base.scorers.models.expect(nil)
 	}
+	d.escape()
 	d.base.scorers.models.forget(d.reached())
 }
 
@@ -246,7 +249,7 @@ func (d *deployment) failed(ctx context.Context, next *rollout.Deployment, err e
 	backoff := kafka.Backoff{Min: time.Second, Max: 30 * time.Second}
 	d.tries++
 	d.retry = d.app.Now().Add(backoff.Pause(d.tries))
-	d.readiness = &rollout.Readiness{Epoch: next.Epoch, Stage: rollout.Failed, Error: Message(err), Hint: hint, Final: code != Failed}
+	d.readiness = &rollout.Readiness{Epoch: next.Epoch, Stage: rollout.Failed, Error: Message(err), Hint: hint, Final: code == Refused}
 	attrs := append(loaded(next), slog.String("error", Message(err)), slog.String("hint", hint))
 	_, running, _ := d.wanted()
 	d.app.Log.LogAttrs(ctx, slog.LevelError, "the next model cannot be loaded: going on with the present one", append(attrs, slog.String("present", running.Model))...)
