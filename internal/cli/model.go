@@ -27,7 +27,7 @@ func (c *cli) modelCommand() *cobra.Command {
 review, NAME@champion the one that was approved last. With a pipeline file at hand NAME can be left out: @champion.`,
 	})
 	cmd.PersistentFlags().StringVarP(&c.file, "file", "f", defaultFile, "the pipeline `file` that names the registry")
-	cmd.PersistentFlags().StringVar(&dir, "registry", "", "the registry's `folder` (default: that of the pipeline file)")
+	cmd.PersistentFlags().StringVar(&dir, "registry", "", "the registry: a `folder`, or s3://BUCKET/PREFIX (default: that of the pipeline file)")
 	models := func() (*app.Models, error) { return c.app().Models(dir, c.file) }
 	cmd.AddCommand(c.modelList(models), c.modelShow(models), c.modelLog(models), c.modelVerify(models),
 		c.modelDecide(models, "approve", "Approve a model; it becomes the champion if there is none", (*registry.Registry).Approve),

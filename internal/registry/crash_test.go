@@ -286,7 +286,7 @@ func TestKilledWriters(t *testing.T) {
 	r := openDir(t, dir)
 	mustRegister(t, r, newFactory(t).make(1))
 	report := mustVerify(t, r)
-	litter, err := os.ReadDir(r.folder.tmp())
+	litter, err := os.ReadDir(folder{r.Location()}.tmp())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,11 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"path/filepath"
 	"testing"
 	"time"
 
 	"millrace.dev/feature"
 	"millrace.dev/gbm"
+	"millrace.dev/internal/durable"
+	"millrace.dev/internal/registry/objects"
 	"millrace.dev/model"
 	"millrace.dev/profile"
 	"millrace.dev/record"
@@ -102,6 +105,21 @@ func clock() func() time.Time {
 		now = now.Add(time.Second)
 		return now
 	}
+}
+
+// folder is a registry on disk, for tests that look at its files.
+type folder struct{ dir string }
+
+func (f folder) tmp() string          { return filepath.Join(f.dir, "tmp") }
+func (f folder) events() string       { return filepath.Join(f.dir, eventsDir) }
+func (f folder) event(seq int) string { return filepath.Join(f.dir, eventName(seq)) }
+func (f folder) blob(digest string) string {
+	return filepath.Join(f.dir, blobID{digest: digest}.name())
+}
+
+// open opens the registry in a folder that is written to through fsys.
+func open(dir string, o Options, fsys durable.FS) (*Registry, error) {
+	return openStore(objects.NewFolder(dir, fsys), o)
 }
 
 func openDir(t testing.TB, dir string) *Registry {
