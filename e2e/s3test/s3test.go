@@ -147,7 +147,9 @@ func (s *Server) Location(prefix string) string {
 }
 
 // Path returns the file that holds an object of the bucket.
-func (s *Server) Path(key string) string { return filepath.Join(s.dir, "data", bucket, filepath.FromSlash(key)) }
+func (s *Server) Path(key string) string {
+	return filepath.Join(s.dir, "data", bucket, filepath.FromSlash(key))
+}
 
 // Stop ends the server, if it runs.
 func (s *Server) Stop() {

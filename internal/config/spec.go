@@ -18,10 +18,10 @@ import (
 type kind uint8
 
 const (
-	kindText kind = iota + 1
-	kindPath      // a text that is relative to the file
-	kindData      // the same, or a topic
-	kindRegistry  // the same, or the address of a bucket
+	kindText     kind = iota + 1
+	kindPath          // a text that is relative to the file
+	kindData          // the same, or a topic
+	kindRegistry      // the same, or the address of a bucket
 	kindExpression
 	kindInteger
 	kindNumber

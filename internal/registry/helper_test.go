@@ -1,10 +1,13 @@
 package registry
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -183,4 +186,15 @@ func SmallBundle() ([]byte, error) {
 		return nil, err
 	}
 	return variant(b, "house-prices", "")
+}
+
+// flip returns data with one bit changed.
+func flip(data []byte, at int) []byte {
+	bad := bytes.Clone(data)
+	bad[at] ^= 1
+	return bad
+}
+
+func containsAll(text string, parts ...string) bool {
+	return !slices.ContainsFunc(parts, func(p string) bool { return !strings.Contains(text, p) })
 }
