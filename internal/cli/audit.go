@@ -29,7 +29,7 @@ changed or taken out.`,
 			w := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
 			fmt.Fprintln(w, "SEQ\tTIME\tWHO\tACTION\tMODEL\tREASON") //nolint:errcheck // Flush reports it
 			for _, e := range events {
-				fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s@%d\t%s\n", e.Seq, e.Time.Format(time.RFC3339), e.Actor, e.Action, e.Model, e.Version, cmp.Or(e.Reason, "-")) //nolint:errcheck // Flush reports it
+				fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\n", e.Seq, e.Time.Format(time.RFC3339), e.Actor, e.Action, e.Ref(), cmp.Or(e.Reason, "-")) //nolint:errcheck // Flush reports it
 			}
 			return w.Flush()
 		},

@@ -60,6 +60,14 @@ type Event struct {
 	Sum string `json:"-"`
 }
 
+// Ref returns the name of the version that the event is about, such as "house-prices@3", or "-" if it is about none.
+func (e *Event) Ref() string {
+	if e.Model == "" {
+		return "-"
+	}
+	return fmt.Sprintf("%s@%d", e.Model, e.Version)
+}
+
 // The end of an event's file.
 const (
 	sumPrefix = `,"sum":"`

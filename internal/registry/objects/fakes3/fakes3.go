@@ -32,7 +32,7 @@ const (
 	Busy
 	// Broken does the work, and answers 500.
 	Broken
-	// Conflict answers 409, as for a write beside another of the same name, before anything is done.
+	// Conflict answers 409, as for a write beside another of the same name, before anything is done. Another request is Busy.
 	Conflict
 	// Half sends the head of the answer and half of its body, and cuts the connection.
 	Half
@@ -172,6 +172,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	fault := None
 	if o.Fault != nil {
 		fault = o.Fault(n, r)
+	}
+	if fault == Conflict && r.Method != http.MethodPut {
+		fault = Busy
 	}
 	var a answer
 	switch fault {
