@@ -22,6 +22,8 @@ var (
 	ErrNewer = errors.New("registry of a later millrace")
 	// ErrPurged means that a bundle is not there any more: it was removed on purpose.
 	ErrPurged = errors.New("purged")
+	// ErrArchive means that a file is not what an export has written.
+	ErrArchive = errors.New("not an exported model, or a damaged one")
 	// ErrSetup means that the location, the bucket, the credentials or the server are not what they must be.
 	ErrSetup = objects.ErrSetup
 	// ErrUnreachable means that the server did not answer: a retry may help.

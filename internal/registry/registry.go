@@ -112,6 +112,11 @@ func (r *Registry) register(ctx context.Context, data []byte, by, reason string)
 	if err != nil {
 		return Version{}, fmt.Errorf("registry: %w", err)
 	}
+	if reason != "" {
+		if reason, err = cleanText("reason", reason, maxReason); err != nil {
+			return Version{}, fmt.Errorf("registry: %w", err)
+		}
+	}
 	b, err := model.Decode(data)
 	if err != nil {
 		return Version{}, fmt.Errorf("registry: %w", err)
