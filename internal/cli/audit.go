@@ -42,6 +42,7 @@ changed or taken out.`,
 type verified struct {
 	Events int    `json:"events"`
 	Blobs  int    `json:"blobs"`
+	Purged int    `json:"purged,omitempty"`
 	Head   string `json:"head"`
 }
 
@@ -59,9 +60,13 @@ it prints somewhere else: as long as a later log goes through it, nothing before
 			if err != nil {
 				return err
 			}
-			c.note("%s and %s are as they were written\nhead %s\n", count(r.Events, "event"), count(r.Blobs, "model"), r.Head)
+			c.note("%s and %s are as they were written\n", count(r.Events, "event"), count(r.Blobs, "model"))
+			if r.Purged > 0 {
+				c.note("%s gone on purpose\n", count(r.Purged, "model"))
+			}
+			c.note("head %s\n", r.Head)
 			if c.json {
-				return c.printJSON(verified{Events: r.Events, Blobs: r.Blobs, Head: r.Head})
+				return c.printJSON(verified{Events: r.Events, Blobs: r.Blobs, Purged: r.Purged, Head: r.Head})
 			}
 			return nil
 		},

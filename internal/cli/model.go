@@ -31,7 +31,8 @@ review, NAME@champion the one that was approved last. With a pipeline file at ha
 	models := func() (*app.Models, error) { return c.app().Models(dir, c.file) }
 	cmd.AddCommand(c.modelList(models), c.modelShow(models), c.modelLog(models), c.modelVerify(models),
 		c.modelDecide(models, "approve", "Approve a model; it becomes the champion if there is none", (*registry.Registry).Approve),
-		c.modelDecide(models, "reject", "Reject a model for good", (*registry.Registry).Reject))
+		c.modelDecide(models, "reject", "Reject a model for good", (*registry.Registry).Reject),
+		c.modelGC(models), c.modelExport(models), c.modelImport(models))
 	return cmd
 }
 
@@ -49,12 +50,13 @@ type listedVersion struct {
 	DecidedBy    string     `json:"decided_by,omitempty"`
 	DecidedAt    *time.Time `json:"decided_at,omitempty"`
 	Reason       string     `json:"reason,omitempty"`
+	Purged       bool       `json:"purged,omitempty"`
 }
 
 func listed(v registry.Version) listedVersion {
 	l := listedVersion{
 		Model: v.Ref(), State: string(v.State), Aliases: append([]string{}, v.Aliases...), Digest: v.Digest, Bytes: v.Bytes,
-		RegisteredBy: v.RegisteredBy, RegisteredAt: v.RegisteredAt, DecidedBy: v.DecidedBy, Reason: v.Reason,
+		RegisteredBy: v.RegisteredBy, RegisteredAt: v.RegisteredAt, DecidedBy: v.DecidedBy, Reason: v.Reason, Purged: v.Purged,
 	}
 	if !v.DecidedAt.IsZero() {
 		l.DecidedAt = &v.DecidedAt
