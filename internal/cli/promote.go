@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 	"millrace.dev/internal/app"
 	"millrace.dev/internal/config"
+	"millrace.dev/internal/registry/objects"
 	"millrace.dev/internal/rollout"
 )
 
@@ -36,11 +37,15 @@ func (c *cli) promoteCommand(dir *string, cmd *cobra.Command, rollback bool) *co
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		o.File, o.Set = c.file, c.set
 		if *dir != "" {
-			abs, err := filepath.Abs(*dir)
-			if err != nil {
-				return err
+			at := *dir
+			if !objects.IsAddress(at) { // the pipeline file's is relative to the file
+				abs, err := filepath.Abs(at)
+				if err != nil {
+					return err
+				}
+				at = abs
 			}
-			o.Set = append([]string{"model.registry=" + abs}, o.Set...)
+			o.Set = append([]string{"model.registry=" + at}, o.Set...)
 		}
 		if len(args) > 0 {
 			o.Model = args[0]

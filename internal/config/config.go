@@ -2,14 +2,17 @@ package config
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"millrace.dev/feature"
 	"millrace.dev/gbm"
+	"millrace.dev/internal/registry/objects"
 	"millrace.dev/internal/secret"
 	datasource "millrace.dev/internal/source"
 	"millrace.dev/record"
@@ -242,6 +245,29 @@ func (d *decoder) data(name string) string {
 		return name
 	}
 	return d.path(name)
+}
+
+// registry decodes where a registry is. An address may have credentials in it by mistake: a wrong one is not shown.
+func (d *decoder) registry(n *node, path string, v value) (value, bool) {
+	if !objects.IsAddress(v.text) {
+		v.text = d.path(v.text)
+		return v, true
+	}
+	_, err := objects.ParseAddress(v.text)
+	if err == nil {
+		return v, true
+	}
+	message, hint := err.Error(), ""
+	if e, ok := errors.AsType[interface {
+		error
+		Hint() string
+	}](err); ok {
+		hint = e.Hint()
+		message = strings.TrimPrefix(strings.TrimSuffix(message, ": "+hint), objects.ErrSetup.Error()+": ")
+	}
+	n.src.mask(n.start)
+	d.report(n, path+": "+message, hint)
+	return v, false
 }
 
 // path returns where a path of the file leads.

@@ -66,7 +66,7 @@ func TestLifeOfAModel(t *testing.T) {
 		t.Error(err)
 	}
 
-	again, err := Open(r.folder.dir, Options{})
+	again, err := Open(r.Location(), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -271,7 +271,7 @@ func TestReasonsInAnyScript(t *testing.T) {
 	if _, err := r.Approve(t.Context(), "@1", "house-prices", Decision{By: actor, Reason: reason}); err != nil {
 		t.Fatal(err)
 	}
-	v, err := openDir(t, r.folder.dir).Resolve(t.Context(), "@champion", "house-prices")
+	v, err := openDir(t, r.Location()).Resolve(t.Context(), "@champion", "house-prices")
 	if err != nil || v.DecidedBy != actor || v.Reason != reason {
 		t.Errorf("%+v %v", v, err)
 	}
