@@ -24,7 +24,7 @@ import (
 const (
 	tries     = 4                      // of one request
 	firstWait = 100 * time.Millisecond // before the second try; doubled for each after it
-	patience  = 8 * time.Second        // after which a request that failed is not tried again
+	patience  = 5 * time.Second        // after which a request that failed is not tried again
 	maxNames  = 4 << 20                // of one list: a server that never ends must not fill the memory
 	// markerName is the object by which the store finds out whether the server refuses to overwrite.
 	markerName    = "millrace-registry"
