@@ -124,6 +124,9 @@ func (a *App) backtest(ctx context.Context, p *config.Pipeline, o *BacktestOptio
 	if errors.Is(err, backtest.ErrManyPeriods) {
 		return nil, &Error{Code: Usage, Op: "backtest", Where: bo.Data, Err: err, Hint: "take larger ones: --every 30d"}
 	}
+	if errors.Is(err, batch.ErrUnlike) {
+		return nil, &Error{Code: Usage, Op: "backtest", Err: err, Hint: "try them one by one"}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("backtest: %w", err)
 	}
@@ -131,7 +134,7 @@ func (a *App) backtest(ctx context.Context, p *config.Pipeline, o *BacktestOptio
 		return nil, nothingThere(r, o, bo.Data)
 	}
 	r.Models = models
-	r.Notes = append(r.Notes, historyNotes(p, loaded)...)
+	r.Notes = append(r.Notes, historyNotes(p, loaded, r.Untimed != nil)...)
 	return r, nil
 }
 
@@ -164,9 +167,13 @@ func (a *App) backtestRows(ctx context.Context, p *config.Pipeline, m *model.Loa
 	return a.batchRows(ctx, p, m.Bundle.Plan, client)
 }
 
-// historyNotes names the tables whose rows are not those of the time of a record, for nothing says what they were.
-func historyNotes(p *config.Pipeline, models []*model.Loaded) []string {
+// historyNotes says which rows are not those of the time of a record, for nothing says which these were: of tables without a
+// history, and of records without a time.
+func historyNotes(p *config.Pipeline, models []*model.Loaded, untimed bool) []string {
 	var notes []string
+	if untimed && slices.ContainsFunc(models, func(m *model.Loaded) bool { return len(m.Bundle.Plan.Tables()) > 0 }) {
+		notes = append(notes, "a record without an event time finds the latest row of a table, as in run; here that is the latest of now")
+	}
 	for i := range p.Tables {
 		t := &p.Tables[i]
 		used := slices.ContainsFunc(models, func(m *model.Loaded) bool {

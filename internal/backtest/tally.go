@@ -96,15 +96,6 @@ func (t *Tally) Add(number int64, tries []Try, label float64) error {
 	return nil
 }
 
-// Records returns how many records were added.
-func (t *Tally) Records() int {
-	n := 0
-	for _, p := range t.periods {
-		n += p.records
-	}
-	return n
-}
-
 // Into writes the periods of a report, those without a time, and the total. bounds returns the event times between which a
 // period lies, in microseconds, if it is one of time; nil is for periods of records.
 func (t *Tally) Into(r *Report, bounds func(number int64) (from, to int64)) {

@@ -54,11 +54,14 @@ type RangeEnd struct {
 	Record *int64        // the number of a record, from 0
 }
 
+// ErrUnlike says that models cannot be tried on the same records.
+var ErrUnlike = errors.New("batch: the models cannot be tried on the same records")
+
 // Backtest runs past records through the paths of models, the same that a stream runs through, and returns their figures by
 // period. No record is held: what it takes grows with the periods, the keys of windows and the labels of [Labels].
 //
 // Where a model has windows, a topic is read from its earliest record on, so that they know what they knew in the stream; what
-// is before the range only fills them. Errors are those of [Predict] and [backtest.ErrManyPeriods].
+// is before the range only fills them. Errors are those of [Predict], [ErrUnlike] and [backtest.ErrManyPeriods].
 func Backtest(ctx context.Context, o BacktestOptions) (*backtest.Report, error) {
 	s, err := newTrial(ctx, &o)
 	if err != nil {
@@ -174,7 +177,7 @@ func commonSchema(models []Tried) (*record.Schema, error) {
 	for _, m := range models {
 		b := m.Bundle
 		if b.Manifest.Label != label {
-			return nil, fmt.Errorf("batch: the models predict different things: %s and %s", label, b.Manifest.Label)
+			return nil, fmt.Errorf("%w: they predict different things, %s and %s", ErrUnlike, label, b.Manifest.Label)
 		}
 		for i := range b.Schema.Len() {
 			f := b.Schema.Field(i)
@@ -184,7 +187,7 @@ func commonSchema(models []Tried) (*record.Schema, error) {
 				f.Required = false // what lacks a field is rejected for the model that wants it
 				fields = append(fields, f)
 			case fields[k].Type != f.Type:
-				return nil, fmt.Errorf("batch: the models read the field %q as different types: %v and %v", f.Name, fields[k].Type, f.Type)
+				return nil, fmt.Errorf("%w: they read the field %q as different types, %v and %v", ErrUnlike, f.Name, fields[k].Type, f.Type)
 			}
 		}
 	}

@@ -60,7 +60,6 @@ It exits with 99 where the range has no records, and with 3 where --fail-above i
 				return errors.Join(report.BacktestText(c.out, r), err)
 			}
 		},
-		DisableFlagsInUseLine: true,
 	}
 	c.pipelineFlags(cmd)
 	c.jsonFlag(cmd, "all figures")

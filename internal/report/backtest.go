@@ -44,7 +44,7 @@ func BacktestText(w io.Writer, r *backtest.Report) error {
 
 // backtestHead says what was read.
 func backtestHead(r *backtest.Report) string {
-	return fmt.Sprintf("%s: %s in %s of %s", chart.OneLine(r.Data), counted(r.Total.Records, "record"), counted(len(r.Periods), "period"), every(r))
+	return fmt.Sprintf("%s in %s of %s, of %s", counted(r.Total.Records, "record"), counted(len(r.Periods), "period"), every(r), chart.OneLine(r.Data))
 }
 
 func counted(n int, what string) string {
