@@ -124,12 +124,13 @@ func income(city string, at time.Time, value int) record.Raw {
 }
 
 // run runs the pipeline until n records have a result.
-func (p *replayable) run(t *testing.T, n int) {
+func (p *replayable) run(t *testing.T, o RunOptions, n int) {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
 	started, done := make(chan *Running, 1), make(chan error, 1)
 	go func() {
-		_, err := p.app.Run(ctx, RunOptions{File: p.file, Model: "flats@1", InstanceID: "one", StateDir: t.TempDir(), Started: func(r *Running) { started <- r }})
+		o.File, o.InstanceID, o.Started = p.file, "one", func(r *Running) { started <- r }
+		_, err := p.app.Run(ctx, o)
 		done <- err
 	}()
 	look := time.NewTicker(10 * time.Millisecond)
@@ -270,7 +271,7 @@ func TestBacktestIsRun(t *testing.T) {
 		records = append(records, record.Raw{Key: []byte(city), Value: []byte(value), Timestamp: may(2, i/60).UnixMilli()})
 	}
 	p.send(t, "flats", records...)
-	p.run(t, n)
+	p.run(t, RunOptions{Model: "flats@1", StateDir: t.TempDir()}, n)
 
 	options := BacktestOptions{File: p.file, Models: []string{"flats@1"}}
 	want := figures(t, p.results(t, func(int32, int64) bool { return true }))
