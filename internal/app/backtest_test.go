@@ -178,9 +178,9 @@ func (p *replayable) results(t *testing.T, counts func(partition int32, offset i
 					header[h.Key] = string(h.Value)
 				}
 				var value struct {
-					At         string
-					Rent       *float64
-					Prediction float64
+					At         string   `json:"at"`
+					Rent       *float64 `json:"rent"`
+					Prediction float64  `json:"prediction"`
 				}
 				try, label, period := backtest.Try{}, math.NaN(), int64(backtest.Untimed)
 				place := strings.Split(header[engine.HeaderSource], "/")
@@ -257,7 +257,8 @@ func TestBacktestIsRun(t *testing.T) {
 	var records []record.Raw
 	for i := range n {
 		at := may(2+i/30, 0).Add(time.Duration(r.IntN(36)) * time.Hour) // some come late
-		city, value := fmt.Sprintf("c%d", r.IntN(20)), ""
+		city := fmt.Sprintf("c%d", r.IntN(20))
+		var value string
 		switch r.IntN(12) {
 		case 0:
 			value = `{"size":"much","city":"c1"}`

@@ -30,9 +30,9 @@ func said(predictions ...float64) []backtest.Try {
 	return tries
 }
 
-func reported(t *testing.T, models int, rows []row) *backtest.Report {
+func reported(t *testing.T, rows []row) *backtest.Report {
 	t.Helper()
-	tally, err := backtest.NewTally(models)
+	tally, err := backtest.NewTally(2)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +42,7 @@ func reported(t *testing.T, models int, rows []row) *backtest.Report {
 		}
 	}
 	r := &backtest.Report{}
-	for range models {
+	for range 2 {
 		r.Models = append(r.Models, backtest.Model{Ref: "m"})
 	}
 	tally.Into(r, func(n int64) (int64, int64) { return n * 1000_000, (n + 1) * 1000_000 })
@@ -62,7 +62,7 @@ func text(t *testing.T, r *backtest.Report) string {
 func TestFigures(t *testing.T) {
 	t.Parallel()
 	nan := math.NaN()
-	r := reported(t, 2, []row{
+	r := reported(t, []row{
 		{1, said(3, 1), 1},   // errors 2 and 0
 		{1, said(1, 9), 3},   // -2 and 6
 		{1, said(5, nan), 5}, // 0, and a dead letter
@@ -102,9 +102,9 @@ func TestOrder(t *testing.T) {
 		label := math.Exp(20 * r.NormFloat64())
 		rows = append(rows, row{int64(r.IntN(3)), said(label*r.Float64(), label*r.Float64()), label})
 	}
-	want := text(t, reported(t, 2, rows))
+	want := text(t, reported(t, rows))
 	r.Shuffle(len(rows), func(i, j int) { rows[i], rows[j] = rows[j], rows[i] })
-	if got := text(t, reported(t, 2, rows)); got != want {
+	if got := text(t, reported(t, rows)); got != want {
 		t.Errorf("seed %d: got %s\nwant %s", seed, got, want)
 	}
 }
@@ -124,10 +124,10 @@ func TestInterval(t *testing.T) {
 			same = append(same, row{0, said(a, x+r.NormFloat64()), x})
 			wider = append(wider, row{0, said(a, x+float64(2*r.NormFloat64())), x})
 		}
-		if d := reported(t, 2, same).Total.Against[0]; !d.RMSE.Certain() {
+		if d := reported(t, same).Total.Against[0]; !d.RMSE.Certain() {
 			equal++
 		}
-		if d := reported(t, 2, wider).Total.Against[0]; d.RMSE.Low > 0 && d.MAE.Low > 0 && d.RMSE.Low < 1 && d.RMSE.High > d.RMSE.Value {
+		if d := reported(t, wider).Total.Against[0]; d.RMSE.Low > 0 && d.MAE.Low > 0 && d.RMSE.Low < 1 && d.RMSE.High > d.RMSE.Value {
 			worse++
 		}
 	}
@@ -138,11 +138,11 @@ func TestInterval(t *testing.T) {
 
 func TestBounds(t *testing.T) {
 	t.Parallel()
-	huge := reported(t, 2, []row{{0, said(1e200, 1), 1}, {0, said(1, 1), 1}})
+	huge := reported(t, []row{{0, said(1e200, 1), 1}, {0, said(1, 1), 1}})
 	if want := `"scores":{"rows":2,"rmse":null`; !strings.Contains(text(t, huge), want) || !strings.Contains(text(t, huge), `"rmse":{"value":null`) {
 		t.Errorf("want %s in %s", want, text(t, huge))
 	}
-	right := reported(t, 2, []row{{0, said(1, 1), 1}})
+	right := reported(t, []row{{0, said(1, 1), 1}})
 	if d := right.Total.Against[0]; d.RMSE.Value != 0 || d.MAE.Value != 0 {
 		t.Errorf("two models that are right differ: %+v", d)
 	}

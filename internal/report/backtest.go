@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -22,21 +23,21 @@ const textColumns = 78
 // the first.
 func BacktestText(w io.Writer, r *backtest.Report) error {
 	var b strings.Builder
-	b.WriteString(wrapped(backtestHead(r), "", textColumns))
+	b.WriteString(wrapped(backtestHead(r), ""))
 	for _, n := range backtestNotes(r) {
-		b.WriteString(wrapped(n, "", textColumns))
+		b.WriteString(wrapped(n, ""))
 	}
 	for i := range r.Models {
 		b.WriteString("\n" + shown(r.Models[i].Ref) + "\n" + indented(table(resultRows(r, i), 1, 99)))
 		if classes := r.Total.Results[i].Classes; len(classes) > 0 {
-			b.WriteString(wrapped("Without a prediction: "+classesText(classes)+".", "  ", textColumns))
+			b.WriteString(wrapped("Without a prediction: "+classesText(classes)+".", "  "))
 		}
 	}
 	for i := 1; i < len(r.Models); i++ {
 		b.WriteString("\n" + shown(r.Models[i].Ref) + " minus " + shown(r.Models[0].Ref) + ", on the same records\n" + indented(table(differenceRows(r, i-1), 1, 99)))
 	}
 	for _, s := range verdicts(r) {
-		b.WriteString(wrapped(s, "  ", textColumns))
+		b.WriteString(wrapped(s, "  "))
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -106,7 +107,7 @@ func periodRows(r *backtest.Report) []periodRow {
 	var rows []periodRow
 	for i := range r.Periods {
 		p := &r.Periods[i]
-		name := fmt.Sprint(i + 1)
+		name := strconv.Itoa(i + 1)
 		if p.From != nil {
 			name = time.UnixMilli(*p.From).UTC().Format(layout)
 		}
@@ -214,11 +215,11 @@ func classesText(classes map[string]int) string {
 }
 
 // wrapped breaks a sentence into lines; the later ones stand further in.
-func wrapped(s, indent string, width int) string {
+func wrapped(s, indent string) string {
 	var b strings.Builder
 	line := indent
 	for word := range strings.FieldsSeq(s) {
-		if line != indent && len([]rune(line))+1+len([]rune(word)) > width && strings.TrimSpace(line) != "" {
+		if line != indent && len([]rune(line))+1+len([]rune(word)) > textColumns && strings.TrimSpace(line) != "" {
 			b.WriteString(line + "\n")
 			line = indent + "  "
 		} else if strings.TrimSpace(line) != "" {
