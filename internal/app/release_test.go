@@ -163,8 +163,11 @@ func (r *release) sales(t *testing.T, name string) (list []sale) {
 }
 
 type sale struct {
-	line, City, Sold string
-	Area             float64
+	line string
+
+	City string  `json:"city"`
+	Sold string  `json:"sold"`
+	Area float64 `json:"area"`
 }
 
 // program returns the topology that run would have, with its model.

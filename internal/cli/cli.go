@@ -192,8 +192,15 @@ func (c *cli) app() *app.App {
 	}
 }
 
-// version returns the version of the module that the binary was built from.
+// release is the version of a binary whose build sets it: go build -ldflags "-X millrace.dev/internal/cli.release=v1.2.3". Default:
+// that of the module.
+var release string //nolint:gochecknoglobals // only the linker can set it
+
+// version returns the version of this binary.
 func version() string {
+	if release != "" {
+		return release
+	}
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
 		return info.Main.Version
 	}
