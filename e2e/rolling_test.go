@@ -80,7 +80,7 @@ func newRolling(t *testing.T, c *kafkatest.Cluster, seed uint64) *rolling {
 		fresh: filepath.Join(t.TempDir(), "millrace"),
 	}
 	build(t, r.fresh, "-ldflags", "-X millrace.dev/internal/cli.release="+newVersion)
-	r.zipRun.client = r.project.client(t, kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.MaxBufferedRecords(1<<20))
+	r.client = r.project.client(t, kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.MaxBufferedRecords(1<<20))
 	r.admin = r.project.admin(t)
 	must(t, os.WriteFile(r.path("sales.csv"), g.CSV(history), 0o644))
 	must(t, os.WriteFile(r.path("pipeline.yaml"), []byte(strings.NewReplacer("NAME", r.name, "JOIN", "partitioned").Replace(zipcodesFile)), 0o644))
