@@ -37,9 +37,9 @@ func (a *App) Load(file string, set []string) (*config.Pipeline, error) {
 	return p, err
 }
 
-// Registry opens the registry in a folder, which need not exist yet.
-func (a *App) Registry(dir string) (*registry.Registry, error) {
-	return registry.Open(dir, registry.Options{Now: a.Now})
+// Registry opens the registry at a location: a folder, which need not exist yet, or the address of a bucket.
+func (a *App) Registry(location string) (*registry.Registry, error) {
+	return registry.Open(location, registry.Options{Now: a.Now})
 }
 
 // cluster returns how to reach the cluster of a pipeline.

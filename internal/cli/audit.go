@@ -29,7 +29,7 @@ changed or taken out.`,
 			w := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
 			fmt.Fprintln(w, "SEQ\tTIME\tWHO\tACTION\tMODEL\tREASON") //nolint:errcheck // Flush reports it
 			for _, e := range events {
-				fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s@%d\t%s\n", e.Seq, e.Time.Format(time.RFC3339), e.Actor, e.Action, e.Model, e.Version, cmp.Or(e.Reason, "-")) //nolint:errcheck // Flush reports it
+				fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\n", e.Seq, e.Time.Format(time.RFC3339), e.Actor, e.Action, e.Ref(), cmp.Or(e.Reason, "-")) //nolint:errcheck // Flush reports it
 			}
 			return w.Flush()
 		},
@@ -42,6 +42,7 @@ changed or taken out.`,
 type verified struct {
 	Events int    `json:"events"`
 	Blobs  int    `json:"blobs"`
+	Purged int    `json:"purged,omitempty"`
 	Head   string `json:"head"`
 }
 
@@ -59,9 +60,13 @@ it prints somewhere else: as long as a later log goes through it, nothing before
 			if err != nil {
 				return err
 			}
-			c.note("%s and %s are as they were written\nhead %s\n", count(r.Events, "event"), count(r.Blobs, "model"), r.Head)
+			c.note("%s and %s are as they were written\n", count(r.Events, "event"), count(r.Blobs, "model"))
+			if r.Purged > 0 {
+				c.note("%s gone on purpose\n", count(r.Purged, "model"))
+			}
+			c.note("head %s\n", r.Head)
 			if c.json {
-				return c.printJSON(verified{Events: r.Events, Blobs: r.Blobs, Head: r.Head})
+				return c.printJSON(verified{Events: r.Events, Blobs: r.Blobs, Purged: r.Purged, Head: r.Head})
 			}
 			return nil
 		},

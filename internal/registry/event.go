@@ -22,6 +22,7 @@ const (
 	Promoted   Action = "promote"  // it is the one to run from now on
 	RolledBack Action = "rollback" // the same, of one that was before
 	Retired    Action = "retire"   // it is not to run any more
+	Purged     Action = "purge"    // its bundle is removed
 )
 
 const (
@@ -45,18 +46,26 @@ type Event struct {
 	Actor string `json:"actor"`
 	// Action is what was done.
 	Action Action `json:"action"`
-	// Model and Version name what it was done to.
+	// Model and Version name what it was done to; "" and 0 in a purge event of a bundle that no version has.
 	Model   string `json:"model"`
 	Version int    `json:"version"`
 	// Digest is the digest of the version's bundle, and Bytes its size, the latter in a register event only.
 	Digest string `json:"digest"`
 	Bytes  int64  `json:"bytes,omitempty"`
-	// Reason says why; "" in a register event.
+	// Reason says why; in a register event where the bundle comes from, "" if it was made here.
 	Reason string `json:"reason,omitempty"`
 	// Group is the consumer group that was told to run the version; of a promotion or a rollback, "" if none was.
 	Group string `json:"group,omitempty"`
 	// Sum is "sha256:" and the SHA-256, in hex, of the bytes of the event's file before `,"sum":`.
 	Sum string `json:"-"`
+}
+
+// Ref returns the name of the version that the event is about, such as "house-prices@3", or "-" if it is about none.
+func (e *Event) Ref() string {
+	if e.Model == "" {
+		return "-"
+	}
+	return fmt.Sprintf("%s@%d", e.Model, e.Version)
 }
 
 // The end of an event's file.

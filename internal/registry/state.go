@@ -45,6 +45,8 @@ type Version struct {
 	DecidedBy string
 	DecidedAt time.Time
 	Reason    string
+	// Purged tells whether the bundle was removed for good, by [Registry.GC].
+	Purged bool
 }
 
 // Ref returns the name of the version, such as "house-prices@3".
@@ -56,7 +58,7 @@ func (v Version) CheckApproved() error {
 	case StateApproved:
 		return nil
 	case StateRejected, StateRetired:
-		return withHint(fmt.Errorf("registry: %s: %w: it was %s by %s (%s)", v.Ref(), ErrNotApproved, v.State, v.DecidedBy, v.Reason), "use another version")
+		return withHint(fmt.Errorf("registry: %s: %w: %s %s it (%s)", v.Ref(), ErrNotApproved, v.DecidedBy, v.State, v.Reason), "use another version")
 	default:
 		return withHint(fmt.Errorf("registry: %s: %w: it is a %s", v.Ref(), ErrNotApproved, v.State), approveHint(v.Ref()))
 	}
@@ -70,6 +72,7 @@ func approveHint(ref string) string {
 type state struct {
 	events []Event
 	models map[string]*entry
+	purges map[string]int // digests to the number of the last event that purged them
 }
 
 // entry is a model: its versions by number from 1, its champion, 0 if it has none, and all that were champions, in order.
@@ -79,7 +82,7 @@ type entry struct {
 	champions []int
 }
 
-func newState() *state { return &state{models: map[string]*entry{}} }
+func newState() *state { return &state{models: map[string]*entry{}, purges: map[string]int{}} }
 
 // sum returns the sum of the last event.
 func (s *state) sum() string {
@@ -97,15 +100,20 @@ func (s *state) apply(e *Event) error {
 	if e.Prev != s.sum() {
 		return fmt.Errorf("%w: it does not follow the event before it: one of the two has been replaced", ErrCorrupt)
 	}
-	if !isClean(e.Actor, maxActor) || model.CheckName(e.Model) != nil || !validDigest(e.Digest) {
+	orphan := e.Action == Purged && e.Model == "" && e.Version == 0
+	if !isClean(e.Actor, maxActor) || model.CheckName(e.Model) != nil && !orphan || !validDigest(e.Digest) {
 		return fmt.Errorf("%w: it has no actor, no model or no digest", ErrCorrupt)
 	}
 	m := s.models[e.Model]
-	if e.Action == Registered {
+	if e.Action == Purged {
+		if err := s.purge(e); err != nil {
+			return err
+		}
+	} else if e.Action == Registered {
 		if m == nil {
 			m = &entry{}
 		}
-		if e.Version != len(m.versions)+1 || e.Bytes < 1 {
+		if e.Version != len(m.versions)+1 || e.Bytes < 1 || e.Reason != "" && !isClean(e.Reason, maxReason) {
 			return fmt.Errorf("%w: it registers %s@%d, of %d bytes, after version %d", ErrCorrupt, e.Model, e.Version, e.Bytes, len(m.versions))
 		}
 		m.versions = append(m.versions, Version{
@@ -128,6 +136,9 @@ func (m *entry) decide(e *Event) error {
 	v := &m.versions[e.Version-1]
 	if v.Digest != e.Digest || v.State == StateRejected || !isClean(e.Reason, maxReason) {
 		return fmt.Errorf("%w: it does not fit %s@%d", ErrCorrupt, e.Model, e.Version)
+	}
+	if v.Purged && e.Action != Rejected && e.Action != Retired {
+		return fmt.Errorf("%w: it is about %s@%d, which was purged", ErrCorrupt, e.Model, e.Version)
 	}
 	switch e.Action {
 	case Approved:
