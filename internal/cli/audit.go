@@ -11,7 +11,7 @@ import (
 
 func (c *cli) modelLog(models opener) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "log", Short: "Show the audit log: who registered, approved and rejected what, when and why", Args: noArgs,
+		Use: "log", Short: "Show the audit log: who did what to which model, when and why", Args: noArgs,
 		Long: `Log prints every event of the registry, the oldest first. The events are chained: reading them checks that none was
 changed or taken out.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -24,14 +24,15 @@ func (c *cli) modelCommand() *cobra.Command {
 		Use:   "model COMMAND",
 		Short: "List, show, approve and reject models",
 		Long: `A model is named NAME@VERSION (house-prices@3), or by an alias: NAME@candidate is the newest version that waits for
-review, NAME@champion the one that was approved last. With a pipeline file at hand NAME can be left out: @champion.`,
+review, NAME@champion the one that is to run. With a pipeline file at hand NAME can be left out: @champion.`,
 	})
 	cmd.PersistentFlags().StringVarP(&c.file, "file", "f", defaultFile, "the pipeline `file` that names the registry")
 	cmd.PersistentFlags().StringVar(&dir, "registry", "", "the registry's `folder` (default: that of the pipeline file)")
 	models := func() (*app.Models, error) { return c.app().Models(dir, c.file) }
 	cmd.AddCommand(c.modelList(models), c.modelShow(models), c.modelLog(models), c.modelVerify(models),
 		c.modelDecide(models, "approve", "Approve a model; it becomes the champion if there is none", (*registry.Registry).Approve),
-		c.modelDecide(models, "reject", "Reject a model for good", (*registry.Registry).Reject))
+		c.modelDecide(models, "reject", "Reject a model for good", (*registry.Registry).Reject),
+		c.modelDecide(models, "retire", "Retire a model that is not to run any more; approving it brings it back", (*registry.Registry).Retire))
 	return cmd
 }
 
@@ -236,17 +237,19 @@ func (c *cli) modelDecide(models opener, verb, short string, decide decision) *c
 // printDecided tells what a decision has changed, and what comes next.
 func (c *cli) printDecided(ctx context.Context, m *app.Models, v registry.Version) {
 	c.note("%s is %s, by %s: %s\n", v.Ref(), v.State, v.DecidedBy, v.Reason)
-	if v.State == registry.StateApproved {
+	champion, err := m.Registry.Resolve(ctx, v.Model+"@"+registry.AliasChampion, "")
+	switch {
+	case errors.Is(err, registry.ErrNotApproved):
+		c.note("%s has no champion: run does not start until a version is approved; what runs already goes on\n", v.Model)
+	case err != nil || v.State != registry.StateApproved: // nothing comes next
+	case champion.Number != v.Number:
+		c.note("%s stays the champion; next:\n  millrace model promote %s --by NAME --reason TEXT\n", champion.Ref(), v.Ref())
+	default:
 		c.note("it is %s@%s now: a run that is up keeps its model until it is started again; next:\n  millrace run", v.Model, registry.AliasChampion)
 		if m.Name == v.Model {
-			c.note("%s", fileFlag(c.file))
+			c.note("%s\n", fileFlag(c.file))
 		} else {
-			c.note(" -f PIPELINE")
+			c.note(" -f PIPELINE\n")
 		}
-		c.note("\n")
-		return
-	}
-	if _, err := m.Registry.Resolve(ctx, v.Model+"@"+registry.AliasChampion, ""); errors.Is(err, registry.ErrNotApproved) {
-		c.note("%s has no champion: run does not start until a version is approved; what runs already goes on\n", v.Model)
 	}
 }

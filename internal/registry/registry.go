@@ -123,7 +123,7 @@ func (r *Registry) add(ctx context.Context, decide func(*state) (*Event, error))
 }
 
 // Register adds data, the bytes of a bundle, as a new version of the model that its manifest names, on behalf
-// of by. If the model has these bytes as a candidate or an approved version, that one is returned; those of a
+// of by. If the model has these bytes as a version that was not rejected, that one is returned; those of a
 // rejected version become a new candidate. An error matches those of [model.Decode], [ErrInvalid], [ErrCorrupt]
 // or [ErrNewer], or is one of the file system.
 func (r *Registry) Register(ctx context.Context, data []byte, by string) (Version, error) {

@@ -156,11 +156,12 @@ func TestTamperedLogs(t *testing.T) {
 		"no reason":       {forge(5, func(e *Event) { e.Reason = "" }), ErrCorrupt, "does not fit house-prices@1"},
 		"escape codes":    {forge(5, func(e *Event) { e.Reason = "\x1b[2J" }), ErrCorrupt, "does not fit house-prices@1"},
 		"padded actor":    {forge(6, func(e *Event) { e.Actor += " " }), ErrCorrupt, "no actor"},
-		"no action":       {forge(5, func(e *Event) { e.Action = "promote" }), ErrCorrupt, `its action is "promote"`},
+		"no action":       {forge(5, func(e *Event) { e.Action = "bless" }), ErrCorrupt, `its action is "bless"`},
 		"version jumps":   {forge(6, func(e *Event) { e.Action, e.Version, e.Bytes = Registered, 9, 1 }), ErrCorrupt, "registers house-prices@9"},
 		"no bytes":        {forge(6, func(e *Event) { e.Action, e.Version, e.Bytes = Registered, 3, 0 }), ErrCorrupt, "of 0 bytes"},
 		"wrong number":    {forge(6, func(e *Event) { e.Seq = 7 }), ErrCorrupt, "says that it is event 7"},
-		"later format":    {forge(6, func(e *Event) { e.Format = 2 }), ErrNewer, "it has format 2, this millrace reads format 1"},
+		"not approved":    {forge(4, func(e *Event) { e.Action = Promoted }), ErrCorrupt, "it promotes house-prices@2, which is candidate"},
+		"later format":    {forge(6, func(e *Event) { e.Format = 3 }), ErrNewer, "it has format 3, this millrace reads format 2"},
 		"format 0":        {forge(6, func(e *Event) { e.Format = 0 }), ErrCorrupt, "of format 0"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -229,7 +230,7 @@ func TestTamperedBlobs(t *testing.T) {
 	t.Parallel()
 	f, dir := newFactory(t), filled(t)
 	r := openDir(t, dir)
-	v, err := r.Resolve(t.Context(), "@champion", "house-prices")
+	v, err := r.Resolve(t.Context(), "@2", "house-prices")
 	if err != nil {
 		t.Fatal(err)
 	}
