@@ -133,8 +133,8 @@ func (d *describer) describe(ctx context.Context, name string, beside *Described
 }
 
 func (d *describer) describeModel(ctx context.Context, ref string) (*Described, error) {
-	dir, name := d.Registry, ""
-	if d.pipeline == nil && dir == "" && !strings.HasSuffix(ref, model.Extension) {
+	where, name := config.Model{Registry: d.Registry}, ""
+	if d.pipeline == nil && d.Registry == "" && !strings.HasSuffix(ref, model.Extension) {
 		p, err := d.app.Load(defaultPipeline, d.Set)
 		if err != nil {
 			return nil, err
@@ -143,11 +143,11 @@ func (d *describer) describeModel(ctx context.Context, ref string) (*Described, 
 	}
 	if d.pipeline != nil {
 		name = d.pipeline.Name
-		if dir == "" {
-			dir = d.pipeline.Model.Registry
+		if d.Registry == "" {
+			where = d.pipeline.Model
 		}
 	}
-	m, err := d.app.LoadModel(ctx, dir, name, ref)
+	m, err := d.app.LoadModel(ctx, where, name, ref)
 	if err != nil {
 		return nil, err
 	}

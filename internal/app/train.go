@@ -64,8 +64,15 @@ func (a *App) Train(ctx context.Context, o TrainOptions) (*Trained, error) {
 	if p.Train.Data == "" {
 		return nil, &Error{Code: Usage, Op: "train", Where: o.File, Err: errNoData, Hint: "set train.data to a file, a pattern of files, or topic://NAME"}
 	}
-	reg, err := a.Registry(p.Model.Registry)
+	reg, err := a.Registry(p.Model)
 	if err != nil {
+		return nil, err
+	}
+	by := o.By
+	if p.Model.Root == "" {
+		by = a.actor(by)
+	}
+	if err := reg.CheckAuthor(ctx, by); err != nil {
 		return nil, err
 	}
 	declared := p.Declaration()
@@ -95,7 +102,7 @@ func (a *App) Train(ctx context.Context, o TrainOptions) (*Trained, error) {
 		return nil, fmt.Errorf("train: %w", err)
 	}
 	began := a.Now()
-	v, err := reg.Register(ctx, data, a.actor(o.By))
+	v, err := reg.Register(ctx, data, by)
 	if err != nil {
 		return nil, err
 	}

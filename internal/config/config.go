@@ -131,6 +131,7 @@ type Split struct {
 // Model says where models are kept.
 type Model struct {
 	Registry string // a folder
+	Root     string // the file of the root document that is trusted; "" is none
 }
 
 // Sink is the topic that predictions are written to.

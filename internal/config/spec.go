@@ -124,11 +124,18 @@ func pipelineFields() []field {
 			set:  setWindows,
 		},
 		{key: "train", kind: kindMapping, required: true, doc: "How the model is trained", fields: trainFields()},
-		{key: "model", kind: kindMapping, doc: "Where models are kept", fields: []field{{
-			key: "registry", kind: kindPath, def: "models",
-			doc: "The folder of the model registry, relative to the file",
-			set: func(p *Pipeline, v value) { p.Model.Registry = v.text },
-		}}},
+		{key: "model", kind: kindMapping, doc: "Where models are kept", fields: []field{
+			{
+				key: "registry", kind: kindPath, def: "models",
+				doc: "The folder of the model registry, relative to the file",
+				set: func(p *Pipeline, v value) { p.Model.Registry = v.text },
+			},
+			{
+				key: "root", kind: kindPath, defDoc: "none: everybody may decide, and nothing is signed", example: "root.json",
+				doc: "The root document, which says who may approve: signatures are demanded, and checked beginning with it; see docs/approval.md",
+				set: func(p *Pipeline, v value) { p.Model.Root = v.text },
+			},
+		}},
 		{key: "sink", kind: kindMapping, required: true, doc: "The topic that predictions are written to", fields: sinkFields()},
 		{key: "dead_letter", kind: kindMapping, required: true, doc: "Where records go that get no prediction", fields: deadLetterFields()},
 		{key: "checks", kind: kindMapping, doc: "What the records of the stream have to be like: each one, and those of a window together", fields: checkFields()},

@@ -1,6 +1,10 @@
 package registry
 
-import "errors"
+import (
+	"errors"
+
+	"millrace.dev/internal/trust"
+)
 
 // Errors of this package, to be told apart with [errors.Is].
 var (
@@ -14,6 +18,8 @@ var (
 	ErrInvalid = errors.New("invalid")
 	// ErrCorrupt means that the folder does not hold what was written to it.
 	ErrCorrupt = errors.New("damaged registry")
+	// ErrUntrusted means that a signature is missing or wrong, or that who signed may not do that.
+	ErrUntrusted = trust.ErrUntrusted
 	// ErrNewer means that a later millrace wrote to the folder.
 	ErrNewer = errors.New("registry of a later millrace")
 )

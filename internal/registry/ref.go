@@ -68,7 +68,7 @@ func (s *state) resolve(r reference) (Version, error) {
 // championHint says how a model without a champion gets one.
 func (m *entry) championHint() string {
 	if n := m.candidate(); n > 0 {
-		return approveHint(m.versions[n-1].Ref())
+		return m.versions[n-1].approveHint()
 	}
 	for _, v := range slices.Backward(m.versions) {
 		if v.State == StateApproved {

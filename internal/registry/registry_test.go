@@ -41,6 +41,7 @@ func TestLifeOfAModel(t *testing.T) {
 	}
 
 	want.State, want.Aliases, want.DecidedBy, want.DecidedAt, want.Reason = StateApproved, []string{AliasChampion}, "Anna Ek", at(2), "RMSE 180,000"
+	want.Approvals = []Approval{{Seq: 2, By: "Anna Ek", Reason: "RMSE 180,000", At: at(2)}}
 	v, err := r.Approve(t.Context(), "@candidate", "house-prices", Decision{By: " Anna Ek ", Reason: "RMSE 180,000\n"})
 	if err != nil {
 		t.Fatal(err)
@@ -60,6 +61,7 @@ func TestLifeOfAModel(t *testing.T) {
 		t.Fatal(err)
 	}
 	want.State, want.Aliases, want.DecidedBy, want.DecidedAt, want.Reason = StateRejected, nil, "bob", at(3), "label leaks"
+	want.Approvals = nil
 	if diff := cmp.Diff(want, v); diff != "" {
 		t.Error(diff)
 	}

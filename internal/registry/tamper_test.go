@@ -323,7 +323,7 @@ func FuzzDecodeEvent(f *testing.F) {
 				}
 				continue
 			}
-			if err := newState().apply(e); err != nil && !errors.Is(err, ErrCorrupt) {
+			if err := newState(nil).apply(e); err != nil && !errors.Is(err, ErrCorrupt) {
 				t.Fatalf("an error of no kind: %v", err)
 			}
 		}
