@@ -38,6 +38,7 @@ type Trained struct {
 	Data     string // the data that was read, as the pipeline file names it
 	Registry string // the registry's folder
 	Trees    int
+	Signed   bool // there is a root document: decisions are signed
 	Existed  bool // the very same model was registered before
 	State    registry.State
 	Inputs   []model.Input
@@ -109,7 +110,7 @@ func (a *App) Train(ctx context.Context, o TrainOptions) (*Trained, error) {
 	return &Trained{
 		Model: v.Ref(), Digest: digest, Rows: b.Lineage.Rows, Metrics: b.Metrics,
 		File: o.File, Data: p.Train.Data, Registry: p.Model.Registry, Trees: b.Forest.Trees(),
-		Existed: v.RegisteredAt.Before(began), State: v.State, Inputs: b.Inputs, Found: found,
+		Signed: p.Model.Root != "", Existed: v.RegisteredAt.Before(began), State: v.State, Inputs: b.Inputs, Found: found,
 	}, nil
 }
 

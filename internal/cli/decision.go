@@ -43,3 +43,11 @@ func as(name, role string) string {
 	}
 	return name + " (" + role + ")"
 }
+
+// who returns the flags that a decision needs, to be shown.
+func who(signed bool) string {
+	if signed {
+		return "--reason TEXT --key FILE"
+	}
+	return "--by NAME --reason TEXT"
+}

@@ -137,7 +137,7 @@ func (c *cli) printNext(t *app.Trained) {
 		c.note("it is approved; next:\n  millrace run%s%s\n", file, sets.String())
 		return
 	}
-	c.note("next: look at it, then decide:\n  millrace report %s%s --html report.html\n  millrace model approve %s%s --by NAME --reason TEXT\n", t.Model, at, t.Model, at)
+	c.note("next: look at it, then decide:\n  millrace report %s%s --html report.html\n  millrace model approve %s%s %s\n", t.Model, at, t.Model, at, who(t.Signed))
 }
 
 // scoreTable returns how good a model is on each part of the data, as a table.

@@ -196,6 +196,13 @@ func (r *Registry) PublishRoot(ctx context.Context, root *trust.SignedRoot, by s
 		if err := root.Check(); err != nil {
 			return nil, err
 		}
-		return &Event{Actor: actor, Action: RootSet, Version: root.Version, Digest: root.Digest(), Envelope: root.Envelope()}, nil
+		return rootEvent(root, actor), nil
 	})
 }
+
+func rootEvent(root *trust.SignedRoot, actor string) *Event {
+	return &Event{Actor: actor, Action: RootSet, Version: root.Version, Digest: root.Digest(), Envelope: root.Envelope()}
+}
+
+// anchored returns the event that puts the root document that is trusted into the log.
+func (s *state) anchored(actor string) *Event { return rootEvent(s.anchor, actor) }

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -52,7 +53,7 @@ func (s *state) resolve(r reference) (Version, error) {
 	switch r.alias {
 	case AliasChampion:
 		if n = m.champion; n == 0 {
-			return Version{}, withHint(fmt.Errorf("%w: %s has no champion", ErrNotApproved, r.model), m.championHint())
+			return Version{}, withHint(m.noChampion(r.model), m.championHint())
 		}
 	case AliasCandidate:
 		if n = m.candidate(); n == 0 {
@@ -63,6 +64,19 @@ func (s *state) resolve(r reference) (Version, error) {
 		return Version{}, withHint(fmt.Errorf("%w: %s@%d: the last version of %s is %d", ErrNotFound, r.model, n, r.model, len(m.versions)), "see millrace model list")
 	}
 	return m.version(n), nil
+}
+
+// noChampion says that a model has no champion, and what its newest version lacks.
+func (m *entry) noChampion(name string) error {
+	err := fmt.Errorf("%w: %s has no champion", ErrNotApproved, name)
+	v := m.versions[cmp.Or(m.candidate(), len(m.versions))-1]
+	if v.State == StateCandidate && v.Wants != "" {
+		err = fmt.Errorf("%w; %s: %s", err, v.Ref(), v.Wants)
+		for _, i := range v.Ignored {
+			err = fmt.Errorf("%w; %w", err, i.Err)
+		}
+	}
+	return err
 }
 
 // championHint says how a model without a champion gets one.

@@ -115,17 +115,30 @@ func (r *Registry) view(ctx context.Context, f func(*state) error) error {
 }
 
 // add writes the event that decide makes of the state, which returns nil if there is nothing to do, signed with k. Another
-// writer may be faster; decide is then called again, with the new state.
+// writer may be faster; decide is then called again, with the new state. The root document that is trusted goes into a
+// log that has none first, so that whoever reads the log sees that signatures are demanded.
 func (r *Registry) add(ctx context.Context, k *trust.Key, decide func(*state) (*Event, error)) error {
 	for {
+		first := false
 		err := r.view(ctx, func(s *state) error {
 			e, err := decide(s)
 			if err != nil || e == nil {
 				return err
 			}
-			e.Format, e.Seq, e.Prev, e.Time = eventFormat, len(s.events)+1, s.sum(), r.now().UTC().Round(0)
-			if err := s.sign(e, k); err != nil {
+			if s.anchor != nil && len(s.roots) == 0 && e.Action != RootSet {
+				if err := s.sign(e.placed(s, r.now()), k); err != nil { // who may not do it writes nothing
+					return err
+				}
+				e, first = s.anchored(e.Actor), true
+			}
+			if err := s.sign(e.placed(s, r.now()), k); err != nil {
 				return err
+			}
+			if e.Action == RootSet { // one that the log refuses would spoil it
+				probe := *s
+				if err := probe.rotate(e); err != nil {
+					return err
+				}
 			}
 			if err := r.folder.addEvent(e); err != nil {
 				return err
@@ -133,10 +146,16 @@ func (r *Registry) add(ctx context.Context, k *trust.Key, decide func(*state) (*
 			r.folder.clean(e.Seq)
 			return s.apply(e)
 		})
-		if !errors.Is(err, fs.ErrExist) {
+		if !errors.Is(err, fs.ErrExist) && (err != nil || !first) {
 			return err
 		}
 	}
+}
+
+// placed puts the event behind the last one of a state, and returns it.
+func (e *Event) placed(s *state, now time.Time) *Event {
+	e.Format, e.Seq, e.Prev, e.Time = eventFormat, len(s.events)+1, s.sum(), now.UTC().Round(0)
+	return e
 }
 
 // signer returns the key to sign with; nil where nothing is signed, or none was given.

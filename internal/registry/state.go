@@ -89,15 +89,21 @@ func (v Version) CheckApproved() error {
 	for _, i := range v.Ignored {
 		err = fmt.Errorf("%w; %w", err, i.Err)
 	}
+	if v.barred() {
+		return withHint(err, registerHint)
+	}
 	return withHint(err, v.approveHint())
 }
+
+// barred tells whether nobody can approve the version, since its registration does not count.
+func (v Version) barred() bool { return v.Wants == wantsAuthor }
 
 // approveHint says how the version becomes approved.
 func (v Version) approveHint() string {
 	if v.Wants == "" {
 		return approveHint(v.Ref())
 	}
-	return approveHint(v.Ref()) + " --key FILE"
+	return fmt.Sprintf("approve it: millrace model approve %s --reason TEXT --key FILE", v.Ref())
 }
 
 func approveHint(ref string) string {
@@ -259,7 +265,9 @@ func (m *entry) candidate() int {
 	for _, v := range slices.Backward(m.versions) {
 		switch v.State {
 		case StateCandidate:
-			return v.Number
+			if !v.barred() {
+				return v.Number
+			}
 		case StateApproved:
 			return 0
 		case StateRejected, StateRetired:

@@ -11,6 +11,11 @@ import (
 
 const maxRole = 40 // bytes
 
+const (
+	wantsAuthor  = "no author has signed it"
+	registerHint = "register the bundle again, with the key of an author"
+)
+
 // trusted is what a state knows of who may decide.
 type trusted struct {
 	anchor *trust.SignedRoot // what the reader trusts to begin with; nil is nobody, and everybody may decide
@@ -77,7 +82,7 @@ func (s *state) vetApproval(e *Event, v *registered, p *trust.Person) error {
 	policy := &s.root.Policy
 	switch roles := s.root.Approver(p); {
 	case v.fault != nil && policy.SignedBundles:
-		return untrusted("its registration does not count")
+		return withHint(untrusted("%s cannot be approved: %s", v.Ref(), wantsAuthor), registerHint)
 	case len(roles) == 0:
 		return untrusted("%s has none of the roles that approve: %s", p.Name, listed(approving(policy)))
 	case !slices.Contains(roles, e.Role):
@@ -168,7 +173,7 @@ func (s *state) wants(v *registered) string {
 	case s.root == nil || v.State != StateCandidate && v.State != StateRetired:
 		return ""
 	case v.fault != nil && s.root.Policy.SignedBundles:
-		return "no author has signed it: register it again with a key"
+		return wantsAuthor
 	}
 	want, have, missing := s.root.Missing(given(v.Approvals))
 	return fmt.Sprintf("%d of %d approvals, %s", have, want, missing)
