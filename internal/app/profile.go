@@ -154,11 +154,16 @@ func (d *describer) describeModel(ctx context.Context, ref string) (*Described, 
 	if m.Bundle.Profile == nil {
 		return nil, &Error{Code: Usage, Op: "profile", Where: ref, Err: errors.New("the model has no profile: it was trained before bundles had one"), Hint: "train it again"}
 	}
+	return describedModel(m), nil
+}
+
+// describedModel describes the training data of a model that has a profile.
+func describedModel(m *model.Loaded) *Described {
 	p := m.Bundle.Profile
 	return &Described{
 		Of: m.Ref, Kind: "model", Digest: m.Digest, Records: p.Rows, Rejected: []batch.Rejected{}, Profile: p, bundle: m.Bundle,
 		Anomalies: anomaly.Alone(&anomaly.Data{Profile: p, Read: p.Rows}),
-	}, nil
+	}
 }
 
 // mostProfile bounds the bytes of a file of a profile.

@@ -31,7 +31,7 @@ review, NAME@champion the one that is to run. With a pipeline file at hand NAME 
 		o.File = c.file
 		return c.app().Models(o)
 	}
-	cmd.AddCommand(c.modelList(models), c.modelShow(models), c.modelLog(models), c.modelVerify(models),
+	cmd.AddCommand(c.modelList(models), c.modelShow(models), c.modelDiff(&o), c.modelLog(models), c.modelVerify(models),
 		c.modelDecide(models, "approve", "Approve a model; it becomes the champion if there is none", (*registry.Registry).Approve),
 		c.modelDecide(models, "reject", "Reject a model for good", (*registry.Registry).Reject),
 		c.modelDecide(models, "retire", "Retire a model that is not to run any more; approving it brings it back", (*registry.Registry).Retire))
