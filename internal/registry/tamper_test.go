@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -271,6 +272,49 @@ func TestTamperedBlobs(t *testing.T) {
 	}
 	mustVerify(t, r)
 	mustRegister(t, r, f.make(3))
+}
+
+// TestFlippedBundlesAreNeverLoaded flips bytes all over a bundle, one after the other: neither the registry nor the package that
+// reads bundles takes it, and each says what is wrong.
+func TestFlippedBundlesAreNeverLoaded(t *testing.T) {
+	t.Parallel()
+	r := openDir(t, filled(t))
+	v, err := r.Resolve(t.Context(), "@2", "house-prices")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := r.folder.blob(v.Digest)
+	good := read(t, path)
+	file := filepath.Join(t.TempDir(), "bundle"+model.Extension)
+	section := regexp.MustCompile(`section ([a-z_0-9]+): its checksum`)
+	named := map[string]bool{}
+	for i := 0; i < len(good); i += 17 {
+		bad := bytes.Clone(good)
+		bad[i] ^= 1 << (i % 8)
+		overwrite(t, path, bad)
+		if err := loadError(r, v); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), path+" does not hold what was registered") {
+			t.Fatalf("byte %d: the registry gives it: %v", i, err)
+		}
+		if err := os.WriteFile(file, bad, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := model.Open(file)
+		if !errors.Is(err, model.ErrCorrupt) && (i > 16 || !errors.Is(err, model.ErrNotBundle)) {
+			t.Fatalf("byte %d: it is opened: %v", i, err)
+		}
+		if m := section.FindStringSubmatch(err.Error()); m != nil {
+			named[m[1]] = true
+		}
+	}
+	for line := range strings.Lines(string(good)) { // the index
+		name, rest, _ := strings.Cut(line, " ")
+		if (strings.HasPrefix(rest, "critical ") || strings.HasPrefix(rest, "optional ")) && !named[name] {
+			t.Errorf("no flip in the section %s was found there: it was not tried, or is not named", name)
+		}
+	}
+	if len(named) < 5 {
+		t.Errorf("sections named: %v", named)
+	}
 }
 
 func TestLitterIsRemoved(t *testing.T) {
