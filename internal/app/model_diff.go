@@ -9,6 +9,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	"millrace.dev/internal/registry"
@@ -332,7 +333,7 @@ func flatten(list []fact, section, name string, v any) []fact {
 		}
 	case []any:
 		for i, item := range v {
-			key := fmt.Sprint(i)
+			key := strconv.Itoa(i)
 			if object, ok := item.(map[string]any); ok {
 				if text, ok := object["name"].(string); ok {
 					key = text

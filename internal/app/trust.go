@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"log/slog"
 
 	"millrace.dev/internal/config"
 	"millrace.dev/internal/registry"
@@ -39,7 +40,7 @@ func (a *App) Registry(where config.Model) (*registry.Registry, error) {
 		return nil, err
 	}
 	if root == nil && logged > 0 {
-		a.Log.Warn("signatures are not checked: the registry has a root document, and model.root does not name it", "registry", where.Registry, "root", logged)
+		a.Log.Warn("signatures are not checked: the registry has a root document, and model.root does not name it", slog.String("registry", where.Registry), slog.Int("root", logged))
 	}
 	return reg, nil
 }

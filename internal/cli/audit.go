@@ -227,7 +227,7 @@ through it, so that nothing before it was changed, and its end was not cut off.`
 				return err
 			}
 			if cmd.Flags().Changed("head") {
-				if err := m.Registry.Goes(cmd.Context(), head); err != nil {
+				if err := m.Registry.GoesThrough(cmd.Context(), head); err != nil {
 					return err
 				}
 			}

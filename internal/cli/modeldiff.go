@@ -236,10 +236,11 @@ func table(w *strings.Builder, rows [][]string) {
 		}
 	}
 	for _, row := range rows {
-		line := " "
+		var line strings.Builder
+		line.WriteString(" ")
 		for i, cell := range row {
-			line += fmt.Sprintf(" %-*s ", widths[i], cell)
+			fmt.Fprintf(&line, " %-*s ", widths[i], cell)
 		}
-		w.WriteString(strings.TrimRight(line, " ") + "\n")
+		w.WriteString(strings.TrimRight(line.String(), " ") + "\n")
 	}
 }

@@ -50,7 +50,7 @@ With --json the last line of standard output is
 	c.pipelineFlags(cmd)
 	c.jsonFlag(cmd, "the result")
 	cmd.Flags().IntVar(&o.Threads, "threads", 0, "`number` of threads; the model is the same for any (default: one for each processor)")
-	cmd.Flags().StringVar(&o.By, "by", "", "the `name` of who trains, for the audit log (default: $MILLRACE_USER, else the user's name)")
+	cmd.Flags().StringVar(&o.By, "by", "", "the `name` of who trains, for the audit log (default: the owner of the key, else $MILLRACE_USER, else the user's name)")
 	c.keyFlag(cmd)
 	cmd.Flags().StringVar(&o.RunID, "run-id", "", "the scheduler's `name` of this run, for the model's lineage")
 	return cmd

@@ -51,11 +51,11 @@ func (s *state) signatures() (int, error) {
 	return signed, nil
 }
 
-// Goes tells whether the log goes through an event with this sum, which was its head once. If it does not, what was before it
+// GoesThrough tells whether the log goes through an event with this sum, which was its head once. If it does not, what was before it
 // has been rewritten or cut off: the error matches [ErrCorrupt]; it matches [ErrInvalid] where sum is none.
-func (r *Registry) Goes(ctx context.Context, sum string) error {
+func (r *Registry) GoesThrough(ctx context.Context, sum string) error {
 	if !validDigest(sum) {
-		return fmt.Errorf("registry: %w: %.80q is not the sum of an event, which begins with sha256:", ErrInvalid, sum)
+		return fmt.Errorf("registry: %w: %.80q is not the sum of an event, sha256:HEX", ErrInvalid, sum)
 	}
 	return r.view(ctx, func(s *state) error {
 		if slices.ContainsFunc(s.events, func(e Event) bool { return e.Sum == sum }) {

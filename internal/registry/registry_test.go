@@ -359,6 +359,7 @@ func (m *rules) decide(action Action, n int) bool {
 			return false
 		}
 		crown = true
+	case Registered, RootSet: // they are no decisions about a version
 	}
 	if crown {
 		m.champion, m.champions = n, append(m.champions, n)
@@ -371,10 +372,12 @@ func (m *rules) decide(action Action, n int) bool {
 func (m *rules) candidate() int {
 	n := 0
 	for i, s := range m.states {
-		if s == StateCandidate {
+		switch s {
+		case StateCandidate:
 			n = i + 1
-		} else if s == StateApproved {
+		case StateApproved:
 			n = 0
+		case StateRejected, StateRetired:
 		}
 	}
 	return n

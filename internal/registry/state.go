@@ -79,6 +79,7 @@ func (v Version) CheckApproved() error {
 	switch v.State {
 	case StateApproved:
 		return nil
+	case StateCandidate:
 	case StateRejected, StateRetired:
 		return withHint(fmt.Errorf("registry: %s: %w: it was %s by %s (%s)", v.Ref(), ErrNotApproved, v.State, v.DecidedBy, v.Reason), "use another version")
 	}
@@ -207,10 +208,10 @@ func (s *state) decide(m *entry, e *Event) error {
 	if v.Digest != e.Digest || v.State == StateRejected || !isClean(e.Reason, maxReason) || e.Role != "" && !isClean(e.Role, maxRole) {
 		return fmt.Errorf("%w: it does not fit %s@%d", ErrCorrupt, e.Model, e.Version)
 	}
-	fault := v.ignore(e, s.vet(e, v))
+	counts := v.ignore(e, s.vet(e, v)) == nil
 	switch e.Action {
 	case Approved:
-		if fault != nil || !s.approve(v, e) {
+		if !counts || !s.approve(v, e) {
 			return nil
 		}
 		if (m.champion == 0 && s.crowns(e)) || e.Format == 1 {
@@ -228,7 +229,7 @@ func (s *state) decide(m *entry, e *Event) error {
 		if v.State != StateApproved && s.root == nil {
 			return fmt.Errorf("%w: it promotes %s@%d, which is %s", ErrCorrupt, e.Model, e.Version, v.State)
 		}
-		if fault == nil {
+		if counts {
 			m.crown(e)
 		}
 		return nil

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"millrace.dev/internal/trust"
 )
@@ -68,7 +69,7 @@ func (s *state) vetRole(e *Event, v *registered, p *trust.Person) error {
 		return s.vetApproval(e, v, p)
 	case Promoted, RolledBack:
 		if !s.root.MayPromote(p) {
-			return untrusted("%s has none of the roles that promote: %s", p.Name, listed(s.root.Promoters()))
+			return untrusted("%s has none of the roles that promote: %s", p.Name, strings.Join(s.root.Promoters(), ", "))
 		}
 		if v.State != StateApproved {
 			return untrusted("%s was %s then", v.Ref(), v.State)
@@ -84,7 +85,7 @@ func (s *state) vetApproval(e *Event, v *registered, p *trust.Person) error {
 	case v.fault != nil && policy.SignedBundles:
 		return withHint(untrusted("%s cannot be approved: %s", v.Ref(), wantsAuthor), registerHint)
 	case len(roles) == 0:
-		return untrusted("%s has none of the roles that approve: %s", p.Name, listed(approving(policy)))
+		return untrusted("%s has none of the roles that approve: %s", p.Name, strings.Join(approving(policy), ", "))
 	case !slices.Contains(roles, e.Role):
 		return untrusted("%s does not have the role %q, or it is none that approves", p.Name, e.Role)
 	case !policy.AuthorMayApprove && (v.RegisteredBy == p.Name || v.author == p.Key.ID()):
@@ -104,17 +105,6 @@ func approving(p *trust.Policy) []string {
 		roles = append(roles, a.Role)
 	}
 	return roles
-}
-
-func listed(names []string) string {
-	var text string
-	for i, n := range names {
-		if i > 0 {
-			text += ", "
-		}
-		text += n
-	}
-	return text
 }
 
 func untrusted(format string, args ...any) error {
@@ -296,7 +286,7 @@ func (s *state) person(k *trust.Key) (*trust.Person, error) {
 	}
 	p := s.root.Person(k.Public().ID())
 	if p == nil {
-		return nil, untrusted("the key %.12s is nobody's in root %d, which has %s", k.Public().ID(), s.root.Version, listed(people(s.root)))
+		return nil, untrusted("the key %.12s is nobody's in root %d, which has %s", k.Public().ID(), s.root.Version, strings.Join(people(s.root), ", "))
 	}
 	return p, nil
 }

@@ -93,7 +93,7 @@ func decode(text []byte, into any) error {
 	if err := d.Decode(into); err != nil {
 		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	if _, err := d.Token(); err != io.EOF { //nolint:errorlint // a decoder returns it bare
+	if _, err := d.Token(); err != io.EOF {
 		return fmt.Errorf("%w: something follows the JSON", ErrInvalid)
 	}
 	return nil

@@ -2,12 +2,14 @@ package trust
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"encoding/json"
 	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -181,6 +183,41 @@ func TestEveryFlippedBitOfAnEnvelope(t *testing.T) {
 	}
 }
 
+// TestTheFormStays holds that signatures of before stay good, and that they are made as before: ed25519 has no randomness.
+func TestTheFormStays(t *testing.T) {
+	t.Parallel()
+	private := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{7}, ed25519.SeedSize))
+	public, ok := private.Public().(ed25519.PublicKey)
+	if !ok {
+		t.Fatal("no public key")
+	}
+	k, err := newKey(public, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var before Envelope
+	text, err := os.ReadFile(filepath.Join("testdata", "envelope.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, &before); err != nil {
+		t.Fatal(err)
+	}
+	if err := claim().Check(&before, k.Public()); err != nil {
+		t.Error(err)
+	}
+	if now, err := json.Marshal(mustSign(t, claim(), k)); err != nil || string(now)+"\n" != string(text) {
+		t.Errorf("%v: it is signed as %s", err, now)
+	}
+	root, err := ReadRoot(filepath.Join("testdata", "root.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := root.Check(); err != nil || !root.RootKeys[0].Equal(k.Public()) || root.People[0].Until.Seq != 41 {
+		t.Errorf("%+v %v", root, err)
+	}
+}
+
 // TestOthersVerify has an envelope verified by OpenSSL, and by Python where it has a library for that, from its JSON alone.
 func TestOthersVerify(t *testing.T) {
 	t.Parallel()
@@ -206,9 +243,9 @@ func TestOthersVerify(t *testing.T) {
 		if err := json.Unmarshal(text, &e); err != nil {
 			t.Fatal(err)
 		}
-		signed := file("signed", append([]byte("DSSEv1 28 application/vnd.in-toto+json "+itoa(len(e.Payload))+" "), e.Payload...))
+		signed := file("signed", append([]byte("DSSEv1 28 application/vnd.in-toto+json "+strconv.Itoa(len(e.Payload))+" "), e.Payload...))
 		verify := func(sig []byte) error {
-			return exec.Command("openssl", "pkeyutl", "-verify", "-pubin", "-inkey", pub, "-rawin", "-in", signed, "-sigfile", file("sig", sig)).Run()
+			return exec.CommandContext(t.Context(), "openssl", "pkeyutl", "-verify", "-pubin", "-inkey", pub, "-rawin", "-in", signed, "-sigfile", file("sig", sig)).Run()
 		}
 		if err := verify(e.Signatures[0].Sig); err != nil {
 			t.Error(err)
@@ -222,19 +259,14 @@ func TestOthersVerify(t *testing.T) {
 	t.Run("python", func(t *testing.T) {
 		t.Parallel()
 		python, err := exec.LookPath("python3")
-		if err != nil || exec.Command(python, "-c", "import cryptography").Run() != nil {
+		if err != nil || exec.CommandContext(t.Context(), python, "-c", "import cryptography").Run() != nil {
 			t.Skip("there is no python3 with cryptography")
 		}
-		out, err := exec.Command(python, filepath.Join("testdata", "verify.py"), envelope, pub).CombinedOutput()
+		out, err := exec.CommandContext(t.Context(), python, filepath.Join("testdata", "verify.py"), envelope, pub).CombinedOutput()
 		if err != nil || strings.TrimSpace(string(out)) != "houses@3 approve Anna "+k.Public().ID() {
 			t.Errorf("%v: %s", err, out)
 		}
 	})
-}
-
-func itoa(n int) string {
-	text, _ := json.Marshal(n) //nolint:errcheck // a number is one
-	return string(text)
 }
 
 func FuzzParseRoot(f *testing.F) {
