@@ -211,6 +211,7 @@ type verified struct {
 	Events int    `json:"events"`
 	Blobs  int    `json:"blobs"`
 	Signed int    `json:"signed,omitempty"`
+	Purged int    `json:"purged,omitempty"`
 	Head   string `json:"head"`
 }
 
@@ -236,12 +237,15 @@ through it, so that nothing before it was changed, and its end was not cut off.`
 				return err
 			}
 			c.note("%s and %s are as they were written\n", count(r.Events, "event"), count(r.Blobs, "model"))
+			if r.Purged > 0 {
+				c.note("%s gone on purpose\n", count(r.Purged, "model"))
+			}
 			if m.Root != "" {
 				c.note("%s, each by someone who might\n", count(r.Signed, "signature"))
 			}
 			c.note("head %s\n", r.Head)
 			if c.json {
-				return c.printJSON(verified{Events: r.Events, Blobs: r.Blobs, Signed: r.Signed, Head: r.Head})
+				return c.printJSON(verified{Events: r.Events, Blobs: r.Blobs, Signed: r.Signed, Purged: r.Purged, Head: r.Head})
 			}
 			return nil
 		},

@@ -11,7 +11,7 @@ import (
 // registryFlags adds the flags that say which registry a group of commands works on.
 func (c *cli) registryFlags(cmd *cobra.Command, o *app.ModelsOptions) {
 	cmd.PersistentFlags().StringVarP(&c.file, "file", "f", defaultFile, "the pipeline `file` that names the registry")
-	cmd.PersistentFlags().StringVar(&o.Dir, "registry", "", "the registry's `folder` (default: that of the pipeline file)")
+	cmd.PersistentFlags().StringVar(&o.Dir, "registry", "", "the registry: a `folder`, or s3://BUCKET/PREFIX (default: that of the pipeline file)")
 	cmd.PersistentFlags().StringVar(&o.Root, "root", "", "the `file` of the root document that is trusted (default: that of the pipeline file)")
 }
 
@@ -29,11 +29,15 @@ func (c *cli) decisionFlags(cmd *cobra.Command, d *registry.Decision) {
 
 // decisionArgs wants the model, the reason, and a name or a key.
 func (c *cli) decisionArgs(cmd *cobra.Command, args []string) error {
-	flags := []string{"by", "reason"}
+	return oneArg("MODEL", append(c.needsName(), "reason")...)(cmd, args)
+}
+
+// needsName returns the flag that names who decides, where no key says it.
+func (c *cli) needsName() []string {
 	if _, set := os.LookupEnv("MILLRACE_KEY"); set || c.key != "" {
-		flags = flags[1:]
+		return nil
 	}
-	return oneArg("MODEL", flags...)(cmd, args)
+	return []string{"by"}
 }
 
 // as returns a person and the role that the person acted in, if any.

@@ -22,9 +22,9 @@ func (c *cli) modelCommand() *cobra.Command {
 	var o app.ModelsOptions
 	cmd := group(&cobra.Command{
 		Use:   "model COMMAND",
-		Short: "List, show, approve and reject models",
+		Short: "List, show, approve, reject and promote models",
 		Long: `A model is named NAME@VERSION (house-prices@3), or by an alias: NAME@candidate is the newest version that waits for
-review, NAME@champion the one that is to run. With a pipeline file at hand NAME can be left out: @champion.`,
+review, NAME@champion the one that was promoted last. With a pipeline file at hand NAME can be left out: @champion.`,
 	})
 	c.registryFlags(cmd, &o)
 	models := func() (*app.Models, error) {
@@ -34,7 +34,9 @@ review, NAME@champion the one that is to run. With a pipeline file at hand NAME 
 	cmd.AddCommand(c.modelList(models), c.modelShow(models), c.modelDiff(&o), c.modelLog(models), c.modelVerify(models),
 		c.modelDecide(models, "approve", "Approve a model; it becomes the champion if there is none", (*registry.Registry).Approve),
 		c.modelDecide(models, "reject", "Reject a model for good", (*registry.Registry).Reject),
-		c.modelDecide(models, "retire", "Retire a model that is not to run any more; approving it brings it back", (*registry.Registry).Retire))
+		c.modelDecide(models, "retire", "Retire a model that is not to run any more; approving it brings it back", (*registry.Registry).Retire),
+		c.modelPromote(&o), c.modelRollback(&o),
+		c.modelGC(models), c.modelExport(models), c.modelImport(models))
 	return cmd
 }
 
@@ -52,6 +54,7 @@ type listedVersion struct {
 	DecidedBy    string     `json:"decided_by,omitempty"`
 	DecidedAt    *time.Time `json:"decided_at,omitempty"`
 	Reason       string     `json:"reason,omitempty"`
+	Purged       bool       `json:"purged,omitempty"`
 
 	Approvals []listedApproval `json:"approvals,omitempty"`
 	Wants     string           `json:"wants,omitempty"`
@@ -77,7 +80,7 @@ type listedIgnored struct {
 func listed(v registry.Version) listedVersion {
 	l := listedVersion{
 		Model: v.Ref(), State: string(v.State), Aliases: append([]string{}, v.Aliases...), Digest: v.Digest, Bytes: v.Bytes,
-		RegisteredBy: v.RegisteredBy, RegisteredAt: v.RegisteredAt, DecidedBy: v.DecidedBy, Reason: v.Reason,
+		RegisteredBy: v.RegisteredBy, RegisteredAt: v.RegisteredAt, DecidedBy: v.DecidedBy, Reason: v.Reason, Purged: v.Purged,
 	}
 	if !v.DecidedAt.IsZero() {
 		l.DecidedAt = &v.DecidedAt

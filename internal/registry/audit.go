@@ -13,8 +13,13 @@ import (
 // past returns the state after the first n events, by the root document that held then. Its error matches ErrCorrupt or
 // ErrUntrusted.
 func (s *state) past(n int) (*state, error) {
-	p := &state{events: s.events[:n:n], models: map[string]*entry{}, trusted: trusted{root: s.rootAt(n + 1)}}
+	p := (&state{events: s.events[:n:n], trusted: s.ruledAt(n + 1)}).cleared()
 	return p, p.replay()
+}
+
+// ruledAt returns whose decisions counted when an event was written.
+func (s *state) ruledAt(seq int) trusted {
+	return trusted{root: s.rootAt(seq), roots: s.roots} // with roots, so that nothing of a signed log is taken for damaged
 }
 
 // signatures judges each event by the root document that held when it was written. It returns how many signatures count,
@@ -23,7 +28,7 @@ func (s *state) signatures() (int, error) {
 	if s.anchor == nil {
 		return 0, nil
 	}
-	p, signed := &state{models: map[string]*entry{}, trusted: trusted{root: s.rootAt(1)}}, 0
+	p, signed := (&state{trusted: s.ruledAt(1)}).cleared(), 0
 	for i := range s.events {
 		e := &s.events[i]
 		if e.Action == RootSet {
@@ -171,6 +176,25 @@ func (r *Registry) CheckAuthor(ctx context.Context, by string) error {
 		}
 		return nil
 	})
+}
+
+// Promoter returns who promotes: by, or the owner of the key. It wants somebody who may, so that nothing is begun that cannot
+// be recorded. An error matches [ErrInvalid] or [ErrUntrusted].
+func (r *Registry) Promoter(ctx context.Context, by string) (name string, err error) {
+	if name, err = r.name("name of who decides", by); err != nil {
+		return "", fmt.Errorf("registry: %w", err)
+	}
+	key, err := r.signer()
+	if err != nil {
+		return "", err
+	}
+	err = r.view(ctx, func(s *state) error {
+		if name, err = s.actor(name, key); err != nil || s.root == nil {
+			return err
+		}
+		return s.vetPromoter(s.root.Person(key.Public().ID()))
+	})
+	return name, err
 }
 
 // PublishRoot writes a root document into the log: the one that the registry was opened with, or the next version of the

@@ -29,6 +29,14 @@ const (
 )
 
 func TestMain(m *testing.M) {
+	for name, value := range map[string]string{ // whatever the machine has
+		"AWS_ACCESS_KEY_ID": testAccessKey, "AWS_SECRET_ACCESS_KEY": testSecretKey, "AWS_SESSION_TOKEN": "", "AWS_REGION": "",
+	} {
+		if err := os.Setenv(name, value); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
 	if os.Getenv(envDir) != "" {
 		if err := write(os.Stdout); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -128,119 +136,130 @@ func checkSaid(t *testing.T, r *Registry, lines []string) {
 
 func TestManyWritersInOneProcess(t *testing.T) {
 	t.Parallel()
-	const writers, each = 8, 6
-	f, dir := newFactory(t), t.TempDir()
-	shared := openDir(t, dir)
-	var wg sync.WaitGroup
-	numbers := make(chan int, writers*each)
-	for w := range writers {
-		r := shared
-		if w%2 == 0 {
-			r = openDir(t, dir)
-		}
-		var bundles [][]byte
-		for i := range each {
-			bundles = append(bundles, f.make(w*each+i))
-		}
-		wg.Go(func() {
-			for _, data := range bundles {
-				v, err := r.Register(t.Context(), data, "train")
-				if err == nil {
-					_, err = r.Approve(t.Context(), v.Ref(), "", Decision{By: "anna", Reason: "good"})
-				}
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				numbers <- v.Number
+	eachPlace(t, func(t *testing.T, p place) {
+		t.Helper()
+		const writers, each = 8, 6
+		f := newFactory(t)
+		shared := openDir(t, p.location)
+		var wg sync.WaitGroup
+		numbers := make(chan int, writers*each)
+		for w := range writers {
+			r := shared
+			if w%2 == 0 {
+				r = openDir(t, p.location)
 			}
-		})
-	}
-	wg.Wait()
-	close(numbers)
-	seen := map[int]bool{}
-	for n := range numbers {
-		seen[n] = true
-	}
-	if len(seen) != writers*each {
-		t.Errorf("%d numbers for %d versions", len(seen), writers*each)
-	}
-	if report := mustVerify(t, shared); report.Events != 2*writers*each || report.Blobs != writers*each {
-		t.Errorf("%+v", report)
-	}
+			var bundles [][]byte
+			for i := range each {
+				bundles = append(bundles, f.make(w*each+i))
+			}
+			wg.Go(func() {
+				for _, data := range bundles {
+					v, err := r.Register(t.Context(), data, "train")
+					if err == nil {
+						_, err = r.Approve(t.Context(), v.Ref(), "", Decision{By: "anna", Reason: "good"})
+					}
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					numbers <- v.Number
+				}
+			})
+		}
+		wg.Wait()
+		close(numbers)
+		seen := map[int]bool{}
+		for n := range numbers {
+			seen[n] = true
+		}
+		if len(seen) != writers*each {
+			t.Errorf("%d numbers for %d versions", len(seen), writers*each)
+		}
+		if report := mustVerify(t, shared); report.Events != 2*writers*each || report.Blobs != writers*each {
+			t.Errorf("%+v", report)
+		}
+	})
 }
 
 func TestManyWritersOfTheSameBytes(t *testing.T) {
 	t.Parallel()
-	data, dir := newFactory(t).make(1), t.TempDir()
-	var wg sync.WaitGroup
-	for range 8 {
-		r := openDir(t, dir)
-		wg.Go(func() {
-			if v, err := r.Register(t.Context(), data, "train"); err != nil || v.Number != 1 {
-				t.Error(v, err)
-			}
-		})
-	}
-	wg.Wait()
-	if report := mustVerify(t, openDir(t, dir)); report.Events != 1 {
-		t.Errorf("%+v", report)
-	}
+	eachPlace(t, func(t *testing.T, p place) {
+		t.Helper()
+		data := newFactory(t).make(1)
+		var wg sync.WaitGroup
+		for range 8 {
+			r := openDir(t, p.location)
+			wg.Go(func() {
+				if v, err := r.Register(t.Context(), data, "train"); err != nil || v.Number != 1 {
+					t.Error(v, err)
+				}
+			})
+		}
+		wg.Wait()
+		if report := mustVerify(t, openDir(t, p.location)); report.Events != 1 {
+			t.Errorf("%+v", report)
+		}
+	})
 }
 
 // TestOneDecision lets many decide on one version at once: what the loser decides is decided on what the winner
 // has done, so that nothing is approved after it was rejected.
 func TestOneDecision(t *testing.T) {
 	t.Parallel()
-	f, dir := newFactory(t), t.TempDir()
-	mustRegister(t, openDir(t, dir), f.make(1))
-	var wg sync.WaitGroup
-	for i := range 8 {
-		r := openDir(t, dir)
-		wg.Go(func() {
-			decide := r.Approve
-			if i%2 == 0 {
-				decide = r.Reject
-			}
-			if _, err := decide(t.Context(), "house-prices@1", "", Decision{By: fmt.Sprint("by ", i), Reason: "x"}); err != nil && !errors.Is(err, ErrRejected) {
-				t.Error(err)
-			}
-		})
-	}
-	wg.Wait()
-	v, events, err := openDir(t, dir).Show(t.Context(), "house-prices@1", "")
-	if err != nil || v.State != StateRejected || events[len(events)-1].Action != Rejected {
-		t.Error(v, events, err)
-	}
+	eachPlace(t, func(t *testing.T, p place) {
+		t.Helper()
+		mustRegister(t, openDir(t, p.location), newFactory(t).make(1))
+		var wg sync.WaitGroup
+		for i := range 8 {
+			r := openDir(t, p.location)
+			wg.Go(func() {
+				decide := r.Approve
+				if i%2 == 0 {
+					decide = r.Reject
+				}
+				if _, err := decide(t.Context(), "house-prices@1", "", Decision{By: fmt.Sprint("by ", i), Reason: "x"}); err != nil && !errors.Is(err, ErrRejected) {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		v, events, err := openDir(t, p.location).Show(t.Context(), "house-prices@1", "")
+		if err != nil || v.State != StateRejected || events[len(events)-1].Action != Rejected {
+			t.Error(v, events, err)
+		}
+	})
 }
 
 func TestManyProcesses(t *testing.T) {
 	t.Parallel()
-	const writers, each = 4, 5
-	dir, bundle := filepath.Join(t.TempDir(), "models"), bundleFile(t)
-	var lines []string
-	var processes []*exec.Cmd
-	var outs []*bufio.Scanner
-	for w := range writers {
-		c, out := writer(t, dir, bundle, fmt.Sprint("w", w), each)
-		processes, outs = append(processes, c), append(outs, out)
-	}
-	for w, c := range processes {
-		for outs[w].Scan() {
-			lines = append(lines, outs[w].Text())
+	eachPlace(t, func(t *testing.T, p place) {
+		t.Helper()
+		const writers, each = 4, 5
+		bundle := bundleFile(t)
+		var lines []string
+		var processes []*exec.Cmd
+		var outs []*bufio.Scanner
+		for w := range writers {
+			c, out := writer(t, p.location, bundle, fmt.Sprint("w", w), each)
+			processes, outs = append(processes, c), append(outs, out)
 		}
-		if err := c.Wait(); err != nil {
-			t.Error(err)
+		for w, c := range processes {
+			for outs[w].Scan() {
+				lines = append(lines, outs[w].Text())
+			}
+			if err := c.Wait(); err != nil {
+				t.Error(err)
+			}
 		}
-	}
-	r := openDir(t, dir)
-	if len(lines) != 2*writers*each {
-		t.Errorf("%d lines", len(lines))
-	}
-	checkSaid(t, r, lines)
-	if report := mustVerify(t, r); report.Events != 2*writers*each || report.Blobs != writers*each {
-		t.Errorf("%+v", report)
-	}
+		r := openDir(t, p.location)
+		if len(lines) != 2*writers*each {
+			t.Errorf("%d lines", len(lines))
+		}
+		checkSaid(t, r, lines)
+		if report := mustVerify(t, r); report.Events != 2*writers*each || report.Blobs != writers*each {
+			t.Errorf("%+v", report)
+		}
+	})
 }
 
 // TestKilledWriters kills a process with SIGKILL while it writes, and another beside it that goes on.
@@ -286,7 +305,7 @@ func TestKilledWriters(t *testing.T) {
 	r := openDir(t, dir)
 	mustRegister(t, r, newFactory(t).make(1))
 	report := mustVerify(t, r)
-	litter, err := os.ReadDir(r.folder.tmp())
+	litter, err := os.ReadDir(folder{r.Location()}.tmp())
 	if err != nil {
 		t.Fatal(err)
 	}

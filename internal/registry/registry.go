@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"millrace.dev/internal/durable"
+	"millrace.dev/internal/registry/objects"
 	"millrace.dev/internal/trust"
 	"millrace.dev/model"
 )
@@ -26,25 +26,31 @@ type Options struct {
 	Key func() (*trust.Key, error)
 }
 
-// Registry is a registry in a folder. It is safe for concurrent use, also by several processes. Each method
+// Registry is a registry in a folder or a bucket. It is safe for concurrent use, also by several processes. Each method
 // sees what others have written before it was called.
 type Registry struct {
-	folder folder
-	now    func() time.Time
-	key    func() (*trust.Key, error)
+	store store
+	now   func() time.Time
+	key   func() (*trust.Key, error)
 
 	mu    sync.Mutex
 	state *state
 }
 
-// Open opens the registry in the folder dir and reads its events. A folder that does not exist is an empty
-// registry, and is created when something is registered. Reading needs no right to write. An error matches
-// [ErrCorrupt], [ErrUntrusted] (the root documents do not lead on from the one that is trusted) or [ErrNewer], or is one
-// of the file system.
-func Open(dir string, o Options) (*Registry, error) { return open(dir, o, durable.OS()) }
+// Open opens the registry at a location, the path of a folder or the address of a bucket (see [objects.ParseAddress]),
+// and reads its events. A folder that does not exist is an empty registry, and is created when something is registered;
+// a bucket must exist. Reading needs no right to write. An error matches [ErrCorrupt], [ErrUntrusted] (the root documents
+// do not lead on from the one that is trusted), [ErrNewer], [ErrSetup] or [ErrUnreachable], or is one of the file system.
+func Open(location string, o Options) (*Registry, error) {
+	s, err := objects.Open(location)
+	if err != nil {
+		return nil, fmt.Errorf("registry: %w", err)
+	}
+	return openStore(s, o)
+}
 
-func open(dir string, o Options, fsys durable.FS) (*Registry, error) {
-	r := &Registry{folder: folder{dir, fsys}, now: o.Now, key: o.Key, state: newState(o.Root)}
+func openStore(s objects.Store, o Options) (*Registry, error) {
+	r := &Registry{store: store{s}, now: o.Now, key: o.Key, state: newState(o.Root)}
 	if r.now == nil {
 		r.now = time.Now
 	}
@@ -59,46 +65,15 @@ func open(dir string, o Options, fsys durable.FS) (*Registry, error) {
 	return r, nil
 }
 
+// Location returns where the registry is, as [Open] takes it.
+func (r *Registry) Location() string { return r.store.Location() }
+
 // refresh reads the events that came since the last time. The caller holds r.mu, or has r to itself.
 func (r *Registry) refresh(ctx context.Context) error {
-	if err := r.folder.read(ctx, r.state); err != nil {
-		return fmt.Errorf("registry: %s: %w", r.folder.dir, err)
+	if err := r.store.read(ctx, r.state); err != nil {
+		return fmt.Errorf("registry: %s: %w", r.store.Location(), err)
 	}
 	return nil
-}
-
-// read applies the events after the last one of s to s.
-func (f folder) read(ctx context.Context, s *state) error {
-	if n := len(s.events); n > 0 { // the last one must still be there: the next will be chained to it
-		if e, err := f.readEvent(n); errors.Is(err, fs.ErrNotExist) || err == nil && e.Sum != s.sum() {
-			return fmt.Errorf("%w: %s has been removed or replaced since it was read", ErrCorrupt, f.event(n))
-		} else if err != nil {
-			return err
-		}
-	}
-	last, err := f.lastEvent()
-	if err != nil {
-		return err
-	}
-	for {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		seq := len(s.events) + 1
-		e, err := f.readEvent(seq)
-		if errors.Is(err, fs.ErrNotExist) {
-			if seq > last {
-				return nil
-			}
-			return withHint(fmt.Errorf("%w: %s is missing, though later events are there", ErrCorrupt, f.event(seq)), "restore it from a backup")
-		}
-		if err != nil {
-			return err
-		}
-		if err := s.apply(e); err != nil {
-			return fmt.Errorf("%s: %w", f.event(seq), err)
-		}
-	}
 }
 
 // view refreshes the state and calls f with it.
@@ -140,10 +115,10 @@ func (r *Registry) add(ctx context.Context, k *trust.Key, decide func(*state) (*
 					return err
 				}
 			}
-			if err := r.folder.addEvent(e); err != nil {
+			if err := r.store.addEvent(ctx, e); err != nil {
 				return err
 			}
-			r.folder.clean(e.Seq)
+			_, _ = r.store.Clean(ctx, litterAge, false) // litter that cannot be removed stays
 			return s.apply(e)
 		})
 		if !errors.Is(err, fs.ErrExist) && (err != nil || !first) {
@@ -179,7 +154,7 @@ func (s *state) sign(e *Event, k *trust.Key) (err error) {
 		return err
 	}
 	var v *registered
-	if e.Action != Registered {
+	if e.Action != Registered && e.Action != Purged {
 		v = s.models[e.Model].versions[e.Version-1]
 	}
 	if err := s.vet(e, v); err != nil {
@@ -194,9 +169,19 @@ func (s *state) sign(e *Event, k *trust.Key) (err error) {
 // registry with a root, by may be "": it is the owner of the key. An error matches those of [model.Decode], [ErrInvalid],
 // [ErrUntrusted], [ErrCorrupt] or [ErrNewer], or is one of the file system.
 func (r *Registry) Register(ctx context.Context, data []byte, by string) (Version, error) {
+	return r.register(ctx, data, by, "")
+}
+
+// register is [Registry.Register] with a reason, which may be empty.
+func (r *Registry) register(ctx context.Context, data []byte, by, reason string) (Version, error) {
 	by, err := r.name("name of who registers", by)
 	if err != nil {
 		return Version{}, fmt.Errorf("registry: %w", err)
+	}
+	if reason != "" {
+		if reason, err = cleanText("reason", reason, maxReason); err != nil {
+			return Version{}, fmt.Errorf("registry: %w", err)
+		}
 	}
 	key, err := r.signer()
 	if err != nil {
@@ -209,21 +194,30 @@ func (r *Registry) Register(ctx context.Context, data []byte, by string) (Versio
 	if err := ctx.Err(); err != nil {
 		return Version{}, err
 	}
-	digest := model.Digest(data)
-	if err := r.folder.addBlob(digest, data); err != nil {
+	name, digest := b.Manifest.Name, model.Digest(data)
+	var blob blobID
+	if err := r.view(ctx, func(s *state) error { blob = s.blob(digest); return nil }); err != nil {
+		return Version{}, err
+	}
+	if err := r.store.addBlob(ctx, blob, data); err != nil {
 		return Version{}, fmt.Errorf("registry: %w", err)
 	}
-	name := b.Manifest.Name
 	ref := reference{model: name}
 	err = r.add(ctx, key, func(s *state) (*Event, error) {
 		actor, err := s.actor(by, key)
 		if err != nil {
 			return nil, err
 		}
+		if now := s.blob(digest); now != blob { // what was written has been purged since, or is going to be
+			if err := r.store.addBlob(ctx, now, data); err != nil {
+				return nil, err
+			}
+			blob = now
+		}
 		ref.number = 1
 		if m := s.models[name]; m != nil {
 			for _, v := range slices.Backward(m.versions) {
-				if v.Digest == digest && v.State != StateRejected && (v.fault == nil || !s.root.Policy.SignedBundles) {
+				if v.Digest == digest && v.State != StateRejected && !v.Purged && (v.fault == nil || !s.root.Policy.SignedBundles) {
 					ref.number = v.Number
 					return nil, nil
 				}
@@ -231,7 +225,7 @@ func (r *Registry) Register(ctx context.Context, data []byte, by string) (Versio
 			ref.number = len(m.versions) + 1
 		}
 		return &Event{
-			Actor: actor, Action: Registered, Model: name, Version: ref.number, Digest: digest, Bytes: int64(len(data)),
+			Actor: actor, Action: Registered, Model: name, Version: ref.number, Digest: digest, Bytes: int64(len(data)), Reason: reason,
 		}, nil
 	})
 	if err != nil {
@@ -348,7 +342,7 @@ func (r *Registry) decide(ctx context.Context, action Action, ref, defaultModel 
 				return nil, nil // as before
 			}
 		}
-		return r.admit(v, e)
+		return r.admit(ctx, s, v, e)
 	})
 	if err != nil {
 		return Version{}, err
@@ -357,7 +351,7 @@ func (r *Registry) decide(ctx context.Context, action Action, ref, defaultModel 
 }
 
 // admit returns e, which is about v, nil if that was decided already, or why it cannot be decided.
-func (r *Registry) admit(v Version, e *Event) (*Event, error) {
+func (r *Registry) admit(ctx context.Context, s *state, v Version, e *Event) (*Event, error) {
 	decided := v.DecidedBy == e.Actor && v.Reason == e.Reason
 	switch {
 	case e.Action == Approved && v.State == StateApproved && decided,
@@ -374,7 +368,10 @@ func (r *Registry) admit(v Version, e *Event) (*Event, error) {
 		}
 	}
 	if e.Action != Rejected && e.Action != Retired { // nobody can have looked at what is not there
-		if _, err := r.folder.readBlob(v.Digest, v.Bytes); err != nil {
+		if v.Purged {
+			return nil, v.purged()
+		}
+		if _, err := r.store.readBlob(ctx, s.blob(v.Digest), v.Bytes); err != nil {
 			return nil, fmt.Errorf("%s: %w", v.Ref(), err)
 		}
 	}
@@ -406,10 +403,8 @@ func (r *Registry) Show(ctx context.Context, ref, defaultModel string) (v Versio
 	}
 	err = r.view(ctx, func(s *state) (err error) {
 		v, err = s.resolve(target)
-		for _, e := range s.events {
-			if err == nil && e.Model == v.Model && e.Version == v.Number {
-				events = append(events, e)
-			}
+		if err == nil {
+			events = s.about(v)
 		}
 		return err
 	})
@@ -425,8 +420,8 @@ func (r *Registry) Log(ctx context.Context) (events []Event, err error) {
 	return events, err
 }
 
-// Load returns the bytes of a version's bundle, which have its digest. An error matches [ErrCorrupt], or is one
-// of the file system.
+// Load returns the bytes of a version's bundle, which have its digest. An error matches [ErrCorrupt], [ErrPurged] or
+// [ErrUnreachable], or is one of the file system.
 func (r *Registry) Load(ctx context.Context, v Version) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -434,8 +429,28 @@ func (r *Registry) Load(ctx context.Context, v Version) ([]byte, error) {
 	if !validDigest(v.Digest) || v.Bytes < 1 {
 		return nil, fmt.Errorf("registry: %w: %.80q is not the digest of a bundle", ErrInvalid, v.Digest)
 	}
-	data, err := r.folder.readBlob(v.Digest, v.Bytes)
-	if err != nil {
+	r.mu.Lock()
+	blob := r.state.blob(v.Digest)
+	r.mu.Unlock()
+	data, err := r.store.readBlob(ctx, blob, v.Bytes)
+	if !errors.Is(err, ErrCorrupt) {
+		if err != nil {
+			err = fmt.Errorf("registry: %s: %w", v.Ref(), err)
+		}
+		return data, err
+	}
+	// It may have been purged, and registered again, since the events were read.
+	var gone bool
+	if err := r.view(ctx, func(s *state) error {
+		blob, gone = s.blob(v.Digest), s.isPurged(v)
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	if gone {
+		return nil, v.purged()
+	}
+	if data, err = r.store.readBlob(ctx, blob, v.Bytes); err != nil {
 		return nil, fmt.Errorf("registry: %s: %w", v.Ref(), err)
 	}
 	return data, nil
@@ -446,6 +461,7 @@ type Report struct {
 	Events int // verified, from the first
 	Blobs  int // verified
 	Signed int // events with a signature that counts, or counted when it was made
+	Purged int // that are gone on purpose
 	// Head is the Sum of the last event. Whoever keeps it elsewhere can tell later that the log up to there is
 	// the same: it is the one thing that a log cannot prove of itself.
 	Head string
@@ -456,25 +472,28 @@ type Report struct {
 // root document that held when they were made.
 func (r *Registry) Verify(ctx context.Context) (Report, error) {
 	s := newState(r.state.anchor)
-	err := r.folder.read(ctx, s)
+	err := r.store.read(ctx, s)
 	report := Report{Events: len(s.events), Head: s.sum()}
 	seen := map[string]bool{}
 	for _, e := range s.events {
 		if err != nil {
 			break
 		}
-		if err = ctx.Err(); err == nil && e.Action == Registered && !seen[e.Digest] {
-			if _, err = r.folder.readBlob(e.Digest, e.Bytes); err == nil {
-				seen[e.Digest] = true
-				report.Blobs++
-			}
+		if e.Action != Registered || seen[e.Digest] {
+			continue
+		}
+		seen[e.Digest] = true
+		if !s.isLive(e.Digest) {
+			report.Purged++
+		} else if _, err = r.store.readBlob(ctx, s.blob(e.Digest), e.Bytes); err == nil {
+			report.Blobs++
 		}
 	}
 	if err == nil {
 		report.Signed, err = s.signatures()
 	}
 	if err != nil {
-		return report, fmt.Errorf("registry: %s: %w", r.folder.dir, err)
+		return report, fmt.Errorf("registry: %s: %w", r.store.Location(), err)
 	}
 	return report, nil
 }

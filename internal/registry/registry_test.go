@@ -65,11 +65,11 @@ func TestLifeOfAModel(t *testing.T) {
 	if diff := cmp.Diff(want, v); diff != "" {
 		t.Error(diff)
 	}
-	if err := v.CheckApproved(); !errors.Is(err, ErrNotApproved) || !strings.Contains(err.Error(), "it was rejected by bob (label leaks)") {
+	if err := v.CheckApproved(); !errors.Is(err, ErrNotApproved) || !strings.Contains(err.Error(), "bob rejected it (label leaks)") {
 		t.Error(err)
 	}
 
-	again, err := Open(r.folder.dir, Options{})
+	again, err := Open(r.Location(), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -274,7 +274,7 @@ func TestReasonsInAnyScript(t *testing.T) {
 	if _, err := r.Approve(t.Context(), "@1", "house-prices", Decision{By: actor, Reason: reason}); err != nil {
 		t.Fatal(err)
 	}
-	v, err := openDir(t, r.folder.dir).Resolve(t.Context(), "@champion", "house-prices")
+	v, err := openDir(t, r.Location()).Resolve(t.Context(), "@champion", "house-prices")
 	if err != nil || v.DecidedBy != actor || v.Reason != reason {
 		t.Errorf("%+v %v", v, err)
 	}

@@ -52,6 +52,8 @@ type Version struct {
 	Wants string
 	// Ignored are the events about the version that do not count, and why; of a registry with a root.
 	Ignored []Ignored
+	// Purged tells whether the bundle was removed for good, by [Registry.GC].
+	Purged bool
 }
 
 // Approval is one person's consent to a version.
@@ -81,7 +83,7 @@ func (v Version) CheckApproved() error {
 		return nil
 	case StateCandidate:
 	case StateRejected, StateRetired:
-		return withHint(fmt.Errorf("registry: %s: %w: it was %s by %s (%s)", v.Ref(), ErrNotApproved, v.State, v.DecidedBy, v.Reason), "use another version")
+		return withHint(fmt.Errorf("registry: %s: %w: %s %s it (%s)", v.Ref(), ErrNotApproved, v.DecidedBy, v.State, v.Reason), "use another version")
 	}
 	err := fmt.Errorf("registry: %s: %w: it is a %s", v.Ref(), ErrNotApproved, v.State)
 	if v.Wants != "" {
@@ -115,6 +117,7 @@ func approveHint(ref string) string {
 type state struct {
 	events []Event
 	models map[string]*entry
+	purges map[string]int // digests to the number of the last event that purged them
 	trusted
 }
 
@@ -136,7 +139,13 @@ type registered struct {
 
 // newState returns the state before the first event. anchor is the root document that is trusted; nil is none.
 func newState(anchor *trust.SignedRoot) *state {
-	return &state{models: map[string]*entry{}, trusted: trusted{anchor: anchor, root: anchor}}
+	return (&state{trusted: trusted{anchor: anchor, root: anchor}}).cleared()
+}
+
+// cleared takes away what events have added up to.
+func (s *state) cleared() *state {
+	s.models, s.purges = map[string]*entry{}, map[string]int{}
+	return s
 }
 
 // sum returns the sum of the last event.
@@ -170,8 +179,12 @@ func (s *state) apply(e *Event) error {
 
 // judge applies an event about a version to the models.
 func (s *state) judge(e *Event) error {
-	if !isClean(e.Actor, maxActor) || model.CheckName(e.Model) != nil || !validDigest(e.Digest) {
+	orphan := e.Action == Purged && e.Model == "" && e.Version == 0
+	if !isClean(e.Actor, maxActor) || model.CheckName(e.Model) != nil && !orphan || !validDigest(e.Digest) {
 		return fmt.Errorf("%w: it has no actor, no model or no digest", ErrCorrupt)
+	}
+	if e.Action == Purged {
+		return s.purge(e)
 	}
 	m := s.models[e.Model]
 	if e.Action != Registered {
@@ -185,7 +198,7 @@ func (s *state) judge(e *Event) error {
 	if m == nil {
 		m = &entry{}
 	}
-	if e.Version != len(m.versions)+1 || e.Bytes < 1 {
+	if e.Version != len(m.versions)+1 || e.Bytes < 1 || e.Reason != "" && !isClean(e.Reason, maxReason) {
 		return fmt.Errorf("%w: it registers %s@%d, of %d bytes, after version %d", ErrCorrupt, e.Model, e.Version, e.Bytes, len(m.versions))
 	}
 	v := &registered{Version: Version{
@@ -208,6 +221,9 @@ func (s *state) decide(m *entry, e *Event) error {
 	if v.Digest != e.Digest || v.State == StateRejected || !isClean(e.Reason, maxReason) || e.Role != "" && !isClean(e.Role, maxRole) {
 		return fmt.Errorf("%w: it does not fit %s@%d", ErrCorrupt, e.Model, e.Version)
 	}
+	if v.Purged && e.Action != Rejected && e.Action != Retired && !s.lenient() {
+		return fmt.Errorf("%w: it is about %s@%d, which was purged", ErrCorrupt, e.Model, e.Version)
+	}
 	counts := v.ignore(e, s.vet(e, v)) == nil
 	switch e.Action {
 	case Approved:
@@ -226,10 +242,10 @@ func (s *state) decide(m *entry, e *Event) error {
 			m.champion = 0
 		}
 	case Promoted, RolledBack:
-		if v.State != StateApproved && s.root == nil {
+		if v.State != StateApproved && !s.lenient() {
 			return fmt.Errorf("%w: it promotes %s@%d, which is %s", ErrCorrupt, e.Model, e.Version, v.State)
 		}
-		if counts {
+		if counts && v.State == StateApproved {
 			m.crown(e)
 		}
 		return nil

@@ -24,7 +24,7 @@ func filled(t *testing.T) string {
 	mustApprove(t, r, "@1")
 	mustApprove(t, r, "@2")
 	mustReject(t, r, "@1")
-	return r.folder.dir
+	return r.Location()
 }
 
 // overwrite replaces a file that is not meant to be.
@@ -169,7 +169,7 @@ func TestTamperedLogs(t *testing.T) {
 			t.Parallel()
 			dir := filled(t)
 			r := openDir(t, dir)
-			tc.tamper(t, folder{dir, durable.OS()})
+			tc.tamper(t, folder{dir})
 			_, err := Open(dir, Options{})
 			if !errors.Is(err, tc.want) || !strings.Contains(err.Error(), tc.text) {
 				t.Errorf("open: got %v, want %v with %q", err, tc.want, tc.text)
@@ -192,11 +192,11 @@ func TestVerifySaysHowFarItCame(t *testing.T) {
 	t.Parallel()
 	dir := filled(t)
 	r := openDir(t, dir)
-	third, err := decodeEvent(read(t, r.folder.event(3)))
+	third, err := decodeEvent(read(t, folder{r.Location()}.event(3)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	overwrite(t, r.folder.event(4), []byte("{}\n"))
+	overwrite(t, folder{r.Location()}.event(4), []byte("{}\n"))
 	report, err := r.Verify(t.Context())
 	if !errors.Is(err, ErrCorrupt) || report != (Report{Events: 3, Head: third.Sum}) {
 		t.Errorf("%+v, %v", report, err)
@@ -218,7 +218,7 @@ func TestTheLastEventMustStay(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := openDir(t, filled(t))
-			tamper(t, r.folder)
+			tamper(t, folder{r.Location()})
 			if _, err := r.Register(t.Context(), f.make(9), "train"); !errors.Is(err, ErrCorrupt) ||
 				!strings.Contains(err.Error(), "removed or replaced since it was read") {
 				t.Error(err)
@@ -235,7 +235,7 @@ func TestTamperedBlobs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := r.folder.blob(v.Digest)
+	path := folder{r.Location()}.blob(v.Digest)
 	good := read(t, path)
 	check := func(what, text string) {
 		t.Helper()
@@ -283,7 +283,7 @@ func TestFlippedBundlesAreNeverLoaded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := r.folder.blob(v.Digest)
+	path := folder{r.Location()}.blob(v.Digest)
 	good := read(t, path)
 	file := filepath.Join(t.TempDir(), "bundle"+model.Extension)
 	section := regexp.MustCompile(`section ([a-z_0-9]+): its checksum`)
@@ -325,7 +325,7 @@ func TestLitterIsRemoved(t *testing.T) {
 	for name, age := range map[string]time.Time{
 		".millrace-1-a" + durable.TempSuffix: old, ".millrace-2-b" + durable.TempSuffix: time.Now(), "README": old,
 	} {
-		path := filepath.Join(r.folder.tmp(), name)
+		path := filepath.Join(folder{r.Location()}.tmp(), name)
 		if err := os.WriteFile(path, []byte("half an ev"), 0o444); err != nil {
 			t.Fatal(err)
 		}
@@ -334,12 +334,12 @@ func TestLitterIsRemoved(t *testing.T) {
 		}
 	}
 	for _, name := range []string{".DS_Store", "000000002.json.bak", "2.json", "0000000002.json", ".millrace-3-c.tmp"} {
-		if err := os.WriteFile(filepath.Join(r.folder.events(), name), []byte("not an event"), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(folder{r.Location()}.events(), name), []byte("not an event"), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
 	mustApprove(t, r, "@1")
-	entries, err := os.ReadDir(r.folder.tmp())
+	entries, err := os.ReadDir(folder{r.Location()}.tmp())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -350,7 +350,7 @@ func TestLitterIsRemoved(t *testing.T) {
 	if diff := cmp.Diff([]string{".millrace-2-b.tmp", "README"}, names); diff != "" {
 		t.Error(diff)
 	}
-	if report := mustVerify(t, openDir(t, r.folder.dir)); report.Events != 2 {
+	if report := mustVerify(t, openDir(t, r.Location())); report.Events != 2 {
 		t.Errorf("%+v", report)
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"millrace.dev/internal/durable"
 	"millrace.dev/internal/trust"
 )
 
@@ -87,7 +86,9 @@ func (c *company) tryAs(name string) (*Registry, error) {
 
 func (c *company) as(name string) *Registry {
 	c.t.Helper()
-	c.key(name)
+	if name != "" {
+		c.key(name)
+	}
 	r, err := c.tryAs(name)
 	if err != nil {
 		c.t.Fatal(err)
@@ -157,7 +158,7 @@ func (c *company) insert(key string, e Event, change func(*Event)) {
 	if change != nil {
 		change(&e)
 	}
-	if err := r.folder.addEvent(&e); err != nil {
+	if err := r.store.addEvent(c.t.Context(), &e); err != nil {
 		c.t.Fatal(err)
 	}
 }
@@ -606,10 +607,10 @@ func TestChangedLogs(t *testing.T) {
 			if err := os.RemoveAll(folder{dir: c.dir}.events()); err != nil {
 				t.Fatal(err)
 			}
-			f, prev := folder{c.dir, durable.OS()}, ""
+			f, prev := store{place{c.dir}.store(t)}, ""
 			for i := range log {
 				log[i].Seq, log[i].Prev = i+1, prev
-				if err := f.addEvent(&log[i]); err != nil {
+				if err := f.addEvent(t.Context(), &log[i]); err != nil {
 					t.Fatal(err)
 				}
 				prev = log[i].Sum
@@ -727,5 +728,52 @@ func TestAtGoesByTheRootOfThen(t *testing.T) {
 		if err != nil || m.Root != 2 || m.Models[0].Champion != nil {
 			t.Errorf("%+v %v", m, err)
 		}
+	}
+}
+
+// TestPurgesOfASignedLog: the bundle of a version goes with anybody's signature, and stays gone for whoever reads the log by
+// another root document, by which the version might seem to be approved.
+func TestPurgesOfASignedLog(t *testing.T) {
+	t.Parallel()
+	c := newCompany(t)
+	c.register("Bob", 1)
+	c.must(Retired, "Anna", "@1")
+	c.must(Approved, "Anna", "@1")
+	c.must(Approved, "Rita", "@1")
+	second := c.next(c.root, func(r *trust.Root) { // somebody else of the role risk has to be there
+		without("Rita")(r)
+		r.People = append(r.People, trust.Person{Name: "Otto", Key: c.key("Otto").Public(), Roles: []string{"risk"}})
+	})
+	if err := c.as("").PublishRoot(t.Context(), second, "ops"); err != nil {
+		t.Fatal(err)
+	}
+	gc := GCOptions{OlderThan: 1}
+	if _, err := c.as("").GC(t.Context(), gc); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), "there is no key") {
+		t.Error(err)
+	}
+	if report, err := c.as("Otto").GC(t.Context(), gc); err != nil || len(report.Bundles) != 1 {
+		t.Fatal(report, err)
+	}
+	third := c.next(second, func(r *trust.Root) {
+		r.People = append(r.People, trust.Person{Name: "Rita", Key: c.key("Rita").Public(), Roles: []string{"risk"}})
+	})
+	if err := c.as("").PublishRoot(t.Context(), third, "ops"); err != nil {
+		t.Fatal(err)
+	}
+	v := c.version("@1")
+	if v.State != StateRetired || !v.Purged {
+		t.Errorf("%+v", v)
+	}
+	if _, err := c.as("Anna").Approve(t.Context(), "@1", "house-prices", Decision{Reason: "again"}); !errors.Is(err, ErrPurged) {
+		t.Error(err)
+	}
+	if r := mustVerify(t, c.as("")); r.Purged != 1 || r.Signed != 8 {
+		t.Errorf("%+v", r)
+	}
+	if _, err := Open(c.dir, Options{}); err != nil {
+		t.Error("who trusts nobody can read it all the same:", err)
+	}
+	if v := c.register("Bob", 1); v.Number != 2 || v.Purged {
+		t.Errorf("%+v", v)
 	}
 }

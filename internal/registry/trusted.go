@@ -58,8 +58,15 @@ func (s *state) vet(e *Event, v *registered) error {
 	return s.vetRole(e, v, p)
 }
 
+// lenient tells whether an event that does not follow from those before it may stand in the log: where signatures are demanded,
+// what each of them comes to depends on the root document in force, and what does not count is passed over.
+func (s *state) lenient() bool { return s.root != nil || len(s.roots) > 0 }
+
 // vetRole tells why a person may not do what the event says.
 func (s *state) vetRole(e *Event, v *registered, p *trust.Person) error {
+	if v != nil && v.Purged && e.Action != Rejected && e.Action != Retired {
+		return untrusted("the bundle of %s had been removed", v.Ref())
+	}
 	switch e.Action {
 	case Registered:
 		if s.root.Policy.SignedBundles && !p.Has(trust.RoleAuthor) {
@@ -68,13 +75,20 @@ func (s *state) vetRole(e *Event, v *registered, p *trust.Person) error {
 	case Approved:
 		return s.vetApproval(e, v, p)
 	case Promoted, RolledBack:
-		if !s.root.MayPromote(p) {
-			return untrusted("%s has none of the roles that promote: %s", p.Name, strings.Join(s.root.Promoters(), ", "))
+		if err := s.vetPromoter(p); err != nil {
+			return err
 		}
 		if v.State != StateApproved {
 			return untrusted("%s was %s then", v.Ref(), v.State)
 		}
-	case Rejected, Retired, RootSet: // anybody's no is one
+	case Rejected, Retired, Purged, RootSet: // anybody's no is one
+	}
+	return nil
+}
+
+func (s *state) vetPromoter(p *trust.Person) error {
+	if !s.root.MayPromote(p) {
+		return untrusted("%s has none of the roles that promote: %s", p.Name, strings.Join(s.root.Promoters(), ", "))
 	}
 	return nil
 }
@@ -189,7 +203,7 @@ func (s *state) rotate(e *Event) error {
 	if r.Version != e.Version || r.Digest() != e.Digest {
 		return fmt.Errorf("%w: it holds another root document than it says", ErrCorrupt)
 	}
-	next := &state{events: append(s.events, *e), models: map[string]*entry{}, trusted: s.trusted}
+	next := (&state{events: append(s.events, *e), trusted: s.trusted}).cleared()
 	next.roots = append(slices.Clone(s.roots), published{r, e.Seq})
 	if next.root, err = inForce(s.anchor, next.roots); err != nil {
 		return err
