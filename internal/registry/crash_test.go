@@ -422,7 +422,9 @@ func TestFailureAtEachStep(t *testing.T) {
 		for _, mode := range errorfs.Modes() {
 			t.Run(name+"/"+mode.String(), func(t *testing.T) {
 				t.Parallel()
-				for n := 0; tc.fail(t, n, mode); n++ {
+				n := 0
+				for tc.fail(t, n, mode) {
+					n++
 				}
 			})
 		}

@@ -151,10 +151,10 @@ func (c *collector) orphan(ctx context.Context, b blobID) error {
 func (c *collector) purge(ctx context.Context, digest string, may func(*state) bool) error {
 	var b blobID
 	var removed Removed
-	decide := func(s *state) (*Event, error) {
+	decide := func(s *state) *Event {
 		b = blobID{}
 		if !may(s) {
-			return nil, nil
+			return nil
 		}
 		b = s.blob(digest)
 		e := &Event{Actor: c.By, Action: Purged, Digest: digest, Reason: "no version has it"}
@@ -170,13 +170,13 @@ func (c *collector) purge(ctx context.Context, digest string, may func(*state) b
 			}
 		}
 		removed.Reason = e.Reason
-		return e, nil
+		return e
 	}
 	var err error
 	if c.DryRun {
-		err = c.view(ctx, func(s *state) error { _, err := decide(s); return err })
+		err = c.view(ctx, func(s *state) error { decide(s); return nil })
 	} else {
-		err = c.add(ctx, decide)
+		err = c.add(ctx, func(s *state) (*Event, error) { return decide(s), nil })
 	}
 	if err != nil || b.digest == "" {
 		return err

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
 	"net/url"
 	"slices"
 
@@ -36,7 +37,7 @@ func retriable(err error) bool {
 		_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
 		return !untrusted
 	}
-	return r.StatusCode >= 500 || r.StatusCode == 429 || r.StatusCode == 408 ||
+	return r.StatusCode >= http.StatusInternalServerError || r.StatusCode == http.StatusTooManyRequests || r.StatusCode == http.StatusRequestTimeout ||
 		slices.Contains([]string{"RequestTimeout", "SlowDown", "InternalError", "ServiceUnavailable", "OperationAborted", "BadDigest", codeConflict}, r.Code)
 }
 
