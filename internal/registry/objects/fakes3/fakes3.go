@@ -41,6 +41,8 @@ const (
 	Half
 	// Stall does nothing, and answers nothing, until the client goes away.
 	Stall
+	// Stuck sends the head of the answer and half of its body, and then nothing until the client goes away.
+	Stuck
 )
 
 // Faults returns every fault that is over by itself.
@@ -48,7 +50,7 @@ func Faults() []Fault { return []Fault{Drop, Lose, Busy, Broken, Conflict, Half}
 
 // String names f for messages.
 func (f Fault) String() string {
-	return [...]string{"none", "drop", "lose", "busy", "broken", "conflict", "half", "stall"}[f]
+	return [...]string{"none", "drop", "lose", "busy", "broken", "conflict", "half", "stall", "stuck"}[f]
 }
 
 // Options change what the server does.
@@ -210,8 +212,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodHead {
 		return
 	}
-	if fault == Half {
+	if fault == Half || fault == Stuck {
 		_, _ = w.Write(a.body[:len(a.body)/2])
+		if f, ok := w.(http.Flusher); ok && fault == Stuck {
+			f.Flush()
+			<-r.Context().Done()
+		}
 		panic(http.ErrAbortHandler)
 	}
 	_, _ = w.Write(a.body) // the client may have gone away
