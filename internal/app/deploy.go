@@ -163,12 +163,12 @@ func (d *deployment) step(ctx context.Context) {
 	turn := c.Turns == nil || slices.Contains(c.Turns, d.engine.Instance()) || c.Current != nil && behind >= c.Current.Epoch
 	switch ahead := c.Current != nil && c.Current.Epoch > running.Epoch && turn; {
 	case ahead && d.ready != nil && d.ready.of.Is(c.Current):
-		d.goOver(c.Current, d.ready.scoring)
+		d.turn(c.Current)
 	case c.Next != nil && c.Next.Epoch > running.Epoch: // also where the current one could not be loaded
 		d.prepare(ctx, c.Next)
 	case ahead:
 		if d.prepare(ctx, c.Current) {
-			d.goOver(c.Current, d.ready.scoring)
+			d.turn(c.Current)
 		}
 	default:
 		d.ready, d.readiness = nil, nil
@@ -275,6 +275,20 @@ func (d *deployment) escape() {
 		Code: code, Op: "run", Where: d.p.Group, Hint: d.readiness.Hint,
 		Err: fmt.Errorf("partitions came here that other instances predict with a model which this one cannot load: %s", d.readiness.Error),
 	})
+}
+
+// errTurn ends a run that begins anew, with the model that the control names.
+var errTurn = errors.New("it is the turn of another model")
+
+// turn goes over to the model that is ready: at once, or in a rolling update with a new run.
+func (d *deployment) turn(to *rollout.Deployment) {
+	if d.p.Model.Update != config.Rolling {
+		d.goOver(to, d.ready.scoring)
+		return
+	}
+	d.app.Log.LogAttrs(context.Background(), slog.LevelInfo, "leaving the group, to come back with another model",
+		append(loaded(to), slog.String("by", to.By), slog.String("reason", to.Reason))...)
+	d.give(errTurn)
 }
 
 // goOver has records predicted with the model of a deployment, nil being the present one.

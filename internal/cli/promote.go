@@ -26,7 +26,13 @@ It waits until all have gone over, and shows how far they are. millrace model ro
 
 func (c *cli) modelRollback(dir *string) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "rollback [MODEL] --by NAME --reason TEXT", Short: "Have all instances go back to the model that they had before", Args: optionalArg,
+		Use: "rollback [MODEL] --by NAME --reason TEXT", Short: "Have all instances go back to the model that they had before",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if err := optionalArg(cmd, args); err != nil {
+				return err
+			}
+			return required(cmd, "by", "reason")
+		},
 		Long: `Rollback is promote, of the champion before the present one, or of the approved model that is named.`,
 	}
 	return c.promoteCommand(dir, cmd, true)
