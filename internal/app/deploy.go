@@ -172,7 +172,7 @@ func (d *deployment) step(ctx context.Context) {
 		}
 	default:
 		d.ready, d.readiness = nil, nil
-		d.base.scorers.models.expect(nil)
+		d.base.Expect(nil)
 	}
 	d.escape()
 	d.base.scorers.models.forget(d.reached())
@@ -238,7 +238,7 @@ func (d *deployment) prepare(ctx context.Context, next *rollout.Deployment) bool
 	}
 	d.ready = &prepared{*next, s}
 	d.readiness.Stage = rollout.Ready
-	d.base.scorers.models.expect(s)
+	d.base.Expect(s)
 	d.app.Log.LogAttrs(ctx, slog.LevelInfo, "the next model is ready", loaded(next)...)
 	return true
 }
@@ -324,11 +324,7 @@ func (d *deployment) load(ctx context.Context, of *rollout.Deployment) (*Scoring
 	if _, err := compileChecks("run", d.p, m); err != nil {
 		return nil, err
 	}
-	s, err := NewScoring(d.p, m, ScoringOptions{Threads: d.threads, Static: d.static, Now: d.app.Now})
-	if err == nil && s.watcher != nil {
-		s.watcher.checked = d.base.watcher.checked
-	}
-	return s, err
+	return NewScoring(d.p, m, ScoringOptions{Threads: d.threads, Static: d.static, Now: d.app.Now})
 }
 
 // status returns how the instance is.
