@@ -209,7 +209,7 @@ func (f *fixture) make(ctx context.Context) error {
 	if _, err := a.Train(ctx, app.TrainOptions{File: file, By: "ada"}); err != nil {
 		return err
 	}
-	m, err := a.Models("", file)
+	m, err := a.Models(app.ModelsOptions{File: file})
 	if err != nil {
 		return err
 	}

@@ -91,7 +91,7 @@ func (a *App) backtest(ctx context.Context, p *config.Pipeline, o *BacktestOptio
 	var loaded []*model.Loaded
 	names := []string{bo.Data, bo.Labels.Data}
 	for _, ref := range o.Models {
-		m, err := a.LoadModel(ctx, p.Model.Registry, p.Name, ref)
+		m, err := a.LoadModel(ctx, p.Model, p.Name, ref)
 		if errors.Is(err, registry.ErrNotApproved) {
 			return nil, &Error{Code: Refused, Op: "backtest", Err: err, Hint: "a model that nobody has approved yet can be tried, too: @candidate, or NAME@VERSION"}
 		}

@@ -90,7 +90,7 @@ func newReplayable(t *testing.T, r *rand.Rand) *replayable {
 			t.Fatal(err)
 		}
 	}
-	m, err := a.Models("", file)
+	m, err := a.Models(ModelsOptions{File: file})
 	if err == nil {
 		_, err = m.Registry.Approve(t.Context(), "flats@1", "flats", registry.Decision{By: "eve", Reason: "fine"})
 	}

@@ -44,7 +44,7 @@ func newSuccession(t *testing.T, lines []string) *succession {
 	}
 	var list []*app.Scoring
 	for _, ref := range []string{"rents@1", "rents@2"} {
-		m, err := a.LoadModel(t.Context(), p.Model.Registry, p.Name, ref)
+		m, err := a.LoadModel(t.Context(), p.Model, p.Name, ref)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -112,7 +112,7 @@ func (r *release) registry(t *testing.T) {
 			t.Errorf("%s: %v", ref, err)
 		}
 	}
-	models, err := r.app.Models("", r.file)
+	models, err := r.app.Models(ModelsOptions{File: r.file})
 	if err != nil {
 		t.Fatal(err)
 	}

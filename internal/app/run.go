@@ -226,7 +226,7 @@ func (o *RunOptions) missing(err error) error {
 // approved loads the model to run, which has to be approved, and checks that it was trained with the schema and the
 // features of the pipeline file.
 func (a *App) approved(ctx context.Context, p *config.Pipeline, ref string) (*model.Loaded, error) {
-	reg, err := a.Registry(p.Model.Registry)
+	reg, err := a.Registry(p.Model)
 	if err != nil {
 		return nil, err
 	}

@@ -89,6 +89,7 @@ type cli struct {
 	file    string
 	set     []string
 	json    bool
+	key     string // the file of a private key
 }
 
 // colored tells whether w is a terminal of someone who has not asked for plain text (see no-color.org).
@@ -118,7 +119,7 @@ topic with exactly-once. Begin with
 	root.PersistentFlags().BoolVarP(&c.verbose, "verbose", "v", false, "also log what is of interest for finding faults")
 	root.AddCommand(c.versionCommand())
 	root.AddCommand(
-		c.initCommand(), c.lintCommand(), c.testCommand(), c.trainCommand(), c.modelCommand(), c.reportCommand(), c.predictCommand(), c.explainCommand(), c.planCommand(), c.runCommand(), c.pauseCommand(), c.resumeCommand(),
+		c.initCommand(), c.lintCommand(), c.testCommand(), c.trainCommand(), c.modelCommand(), c.keyCommand(), c.rootCommand(), c.reportCommand(), c.predictCommand(), c.explainCommand(), c.planCommand(), c.runCommand(), c.pauseCommand(), c.resumeCommand(),
 		c.verifyCommand(), c.backtestCommand(), c.profileCommand(), c.driftCommand(), c.dlqCommand(),
 		c.brokerCommand(), c.produceCommand(), c.tapCommand(), c.demoCommand(),
 	)
@@ -188,7 +189,7 @@ func (c *cli) app() *app.App {
 	}
 	return &app.App{
 		Log: slog.New(slog.NewTextHandler(c.err, &slog.HandlerOptions{Level: level})),
-		Now: time.Now, Env: os.LookupEnv, Version: version(),
+		Now: time.Now, Env: os.LookupEnv, Version: version(), Key: c.key,
 	}
 }
 

@@ -38,6 +38,9 @@ approved any more, but the same bundle can be registered again.`,
 			if err != nil {
 				return err
 			}
+			if o.By == "" && m.Root == "" {
+				o.By = "gc"
+			}
 			report, err := m.GC(cmd.Context(), o)
 			r := collected{DryRun: o.DryRun, Bundles: []collectedBundles{}, Temporary: report.Temporary}
 			for _, b := range report.Bundles {
@@ -56,7 +59,8 @@ approved any more, but the same bundle can be registered again.`,
 	}
 	cmd.Flags().StringVar(&o.OlderThan, "older-than", "", "also the bundles of versions that were rejected or retired longer ago than this `age`, such as 30d")
 	cmd.Flags().BoolVar(&o.DryRun, "dry-run", false, "only show what would be removed")
-	cmd.Flags().StringVar(&o.By, "by", "gc", "the `name` of who removes them, for the log")
+	cmd.Flags().StringVar(&o.By, "by", "", "the `name` of who removes them, for the log (default: the owner of the key, else gc)")
+	c.keyFlag(cmd)
 	c.jsonFlag(cmd, "what was removed")
 	return cmd
 }
@@ -131,7 +135,8 @@ the bundle alone. A FILE of - is standard output.`,
 func (c *cli) modelImport(models opener) *cobra.Command {
 	var by string
 	cmd := &cobra.Command{
-		Use: "import FILE --by NAME", Short: "Register a model that was exported from another registry", Args: oneArg("FILE", "by"),
+		Use: "import FILE --by NAME", Short: "Register a model that was exported from another registry",
+		Args: func(cmd *cobra.Command, args []string) error { return oneArg("FILE", c.needsName()...)(cmd, args) },
 		Long: `Import registers a model that millrace model export has written, or a bundle. It becomes a candidate: what another
 registry decided does not count here, but the log tells it.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -150,7 +155,8 @@ registry decided does not count here, but the log tells it.`,
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&by, "by", "", "the `name` of who imports it (required)")
+	cmd.Flags().StringVar(&by, "by", "", "the `name` of who imports it (required without a key, whose owner it is)")
+	c.keyFlag(cmd)
 	c.jsonFlag(cmd, "the version")
 	return cmd
 }

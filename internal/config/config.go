@@ -135,6 +135,7 @@ type Split struct {
 // Model says where models are kept, and how they are replaced.
 type Model struct {
 	Registry string // a folder
+	Root     string // the file of the root document that is trusted; "" is none
 	Update   Update
 }
 

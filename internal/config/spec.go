@@ -177,6 +177,11 @@ func modelFields() []field {
 			set: func(p *Pipeline, v value) { p.Model.Registry = v.text },
 		},
 		{
+			key: "root", kind: kindPath, defDoc: "none: everybody may decide, and nothing is signed", example: "root.json",
+			doc: "The root document, which says who may approve: signatures are demanded, and checked beginning with it; see docs/approval.md",
+			set: func(p *Pipeline, v value) { p.Model.Root = v.text },
+		},
+		{
 			key: "update", kind: kindText, def: string(HotSwap), allowed: []string{string(HotSwap), string(Rolling), string(RestartUpdate)},
 			doc: "How instances that run go over to a model that is promoted: hot_swap between two commits; rolling one instance after the other, each leaving the group meanwhile; restart when they are started again",
 			set: func(p *Pipeline, v value) { p.Model.Update = Update(v.text) },

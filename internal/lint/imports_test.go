@@ -20,7 +20,7 @@ const module = "millrace.dev"
 // tree of packages.
 func layers() [][]string {
 	return [][]string{
-		{"gbm/internal/bitplane", "internal/chart", "internal/detmath", "internal/durable", "internal/lint", "internal/rollout", "internal/secret", "internal/spell", "internal/testenv"},
+		{"gbm/internal/bitplane", "internal/chart", "internal/detmath", "internal/durable", "internal/lint", "internal/rollout", "internal/secret", "internal/spell", "internal/testenv", "internal/trust"},
 		{"record", "internal/stat", "internal/durable/errorfs", "internal/registry/objects", "internal/registry/objects/fakes3"},
 		{"feature", "gbm", "codec", "internal/window", "profile"},
 		{"internal/anomaly", "internal/cdc", "internal/watch"},

@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"millrace.dev/internal/registry/objects"
+	"millrace.dev/internal/trust"
 )
 
 // Errors of this package, to be told apart with [errors.Is].
@@ -18,6 +19,8 @@ var (
 	ErrInvalid = errors.New("invalid")
 	// ErrCorrupt means that the registry does not hold what was written to it.
 	ErrCorrupt = errors.New("damaged registry")
+	// ErrUntrusted means that a signature is missing or wrong, or that who signed may not do that.
+	ErrUntrusted = trust.ErrUntrusted
 	// ErrNewer means that a later millrace wrote to the registry.
 	ErrNewer = errors.New("registry of a later millrace")
 	// ErrPurged means that a bundle is not there any more: it was removed on purpose.

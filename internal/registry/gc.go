@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"millrace.dev/internal/trust"
 )
 
 // GCOptions say what [Registry.GC] removes.
@@ -48,10 +50,13 @@ type Removed struct {
 // rest. An error matches [ErrInvalid], [ErrCorrupt], [ErrNewer], [ErrSetup] or [ErrUnreachable], or is one of the file
 // system.
 func (r *Registry) GC(ctx context.Context, o GCOptions) (report GCReport, err error) {
-	if o.By, err = cleanText("name of who lets bundles go", o.By, maxActor); err != nil {
+	if o.By, err = r.name("name of who lets bundles go", o.By); err != nil {
 		return report, fmt.Errorf("registry: %w", err)
 	}
 	c := collector{Registry: r, GCOptions: o, report: &report}
+	if c.key, err = r.signer(); err != nil {
+		return report, err
+	}
 	report.Temporary, err = r.store.Clean(ctx, litterAge, o.DryRun)
 	if err == nil {
 		err = c.aged(ctx)
@@ -72,6 +77,7 @@ type collector struct {
 	GCOptions
 
 	report *GCReport
+	key    *trust.Key
 }
 
 // aged lets the bundles of rejected and retired versions go.
@@ -151,13 +157,20 @@ func (c *collector) orphan(ctx context.Context, b blobID) error {
 func (c *collector) purge(ctx context.Context, digest string, may func(*state) bool) error {
 	var b blobID
 	var removed Removed
-	decide := func(s *state) *Event {
+	decide := func(s *state) (*Event, error) {
 		b = blobID{}
 		if !may(s) {
-			return nil
+			return nil, nil
 		}
 		b = s.blob(digest)
-		e := &Event{Actor: c.By, Action: Purged, Digest: digest, Reason: "no version has it"}
+		actor := c.By
+		if !c.DryRun {
+			var err error
+			if actor, err = s.actor(c.By, c.key); err != nil {
+				return nil, err
+			}
+		}
+		e := &Event{Actor: actor, Action: Purged, Digest: digest, Reason: "no version has it"}
 		removed = Removed{Digest: digest}
 		for _, v := range s.list() {
 			if v.Digest != digest {
@@ -170,13 +183,13 @@ func (c *collector) purge(ctx context.Context, digest string, may func(*state) b
 			}
 		}
 		removed.Reason = e.Reason
-		return e
+		return e, nil
 	}
 	var err error
 	if c.DryRun {
-		err = c.view(ctx, func(s *state) error { decide(s); return nil })
+		err = c.view(ctx, func(s *state) error { _, err := decide(s); return err })
 	} else {
-		err = c.add(ctx, func(s *state) (*Event, error) { return decide(s), nil })
+		err = c.add(ctx, c.key, decide)
 	}
 	if err != nil || b.digest == "" {
 		return err

@@ -135,7 +135,7 @@ func TestGCKeepsWhatAnotherModelHas(t *testing.T) {
 	f, r := newFactory(t), openDir(t, t.TempDir())
 	v := mustRegister(t, r, f.make(1))
 	mustReject(t, r, "@1")
-	err := r.add(t.Context(), func(*state) (*Event, error) {
+	err := r.add(t.Context(), nil, func(*state) (*Event, error) {
 		return &Event{Actor: "train", Action: Registered, Model: "rents", Version: 1, Digest: v.Digest, Bytes: v.Bytes}, nil
 	})
 	if err != nil {

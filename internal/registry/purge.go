@@ -24,14 +24,15 @@ func (s *state) blob(digest string) blobID { return blobID{digest, s.purges[dige
 // purge applies an event that lets the bytes of a digest go. It is about all versions that have them, of which it names
 // the newest, and none of which may be one that can still run.
 func (s *state) purge(e *Event) error {
-	if s.isKept(e.Digest) || !isClean(e.Reason, maxReason) {
+	if s.isKept(e.Digest) && !s.lenient() || !isClean(e.Reason, maxReason) {
 		return fmt.Errorf("%w: it purges the bundle of a version that is needed", ErrCorrupt)
 	}
 	named, found := false, false
 	for _, m := range s.models {
 		for i := range m.versions {
-			if v := &m.versions[i]; v.Digest == e.Digest {
-				v.Purged, found = true, true
+			if v := m.versions[i]; v.Digest == e.Digest {
+				s.lose(m, v, e)
+				found = true
 				named = named || v.Model == e.Model && v.Number == e.Version
 			}
 		}
@@ -41,6 +42,20 @@ func (s *state) purge(e *Event) error {
 	}
 	s.purges[e.Digest] = e.Seq
 	return nil
+}
+
+// lose notes that the bundle of a version is gone. Whose approvals count changes with the root document, so that one that could
+// not run when it was purged may seem to be approved now; it is retired.
+func (s *state) lose(m *entry, v *registered, e *Event) {
+	v.Purged = true
+	if v.State == StateRejected || v.State == StateRetired {
+		return
+	}
+	v.State, v.Approvals, v.DecidedBy, v.DecidedAt, v.Reason = StateRetired, nil, e.Actor, e.Time, e.Reason
+	v.Wants = s.wants(v)
+	if m.champion == v.Number {
+		m.champion = 0
+	}
 }
 
 // isKept tells whether a version that can still run, or may come to, has the bytes of a digest.

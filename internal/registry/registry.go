@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"millrace.dev/internal/registry/objects"
+	"millrace.dev/internal/trust"
 	"millrace.dev/model"
 )
 
@@ -17,6 +18,12 @@ import (
 type Options struct {
 	// Now is the clock that dates events. Default: time.Now.
 	Now func() time.Time
+	// Root is the document to begin with that says who may decide; the registry's log may hold later versions of it.
+	// Default: nil, everybody may, and nothing is signed.
+	Root *trust.SignedRoot
+	// Key returns the key that signs what is written to a registry with a Root; it is asked whenever something is.
+	// Default: nil, and such a registry can be read alone.
+	Key func() (*trust.Key, error)
 }
 
 // Registry is a registry in a folder or a bucket. It is safe for concurrent use, also by several processes. Each method
@@ -24,6 +31,7 @@ type Options struct {
 type Registry struct {
 	store store
 	now   func() time.Time
+	key   func() (*trust.Key, error)
 
 	mu    sync.Mutex
 	state *state
@@ -31,8 +39,8 @@ type Registry struct {
 
 // Open opens the registry at a location, the path of a folder or the address of a bucket (see [objects.ParseAddress]),
 // and reads its events. A folder that does not exist is an empty registry, and is created when something is registered;
-// a bucket must exist. Reading needs no right to write. An error matches [ErrCorrupt], [ErrNewer], [ErrSetup] or
-// [ErrUnreachable], or is one of the file system.
+// a bucket must exist. Reading needs no right to write. An error matches [ErrCorrupt], [ErrUntrusted] (the root documents
+// do not lead on from the one that is trusted), [ErrNewer], [ErrSetup] or [ErrUnreachable], or is one of the file system.
 func Open(location string, o Options) (*Registry, error) {
 	s, err := objects.Open(location)
 	if err != nil {
@@ -42,9 +50,14 @@ func Open(location string, o Options) (*Registry, error) {
 }
 
 func openStore(s objects.Store, o Options) (*Registry, error) {
-	r := &Registry{store: store{s}, now: o.Now, state: newState()}
+	r := &Registry{store: store{s}, now: o.Now, key: o.Key, state: newState(o.Root)}
 	if r.now == nil {
 		r.now = time.Now
+	}
+	if o.Root != nil {
+		if err := o.Root.Check(); err != nil {
+			return nil, fmt.Errorf("registry: %w", err)
+		}
 	}
 	if err := r.refresh(context.Background()); err != nil {
 		return nil, err
@@ -76,39 +89,92 @@ func (r *Registry) view(ctx context.Context, f func(*state) error) error {
 	return nil
 }
 
-// add writes the event that decide makes of the state, which returns nil if there is nothing to do. Another
-// writer may be faster; decide is then called again, with the new state.
-func (r *Registry) add(ctx context.Context, decide func(*state) (*Event, error)) error {
+// add writes the event that decide makes of the state, which returns nil if there is nothing to do, signed with k. Another
+// writer may be faster; decide is then called again, with the new state. The root document that is trusted goes into a
+// log that has none first, so that whoever reads the log sees that signatures are demanded.
+func (r *Registry) add(ctx context.Context, k *trust.Key, decide func(*state) (*Event, error)) error {
 	for {
+		first := false
 		err := r.view(ctx, func(s *state) error {
 			e, err := decide(s)
 			if err != nil || e == nil {
 				return err
 			}
-			e.Format, e.Seq, e.Prev, e.Time = eventFormat, len(s.events)+1, s.sum(), r.now().UTC().Round(0)
+			if s.anchor != nil && len(s.roots) == 0 && e.Action != RootSet {
+				if err := s.sign(e.placed(s, r.now()), k); err != nil { // who may not do it writes nothing
+					return err
+				}
+				e, first = s.anchored(e.Actor), true
+			}
+			if err := s.sign(e.placed(s, r.now()), k); err != nil {
+				return err
+			}
+			if e.Action == RootSet { // one that the log refuses would spoil it
+				probe := *s
+				if err := probe.rotate(e); err != nil {
+					return err
+				}
+			}
 			if err := r.store.addEvent(ctx, e); err != nil {
 				return err
 			}
 			_, _ = r.store.Clean(ctx, litterAge, false) // litter that cannot be removed stays
 			return s.apply(e)
 		})
-		if !errors.Is(err, fs.ErrExist) {
+		if !errors.Is(err, fs.ErrExist) && (err != nil || !first) {
 			return err
 		}
 	}
 }
 
+// placed puts the event behind the last one of a state, and returns it.
+func (e *Event) placed(s *state, now time.Time) *Event {
+	e.Format, e.Seq, e.Prev, e.Time = eventFormat, len(s.events)+1, s.sum(), now.UTC().Round(0)
+	return e
+}
+
+// signer returns the key to sign with; nil where nothing is signed, or none was given.
+func (r *Registry) signer() (*trust.Key, error) {
+	if r.state.anchor == nil || r.key == nil {
+		return nil, nil
+	}
+	k, err := r.key()
+	if err != nil {
+		return nil, fmt.Errorf("registry: %w", err)
+	}
+	return k, nil
+}
+
+// sign signs an event with its place in the log, if the registry has a root, and wants it to count.
+func (s *state) sign(e *Event, k *trust.Key) (err error) {
+	if s.root == nil || e.Action == RootSet {
+		return nil
+	}
+	if e.Envelope, err = e.claim().Sign(k); err != nil {
+		return err
+	}
+	var v *registered
+	if e.Action != Registered && e.Action != Purged {
+		v = s.models[e.Model].versions[e.Version-1]
+	}
+	if err := s.vet(e, v); err != nil {
+		return fmt.Errorf("%s %s@%d: %w", e.Action, e.Model, e.Version, err)
+	}
+	return nil
+}
+
 // Register adds data, the bytes of a bundle, as a new version of the model that its manifest names, on behalf
-// of by. If the model has these bytes as a candidate or an approved version, that one is returned; those of a
-// rejected version become a new candidate. An error matches those of [model.Decode], [ErrInvalid], [ErrCorrupt]
-// or [ErrNewer], or is one of the file system.
+// of by. If the model has these bytes as a version that was not rejected, that one is returned; those of a
+// rejected version become a new candidate, and so do those of a version that nobody has signed where that is demanded. In a
+// registry with a root, by may be "": it is the owner of the key. An error matches those of [model.Decode], [ErrInvalid],
+// [ErrUntrusted], [ErrCorrupt] or [ErrNewer], or is one of the file system.
 func (r *Registry) Register(ctx context.Context, data []byte, by string) (Version, error) {
 	return r.register(ctx, data, by, "")
 }
 
 // register is [Registry.Register] with a reason, which may be empty.
 func (r *Registry) register(ctx context.Context, data []byte, by, reason string) (Version, error) {
-	actor, err := cleanText("name of who registers", by, maxActor)
+	by, err := r.name("name of who registers", by)
 	if err != nil {
 		return Version{}, fmt.Errorf("registry: %w", err)
 	}
@@ -116,6 +182,10 @@ func (r *Registry) register(ctx context.Context, data []byte, by, reason string)
 		if reason, err = cleanText("reason", reason, maxReason); err != nil {
 			return Version{}, fmt.Errorf("registry: %w", err)
 		}
+	}
+	key, err := r.signer()
+	if err != nil {
+		return Version{}, err
 	}
 	b, err := model.Decode(data)
 	if err != nil {
@@ -133,7 +203,11 @@ func (r *Registry) register(ctx context.Context, data []byte, by, reason string)
 		return Version{}, fmt.Errorf("registry: %w", err)
 	}
 	ref := reference{model: name}
-	err = r.add(ctx, func(s *state) (*Event, error) {
+	err = r.add(ctx, key, func(s *state) (*Event, error) {
+		actor, err := s.actor(by, key)
+		if err != nil {
+			return nil, err
+		}
 		if now := s.blob(digest); now != blob { // what was written has been purged since, or is going to be
 			if err := r.store.addBlob(ctx, now, data); err != nil {
 				return nil, err
@@ -143,7 +217,7 @@ func (r *Registry) register(ctx context.Context, data []byte, by, reason string)
 		ref.number = 1
 		if m := s.models[name]; m != nil {
 			for _, v := range slices.Backward(m.versions) {
-				if v.Digest == digest && v.State != StateRejected && !v.Purged {
+				if v.Digest == digest && v.State != StateRejected && !v.Purged && (v.fault == nil || !s.root.Policy.SignedBundles) {
 					ref.number = v.Number
 					return nil, nil
 				}
@@ -160,6 +234,14 @@ func (r *Registry) register(ctx context.Context, data []byte, by, reason string)
 	return r.get(ref)
 }
 
+// name returns a person's name without white space around it, which may be "" where the key says who it is.
+func (r *Registry) name(what, by string) (string, error) {
+	if by == "" && r.state.anchor != nil {
+		return "", nil
+	}
+	return cleanText(what, by, maxActor)
+}
+
 // get returns a version that is in the state.
 func (r *Registry) get(ref reference) (v Version, err error) {
 	r.mu.Lock()
@@ -169,15 +251,19 @@ func (r *Registry) get(ref reference) (v Version, err error) {
 
 // Decision is who decides something, and why.
 type Decision struct {
-	By     string // a name, for the audit log
+	By     string // a name, for the audit log; in a registry with a root "" is the owner of the key
 	Reason string
+	// Role is the role that an approval is given in, of a registry with a root. Default: the first of the person's that the
+	// policy still needs.
+	Role string
 	// Group is the consumer group that is told to run the version, of a promotion; "" if none is.
 	Group string
 }
 
-// Approve approves a version; its bundle must be intact. It becomes the champion if the model has none. ref is as in
-// [Registry.Resolve]. Doing the same again changes nothing. An error matches [ErrNotFound], [ErrRejected],
-// [ErrInvalid], [ErrCorrupt] or [ErrNewer], or is one of the file system.
+// Approve approves a version; its bundle must be intact. It becomes the champion if the model has none. In a registry with a
+// root it stays a candidate until the policy is met, and becomes the champion only if who approves it last may also promote.
+// ref is as in [Registry.Resolve]. Doing the same again changes nothing. An error matches [ErrNotFound], [ErrRejected],
+// [ErrInvalid], [ErrUntrusted], [ErrCorrupt] or [ErrNewer], or is one of the file system.
 func (r *Registry) Approve(ctx context.Context, ref, defaultModel string, d Decision) (Version, error) {
 	return r.decide(ctx, Approved, ref, defaultModel, d)
 }
@@ -226,12 +312,20 @@ func (r *Registry) Before(ctx context.Context, name string) (v Version, err erro
 
 func (r *Registry) decide(ctx context.Context, action Action, ref, defaultModel string, d Decision) (Version, error) {
 	target, err := parseRef(ref, defaultModel)
-	actor, err1 := cleanText("name of who decides", d.By, maxActor)
+	by, err1 := r.name("name of who decides", d.By)
 	reason, err2 := cleanText("reason", d.Reason, maxReason)
 	if err := errors.Join(err, err1, err2); err != nil {
 		return Version{}, fmt.Errorf("registry: %s %s: %w", action, ref, err)
 	}
-	err = r.add(ctx, func(s *state) (*Event, error) {
+	key, err := r.signer()
+	if err != nil {
+		return Version{}, err
+	}
+	err = r.add(ctx, key, func(s *state) (*Event, error) {
+		actor, err := s.actor(by, key)
+		if err != nil {
+			return nil, err
+		}
 		v, err := s.resolve(target)
 		if err != nil {
 			return nil, err
@@ -240,6 +334,14 @@ func (r *Registry) decide(ctx context.Context, action Action, ref, defaultModel 
 		// decision could fall on a version that nobody has looked at.
 		target = reference{model: v.Model, number: v.Number}
 		e := &Event{Actor: actor, Action: action, Model: v.Model, Version: v.Number, Digest: v.Digest, Reason: reason, Group: d.Group}
+		if s.root != nil && action == Approved {
+			if e.Role = d.Role; e.Role == "" {
+				e.Role = s.role(key, s.models[v.Model].versions[v.Number-1])
+			}
+			if slices.ContainsFunc(v.Approvals, func(a Approval) bool { return a.By == actor && a.Reason == reason }) {
+				return nil, nil // as before
+			}
+		}
 		return r.admit(ctx, s, v, e)
 	})
 	if err != nil {
@@ -358,6 +460,7 @@ func (r *Registry) Load(ctx context.Context, v Version) ([]byte, error) {
 type Report struct {
 	Events int // verified, from the first
 	Blobs  int // verified
+	Signed int // events with a signature that counts, or counted when it was made
 	Purged int // that are gone on purpose
 	// Head is the Sum of the last event. Whoever keeps it elsewhere can tell later that the log up to there is
 	// the same: it is the one thing that a log cannot prove of itself.
@@ -365,9 +468,10 @@ type Report struct {
 }
 
 // Verify reads every event and every blob anew and returns the first that is not what it should be, as an error
-// that matches [ErrCorrupt] or [ErrNewer]; the report says how far it came.
+// that matches [ErrCorrupt], [ErrUntrusted] or [ErrNewer]; the report says how far it came. Signatures are judged by the
+// root document that held when they were made.
 func (r *Registry) Verify(ctx context.Context) (Report, error) {
-	s := newState()
+	s := newState(r.state.anchor)
 	err := r.store.read(ctx, s)
 	report := Report{Events: len(s.events), Head: s.sum()}
 	seen := map[string]bool{}
@@ -384,6 +488,9 @@ func (r *Registry) Verify(ctx context.Context) (Report, error) {
 		} else if _, err = r.store.readBlob(ctx, s.blob(e.Digest), e.Bytes); err == nil {
 			report.Blobs++
 		}
+	}
+	if err == nil {
+		report.Signed, err = s.signatures()
 	}
 	if err != nil {
 		return report, fmt.Errorf("registry: %s: %w", r.store.Location(), err)

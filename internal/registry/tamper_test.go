@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -156,11 +157,12 @@ func TestTamperedLogs(t *testing.T) {
 		"no reason":       {forge(5, func(e *Event) { e.Reason = "" }), ErrCorrupt, "does not fit house-prices@1"},
 		"escape codes":    {forge(5, func(e *Event) { e.Reason = "\x1b[2J" }), ErrCorrupt, "does not fit house-prices@1"},
 		"padded actor":    {forge(6, func(e *Event) { e.Actor += " " }), ErrCorrupt, "no actor"},
-		"no action":       {forge(5, func(e *Event) { e.Action = "promote" }), ErrCorrupt, `its action is "promote"`},
+		"no action":       {forge(5, func(e *Event) { e.Action = "bless" }), ErrCorrupt, `its action is "bless"`},
 		"version jumps":   {forge(6, func(e *Event) { e.Action, e.Version, e.Bytes = Registered, 9, 1 }), ErrCorrupt, "registers house-prices@9"},
 		"no bytes":        {forge(6, func(e *Event) { e.Action, e.Version, e.Bytes = Registered, 3, 0 }), ErrCorrupt, "of 0 bytes"},
 		"wrong number":    {forge(6, func(e *Event) { e.Seq = 7 }), ErrCorrupt, "says that it is event 7"},
-		"later format":    {forge(6, func(e *Event) { e.Format = 2 }), ErrNewer, "it has format 2, this millrace reads format 1"},
+		"not approved":    {forge(4, func(e *Event) { e.Action = Promoted }), ErrCorrupt, "it promotes house-prices@2, which is candidate"},
+		"later format":    {forge(6, func(e *Event) { e.Format = 3 }), ErrNewer, "it has format 3, this millrace reads format 2"},
 		"format 0":        {forge(6, func(e *Event) { e.Format = 0 }), ErrCorrupt, "of format 0"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -229,7 +231,7 @@ func TestTamperedBlobs(t *testing.T) {
 	t.Parallel()
 	f, dir := newFactory(t), filled(t)
 	r := openDir(t, dir)
-	v, err := r.Resolve(t.Context(), "@champion", "house-prices")
+	v, err := r.Resolve(t.Context(), "@2", "house-prices")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -270,6 +272,49 @@ func TestTamperedBlobs(t *testing.T) {
 	}
 	mustVerify(t, r)
 	mustRegister(t, r, f.make(3))
+}
+
+// TestFlippedBundlesAreNeverLoaded flips bytes all over a bundle, one after the other: neither the registry nor the package that
+// reads bundles takes it, and each says what is wrong.
+func TestFlippedBundlesAreNeverLoaded(t *testing.T) {
+	t.Parallel()
+	r := openDir(t, filled(t))
+	v, err := r.Resolve(t.Context(), "@2", "house-prices")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := folder{r.Location()}.blob(v.Digest)
+	good := read(t, path)
+	file := filepath.Join(t.TempDir(), "bundle"+model.Extension)
+	section := regexp.MustCompile(`section ([a-z_0-9]+): its checksum`)
+	named := map[string]bool{}
+	for i := 0; i < len(good); i += 17 {
+		bad := bytes.Clone(good)
+		bad[i] ^= 1 << (i % 8)
+		overwrite(t, path, bad)
+		if err := loadError(r, v); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), path+" does not hold what was registered") {
+			t.Fatalf("byte %d: the registry gives it: %v", i, err)
+		}
+		if err := os.WriteFile(file, bad, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := model.Open(file)
+		if !errors.Is(err, model.ErrCorrupt) && (i > 16 || !errors.Is(err, model.ErrNotBundle)) {
+			t.Fatalf("byte %d: it is opened: %v", i, err)
+		}
+		if m := section.FindStringSubmatch(err.Error()); m != nil {
+			named[m[1]] = true
+		}
+	}
+	for line := range strings.Lines(string(good)) { // the index
+		name, rest, _ := strings.Cut(line, " ")
+		if (strings.HasPrefix(rest, "critical ") || strings.HasPrefix(rest, "optional ")) && !named[name] {
+			t.Errorf("no flip in the section %s was found there: it was not tried, or is not named", name)
+		}
+	}
+	if len(named) < 5 {
+		t.Errorf("sections named: %v", named)
+	}
 }
 
 func TestLitterIsRemoved(t *testing.T) {
@@ -322,7 +367,7 @@ func FuzzDecodeEvent(f *testing.F) {
 				}
 				continue
 			}
-			if err := newState().apply(e); err != nil && !errors.Is(err, ErrCorrupt) {
+			if err := newState(nil).apply(e); err != nil && !errors.Is(err, ErrCorrupt) {
 				t.Fatalf("an error of no kind: %v", err)
 			}
 		}
