@@ -184,7 +184,7 @@ func (w *promotion) turns(ctx context.Context) error {
 			if err := w.write(ctx, w.control.Switch(slices.Clone(turns))); err != nil {
 				return err
 			}
-			if err := w.awaitOne(ctx, s.Instance); err != nil {
+			if err := w.awaitOne(ctx, s.Instance, len(members)); err != nil {
 				return err
 			}
 		}
@@ -308,11 +308,22 @@ func (w *promotion) await(ctx context.Context, phase Phase) error {
 	})
 }
 
-// awaitOne waits until an instance has gone over, or has ended.
-func (w *promotion) awaitOne(ctx context.Context, instance string) error {
+// comeBack is how long an instance that has left the group may take to come back before the next one has its turn.
+const comeBack = 20 * time.Second
+
+// awaitOne waits until an instance has gone over. It leaves the group for that: who has no name for good comes back under another
+// one, of n in all, and who has ended does not.
+func (w *promotion) awaitOne(ctx context.Context, instance string, n int) error {
+	var away time.Time
 	return w.awaitProgress(ctx, Switching, func(p rollout.Progress) bool {
-		i := slices.IndexFunc(p, func(s rollout.Step) bool { return s.Instance == instance })
-		return i < 0 || p[i].Here
+		if i := slices.IndexFunc(p, func(s rollout.Step) bool { return s.Instance == instance }); i >= 0 {
+			return p[i].Here
+		}
+		if away.IsZero() {
+			away = w.app.Now()
+		}
+		back := len(p) >= n && !slices.ContainsFunc(p, func(s rollout.Step) bool { return s.Stage == "" })
+		return back || w.app.Now().Sub(away) > comeBack
 	})
 }
 

@@ -120,7 +120,7 @@ topic with exactly-once. Begin with
 	root.AddCommand(c.versionCommand())
 	root.AddCommand(
 		c.initCommand(), c.lintCommand(), c.testCommand(), c.trainCommand(), c.modelCommand(), c.keyCommand(), c.rootCommand(), c.reportCommand(), c.predictCommand(), c.explainCommand(), c.planCommand(), c.runCommand(), c.pauseCommand(), c.resumeCommand(),
-		c.verifyCommand(), c.profileCommand(), c.driftCommand(), c.dlqCommand(),
+		c.verifyCommand(), c.backtestCommand(), c.profileCommand(), c.driftCommand(), c.dlqCommand(),
 		c.brokerCommand(), c.produceCommand(), c.tapCommand(), c.demoCommand(),
 	)
 	root.InitDefaultCompletionCmd()
@@ -193,8 +193,15 @@ func (c *cli) app() *app.App {
 	}
 }
 
-// version returns the version of the module that the binary was built from.
+// release is the version of a binary whose build sets it: go build -ldflags "-X millrace.dev/internal/cli.release=v1.2.3". Default:
+// that of the module.
+var release string //nolint:gochecknoglobals // only the linker can set it
+
+// version returns the version of this binary.
 func version() string {
+	if release != "" {
+		return release
+	}
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
 		return info.Main.Version
 	}

@@ -20,15 +20,15 @@ const module = "millrace.dev"
 // tree of packages.
 func layers() [][]string {
 	return [][]string{
-		{"gbm/internal/bitplane", "internal/chart", "internal/detmath", "internal/durable", "internal/lint", "internal/secret", "internal/spell", "internal/testenv", "internal/trust"},
+		{"gbm/internal/bitplane", "internal/chart", "internal/detmath", "internal/durable", "internal/lint", "internal/rollout", "internal/secret", "internal/spell", "internal/testenv", "internal/trust"},
 		{"record", "internal/stat", "internal/durable/errorfs", "internal/registry/objects", "internal/registry/objects/fakes3"},
 		{"feature", "gbm", "codec", "internal/window", "profile"},
 		{"internal/anomaly", "internal/cdc", "internal/watch"},
 		{"internal/table"},
 		{"model"},
-		{"internal/pipeline", "internal/drift", "internal/report"},
-		{"internal/kafka", "internal/store", "internal/sample"},
-		{"internal/task", "internal/source"},
+		{"internal/pipeline", "internal/drift"},
+		{"internal/kafka", "internal/store", "internal/sample", "internal/backtest"},
+		{"internal/task", "internal/source", "internal/report"},
 		{"stream"},
 		{"streamtest", "internal/engine", "internal/batch"},
 		{"internal/metrics", "internal/letter"},

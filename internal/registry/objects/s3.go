@@ -24,7 +24,7 @@ import (
 const (
 	tries     = 4                      // of one request
 	firstWait = 100 * time.Millisecond // before the second try; doubled for each after it
-	patience  = 8 * time.Second        // after which a request that failed is not tried again
+	patience  = 5 * time.Second        // after which a request that failed is not tried again
 	maxNames  = 4 << 20                // of one list: a server that never ends must not fill the memory
 	// markerName is the object by which the store finds out whether the server refuses to overwrite.
 	markerName    = "millrace-registry"
@@ -240,7 +240,9 @@ func (b *bucket) List(ctx context.Context, under, after string) (names []string,
 		o.StartAfter = b.key(after)
 	}
 	err = b.retry(ctx, func(ctx context.Context) error {
-		names = nil
+		if len(names) > 0 { // a list of many pages goes on where it was broken off
+			o.StartAfter = b.key(names[len(names)-1])
+		}
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel() // ends the request where the loop ends early
 		for i := range b.client.ListObjectsIter(ctx, b.addr.Bucket, o) {
@@ -248,16 +250,19 @@ func (b *bucket) List(ctx context.Context, under, after string) (names []string,
 				return i.Err
 			}
 			name, ok := strings.CutPrefix(i.Key, b.addr.Prefix)
-			if ok && name > after {
-				names = append(names, name)
+			if !ok || name <= after {
+				continue
 			}
+			if n := len(names); n > 0 && name <= names[n-1] {
+				return setupError("use another server, or a bucket of another kind", "%s lists names out of their order: %q after %q", b.server, name, names[n-1])
+			}
+			names = append(names, name)
 			if len(names) > maxNames {
 				return setupError("give the registry a prefix of its own", "%s holds more than %d objects", b.Name(under), maxNames)
 			}
 		}
 		return ctx.Err()
 	})
-	slices.Sort(names)
 	return names, err
 }
 

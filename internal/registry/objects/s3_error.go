@@ -2,9 +2,11 @@ package objects
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"slices"
 
 	"github.com/minio/minio-go/v7"
@@ -30,8 +32,9 @@ func retriable(err error) bool {
 		return false
 	}
 	r, ok := errors.AsType[minio.ErrorResponse](err)
-	if !ok {
-		return true // no answer, or half of one
+	if !ok { // no answer, or half of one
+		_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
+		return !untrusted
 	}
 	return r.StatusCode >= 500 || r.StatusCode == 429 || r.StatusCode == 408 ||
 		slices.Contains([]string{"RequestTimeout", "SlowDown", "InternalError", "ServiceUnavailable", "OperationAborted", "BadDigest", codeConflict}, r.Code)
@@ -50,6 +53,12 @@ func (b *bucket) explain(err error) error {
 	where := fmt.Sprintf("bucket %s at %s", b.addr.Bucket, b.server)
 	r, ok := errors.AsType[minio.ErrorResponse](err)
 	if !ok {
+		if u, ok := errors.AsType[*url.Error](err); ok {
+			err = u.Err // without the address of the request
+		}
+		if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+			return setupError("SSL_CERT_FILE names a file with more authorities", "%s: its certificate is not trusted: %w", where, err)
+		}
 		return fmt.Errorf("%s: %w: %w", where, ErrUnreachable, err)
 	}
 	switch r.Code {

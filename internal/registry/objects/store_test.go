@@ -60,7 +60,7 @@ func each(t *testing.T, test func(t *testing.T, location string)) {
 	})
 	t.Run("bucket", func(t *testing.T) {
 		t.Parallel()
-		test(t, start(t, fakes3.Options{}).Location("team/a"))
+		test(t, start(t, fakes3.Options{PageSize: 5}).Location("team/a"))
 	})
 }
 
@@ -85,7 +85,7 @@ func TestStore(t *testing.T) {
 			t.Error(err)
 		}
 		want := []string{}
-		for i := range 12 { // more than a page of the test's server
+		for i := range 12 { // more than two pages of the test's server
 			name := fmt.Sprintf("events/%02d", i)
 			if err := s.Create(ctx, name, []byte(name)); err != nil {
 				t.Fatal(err)
@@ -337,5 +337,24 @@ func TestCleanTellsAgeByTheFileSystemsClock(t *testing.T) {
 	entries, err := os.ReadDir(filepath.Join(dir, "tmp"))
 	if err != nil || len(entries) != 2 {
 		t.Error(entries, err)
+	}
+}
+
+// TestLongListsGoOn breaks every third page of a list off.
+func TestLongListsGoOn(t *testing.T) {
+	t.Parallel()
+	server := start(t, fakes3.Options{})
+	for i := range 40 {
+		server.Put(fmt.Sprintf("x/events/%02d", i), []byte{1})
+	}
+	server.Set(fakes3.Options{PageSize: 5, Fault: func(n int, _ *http.Request) fakes3.Fault {
+		if n%3 == 2 {
+			return fakes3.Drop
+		}
+		return fakes3.None
+	}})
+	names, err := open(t, server.Location("x")).List(t.Context(), "events", "events/01")
+	if err != nil || len(names) != 38 || names[0] != "events/02" || !slices.IsSorted(names) {
+		t.Error(names, err)
 	}
 }

@@ -4,6 +4,7 @@
 package fakes3
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/xml"
@@ -54,6 +55,8 @@ type Options struct {
 	Fault func(n int, r *http.Request) Fault
 	// Overwrites makes the server ignore the condition of a write, as old servers do.
 	Overwrites bool
+	// PageSize is the most names of one answer to a list. Default: 1000.
+	PageSize int
 	// Denies makes the server answer every request with 403 and this code.
 	Denies string
 }
@@ -227,7 +230,7 @@ func (s *Server) handle(o Options, r *http.Request, body []byte) answer {
 	defer s.mu.Unlock()
 	if key == "" {
 		if r.Method == http.MethodGet && r.URL.Query().Get("list-type") == "2" {
-			return s.list(r)
+			return s.list(o, r)
 		}
 		return failure(http.StatusNotImplemented, "NotImplemented")
 	}
@@ -267,11 +270,9 @@ func head(data []byte, at time.Time) http.Header {
 	}
 }
 
-// pageSize is small, so that a test of a dozen objects goes through several pages.
-const pageSize = 5
-
 // list answers a page of a list. The token of the next page is the last key of this one.
-func (s *Server) list(r *http.Request) answer {
+func (s *Server) list(o Options, r *http.Request) answer {
+	pageSize := cmp.Or(o.PageSize, 1000)
 	q := r.URL.Query()
 	after := max(q.Get("start-after"), q.Get("continuation-token"))
 	var keys []string
