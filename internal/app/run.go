@@ -7,12 +7,15 @@ import (
 	"encoding/hex"
 	"errors"
 	"runtime"
+	"sync"
 	"time"
 
 	"millrace.dev/internal/config"
 	"millrace.dev/internal/engine"
 	"millrace.dev/internal/kafka"
 	"millrace.dev/internal/pipeline"
+	"millrace.dev/internal/registry"
+	"millrace.dev/internal/rollout"
 	"millrace.dev/internal/table"
 	"millrace.dev/internal/task"
 	"millrace.dev/model"
@@ -29,45 +32,72 @@ const (
 type RunOptions struct {
 	File         string   // the pipeline file
 	Set          []string // overrides of it
-	Model        string   // NAME@VERSION, NAME@ALIAS or @ALIAS
+	Model        string   // NAME@VERSION, NAME@ALIAS or @ALIAS, whatever is promoted; "" is what was promoted, and follows that
 	InstanceID   string   // of this instance, for good; "" is a random one
 	Threads      int      // 0 is one for each processor
 	CreateTopics bool     // make the topics that are not there
 	StateDir     string   // the folder of the state, of a pipeline that has some; "" is that of the file
 	HTTP         string   // the address for health and metrics; "" is none
 	Started      func(*Running)
+	// Turned is told what was done with a model when another one takes its turn, in a rolling update: Started follows.
+	Turned func(*Ran)
 }
 
 // Running is a pipeline at work.
 type Running struct {
-	Model  string // name@version
+	Model  string // name@version, at the start
 	Digest string
 
-	engine  *engine.Engine
-	program *task.Program
-	scoring *Scoring
-	sink    string // the topic
-	samples string // the topic, "" where none are taken
+	engine     *engine.Engine
+	program    *task.Program
+	scoring    *Scoring
+	deployment *deployment // nil where the model stays as it is
+	source     string      // the topic
+	sink       string      // the topic
+	samples    string      // the topic, "" where none are taken
+}
+
+// Present returns the model that records are predicted with now, name@version, and its digest. It is safe for concurrent use.
+func (r *Running) Present() (ref, digest string) {
+	if r.deployment == nil {
+		return r.Model, r.Digest
+	}
+	_, running, _ := r.deployment.wanted()
+	return running.Model, running.Digest
 }
 
 // Stats returns what the pipeline has done so far. It is safe for concurrent use.
 func (r *Running) Stats() *Ran { return r.stats(r.engine.Stats()) }
 
-// Run applies an approved model to a topic until ctx ends, and returns what was done; nil if it did not begin.
+// Run applies an approved model to a topic until ctx ends, and returns what was done, in a rolling update with the last model; nil
+// if it did not begin.
 func (a *App) Run(ctx context.Context, o RunOptions) (*Ran, error) {
+	for {
+		ran, err := a.runOnce(ctx, o)
+		if !errors.Is(err, errTurn) {
+			return ran, err
+		}
+		if o.Turned != nil {
+			o.Turned(ran)
+		}
+	}
+}
+
+// runOnce is Run until another model takes its turn; the error is then errTurn.
+func (a *App) runOnce(ctx context.Context, o RunOptions) (*Ran, error) {
 	p, err := a.Load(o.File, o.Set)
 	if err != nil {
 		return nil, err
 	}
-	m, err := a.approved(ctx, p, o.Model)
+	m, err := a.approved(ctx, p, cmp.Or(o.Model, "@"+registry.AliasChampion))
 	if err != nil {
 		return nil, err
 	}
-	config, err := a.cluster(p)
+	cluster, err := a.cluster(p)
 	if err != nil {
 		return nil, err
 	}
-	client, err := kafka.New(config)
+	client, err := kafka.New(cluster)
 	if err != nil {
 		return nil, err
 	}
@@ -91,17 +121,32 @@ func (a *App) Run(ctx context.Context, o RunOptions) (*Ran, error) {
 	if stateful(p, m.Bundle.Plan) {
 		state = cmp.Or(o.StateDir, p.State.Dir)
 	}
-	headers := letterHeaders(p, m)
-	e, err := engine.New(engine.Options{
+	ctx, give := context.WithCancelCause(ctx)
+	defer give(nil)
+	var d *deployment
+	if p.Model.Update != config.RestartUpdate {
+		d = &deployment{
+			app: a, p: p, client: client, base: scoring, static: static, threads: o.Threads, pinned: o.Model != "", give: give, wake: make(chan struct{}, 1),
+			running: rollout.Deployment{Model: m.Ref, Digest: m.Digest},
+		}
+	}
+	options := engine.Options{
 		Client: client, Program: program, Group: p.Group, Guarantee: engine.Guarantee(p.Guarantee), InstanceID: o.InstanceID, Threads: o.Threads,
 		StateDir:       state,
 		CommitInterval: p.CommitInterval, Version: a.Version, Log: a.Log, Now: a.Now,
-		LetterHeaders: func(int64) []record.Header { return headers }, LetterCompat: engine.Compat(p.DeadLetter.Compat), Breaker: engine.Breaker(p.DeadLetter.Breaker),
-	})
+		LetterHeaders: scoring.letterHeaders, LetterCompat: engine.Compat(p.DeadLetter.Compat), Breaker: engine.Breaker(p.DeadLetter.Breaker),
+	}
+	if d != nil {
+		options.Switched = d.poke
+		if !d.pinned {
+			options.Behind = d.Behind
+		}
+	}
+	e, err := engine.New(options)
 	if err != nil {
 		return nil, err
 	}
-	r := &Running{Model: m.Ref, Digest: m.Digest, engine: e, program: program, scoring: scoring, sink: p.Sink.Topic}
+	r := &Running{Model: m.Ref, Digest: m.Digest, engine: e, program: program, scoring: scoring, deployment: d, source: p.Source.Topic, sink: p.Sink.Topic}
 	if p.Samples.Rate > 0 {
 		r.samples = p.Samples.Topic
 	}
@@ -120,20 +165,55 @@ func (a *App) Run(ctx context.Context, o RunOptions) (*Ran, error) {
 			return nil, err
 		}
 	}
-	if controlled(p) {
-		ctx, cancel := context.WithCancel(ctx)
-		done, err := a.obey(ctx, client, p, e, e.Wait)
+	if p.Controlled() {
+		done, err := a.control(ctx, client, p, e, d)
 		if err != nil {
-			cancel()
-			return nil, o.missing(err)
+			return nil, err
 		}
 		defer func() {
-			cancel()
-			<-done
+			give(nil)
+			done()
 		}()
 	}
 	err = o.missing(e.Run(ctx))
+	if cause := context.Cause(ctx); errors.Is(cause, errTurn) && err == nil {
+		err = cause
+	} else if cause, ok := errors.AsType[*Error](cause); ok {
+		err = cause
+	}
 	return r.Stats(), err
+}
+
+// control has an engine do what the control topic says: it pauses, resumes, and goes over to other models. It returns when what is there now
+// was done, and follows what comes then until ctx ends; done waits for that.
+func (a *App) control(ctx context.Context, client *kafka.Client, p *config.Pipeline, e *engine.Engine, d *deployment) (done func(), err error) {
+	if err := a.persist(ctx, e.Wait, func() error { return needTopics(ctx, client, true, controlTopics(p)...) }); err != nil {
+		if k, ok := errors.AsType[*kafka.Error](err); ok && k.Code == kafka.CodeUnauthorized {
+			k.Hint += "; or set model.update: restart, which needs no topic"
+		}
+		return nil, err
+	}
+	followed, err := a.obey(ctx, client, p, func(rs []record.Raw) {
+		a.apply(ctx, rs, e)
+		if d != nil {
+			d.tell(ctx, rs)
+		}
+	}, e.Wait)
+	if err != nil {
+		return nil, err
+	}
+	var left sync.WaitGroup
+	if d != nil {
+		d.engine = e
+		if err := d.begin(ctx); err != nil {
+			return nil, err
+		}
+		left.Go(func() { d.follow(ctx) })
+	}
+	return func() {
+		left.Wait()
+		<-followed
+	}, nil
 }
 
 // missing says of an error for a topic that does not exist that run can make it.
@@ -147,7 +227,7 @@ func (o *RunOptions) missing(err error) error {
 // approved loads the model to run, which has to be approved, and checks that it was trained with the schema and the
 // features of the pipeline file.
 func (a *App) approved(ctx context.Context, p *config.Pipeline, ref string) (*model.Loaded, error) {
-	reg, err := a.Registry(p.Model.Registry)
+	reg, err := a.Registry(p.Model)
 	if err != nil {
 		return nil, err
 	}
@@ -182,7 +262,7 @@ type ScoringOptions struct {
 func NewScoring(p *config.Pipeline, m *model.Loaded, o ScoringOptions) (*Scoring, error) {
 	s := &Scoring{
 		totals: pipeline.NewWindowTotals(m.Bundle.Plan), tables: newWatchedTables(o.Static), now: o.Now,
-		Bundle: m.Bundle, Model: m.Ref, Digest: m.Digest, Static: o.Static, Workers: make([]*pipeline.Worker, cmp.Or(o.Threads, runtime.GOMAXPROCS(0))),
+		letters: letterHeaders(p, m.Ref), Bundle: m.Bundle, Model: m.Ref, Digest: m.Digest, Static: o.Static, Workers: make([]*pipeline.Worker, cmp.Or(o.Threads, runtime.GOMAXPROCS(0))),
 		Options: pipeline.Options{
 			Field: p.Sink.Field, MaxBytes: p.Source.MaxRecordBytes, Tables: pipelineTables(p), Checks: pipelineChecks(p),
 			Headers: []record.Header{{Key: headerModel, Value: []byte(m.Ref)}, {Key: headerDigest, Value: []byte(m.Digest)}},
@@ -207,8 +287,8 @@ func NewScoring(p *config.Pipeline, m *model.Loaded, o ScoringOptions) (*Scoring
 }
 
 // letterHeaders are the headers of dead letters that tell what was in use.
-func letterHeaders(p *config.Pipeline, m *model.Loaded) []record.Header {
-	hs := []record.Header{{Key: engine.LetterModel, Value: []byte(m.Ref)}}
+func letterHeaders(p *config.Pipeline, ref string) []record.Header {
+	hs := []record.Header{{Key: engine.LetterModel, Value: []byte(ref)}}
 	if b, err := p.Schema.MarshalJSON(); err == nil { // it cannot fail
 		sum := sha256.Sum256(b)
 		hs = append(hs, record.Header{Key: engine.LetterSchema, Value: []byte(hex.EncodeToString(sum[:8]))})

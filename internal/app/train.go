@@ -38,6 +38,7 @@ type Trained struct {
 	Data     string // the data that was read, as the pipeline file names it
 	Registry string // the registry's folder
 	Trees    int
+	Signed   bool // there is a root document: decisions are signed
 	Existed  bool // the very same model was registered before
 	State    registry.State
 	Inputs   []model.Input
@@ -64,8 +65,15 @@ func (a *App) Train(ctx context.Context, o TrainOptions) (*Trained, error) {
 	if p.Train.Data == "" {
 		return nil, &Error{Code: Usage, Op: "train", Where: o.File, Err: errNoData, Hint: "set train.data to a file, a pattern of files, or topic://NAME"}
 	}
-	reg, err := a.Registry(p.Model.Registry)
+	reg, err := a.Registry(p.Model)
 	if err != nil {
+		return nil, err
+	}
+	by := o.By
+	if p.Model.Root == "" {
+		by = a.actor(by)
+	}
+	if err := reg.CheckAuthor(ctx, by); err != nil {
 		return nil, err
 	}
 	declared := p.Declaration()
@@ -95,14 +103,14 @@ func (a *App) Train(ctx context.Context, o TrainOptions) (*Trained, error) {
 		return nil, fmt.Errorf("train: %w", err)
 	}
 	began := a.Now()
-	v, err := reg.Register(ctx, data, a.actor(o.By))
+	v, err := reg.Register(ctx, data, by)
 	if err != nil {
 		return nil, err
 	}
 	return &Trained{
 		Model: v.Ref(), Digest: digest, Rows: b.Lineage.Rows, Metrics: b.Metrics,
 		File: o.File, Data: p.Train.Data, Registry: p.Model.Registry, Trees: b.Forest.Trees(),
-		Existed: v.RegisteredAt.Before(began), State: v.State, Inputs: b.Inputs, Found: found,
+		Signed: p.Model.Root != "", Existed: v.RegisteredAt.Before(began), State: v.State, Inputs: b.Inputs, Found: found,
 	}, nil
 }
 

@@ -1,14 +1,18 @@
 package config
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"millrace.dev/feature"
 	"millrace.dev/gbm"
+	"millrace.dev/internal/registry/objects"
 	"millrace.dev/internal/secret"
 	datasource "millrace.dev/internal/source"
 	"millrace.dev/record"
@@ -128,9 +132,33 @@ type Split struct {
 	Seed                    uint64
 }
 
-// Model says where models are kept.
+// Model says where models are kept, and how they are replaced.
 type Model struct {
 	Registry string // a folder
+	Root     string // the file of the root document that is trusted; "" is none
+	Update   Update
+}
+
+// Update is how instances that run go over to another model.
+type Update string
+
+// The updates.
+const (
+	HotSwap       Update = "hot_swap"
+	Rolling       Update = "rolling"
+	RestartUpdate Update = "restart"
+)
+
+// ControlTopic returns the topic that says what the instances of the pipeline are to do, and StatusTopic the one in which they say
+// how far they are.
+func (p *Pipeline) ControlTopic() string { return cmp.Or(p.Group, p.Name) + "-control" }
+
+// StatusTopic is described at ControlTopic.
+func (p *Pipeline) StatusTopic() string { return cmp.Or(p.Group, p.Name) + "-status" }
+
+// Controlled tells whether the pipeline does what its control topic says.
+func (p *Pipeline) Controlled() bool {
+	return p.Model.Update != RestartUpdate || p.Checks.Window != nil && p.Checks.Window.OnFail == OnFailPause
 }
 
 // Sink is the topic that predictions are written to.
@@ -218,6 +246,29 @@ func (d *decoder) data(name string) string {
 		return name
 	}
 	return d.path(name)
+}
+
+// registry decodes where a registry is. An address may have credentials in it by mistake: a wrong one is not shown.
+func (d *decoder) registry(n *node, path string, v value) (value, bool) {
+	if !objects.IsAddress(v.text) {
+		v.text = d.path(v.text)
+		return v, true
+	}
+	_, err := objects.ParseAddress(v.text)
+	if err == nil {
+		return v, true
+	}
+	message, hint := err.Error(), ""
+	if e, ok := errors.AsType[interface {
+		error
+		Hint() string
+	}](err); ok {
+		hint = e.Hint()
+		message = strings.TrimPrefix(strings.TrimSuffix(message, ": "+hint), objects.ErrSetup.Error()+": ")
+	}
+	n.src.mask(n.start)
+	d.report(n, path+": "+message, hint)
+	return v, false
 }
 
 // path returns where a path of the file leads.

@@ -18,9 +18,10 @@ import (
 type kind uint8
 
 const (
-	kindText kind = iota + 1
-	kindPath      // a text that is relative to the file
-	kindData      // the same, or a topic
+	kindText     kind = iota + 1
+	kindPath          // a text that is relative to the file
+	kindData          // the same, or a topic
+	kindRegistry      // the same, or the address of a bucket
 	kindExpression
 	kindInteger
 	kindNumber
@@ -35,7 +36,7 @@ const (
 
 func (k kind) String() string {
 	return map[kind]string{
-		kindText: "text", kindPath: "a path", kindData: "a path or a topic", kindExpression: "an expression", kindInteger: "a whole number", kindNumber: "a number",
+		kindText: "text", kindPath: "a path", kindData: "a path or a topic", kindRegistry: "a path or an address", kindExpression: "an expression", kindInteger: "a whole number", kindNumber: "a number",
 		kindShare: "a number or a percentage",
 		kindBool:  "true or false", kindDuration: "a duration", kindList: "a list", kindMapping: "a mapping", kindNamed: "a mapping of names", kindAny: "see the meaning",
 	}[k]
@@ -124,11 +125,7 @@ func pipelineFields() []field {
 			set:  setWindows,
 		},
 		{key: "train", kind: kindMapping, required: true, doc: "How the model is trained", fields: trainFields()},
-		{key: "model", kind: kindMapping, doc: "Where models are kept", fields: []field{{
-			key: "registry", kind: kindPath, def: "models",
-			doc: "The folder of the model registry, relative to the file",
-			set: func(p *Pipeline, v value) { p.Model.Registry = v.text },
-		}}},
+		{key: "model", kind: kindMapping, doc: "Where models are kept, and how a pipeline that runs goes over to another one", fields: modelFields()},
 		{key: "sink", kind: kindMapping, required: true, doc: "The topic that predictions are written to", fields: sinkFields()},
 		{key: "dead_letter", kind: kindMapping, required: true, doc: "Where records go that get no prediction", fields: deadLetterFields()},
 		{key: "checks", kind: kindMapping, doc: "What the records of the stream have to be like: each one, and those of a window together", fields: checkFields()},
@@ -168,6 +165,26 @@ func pipelineFields() []field {
 			key: "commit_interval", kind: kindDuration, def: "100ms", least: float64(10 * time.Millisecond), most: float64(30 * time.Second),
 			doc: "How long predictions wait at most until they are committed: shorter is a lower latency, longer a higher throughput",
 			set: func(p *Pipeline, v value) { p.CommitInterval = v.time },
+		},
+	}
+}
+
+func modelFields() []field {
+	return []field{
+		{
+			key: "registry", kind: kindRegistry, def: "models",
+			doc: "The folder of the model registry, relative to the file, or a bucket: `s3://BUCKET/PREFIX?endpoint=https://HOST:PORT&region=REGION`, with credentials from the environment",
+			set: func(p *Pipeline, v value) { p.Model.Registry = v.text },
+		},
+		{
+			key: "root", kind: kindPath, defDoc: "none: everybody may decide, and nothing is signed", example: "root.json",
+			doc: "The root document, which says who may approve: signatures are demanded, and checked beginning with it; see docs/approval.md",
+			set: func(p *Pipeline, v value) { p.Model.Root = v.text },
+		},
+		{
+			key: "update", kind: kindText, def: string(HotSwap), allowed: []string{string(HotSwap), string(Rolling), string(RestartUpdate)},
+			doc: "How instances that run go over to a model that is promoted: hot_swap between two commits; rolling one instance after the other, each leaving the group meanwhile; restart when they are started again",
+			set: func(p *Pipeline, v value) { p.Model.Update = Update(v.text) },
 		},
 	}
 }

@@ -446,3 +446,11 @@ func (c *changes) take() []kafka.Change {
 }
 
 func (c *changes) clear() { c.take() }
+
+// Member returns the id of this instance in its consumer group; "" while it is in none. It is safe for concurrent use.
+func (e *Engine) Member() string {
+	if s := e.current.Load(); s != nil {
+		return s.Member()
+	}
+	return ""
+}

@@ -643,3 +643,9 @@ func (s *Session) leaveStatic(ctx context.Context) {
 	req.Members = append(req.Members, m)
 	_, _ = req.RequestWith(ctx, s.kgo)
 }
+
+// Member returns the id that the group has given this session; "" while it is not a member.
+func (s *Session) Member() string {
+	id, _ := s.kgo.GroupMetadata()
+	return id
+}

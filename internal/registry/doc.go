@@ -9,7 +9,7 @@
 //
 // A version is registered as a candidate and then approved or rejected, by someone and for a reason.
 //
-//   - Registering bytes that the model already has as a candidate or approved version returns that version.
+//   - Registering bytes that the model already has as a version that was not rejected returns that version.
 //   - An approval says that a version may run. Which of them is to run is another decision: a promotion makes it the
 //     champion, and a rollback the one before it again. The first version that is approved becomes the champion at once.
 //   - A rejection is final. An approved version can be rejected too, and the champion: the model then has no
@@ -19,6 +19,14 @@
 //     needs a review of its own. Both stand in the log.
 //   - @champion is the version promoted last, unless it was rejected or retired since. @candidate is the newest version
 //     that waits for review, unless a newer one has been approved.
+//
+// # Signatures
+//
+// A registry that is opened with a root document ([Options.Root], package trust) counts what is signed as that demands, and
+// nothing else. It judges all events by the document in force whenever it reads them: a version is approved if the people
+// that the policy wants have signed that very version, at that very place in the log. What does not count is passed over, and
+// named by [Version.Ignored], [Version.CheckApproved] and [Registry.Verify]; a rejection, a retirement and a purge are heard
+// whoever wrote them. Root documents that do not lead on from the trusted one make the whole registry one that is refused.
 //
 // # Concurrency and crashes
 //
