@@ -235,8 +235,7 @@ func (w *promotion) decide(ctx context.Context, turns []string) error {
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
-	code, _ := Explain(err)
-	e := &Error{Code: code, Op: "promote " + w.model.Ref, Where: w.p.Group}
+	e := &Error{Code: Failed, Op: "promote " + w.model.Ref, Where: w.p.Group}
 	e.Err = fmt.Errorf("the registry has it as the champion, and whether the instances were told is not known: %w", err)
 	e.Hint = "promote it again, so that both say the same, or go back with millrace model rollback"
 	if fenced(err) {
@@ -366,7 +365,7 @@ func (w *promotion) members(ctx context.Context) ([]rollout.Member, bool, error)
 	list, stable, err := w.client.Members(ctx, w.p.Group)
 	members := make([]rollout.Member, 0, len(list))
 	for _, m := range list {
-		members = append(members, rollout.Member{ID: m.ID, Host: m.Host})
+		members = append(members, rollout.Member{ID: m.ID, Host: m.Host, Assigned: m.Assigned})
 	}
 	return members, stable, err
 }

@@ -292,7 +292,7 @@ func (c *cli) printDecided(ctx context.Context, m *app.Models, v registry.Versio
 	case champion.Number != v.Number:
 		c.note("%s stays the champion; next:\n  millrace model promote %s %s\n", champion.Ref(), v.Ref(), who(m.Root != ""))
 	default:
-		c.note("it is %s@%s now: a run that is up keeps its model until it is started again; next:\n  millrace run", v.Model, registry.AliasChampion)
+		c.note("it is %s@%s now: a run that is up keeps its model until another is promoted; next:\n  millrace run", v.Model, registry.AliasChampion)
 		if m.Name == v.Model {
 			c.note("%s\n", fileFlag(c.file))
 		} else {

@@ -94,7 +94,7 @@ func (c *cli) showStep(s app.Step) {
 	word := string(s.Stage)
 	switch {
 	case s.Phase == app.Switching && s.Here:
-		word = fmt.Sprintf("has gone over, with %s", count(len(s.Partitions), "partition"))
+		word = "has gone over, with " + count(len(s.Partitions), "partition")
 	case s.Stage == rollout.Failed:
 		word = "cannot load it: " + oneLine(s.Error)
 	case s.Phase == app.Switching:

@@ -73,6 +73,8 @@ func (s *Status) Encode() ([]byte, error) {
 type Member struct {
 	ID   string // that the group gave it
 	Host string
+	// Assigned are the partitions that the group has given to it, by topic; nil is not known. What it says of others is old.
+	Assigned map[string][]int32
 }
 
 // Step is how far an instance is on its way to a deployment.
@@ -107,7 +109,7 @@ func ProgressOf(to *Deployment, members []Member, statuses map[string]*Status) P
 	for _, m := range members {
 		step := Step{Instance: m.ID, Host: m.Host}
 		if s := byMember[m.ID]; s != nil {
-			step.take(s, to)
+			step.take(s, to, m.Assigned)
 		}
 		p = append(p, step)
 	}
@@ -120,7 +122,7 @@ func ProgressOf(to *Deployment, members []Member, statuses map[string]*Status) P
 	return p
 }
 
-func (step *Step) take(s *Status, to *Deployment) {
+func (step *Step) take(s *Status, to *Deployment, assigned map[string][]int32) {
 	step.Instance, step.Pinned, step.Model = s.Instance, s.Pinned, s.Model
 	step.Later = s.Epoch > to.Epoch || s.Next != nil && s.Next.Epoch > to.Epoch
 	runs := s.Epoch > to.Epoch || s.Epoch == to.Epoch && s.Digest == to.Digest
@@ -130,7 +132,7 @@ func (step *Step) take(s *Status, to *Deployment) {
 	case s.Next != nil && s.Next.Epoch == to.Epoch:
 		step.Stage, step.Error, step.Hint, step.Final = s.Next.Stage, s.Next.Error, s.Next.Hint, s.Next.Final
 	}
-	for _, p := range s.Partitions {
+	for _, p := range current(s.Partitions, assigned) {
 		if p.Epoch >= to.Epoch {
 			step.Partitions = append(step.Partitions, p)
 		} else {
@@ -138,6 +140,25 @@ func (step *Step) take(s *Status, to *Deployment) {
 		}
 	}
 	step.Here = runs && len(step.Others) == 0
+}
+
+// current returns what is said of the partitions that a member has. Of one that it has said nothing about no record is predicted yet.
+func current(said []Partition, assigned map[string][]int32) []Partition {
+	if assigned == nil {
+		return said
+	}
+	var all []Partition
+	for topic, ps := range assigned {
+		for _, p := range ps {
+			is := func(o Partition) bool { return o.Topic == topic && o.Partition == p }
+			if i := slices.IndexFunc(said, is); i >= 0 {
+				all = append(all, said[i])
+			} else {
+				all = append(all, Partition{Topic: topic, Partition: p})
+			}
+		}
+	}
+	return all
 }
 
 // Ready tells whether every member can predict with the deployment.
