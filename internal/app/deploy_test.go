@@ -40,6 +40,7 @@ dead_letter: {topic: dlq}
 type fleet struct {
 	app    *App
 	file   string
+	broker *devbroker.Broker
 	client *kafka.Client
 	admin  *kadm.Client
 	logs   *syncBuffer
@@ -66,11 +67,11 @@ func (b *syncBuffer) count(text string) int {
 func newFleet(t *testing.T) *fleet {
 	t.Helper()
 	dir := t.TempDir()
-	broker, err := devbroker.Start(t.Context(), devbroker.Options{Dir: filepath.Join(dir, "broker"), Addr: "127.0.0.1:0", Partitions: 3})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = broker.Close() }) // the test is over
+	f := &fleet{file: filepath.Join(dir, "pipeline.yaml"), logs: &syncBuffer{}}
+	f.startBroker(t, "127.0.0.1:0")
+	broker := f.broker
+	t.Cleanup(func() { _ = f.broker.Close() }) // the test is over
+	var err error
 	for _, name := range []string{"flats", "out", "dlq"} {
 		if err := broker.CreateTopic(name, 3, nil); err != nil {
 			t.Fatal(err)
@@ -81,7 +82,6 @@ func newFleet(t *testing.T) *fleet {
 		size := 20 + r.IntN(100)
 		training = fmt.Appendf(training, "%d,%d\n", 100+8*size+r.IntN(50), size)
 	}
-	f := &fleet{file: filepath.Join(dir, "pipeline.yaml"), logs: &syncBuffer{}}
 	for name, text := range map[string]string{f.file: fmt.Sprintf(fleetFile, broker.Addr()), filepath.Join(dir, "flats.csv"): string(training)} {
 		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -114,6 +114,15 @@ func newFleet(t *testing.T) *fleet {
 		}
 	})
 	return f
+}
+
+func (f *fleet) startBroker(t *testing.T, addr string) {
+	t.Helper()
+	var err error
+	o := devbroker.Options{Dir: filepath.Join(filepath.Dir(f.file), "broker"), Addr: addr, Partitions: 3}
+	if f.broker, err = devbroker.Start(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func (f *fleet) registry(t *testing.T) *registry.Registry {
@@ -380,19 +389,80 @@ func TestRollingStops(t *testing.T) {
 	b.says(t, "flats@3")
 }
 
-// TestTwoPromotions has a second promotion begin while the first waits: the first ends at once, and says why.
-func TestTwoPromotions(t *testing.T) {
-	t.Parallel()
-	f := newFleet(t)
+// startWithoutRegistry starts an instance whose registry is away until back is called.
+func (f *fleet) startWithoutRegistry(t *testing.T) (w *worker, back func()) {
+	t.Helper()
 	away := filepath.Join(t.TempDir(), "away")
 	if err := os.CopyFS(away, os.DirFS(filepath.Join(filepath.Dir(f.file), "models"))); err != nil {
 		t.Fatal(err)
 	}
-	w := f.start(t, "one", "model.registry="+away)
+	w = f.start(t, "one", "model.registry="+away)
 	f.settled(t, w)
-	if err := errors.Join(os.Rename(away, away+".gone"), os.WriteFile(away, nil, 0o600)); err != nil { // it cannot be read for a while
+	if err := errors.Join(os.Rename(away, away+".gone"), os.WriteFile(away, nil, 0o600)); err != nil {
 		t.Fatal(err)
 	}
+	return w, func() {
+		t.Helper()
+		if err := errors.Join(os.Remove(away), os.Rename(away+".gone", away)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestBrokersAway has the brokers go, and come back, while a promotion waits for an instance: both go on.
+func TestBrokersAway(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	w, back := f.startWithoutRegistry(t)
+	done := make(chan error, 1)
+	go func() {
+		o := f.options("flats@2")
+		o.Timeout = time.Minute
+		_, err := f.app.Promote(t.Context(), o)
+		done <- err
+	}()
+	until(t, "the promotion waits", func() bool { return f.logs.count("the next model cannot be loaded") > 0 })
+	addr := f.broker.Addr()
+	if err := f.broker.Close(); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the instance misses them", func() bool { return f.logs.count("kafka does not answer") > 0 })
+	select {
+	case err := <-done:
+		t.Fatalf("the promotion has ended: %v", err)
+	default:
+	}
+	f.startBroker(t, addr)
+	back()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	w.says(t, "flats@2")
+}
+
+// TestNotCompacted has topics that forget what is old: that works, and is said.
+func TestNotCompacted(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	for _, topic := range []string{"flats-control", "flats-status"} {
+		if _, err := f.admin.CreateTopic(t.Context(), 2, 1, nil, topic); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w := f.start(t, "one")
+	f.settled(t, w)
+	f.promote(t, "flats@2", 1)
+	w.says(t, "flats@2")
+	if n := f.logs.count("the topic is not compacted"); n != 2 {
+		t.Errorf("said of %d topics", n)
+	}
+}
+
+// TestTwoPromotions has a second promotion begin while the first waits: the first ends at once, and says why.
+func TestTwoPromotions(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	w, back := f.startWithoutRegistry(t)
 	first, second := make(chan error, 1), make(chan error, 1)
 	promote := func(ref string, to chan error) {
 		o := f.options(ref)
@@ -412,9 +482,7 @@ func TestTwoPromotions(t *testing.T) {
 		t.Fatalf("the second one ended: %v", err)
 	}
 	w.says(t, "flats@1")
-	if err := errors.Join(os.Remove(away), os.Rename(away+".gone", away)); err != nil {
-		t.Fatal(err)
-	}
+	back()
 	if err := <-second; err != nil {
 		t.Fatal(err)
 	}
