@@ -365,7 +365,7 @@ func (d *deployment) load(ctx context.Context, of *rollout.Deployment) (*Scoring
 func (d *deployment) status() *rollout.Status {
 	_, running, _ := d.wanted()
 	s := &rollout.Status{
-		Instance: d.engine.Instance(), Member: d.engine.Member(), Program: d.app.Version, Pinned: d.pinned,
+		Instance: d.engine.Instance(), Member: d.engine.Member(), Program: d.app.Version, Update: string(d.p.Model.Update), Pinned: d.pinned,
 		Model: running.Model, Digest: running.Digest, Epoch: running.Epoch, Next: d.readiness,
 	}
 	for _, p := range d.engine.Stats().Epochs {

@@ -136,10 +136,11 @@ func (f *fleet) registry(t *testing.T) *registry.Registry {
 
 // worker is an instance.
 type worker struct {
-	mu   sync.Mutex
-	last *Running
-	end  context.CancelFunc
-	done chan error
+	mu    sync.Mutex
+	last  *Running
+	leave bool // for good, when it has its turn in a rolling update
+	end   context.CancelFunc
+	done  chan error
 }
 
 func (w *worker) running() *Running {
@@ -159,13 +160,19 @@ func (f *fleet) start(t *testing.T, id string, set ...string) *worker {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			w.last = r
+		}, Turned: func(*Ran) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			if w.leave {
+				w.end()
+			}
 		}})
 		w.done <- err
 		close(w.done)
 	}()
 	t.Cleanup(func() {
 		w.end()
-		if err := <-w.done; err != nil {
+		if err := <-w.done; err != nil && !errors.Is(err, context.Canceled) {
 			t.Errorf("instance %s: %v", id, err)
 		}
 	})
@@ -364,6 +371,20 @@ func TestRolling(t *testing.T) {
 	}
 }
 
+// TestRollingOtherwise has instances go over in another way than promote believes: all would leave at once.
+func TestRollingOtherwise(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	w := f.start(t, "one", "model.update=rolling")
+	f.settled(t, w)
+	_, err := f.app.Promote(t.Context(), f.options("flats@2"))
+	if err == nil || !strings.Contains(err.Error(), "the instance was started with model.update: rolling, and the pipeline file here says hot_swap") {
+		t.Error(err)
+	}
+	w.says(t, "flats@1")
+	f.promote(t, "flats@2", 1, "model.update=rolling")
+}
+
 // TestRollingStops has an instance not come back: the others keep the model that they have, also when the next promotion begins.
 func TestRollingStops(t *testing.T) {
 	t.Parallel()
@@ -372,12 +393,9 @@ func TestRollingStops(t *testing.T) {
 	f.settled(t, a, b)
 	o := f.options("flats@2", "model.update=rolling")
 	o.Timeout = 8 * time.Second
-	o.Progress = func(s Step) {
-		if s.Phase == Switching {
-			a.end()
-		}
-	}
-	until(t, "an instance is at rest", func() bool { return a.running() != nil })
+	a.mu.Lock()
+	a.leave = true
+	a.mu.Unlock()
 	_, err := f.app.Promote(t.Context(), o)
 	if err == nil || !strings.Contains(err.Error(), "a has left the group to begin anew with it, and is not back") {
 		t.Fatal(err)
@@ -438,6 +456,37 @@ func TestBrokersAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.says(t, "flats@2")
+}
+
+// TestGathered holds how long a promotion waits for instances that the group has lost.
+func TestGathered(t *testing.T) {
+	t.Parallel()
+	now := time.UnixMilli(0)
+	w := &promotion{app: &App{Now: func() time.Time { return now }}}
+	for i, c := range []struct {
+		after time.Duration
+		phase Phase
+		n     int
+		want  bool
+	}{
+		{0, Preparing, 0, true}, // nobody was ever there
+		{0, Preparing, 2, true},
+		{0, Preparing, 3, true},
+		{0, Preparing, 2, false},
+		{comeBack - 1, Preparing, 2, false},
+		{0, Preparing, 3, true}, // it is back
+		{time.Hour, Preparing, 1, false},
+		{comeBack, Preparing, 0, false},
+		{time.Hour, Preparing, 0, false},
+		{0, Preparing, 1, true}, // it is not back
+		{0, Switching, 1, true}, // who comes later goes by what was decided
+		{0, Switching, 0, false},
+	} {
+		now = now.Add(c.after)
+		if got := w.gathered(c.phase, c.n); got != c.want {
+			t.Errorf("step %d: %t, want %t", i, got, c.want)
+		}
+	}
 }
 
 // TestNotCompacted has topics that forget what is old: that works, and is said.

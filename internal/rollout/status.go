@@ -45,6 +45,8 @@ type Status struct {
 	Model  string `json:"model"`
 	Digest string `json:"digest"`
 	Epoch  int64  `json:"epoch"`
+	// Update is how it goes over, as model.update of its pipeline file says; "" is of a version that does not say.
+	Update string `json:"update,omitempty"`
 	// Pinned says that it was started for one model and follows no control.
 	Pinned     bool        `json:"pinned,omitempty"`
 	Next       *Readiness  `json:"next,omitempty"`
@@ -86,6 +88,7 @@ type Step struct {
 	Hint     string
 	Final    bool
 	Pinned   bool
+	Update   string // how it goes over; "" is not known
 	Model    string
 	Here     bool // it predicts all of its partitions in the epoch
 	Later    bool // it was told of a later deployment
@@ -123,7 +126,7 @@ func ProgressOf(to *Deployment, members []Member, statuses map[string]*Status) P
 }
 
 func (step *Step) take(s *Status, to *Deployment, assigned map[string][]int32) {
-	step.Instance, step.Pinned, step.Model = s.Instance, s.Pinned, s.Model
+	step.Instance, step.Pinned, step.Update, step.Model = s.Instance, s.Pinned, s.Update, s.Model
 	step.Later = s.Epoch > to.Epoch || s.Next != nil && s.Next.Epoch > to.Epoch
 	runs := s.Epoch > to.Epoch || s.Epoch == to.Epoch && s.Digest == to.Digest
 	switch {
