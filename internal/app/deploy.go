@@ -37,6 +37,7 @@ type deployment struct {
 	control rollout.Control
 	behind  int64 // an epoch that a partition waits for
 	running rollout.Deployment
+	taken   bool // another process has the name of this instance
 
 	// What follows belongs to the goroutine of follow.
 	ready     *prepared
@@ -108,6 +109,13 @@ func (d *deployment) controlIn(ctx context.Context, rs []record.Raw) *rollout.Co
 		return c
 	}
 	return nil
+}
+
+// ended notes how the engine has ended.
+func (d *deployment) ended(err error) {
+	d.mu.Lock()
+	d.taken = fenced(err)
+	d.mu.Unlock()
 }
 
 // wanted returns the control, what runs, and the epoch that partitions wait for.
@@ -416,9 +424,12 @@ func (d *deployment) send(ctx context.Context, key string, value []byte) (err er
 	return err
 }
 
-// leave takes the status away: the instance has ended.
+// leave takes the status away: the instance has ended. It is not this one's any more if another process has its name.
 func (d *deployment) leave() {
-	if d.said != nil {
+	d.mu.Lock()
+	taken := d.taken
+	d.mu.Unlock()
+	if d.said != nil && !taken {
 		_ = d.send(context.Background(), d.engine.Instance(), nil) // who looks compares with the members of the group
 	}
 	if d.producer != nil {

@@ -172,7 +172,7 @@ func (f *fleet) start(t *testing.T, id string, set ...string) *worker {
 	}()
 	t.Cleanup(func() {
 		w.end()
-		if err := <-w.done; err != nil && !errors.Is(err, context.Canceled) {
+		if err := <-w.done; err != nil && !errors.Is(err, context.Canceled) && !fenced(err) {
 			t.Errorf("instance %s: %v", id, err)
 		}
 	})
@@ -456,6 +456,36 @@ func TestBrokersAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.says(t, "flats@2")
+}
+
+// TestSameName has a second instance take over the name of the first, whose end must not take the second one's status away.
+func TestSameName(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	one := f.start(t, "one")
+	f.settled(t, one)
+	two := f.start(t, "one")
+	if err := <-one.done; !fenced(err) {
+		t.Fatalf("%v", err)
+	}
+	f.settled(t, two)
+	f.promote(t, "flats@2", 1)
+	var last record.Raw
+	err := f.client.Tap(t.Context(), kafka.TapConfig{Topic: "flats-status", From: kafka.FromStart}, func(rs []record.Raw) error {
+		for _, r := range rs {
+			if r.Value == nil {
+				t.Errorf("the status of %s was taken away at offset %d", r.Key, r.Offset)
+			}
+			last = r
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s, err := rollout.DecodeStatus(last.Value); err != nil || s.Model != "flats@2" || s.Member != two.running().engine.Member() {
+		t.Errorf("%+v, %v", s, err)
+	}
 }
 
 // TestGathered holds how long a promotion waits for instances that the group has lost.

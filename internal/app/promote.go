@@ -247,7 +247,7 @@ func (w *promotion) decide(ctx context.Context, turns []string) error {
 	return e
 }
 
-// fenced tells whether a write was refused since another promotion has begun.
+// fenced tells whether an error is that another process has the name of this one: of an instance, or of who promotes.
 func fenced(err error) bool {
 	k, ok := errors.AsType[*kafka.Error](err)
 	return ok && k.Code == kafka.CodeFenced

@@ -178,6 +178,9 @@ func (a *App) runOnce(ctx context.Context, o RunOptions) (*Ran, error) {
 		}
 	}
 	err = o.missing(e.Run(ctx))
+	if d != nil {
+		d.ended(err)
+	}
 	if cause := context.Cause(ctx); errors.Is(cause, errTurn) && err == nil && outer.Err() == nil { // else it has its turn when it is started again
 		err = cause
 	} else if cause, ok := errors.AsType[*Error](cause); ok {
