@@ -37,6 +37,7 @@ type Pipeline struct {
 
 	Train      Train
 	Model      Model
+	Schedule   *Schedule // nil: none
 	Sink       Sink
 	DeadLetter DeadLetter
 	Checks     Checks
@@ -128,9 +129,10 @@ type Split struct {
 	Seed                    uint64
 }
 
-// Model says where models are kept.
+// Model says where models are kept, and which are taken.
 type Model struct {
-	Registry string // a folder
+	Registry string  // a folder
+	Accept   *Accept // nil: training has no gates
 }
 
 // Sink is the topic that predictions are written to.

@@ -124,11 +124,8 @@ func pipelineFields() []field {
 			set:  setWindows,
 		},
 		{key: "train", kind: kindMapping, required: true, doc: "How the model is trained", fields: trainFields()},
-		{key: "model", kind: kindMapping, doc: "Where models are kept", fields: []field{{
-			key: "registry", kind: kindPath, def: "models",
-			doc: "The folder of the model registry, relative to the file",
-			set: func(p *Pipeline, v value) { p.Model.Registry = v.text },
-		}}},
+		{key: "model", kind: kindMapping, doc: "Where models are kept, and which are taken", fields: modelFields()},
+		{key: "schedule", kind: kindMapping, doc: "When millrace schedule trains", fields: scheduleFields()},
 		{key: "sink", kind: kindMapping, required: true, doc: "The topic that predictions are written to", fields: sinkFields()},
 		{key: "dead_letter", kind: kindMapping, required: true, doc: "Where records go that get no prediction", fields: deadLetterFields()},
 		{key: "checks", kind: kindMapping, doc: "What the records of the stream have to be like: each one, and those of a window together", fields: checkFields()},

@@ -55,6 +55,8 @@ type Event struct {
 	Reason string `json:"reason,omitempty"`
 	// Group is the consumer group that was told to run the version; of a promotion or a rollback, "" if none was.
 	Group string `json:"group,omitempty"`
+	// Gates are the outcomes of the gates that the version met in training; of a register event, none if there were none.
+	Gates []Gate `json:"gates,omitempty"`
 	// Sum is "sha256:" and the SHA-256, in hex, of the bytes of the event's file before `,"sum":`.
 	Sum string `json:"-"`
 }

@@ -123,12 +123,12 @@ func (r *Registry) add(ctx context.Context, decide func(*state) (*Event, error))
 }
 
 // Register adds data, the bytes of a bundle, as a new version of the model that its manifest names, on behalf
-// of by. If the model has these bytes as a candidate or an approved version, that one is returned; those of a
+// of by, with the outcomes of the gates that it has met. If the model has these bytes as a candidate or an approved version, that one is returned; those of a
 // rejected version become a new candidate. An error matches those of [model.Decode], [ErrInvalid], [ErrCorrupt]
 // or [ErrNewer], or is one of the file system.
-func (r *Registry) Register(ctx context.Context, data []byte, by string) (Version, error) {
+func (r *Registry) Register(ctx context.Context, data []byte, by string, gates ...Gate) (Version, error) {
 	actor, err := cleanText("name of who registers", by, maxActor)
-	if err != nil {
+	if err := errors.Join(err, checkGates(gates)); err != nil {
 		return Version{}, fmt.Errorf("registry: %w", err)
 	}
 	b, err := model.Decode(data)
@@ -155,7 +155,7 @@ func (r *Registry) Register(ctx context.Context, data []byte, by string) (Versio
 			ref.number = len(m.versions) + 1
 		}
 		return &Event{
-			Actor: actor, Action: Registered, Model: name, Version: ref.number, Digest: digest, Bytes: int64(len(data)),
+			Actor: actor, Action: Registered, Model: name, Version: ref.number, Digest: digest, Bytes: int64(len(data)), Gates: gates,
 		}, nil
 	})
 	if err != nil {
@@ -263,6 +263,9 @@ func (r *Registry) admit(v Version, e *Event) (*Event, error) {
 	case v.State == StateRejected:
 		return nil, withHint(fmt.Errorf("%s: %w, by %s (%s), which is final", v.Ref(), ErrRejected, v.DecidedBy, v.Reason),
 			"register the bundle again to have it reviewed again")
+	}
+	if err := v.checkPassed(); err != nil && e.Action != Rejected && e.Action != Retired {
+		return nil, err
 	}
 	if e.Action == Promoted || e.Action == RolledBack {
 		if err := v.CheckApproved(); err != nil {

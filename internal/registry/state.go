@@ -41,6 +41,8 @@ type Version struct {
 	// RegisteredBy and RegisteredAt say who registered it, and when.
 	RegisteredBy string
 	RegisteredAt time.Time
+	// Gates are the outcomes of the gates that it met in training.
+	Gates []Gate
 	// DecidedBy, DecidedAt and Reason are of the last approval or rejection; empty for a candidate.
 	DecidedBy string
 	DecidedAt time.Time
@@ -108,9 +110,12 @@ func (s *state) apply(e *Event) error {
 		if e.Version != len(m.versions)+1 || e.Bytes < 1 {
 			return fmt.Errorf("%w: it registers %s@%d, of %d bytes, after version %d", ErrCorrupt, e.Model, e.Version, e.Bytes, len(m.versions))
 		}
+		if err := checkGates(e.Gates); err != nil {
+			return fmt.Errorf("%w: %w", ErrCorrupt, err)
+		}
 		m.versions = append(m.versions, Version{
 			Model: e.Model, Number: e.Version, Digest: e.Digest, Bytes: e.Bytes, State: StateCandidate,
-			RegisteredBy: e.Actor, RegisteredAt: e.Time,
+			RegisteredBy: e.Actor, RegisteredAt: e.Time, Gates: e.Gates,
 		})
 		s.models[e.Model] = m
 	} else if err := m.decide(e); err != nil {
