@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os/user"
 	"slices"
 	"strings"
@@ -105,6 +106,7 @@ func (a *App) Train(ctx context.Context, o TrainOptions) (*Trained, error) {
 // makeModel trains the model, and fills in what is known of it before it is registered.
 func (a *App) makeModel(ctx context.Context, o TrainOptions, x *trainee, t *Trained) error {
 	p := x.p
+	a.Log.LogAttrs(ctx, slog.LevelDebug, "training begins", slog.String("pipeline", p.Name), slog.String("data", p.Train.Data), slog.String("run_id", o.RunID))
 	declared := p.Declaration()
 	plan, err := feature.Compile(declared)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"millrace.dev/internal/kafka"
 	"millrace.dev/internal/pipeline"
@@ -83,13 +84,19 @@ func Compete(ctx context.Context, o ContestOptions) (*Contest, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Contest{Known: -1, Level: 2*o.Confidence - 1}
+	if absent := absentColumns(r.data.Columns(), o.Champion); len(absent) > 0 {
+		return nil, fmt.Errorf("%w: its inputs need columns that the data does not have: %s", ErrNoContest, strings.Join(absent, ", "))
+	}
+	c := &Contest{Known: -1, Level: math.Round((2*o.Confidence-1)*1e9) / 1e9}
 	p := pairing{o: &o, c: c}
 	if err := r.each(ctx, nil, func(b *record.Batch, first int64, _ [][]float64) error { p.add(r.worker, b, first); return nil }); err != nil {
 		return nil, err
 	}
 	if r.digest != o.Candidate.Lineage.DataDigest {
 		return nil, &source.DataError{Path: o.Data, Err: source.ErrChanged, Hint: "train again when nothing writes to it"}
+	}
+	if err := p.blind(r.worker); err != nil {
+		return nil, err
 	}
 	if c.Rows < 2 {
 		return nil, fmt.Errorf("%w: it has a prediction for %d of the %d test rows", ErrNoContest, c.Rows, len(o.Tested.Rows))
@@ -98,11 +105,30 @@ func Compete(ctx context.Context, o ContestOptions) (*Contest, error) {
 	return c, nil
 }
 
+// absentColumns returns the columns that the inputs of a model need and data with columns does not have. It would predict with
+// gaps, and lose for it.
+func absentColumns(columns []string, b *model.Bundle) []string {
+	return slices.DeleteFunc(slices.Clone(b.Plan.Used()), func(name string) bool { return columns == nil || slices.Contains(columns, name) })
+}
+
+// blind returns an error for a champion of which an input is missing in every row, though it was not in training.
+func (p *pairing) blind(w *pipeline.Worker) error {
+	for i, n := range w.Counts() {
+		in := p.o.Champion.Inputs[i].Name
+		was, ok := p.o.Champion.Profile.Column(in)
+		if p.predicted > 0 && n.Missing >= p.predicted && ok && was.Missing < was.Rows {
+			return fmt.Errorf("%w: its input %q is missing in every row", ErrNoContest, in)
+		}
+	}
+	return nil
+}
+
 // pairing collects the differences of a contest.
 type pairing struct {
 	o           *ContestOptions
 	c           *Contest
 	at          int       // of the next test row
+	predicted   uint64    // rows of any part
 	differences []float64 // in the order of the rows
 	mine, its   stat.Sum  // losses
 }
@@ -110,6 +136,7 @@ type pairing struct {
 // add compares the test rows among the records of a batch.
 func (p *pairing) add(w *pipeline.Worker, b *record.Batch, first int64) {
 	t := &p.o.Tested
+	p.predicted += uint64(b.Len() - b.Rejected())
 	for ; p.at < len(t.Rows) && t.Rows[p.at] < first+int64(b.Len()); p.at++ {
 		i := int(t.Rows[p.at] - first)
 		if b.Problem(i) != nil {

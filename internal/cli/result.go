@@ -141,6 +141,9 @@ func newResult(ctx context.Context, t *app.Trained, err error) result {
 			r.Error.Op, r.Error.Where = e.Op, e.Where
 		}
 	}
+	if r.Status == "stopped" && err != nil {
+		r.Error.Message = context.Cause(ctx).Error()
+	}
 	if t == nil {
 		return r
 	}
