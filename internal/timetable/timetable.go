@@ -22,7 +22,7 @@ type Interval struct {
 
 // Parse reads a line of cron with five fields: minute, hour, day of the month, month, day of the week (0 and 7 are Sunday).
 // A field is *, or a list with commas of values, ranges and steps; months and days of the week also have their English
-// names of three letters. A day is meant if the day of the month or that of the week fits, where neither is *, as cron(8)
+// names of three letters, and a range that ends before it begins goes over the turn: fri-mon. A day is meant if the day of the month or that of the week fits, where neither is *, as cron(8)
 // has it. zone is the IANA name of a time zone. A line that no day fits is an error.
 func Parse(line, zone string) (*Timetable, error) {
 	loc, err := time.LoadLocation(zone)
