@@ -209,6 +209,10 @@ func (c *cli) report(err error) app.Code {
 	if err == nil {
 		return app.OK
 	}
+	if r, ok := errors.AsType[*reported](err); ok {
+		code, _ := app.Explain(r.error)
+		return code
+	}
 	if ps, ok := errors.AsType[config.Problems](err); ok {
 		if err := ps.WriteText(c.err, c.color); err != nil {
 			return app.Failed

@@ -121,11 +121,21 @@ func (c *cli) tellResult(ctx context.Context, file string, t *app.Trained, err e
 	if file != "" {
 		err = errors.Join(err, app.WriteFile(file, c.out, func(w io.Writer) error { return writeJSON(w, r) }))
 	}
-	if c.json {
-		err = errors.Join(err, c.printJSON(r))
+	if !c.json {
+		return err
 	}
-	return err
+	if err != nil && r.Status != "stopped" { // before the result, which has to be the last line also where both streams are one
+		c.report(err)
+		err = &reported{err}
+	}
+	return errors.Join(err, c.printJSON(r))
 }
+
+// reported is an error that a person has been told of.
+type reported struct{ error }
+
+// Unwrap returns the error.
+func (r *reported) Unwrap() error { return r.error }
 
 func newResult(ctx context.Context, t *app.Trained, err error) result {
 	code, hint := app.Explain(err)
