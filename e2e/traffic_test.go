@@ -82,6 +82,12 @@ func (p *project) newTraffic(t *testing.T, seed uint64, n, keys, partitions int)
 // predict fills in what predicting a file of the messages gives. A file of lines has no null and no line breaks.
 func (p *project) predict(t *testing.T, messages []message) {
 	t.Helper()
+	p.predictWith(t, "@champion", messages)
+}
+
+// predictWith fills in what predicting with a model gives.
+func (p *project) predictWith(t *testing.T, model string, messages []message) {
+	t.Helper()
 	var file bytes.Buffer
 	var inFile []*message
 	for i := range messages {
@@ -92,7 +98,7 @@ func (p *project) predict(t *testing.T, messages []message) {
 		}
 	}
 	must(t, os.WriteFile(p.path("listings.jsonl"), file.Bytes(), 0o644))
-	p.ok(t, "predict", "--data", "listings.jsonl", "--out", "predicted.jsonl", "--rejects", "rejected.jsonl")
+	p.ok(t, "predict", "--model", model, "--data", "listings.jsonl", "--out", "predicted.jsonl", "--rejects", "rejected.jsonl")
 	rejected := map[int64]bool{}
 	for line := range bytes.Lines(readFile(t, p.path("rejected.jsonl"))) {
 		var r struct {

@@ -18,6 +18,8 @@ type Batch[K, V, V2 any] struct {
 	// Memory is for results that need some. It is the function's until the results were sent on, and is given to a
 	// later batch then, so that a function that appends to Memory[:0] and keeps the result here allocates little.
 	Memory []byte
+	// Epoch is the epoch of the task for all of In: see [ProcessorContext.Epoch]. A batch keeps the one that it began with.
+	Epoch int64
 
 	global func(name string) task.GlobalTable
 	origin func(i int) (record.Raw, bool)
@@ -123,6 +125,7 @@ type flight[K, V, V2 any] struct {
 func (m *mapBatch[K, V, V2]) process(r *Record[K, V]) error {
 	if m.open == nil {
 		m.open = m.flight()
+		m.open.batch.Epoch = m.ctx.Epoch()
 		m.since = m.ctx.Now()
 	}
 	fl := m.open

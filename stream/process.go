@@ -52,6 +52,10 @@ func (c *ProcessorContext[K2, V2]) StreamTime() int64 { return c.ctx.StreamTime(
 // Now returns the time of the clock.
 func (c *ProcessorContext[K2, V2]) Now() time.Time { return c.ctx.Now() }
 
+// Epoch returns a number that says what to compute with, where the application may change that while it runs: it is the same
+// for all records between two commits, and never decreases for the records of a task. 0 for an application that does not.
+func (c *ProcessorContext[K2, V2]) Epoch() int64 { return c.ctx.Epoch() }
+
 // Origin returns the record that led to the one at hand, and whether there is one: the record of the task's source as it
 // came, or the one that it carries, where it was repartitioned with [CarryOrigin]. It is valid during the call of Process.
 func (c *ProcessorContext[K2, V2]) Origin() (record.Raw, bool) {

@@ -78,6 +78,8 @@ type Driver struct {
 	offsets    map[position]int // committed
 	drops      []Drop
 	fault      *fault // that is to come
+	epoch      int64
+	idle       bool // nothing was processed since the last commit
 	err        error
 	ctx        context.Context //nolint:containedctx // the life of the application, which the test ends
 	cancel     context.CancelFunc
@@ -208,6 +210,7 @@ func (d *Driver) known(name string) *topic {
 // run starts the application, which reads its global tables before anything else.
 func (d *Driver) run() (err error) {
 	d.ctx, d.cancel = context.WithCancel(context.Background())
+	d.idle = true
 	if d.db, err = store.Open(d.folder, store.Options{}); err != nil {
 		return err
 	}
@@ -292,6 +295,7 @@ func (d *Driver) start(id task.ID) error {
 			return fmt.Errorf("task %s: restore store %s: %w", id, s.Name, err)
 		}
 	}
+	r.task.SetEpoch(d.epoch)
 	return r.task.Start()
 }
 
@@ -322,6 +326,22 @@ func (d *Driver) inOrder() []*running {
 		}
 		return int(a.id.Partition - b.id.Partition)
 	})
+}
+
+// SetEpoch has all tasks compute with an epoch, which [stream.Batch] and [stream.ProcessorContext] tell functions: what was
+// processed since the last commit keeps the one before, and what comes after the next commit, or a crash, has this one. If
+// nothing was processed since the last commit, it holds at once. A lower epoch than the last is ignored, as on Kafka.
+func (d *Driver) SetEpoch(n int64) {
+	d.epoch = max(d.epoch, n)
+	if d.idle {
+		d.takeUp()
+	}
+}
+
+func (d *Driver) takeUp() {
+	for _, r := range d.tasks {
+		r.task.SetEpoch(d.epoch)
+	}
 }
 
 // Now returns the time of the clock.

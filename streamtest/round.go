@@ -107,6 +107,7 @@ func (d *Driver) work() (done bool, err error) {
 			if err != nil {
 				return false, err
 			}
+			d.idle = d.idle && n == 0
 			if crashed, err := d.processed(n); crashed || err != nil {
 				return false, err
 			}
@@ -211,6 +212,8 @@ func (d *Driver) commit() (again bool, err error) {
 			return false, err
 		}
 	}
+	d.takeUp()
+	d.idle = true
 	return again, nil
 }
 

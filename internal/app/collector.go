@@ -60,7 +60,8 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	if s.SamplesTopic != "" {
 		counter(c.samples, s.Samples)
 	}
-	gauge(c.model, 1, c.r.Model, c.r.Digest)
+	ref, digest := c.r.Present()
+	gauge(c.model, 1, ref, digest)
 	for _, in := range s.Inputs {
 		counter(c.missing, in.Missing, in.Input)
 		counter(c.unseen, in.Unseen, in.Input)

@@ -10,6 +10,7 @@ import (
 
 	"millrace.dev/internal/config"
 	"millrace.dev/internal/kafka"
+	"millrace.dev/internal/rollout"
 	"millrace.dev/record"
 )
 
@@ -28,12 +29,15 @@ const (
 	Resumed = "running"
 )
 
-// controlTopic returns the topic of the controls of a pipeline. It has one partition, and is compacted.
-func controlTopic(p *config.Pipeline) string { return p.Group + "-control" }
-
-// controlTopicOf is how the control topic is made.
-func controlTopicOf(p *config.Pipeline) kafka.NewTopic {
-	return kafka.NewTopic{Name: controlTopic(p), Partitions: 1, Configs: map[string]string{"cleanup.policy": "compact"}}
+// controlTopics are how the topics by which instances are told what to do, and tell how they are, are made. They have one partition,
+// and are compacted.
+func controlTopics(p *config.Pipeline) []kafka.NewTopic {
+	compacted := map[string]string{"cleanup.policy": "compact"}
+	topics := []kafka.NewTopic{{Name: p.ControlTopic(), Partitions: 1, Configs: compacted}}
+	if p.Model.Update != config.RestartUpdate {
+		topics = append(topics, kafka.NewTopic{Name: p.StatusTopic(), Partitions: 1, Configs: compacted})
+	}
+	return topics
 }
 
 // pausable is what can be paused: an engine.
@@ -42,17 +46,12 @@ type pausable interface {
 	Resume()
 }
 
-// controlled tells whether a pipeline can be paused by what stands in a topic.
-func controlled(p *config.Pipeline) bool {
-	return p.Checks.Window != nil && p.Checks.Window.OnFail == config.OnFailPause
-}
-
-// obey has an engine do what the control topic says: it returns when what is there now was read, and follows what comes
-// then until ctx ends. wait is called when the brokers do not answer, and it goes on trying.
-func (a *App) obey(ctx context.Context, client *kafka.Client, p *config.Pipeline, e pausable, wait func()) (done <-chan struct{}, err error) {
-	topic := controlTopic(p)
+// obey gives the records of the control topic to do: it returns when it was given those that are there now, and goes on with what
+// comes then until ctx ends. wait is called when the brokers do not answer, and it goes on trying.
+func (a *App) obey(ctx context.Context, client *kafka.Client, p *config.Pipeline, do func([]record.Raw), wait func()) (done <-chan struct{}, err error) {
+	topic := p.ControlTopic()
 	apply := func(rs []record.Raw) error {
-		a.apply(ctx, rs, e)
+		do(rs)
 		return ctx.Err()
 	}
 	if err := a.persist(ctx, wait, func() error { return client.Tap(ctx, kafka.TapConfig{Topic: topic, From: kafka.FromStart}, apply) }); err != nil {
@@ -66,7 +65,7 @@ func (a *App) obey(ctx context.Context, client *kafka.Client, p *config.Pipeline
 			return client.Tap(ctx, kafka.TapConfig{Topic: topic, From: kafka.FromStart, Follow: true}, apply)
 		})
 		if err != nil {
-			a.Log.LogAttrs(ctx, slog.LevelError, "the control topic cannot be followed: this instance will not see a pause", slog.String("topic", topic), slog.Any("error", err))
+			a.Log.LogAttrs(ctx, slog.LevelError, "the control topic cannot be followed: this instance will not see a pause, or another model", slog.String("topic", topic), slog.Any("error", err))
 		}
 	}()
 	return ended, nil
@@ -91,9 +90,12 @@ func (a *App) persist(ctx context.Context, wait func(), do func() error) error {
 	}
 }
 
-// apply does what the last of some records of the control topic says that says anything.
+// apply pauses or resumes as the last of some records of the control topic says that says anything about it.
 func (a *App) apply(ctx context.Context, rs []record.Raw, e pausable) {
 	for _, r := range slices.Backward(rs) {
+		if string(r.Key) == rollout.Key {
+			continue
+		}
 		var c Control
 		err := json.Unmarshal(r.Value, &c)
 		switch {
@@ -124,10 +126,10 @@ func (a *App) SetControl(ctx context.Context, o ControlOptions) (*Control, error
 	if err != nil {
 		return nil, err
 	}
-	if !controlled(p) {
+	if !p.Controlled() {
 		return nil, &Error{
-			Code: Usage, Op: o.State, Where: o.File, Err: errors.New("the pipeline does not listen to its control topic"),
-			Hint: "that is for pipelines with checks.window.on_fail: pause; stop this one instead, nothing is lost",
+			Code: Usage, Op: o.State, Where: o.File, Err: errNoControl,
+			Hint: "that is for pipelines with model.update: hot_swap or rolling, or checks.window.on_fail: pause; stop this one instead, nothing is lost",
 		}
 	}
 	config, err := a.cluster(p)
@@ -139,7 +141,7 @@ func (a *App) SetControl(ctx context.Context, o ControlOptions) (*Control, error
 		return nil, err
 	}
 	defer client.Close()
-	if err := needTopics(ctx, client, true, controlTopicOf(p)); err != nil {
+	if err := needTopics(ctx, client, true, controlTopics(p)...); err != nil {
 		return nil, err
 	}
 	c := &Control{State: o.State, Reason: o.Reason, By: a.actor(o.By), At: a.Now().UnixMilli()}
@@ -147,7 +149,7 @@ func (a *App) SetControl(ctx context.Context, o ControlOptions) (*Control, error
 	if err != nil {
 		return nil, err
 	}
-	producer, err := client.NewProducer(kafka.ProducerConfig{Topic: controlTopic(p)})
+	producer, err := client.NewProducer(kafka.ProducerConfig{Topic: p.ControlTopic()})
 	if err != nil {
 		return nil, err
 	}

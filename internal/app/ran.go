@@ -84,22 +84,18 @@ func (r *Running) stats(s engine.Stats) *Ran {
 	for _, c := range r.scoring.Options.Checks {
 		out.Checks = append(out.Checks, CheckRan{Rule: c.Name, CheckCount: batch.CheckCount{Otherwise: c.Otherwise.String()}})
 	}
-	for _, w := range r.scoring.Workers {
-		for i, n := range w.CheckCounts() {
-			out.Checks[i].Broken += n
-		}
-		for i, n := range w.Counts() {
-			out.Inputs[i].Missing += n.Missing
-			out.Inputs[i].Unseen += n.Unseen
-		}
-		for i, n := range w.TableCounts() {
-			t := &out.Tables[i]
-			t.Found, t.NoRow, t.Missing = t.Found+n.Found, t.NoRow+n.NoRow, t.Missing+n.Missing
-		}
-		for i, n := range w.FittedCounts() {
-			out.Fitted[i].Missing += n.Missing
-			out.Fitted[i].Unseen += n.Unseen
-		}
+	c := r.scoring.scorers.models.counts()
+	for i, n := range c.checks {
+		out.Checks[i].Broken = n
+	}
+	for i, n := range c.inputs {
+		out.Inputs[i].Counts = n
+	}
+	for i, n := range c.tables {
+		out.Tables[i].TableCounts = n
+	}
+	for i, n := range c.fitted {
+		out.Fitted[i].Counts = n
 	}
 	return out
 }

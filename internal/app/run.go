@@ -7,12 +7,15 @@ import (
 	"encoding/hex"
 	"errors"
 	"runtime"
+	"sync"
 	"time"
 
 	"millrace.dev/internal/config"
 	"millrace.dev/internal/engine"
 	"millrace.dev/internal/kafka"
 	"millrace.dev/internal/pipeline"
+	"millrace.dev/internal/registry"
+	"millrace.dev/internal/rollout"
 	"millrace.dev/internal/table"
 	"millrace.dev/internal/task"
 	"millrace.dev/model"
@@ -29,7 +32,7 @@ const (
 type RunOptions struct {
 	File         string   // the pipeline file
 	Set          []string // overrides of it
-	Model        string   // NAME@VERSION, NAME@ALIAS or @ALIAS
+	Model        string   // NAME@VERSION, NAME@ALIAS or @ALIAS, whatever is promoted; "" is what was promoted, and follows that
 	InstanceID   string   // of this instance, for good; "" is a random one
 	Threads      int      // 0 is one for each processor
 	CreateTopics bool     // make the topics that are not there
@@ -40,14 +43,24 @@ type RunOptions struct {
 
 // Running is a pipeline at work.
 type Running struct {
-	Model  string // name@version
+	Model  string // name@version, at the start
 	Digest string
 
-	engine  *engine.Engine
-	program *task.Program
-	scoring *Scoring
-	sink    string // the topic
-	samples string // the topic, "" where none are taken
+	engine     *engine.Engine
+	program    *task.Program
+	scoring    *Scoring
+	deployment *deployment // nil where the model stays as it is
+	sink       string      // the topic
+	samples    string      // the topic, "" where none are taken
+}
+
+// Present returns the model that records are predicted with now, name@version, and its digest. It is safe for concurrent use.
+func (r *Running) Present() (ref, digest string) {
+	if r.deployment == nil {
+		return r.Model, r.Digest
+	}
+	_, running, _ := r.deployment.wanted()
+	return running.Model, running.Digest
 }
 
 // Stats returns what the pipeline has done so far. It is safe for concurrent use.
@@ -59,15 +72,15 @@ func (a *App) Run(ctx context.Context, o RunOptions) (*Ran, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := a.approved(ctx, p, o.Model)
+	m, err := a.approved(ctx, p, cmp.Or(o.Model, "@"+registry.AliasChampion))
 	if err != nil {
 		return nil, err
 	}
-	config, err := a.cluster(p)
+	cluster, err := a.cluster(p)
 	if err != nil {
 		return nil, err
 	}
-	client, err := kafka.New(config)
+	client, err := kafka.New(cluster)
 	if err != nil {
 		return nil, err
 	}
@@ -91,16 +104,32 @@ func (a *App) Run(ctx context.Context, o RunOptions) (*Ran, error) {
 	if stateful(p, m.Bundle.Plan) {
 		state = cmp.Or(o.StateDir, p.State.Dir)
 	}
-	e, err := engine.New(engine.Options{
+	ctx, give := context.WithCancelCause(ctx)
+	defer give(nil)
+	var d *deployment
+	if p.Model.Update != config.RestartUpdate {
+		d = &deployment{
+			app: a, p: p, client: client, base: scoring, static: static, threads: o.Threads, pinned: o.Model != "", give: give, wake: make(chan struct{}, 1),
+			running: rollout.Deployment{Model: m.Ref, Digest: m.Digest},
+		}
+	}
+	options := engine.Options{
 		Client: client, Program: program, Group: p.Group, Guarantee: engine.Guarantee(p.Guarantee), InstanceID: o.InstanceID, Threads: o.Threads,
 		StateDir:       state,
 		CommitInterval: p.CommitInterval, Version: a.Version, Log: a.Log, Now: a.Now,
-		LetterHeaders: letterHeaders(p, m), LetterCompat: engine.Compat(p.DeadLetter.Compat), Breaker: engine.Breaker(p.DeadLetter.Breaker),
-	})
+		LetterHeaders: scoring.letterHeaders, LetterCompat: engine.Compat(p.DeadLetter.Compat), Breaker: engine.Breaker(p.DeadLetter.Breaker),
+	}
+	if d != nil {
+		options.Switched = d.poke
+		if !d.pinned {
+			options.Behind = d.Behind
+		}
+	}
+	e, err := engine.New(options)
 	if err != nil {
 		return nil, err
 	}
-	r := &Running{Model: m.Ref, Digest: m.Digest, engine: e, program: program, scoring: scoring, sink: p.Sink.Topic}
+	r := &Running{Model: m.Ref, Digest: m.Digest, engine: e, program: program, scoring: scoring, deployment: d, sink: p.Sink.Topic}
 	if p.Samples.Rate > 0 {
 		r.samples = p.Samples.Topic
 	}
@@ -119,20 +148,53 @@ func (a *App) Run(ctx context.Context, o RunOptions) (*Ran, error) {
 			return nil, err
 		}
 	}
-	if controlled(p) {
-		ctx, cancel := context.WithCancel(ctx)
-		done, err := a.obey(ctx, client, p, e, e.Wait)
+	if p.Controlled() {
+		done, err := a.control(ctx, client, p, e, d)
 		if err != nil {
-			cancel()
-			return nil, o.missing(err)
+			return nil, err
 		}
 		defer func() {
-			cancel()
-			<-done
+			give(nil)
+			done()
 		}()
 	}
 	err = o.missing(e.Run(ctx))
+	if cause, ok := errors.AsType[*Error](context.Cause(ctx)); ok {
+		err = cause
+	}
 	return r.Stats(), err
+}
+
+// control has an engine do what the control topic says: it pauses, resumes, and goes over to other models. It returns when what is there now
+// was done, and follows what comes then until ctx ends; done waits for that.
+func (a *App) control(ctx context.Context, client *kafka.Client, p *config.Pipeline, e *engine.Engine, d *deployment) (done func(), err error) {
+	if err := a.persist(ctx, e.Wait, func() error { return needTopics(ctx, client, true, controlTopics(p)...) }); err != nil {
+		if k, ok := errors.AsType[*kafka.Error](err); ok && k.Code == kafka.CodeUnauthorized {
+			k.Hint += "; or set model.update: restart, which needs no topic"
+		}
+		return nil, err
+	}
+	followed, err := a.obey(ctx, client, p, func(rs []record.Raw) {
+		a.apply(ctx, rs, e)
+		if d != nil {
+			d.tell(ctx, rs)
+		}
+	}, e.Wait)
+	if err != nil {
+		return nil, err
+	}
+	var left sync.WaitGroup
+	if d != nil {
+		d.engine = e
+		if err := d.begin(ctx); err != nil {
+			return nil, err
+		}
+		left.Go(func() { d.follow(ctx) })
+	}
+	return func() {
+		left.Wait()
+		<-followed
+	}, nil
 }
 
 // missing says of an error for a topic that does not exist that run can make it.
@@ -181,7 +243,7 @@ type ScoringOptions struct {
 func NewScoring(p *config.Pipeline, m *model.Loaded, o ScoringOptions) (*Scoring, error) {
 	s := &Scoring{
 		totals: pipeline.NewWindowTotals(m.Bundle.Plan), tables: newWatchedTables(o.Static), now: o.Now,
-		Bundle: m.Bundle, Model: m.Ref, Digest: m.Digest, Static: o.Static, Workers: make([]*pipeline.Worker, cmp.Or(o.Threads, runtime.GOMAXPROCS(0))),
+		letters: letterHeaders(p, m.Ref), Bundle: m.Bundle, Model: m.Ref, Digest: m.Digest, Static: o.Static, Workers: make([]*pipeline.Worker, cmp.Or(o.Threads, runtime.GOMAXPROCS(0))),
 		Options: pipeline.Options{
 			Field: p.Sink.Field, MaxBytes: p.Source.MaxRecordBytes, Tables: pipelineTables(p), Checks: pipelineChecks(p),
 			Headers: []record.Header{{Key: headerModel, Value: []byte(m.Ref)}, {Key: headerDigest, Value: []byte(m.Digest)}},
@@ -206,8 +268,8 @@ func NewScoring(p *config.Pipeline, m *model.Loaded, o ScoringOptions) (*Scoring
 }
 
 // letterHeaders are the headers of dead letters that tell what was in use.
-func letterHeaders(p *config.Pipeline, m *model.Loaded) []record.Header {
-	hs := []record.Header{{Key: engine.LetterModel, Value: []byte(m.Ref)}}
+func letterHeaders(p *config.Pipeline, ref string) []record.Header {
+	hs := []record.Header{{Key: engine.LetterModel, Value: []byte(ref)}}
 	if b, err := p.Schema.MarshalJSON(); err == nil { // it cannot fail
 		sum := sha256.Sum256(b)
 		hs = append(hs, record.Header{Key: engine.LetterSchema, Value: []byte(hex.EncodeToString(sum[:8]))})

@@ -124,7 +124,7 @@ func (a *App) Schedule(ctx context.Context, o ScheduleOptions) error {
 		}
 		defer stop()
 	}
-	topics := []kafka.NewTopic{controlTopicOf(p)}
+	topics := []kafka.NewTopic{controlTopics(p)[0]}
 	if s.retrains() {
 		topics = append(topics, kafka.NewTopic{Name: p.Checks.Window.Topic, Partitions: 1})
 	}
@@ -150,8 +150,8 @@ const (
 	mostTries  = 6
 )
 
-// lookEvery is how often the clock is looked at: it can be set, and machines sleep.
-const lookEvery = time.Minute
+// wakeEvery is how often the clock is looked at: it can be set, and machines sleep.
+const wakeEvery = time.Minute
 
 // scheduleState is what is known of what was done: the text that the runners of a group keep with its offsets.
 type scheduleState struct {
@@ -179,7 +179,7 @@ func (s *scheduler) retrains() bool {
 // run trains what is due for as long as this process leads, until ctx ends.
 func (s *scheduler) run(ctx context.Context) error {
 	log := s.app.Log
-	lc := kafka.LeaderConfig{Group: scheduleGroup(s.pipeline), Topic: controlTopic(s.pipeline)}
+	lc := kafka.LeaderConfig{Group: scheduleGroup(s.pipeline), Topic: s.pipeline.ControlTopic()}
 	log.LogAttrs(ctx, slog.LevelInfo, "the schedule stands by", slog.String("group", lc.Group), slog.String("topic", lc.Topic))
 	tell := func(err error) {
 		log.LogAttrs(ctx, slog.LevelWarn, "the group of the schedule was left, and is joined again", slog.Any("error", err))
@@ -260,12 +260,12 @@ func (s *scheduler) due(st *scheduleState) (time.Time, bool) {
 func (s *scheduler) untilNext() time.Duration {
 	if s.pipeline.Schedule.Times == nil {
 		s.status.lead(time.Time{})
-		return lookEvery
+		return wakeEvery
 	}
 	now := s.app.Now()
 	next := s.pipeline.Schedule.Times.Next(now)
 	s.status.lead(next)
-	return min(next.Sub(now), lookEvery)
+	return min(next.Sub(now), wakeEvery)
 }
 
 // save keeps a state. That somebody else leads by now is no error: ctx ends for it.

@@ -94,9 +94,6 @@ func createTopics(ctx context.Context, c *kafka.Client, p *config.Pipeline) erro
 	if p.Checks.Window != nil {
 		topics = append(topics, kafka.NewTopic{Name: p.Checks.Window.Topic, Partitions: 1})
 	}
-	if controlled(p) {
-		topics = append(topics, controlTopicOf(p))
-	}
 	for i := range p.Tables {
 		if p.Tables[i].Topic == "" {
 			continue

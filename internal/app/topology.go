@@ -31,6 +31,17 @@ type Scoring struct {
 	tables  *watchedTables
 	watcher *watcher // nil: windows are not checked
 	now     func() time.Time
+	letters []record.Header
+	scorers *scorers // of the topology that was declared with it
+}
+
+// Serve has the tasks of the topology that was declared with s score with m from an epoch on: a model of the same pipeline
+// file. It is safe for concurrent use.
+func (s *Scoring) Serve(epoch int64, m *Scoring) { s.scorers.models.add(s.scorers.serve(epoch, m)) }
+
+// letterHeaders returns the headers of dead letters that tell what was in use in an epoch.
+func (s *Scoring) letterHeaders(epoch int64) []record.Header {
+	return s.scorers.models.at(epoch).letters
 }
 
 // Topology declares what `run` does: bring windows up to date, score the records of the source in batches, several at a
@@ -50,7 +61,7 @@ func Topology(p *config.Pipeline, plan *feature.Plan, s *Scoring) *stream.Topolo
 	}
 	c := newScorers(t, p, plan, s)
 	o := stream.BatchOptions{
-		MaxSize: pipeline.BatchRows, Concurrency: max(1, cap(c.free)), OnError: stream.OnError(stream.DeadLetter), Globals: c.refs,
+		MaxSize: pipeline.BatchRows, Concurrency: c.concurrency(), OnError: stream.OnError(stream.DeadLetter), Globals: c.refs,
 	}
 	if !carries(p, plan) {
 		records := stream.From(t, p.Source.Topic, stream.Bytes(), stream.Bytes(), source...)
@@ -212,16 +223,14 @@ func (o *originKey) Process(r *stream.Record[string, carried]) error {
 	return o.ctx.Forward(&o.out)
 }
 
-// scorers are the workers that no batch has at the moment, and the tables in which all of them look up rows.
+// scorers score the batches of a topology: its models, and the tables in which all of them look up rows.
 type scorers struct {
-	free    chan *scorer
-	sources []rowSource // by table of the plan
-	refs    []stream.GlobalRef
-	columns int // the aggregates of all windows
-	sampler *sampler
-	watcher *watcher
-	now     func() time.Time
-	origins bool // timestamps are event times, which somebody asks for
+	pipeline *config.Pipeline
+	models   models
+	sources  []rowSource // by table of the plan
+	refs     []stream.GlobalRef
+	columns  int // the aggregates of all windows
+	now      func() time.Time
 }
 
 type scorer struct {
@@ -231,6 +240,10 @@ type scorer struct {
 	windows [][]float64
 	journal sample.Journal
 	checked map[string][]record.Header // the headers of predictions that break rules, by the rules' names
+}
+
+func newScorer(w *pipeline.Worker) *scorer {
+	return &scorer{worker: w, batch: w.NewBatch(), checked: map[string][]record.Header{}}
 }
 
 // maxChecked bounds the headers that a scorer keeps.
@@ -249,7 +262,7 @@ func (w *scorer) marked(rules string) []record.Header {
 }
 
 func newScorers(t *stream.Topology, p *config.Pipeline, plan *feature.Plan, s *Scoring) *scorers {
-	c := &scorers{sampler: newSampler(p, s)}
+	c := &scorers{pipeline: p}
 	for _, w := range plan.Windows() {
 		c.columns += len(w.Aggregates)
 	}
@@ -260,25 +273,25 @@ func newScorers(t *stream.Topology, p *config.Pipeline, plan *feature.Plan, s *S
 			c.refs = append(c.refs, source.ref)
 		}
 	}
-	if s == nil {
-		c.free = make(chan *scorer)
-		return c
-	}
-	c.watcher, c.now = s.watcher, s.now
-	c.origins = s.Bundle.Manifest.EventTime == "" && (len(c.sources) > 0 || c.sampler != nil)
-	c.free = make(chan *scorer, len(s.Workers))
-	for _, w := range s.Workers {
-		one := &scorer{worker: w, checked: map[string][]record.Header{}, batch: w.NewBatch(), rows: finder{sources: c.sources, found: make([]table.Rows, len(c.sources))}}
-		one.windows = make([][]float64, c.columns)
-		c.free <- one
+	if s != nil {
+		c.now, s.scorers = s.now, c
+		c.models.add(c.serve(0, s))
 	}
 	return c
 }
 
+// concurrency returns how many batches are scored at a time.
+func (s *scorers) concurrency() int {
+	if len(s.models.list) == 0 { // the topology is only described
+		return 1
+	}
+	return max(1, cap(s.models.list[0].free))
+}
+
 // take returns a worker, when there is one, with an empty batch.
-func (s *scorers) take(ctx context.Context) (*scorer, error) {
+func (v *served) take(ctx context.Context) (*scorer, error) {
 	select {
-	case w := <-s.free:
+	case w := <-v.free:
 		w.batch.Reset()
 		return w, nil
 	case <-ctx.Done():
@@ -288,8 +301,8 @@ func (s *scorers) take(ctx context.Context) (*scorer, error) {
 
 // timestamp returns the timestamp that record i of a batch came with, if it matters: the clock's, which the source gives to a
 // record without one, is not known in batch.
-func timestamp[K, V any](s *scorers, b *stream.Batch[K, V, scored], i int) int64 {
-	if s.origins {
+func timestamp[K, V any](v *served, b *stream.Batch[K, V, scored], i int) int64 {
+	if v.origins {
 		if origin, ok := b.Origin(i); ok {
 			return origin.Timestamp
 		}
@@ -297,42 +310,44 @@ func timestamp[K, V any](s *scorers, b *stream.Batch[K, V, scored], i int) int64
 	return b.In[i].Timestamp
 }
 
-func (s *scorers) giveBack(w *scorer) {
+func (v *served) giveBack(w *scorer) {
 	w.batch.Reset() // let go of the records
 	w.rows.release()
-	s.free <- w
+	v.free <- w
 }
 
 // score predicts a batch.
 func (s *scorers) score(ctx context.Context, b *stream.Batch[[]byte, []byte, scored]) error {
-	w, err := s.take(ctx)
+	v := s.models.at(b.Epoch)
+	w, err := v.take(ctx)
 	if err != nil {
 		return err
 	}
-	defer s.giveBack(w)
+	defer v.giveBack(w)
 	for i := range b.In {
-		w.batch.Append(record.Raw{Key: b.In[i].Key, Value: b.In[i].Value, Headers: b.In[i].Headers, Timestamp: timestamp(s, b, i)})
+		w.batch.Append(record.Raw{Key: b.In[i].Key, Value: b.In[i].Value, Headers: b.In[i].Headers, Timestamp: timestamp(v, b, i)})
 	}
 	w.worker.Decode(w.batch)
 	w.rows.bind(b)
-	w.worker.Complete(w.batch, pipeline.Enrichment{Rows: choose(s.sampler, w, b)})
-	results(s, w, b)
+	w.worker.Complete(w.batch, pipeline.Enrichment{Rows: choose(v.sampler, w, b)})
+	results(s, v, w, b)
 	return nil
 }
 
 // scoreCarried predicts a batch of records that have been to their windows and rows.
 func (s *scorers) scoreCarried(ctx context.Context, b *stream.Batch[string, carried, scored]) error {
-	w, err := s.take(ctx)
+	v := s.models.at(b.Epoch)
+	w, err := v.take(ctx)
 	if err != nil {
 		return err
 	}
-	defer s.giveBack(w)
+	defer v.giveBack(w)
 	for k := range w.windows {
 		w.windows[k] = w.windows[k][:0]
 	}
 	for i := range b.In {
 		in := &b.In[i]
-		w.batch.Append(record.Raw{Value: in.Value.value, Headers: in.Headers, Timestamp: timestamp(s, b, i)})
+		w.batch.Append(record.Raw{Value: in.Value.value, Headers: in.Headers, Timestamp: timestamp(v, b, i)})
 		for k := range w.windows {
 			x := math.NaN()
 			if k < len(in.Value.windows) {
@@ -344,8 +359,8 @@ func (s *scorers) scoreCarried(ctx context.Context, b *stream.Batch[string, carr
 	}
 	w.worker.Decode(w.batch)
 	w.rows.bind(b)
-	w.worker.Complete(w.batch, pipeline.Enrichment{Rows: choose(s.sampler, w, b), Windows: w.windows})
-	results(s, w, b)
+	w.worker.Complete(w.batch, pipeline.Enrichment{Rows: choose(v.sampler, w, b), Windows: w.windows})
+	results(s, v, w, b)
 	return nil
 }
 
@@ -367,11 +382,11 @@ var errNoOutput = &stream.Rejection{
 }
 
 // results gives a batch what a worker has made of it.
-func results[K, V any](s *scorers, w *scorer, b *stream.Batch[K, V, scored]) {
+func results[K, V any](s *scorers, v *served, w *scorer, b *stream.Batch[K, V, scored]) {
 	model, marks := w.worker.Headers(), w.worker.Marks()
 	last, failure := w.worker.Failure()
-	samples := s.sampler.samples(w)
-	counted := s.watcher.count(w.worker, w.batch, s.now())
+	samples := v.sampler.samples(w)
+	counted := v.watcher.count(w.worker, w.batch, s.now())
 	var headers []record.Header
 	for i := range b.In {
 		if i == last {

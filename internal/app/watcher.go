@@ -3,12 +3,9 @@ package app
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -32,8 +29,13 @@ type watcher struct {
 	options watch.Options
 	judge   *judge
 	idle    sync.Pool // of *counted
+	checked *checked
+}
+
+// checked is what was judged so far, with any model.
+type checked struct {
 	mu      sync.Mutex
-	checked CheckedWindows
+	windows CheckedWindows
 }
 
 // CheckedWindows are the windows that an instance has judged: that which has the only partition of the topic in which the
@@ -46,8 +48,9 @@ type CheckedWindows struct {
 
 // counted is what a batch adds to windows, with some of its event times.
 type counted struct {
-	tally *watch.Tally
-	times []int64
+	watcher *watcher // of the model that has scored the batch
+	tally   *watch.Tally
+	times   []int64
 }
 
 // newWatcher returns a watcher, nil where the pipeline has no window checks. It wants a model that has a profile of what
@@ -58,7 +61,7 @@ func newWatcher(p *config.Pipeline, s *Scoring) (*watcher, error) {
 		return nil, nil
 	}
 	m := &model.Loaded{Bundle: s.Bundle, Ref: s.Model, Digest: s.Digest}
-	w := &watcher{options: watchOptions(c, m), checked: CheckedWindows{Windows: map[string]uint64{}}}
+	w := &watcher{options: watchOptions(c, m), checked: &checked{windows: CheckedWindows{Windows: map[string]uint64{}}}}
 	err := tooWide(p, w.options.Reference)
 	if err != nil {
 		return nil, err
@@ -135,7 +138,7 @@ func (w *watcher) count(worker *pipeline.Worker, b *record.Batch, now time.Time)
 		if err != nil {
 			panic("app: " + err.Error()) // one was made before
 		}
-		c = &counted{tally: t}
+		c = &counted{watcher: w, tally: t}
 	}
 	times := worker.Times()
 	c.tally.Add(&profile.Rows{Batch: b, Frame: worker.Frame(), Predictions: worker.Predictions()}, times, now.UnixMicro())
@@ -149,9 +152,9 @@ func (w *watcher) count(worker *pipeline.Worker, b *record.Batch, now time.Time)
 }
 
 // giveBack takes back what count has given.
-func (w *watcher) giveBack(c *counted) {
+func (c *counted) giveBack() {
 	c.tally.Reset()
-	w.idle.Put(c)
+	c.watcher.idle.Put(c)
 }
 
 // watchWindows declares the way of what was scored to the results of its windows: each task tells with every commit what it has counted since the
@@ -161,26 +164,27 @@ func watchWindows[K any](p *config.Pipeline, s *Scoring, records stream.Stream[K
 		return
 	}
 	var w *watcher
+	var m *models
 	if s != nil {
-		w = s.watcher
+		w, m = s.watcher, &s.scorers.models
 	}
 	parts := stream.Process(records, tallyNode, func() stream.Processor[K, scored, string, []byte] { return &tallying[K]{watcher: w} })
 	parts = parts.Keys(stream.String()).Values(stream.Bytes()).Repartition(checksNode, stream.Partitions(1))
 	store := stream.NewStore(checksNode, stream.String(), stream.Bytes())
 	results := stream.Process(parts, checksNode, func() stream.Processor[string, []byte, string, result] {
-		return &checking{watcher: w, store: store}
+		return &checking{models: m, store: store}
 	}, store)
 	results = results.Keys(stream.String())
 	results.Values(resultCodec{}).To(p.Checks.Window.Topic)
 	if p.Checks.Window.OnFail == config.OnFailPause {
 		pauses := results.Filter(func(_ string, r result) bool { return r.control != nil })
-		pauses.Values(controlCodec{}).To(controlTopic(p))
+		pauses.Values(controlCodec{}).To(p.ControlTopic())
 	}
 }
 
 // tallying puts together what the batches of a task have counted, and tells it with each commit.
 type tallying[K any] struct {
-	watcher *watcher
+	watcher *watcher // of the model that has scored the last batch
 	ctx     *stream.ProcessorContext[string, []byte]
 	total   *watch.Tally
 	clock   eventClock
@@ -193,9 +197,15 @@ type tallying[K any] struct {
 const mostTick = 5 * time.Second
 
 // Init makes an empty tally.
-func (t *tallying[K]) Init(ctx *stream.ProcessorContext[string, []byte]) (err error) {
+func (t *tallying[K]) Init(ctx *stream.ProcessorContext[string, []byte]) error {
 	t.ctx, t.latest = ctx, watch.Unknown
-	o := &t.watcher.options
+	return t.begin(t.watcher)
+}
+
+// begin makes an empty tally for what a model scores.
+func (t *tallying[K]) begin(w *watcher) (err error) {
+	o := &w.options
+	t.watcher = w
 	t.total, err = watch.NewTally(o.Every, o.Reference, o.Layout)
 	return err
 }
@@ -205,6 +215,14 @@ func (t *tallying[K]) Process(r *stream.Record[K, scored]) error {
 	c := r.Value.counted
 	if c == nil {
 		return nil
+	}
+	if c.watcher != t.watcher { // another model: what it counts has other bins
+		if err := t.Flush(); err != nil {
+			return err
+		}
+		if err := t.begin(c.watcher); err != nil {
+			return err
+		}
 	}
 	t.total.Merge(c.tally)
 	for _, at := range c.times {
@@ -216,7 +234,7 @@ func (t *tallying[K]) Process(r *stream.Record[K, scored]) error {
 	if len(t.clock.times) > 0 && t.ctx.Now().Sub(t.since) >= mostTick {
 		t.reach(t.clock.tell())
 	}
-	t.watcher.giveBack(c)
+	c.giveBack()
 	if t.total.Full() { // hostile times, or very old data: it must not pile up until the commit
 		return t.Flush()
 	}
@@ -247,125 +265,15 @@ func (t *tallying[K]) Flush() error {
 	return err
 }
 
-// checking merges the parts of windows, and judges those that are over.
-type checking struct {
-	watcher *watcher
-	store   *stream.Store[string, []byte]
-	ctx     *stream.ProcessorContext[string, result]
-	state   *stream.State[string, []byte]
-	board   *watch.Board
-	ran     time.Time // the last time that windows could have been closed
-}
-
-// The wall clock has windows closed each closeEvery. If it has not for asleep, the task was held back, and what partitions tell
-// was not read: it is not silence.
-const (
-	closeEvery = time.Second
-	asleep     = 5 * time.Second
-)
-
-// Init takes back what was known at the last commit.
-func (c *checking) Init(ctx *stream.ProcessorContext[string, result]) (err error) {
-	c.ctx, c.state, c.ran = ctx, stream.Open(ctx, c.store), ctx.Now()
-	if c.board, err = watch.NewBoard(c.watcher.options, ctx.Now()); err != nil {
-		return err
-	}
-	var forget []string
-	err = c.state.All(func(key string, value []byte) (bool, error) {
-		switch err := c.board.Restore(key, value, ctx.Now()); {
-		case errors.Is(err, watch.ErrForeign):
-			if strings.HasPrefix(key, watch.KeyWindow) {
-				ctx.Log().LogAttrs(ctx.Context(), slog.LevelInfo, "a window of another model, size or list of columns is left out", slog.String("window", key))
-			}
-			forget = append(forget, key)
-		case err != nil:
-			ctx.Log().LogAttrs(ctx.Context(), slog.LevelWarn, "the state of an open window cannot be read and is left out", slog.String("window", key), slog.Any("error", err))
-			forget = append(forget, key)
-		}
-		return true, nil
-	})
-	for _, key := range forget {
-		err = errors.Join(err, c.state.Delete(strings.Clone(key)))
-	}
-	ctx.OnWallClock(closeEvery, func(int64) error { return c.close() })
-	return err
-}
-
-// Process merges a part.
-func (c *checking) Process(r *stream.Record[string, []byte]) error {
-	var p watch.Part
-	if !c.takes(&p, r.Value) {
-		c.ctx.Drop(stream.Rejection{Stage: record.StageCheck, Class: "bad_part", Reason: "the record is no part of a window of this pipeline"})
-		return nil
-	}
-	return c.close()
-}
-
-// takes tells whether a value is a part, which was merged then.
-func (c *checking) takes(p *watch.Part, value []byte) bool {
-	return p.UnmarshalBinary(value) == nil && c.board.Take(p, c.ctx.Now()) == nil
-}
-
-// close judges the windows that are over.
-func (c *checking) close() error {
-	now := c.ctx.Now()
-	if now.Sub(c.ran) > asleep {
-		c.board.Awake(now)
-	}
-	c.ran = now
-	for _, over := range c.board.Close(now) {
-		r, err := c.watcher.judge.result(&over, c.board.Totals(), c.ctx.Now())
-		if err != nil {
-			return err
-		}
-		c.watcher.judge.tell(c.ctx.Context(), c.ctx.Log(), r)
-		c.watcher.note(r, c.board.Totals())
-		out, err := c.watcher.judge.encode(r)
-		if err != nil {
-			return err
-		}
-		if err := c.ctx.Forward(&stream.Record[string, result]{Key: c.watcher.judge.pipeline, Value: out, Timestamp: c.ctx.Now().UnixMilli()}); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// Flush writes what has changed to the store.
-func (c *checking) Flush() error {
-	c.watcher.noteTotals(c.board.Totals())
-	return c.board.Changes(func(key string, value []byte) error {
-		if value == nil {
-			return c.state.Delete(key)
-		}
-		return c.state.Put(key, value)
-	})
-}
-
-// note counts a window that was judged.
-func (w *watcher) note(r *WindowResult, totals watch.Totals) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.checked.Windows[r.Result]++
-	w.checked.Last, w.checked.Totals = r, totals
-}
-
-// noteTotals counts what is in no window, also where none is over.
-func (w *watcher) noteTotals(totals watch.Totals) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.checked.Totals = totals
-}
-
 // Checked returns what was judged so far; nil where the pipeline has no window checks. It is safe for concurrent use.
 func (s *Scoring) Checked() *CheckedWindows {
-	w := s.watcher
-	if w == nil {
+	if s.watcher == nil {
 		return nil
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	c := w.checked
-	c.Windows = maps.Clone(w.checked.Windows)
+	k := s.watcher.checked
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	c := k.windows
+	c.Windows = maps.Clone(k.windows.Windows)
 	return &c
 }

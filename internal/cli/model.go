@@ -22,16 +22,16 @@ func (c *cli) modelCommand() *cobra.Command {
 	var dir string
 	cmd := group(&cobra.Command{
 		Use:   "model COMMAND",
-		Short: "List, show, approve and reject models",
+		Short: "List, show, approve, reject and promote models",
 		Long: `A model is named NAME@VERSION (house-prices@3), or by an alias: NAME@candidate is the newest version that waits for
-review, NAME@champion the one that was approved last. With a pipeline file at hand NAME can be left out: @champion.`,
+review, NAME@champion the one that was promoted last. With a pipeline file at hand NAME can be left out: @champion.`,
 	})
 	cmd.PersistentFlags().StringVarP(&c.file, "file", "f", defaultFile, "the pipeline `file` that names the registry")
 	cmd.PersistentFlags().StringVar(&dir, "registry", "", "the registry's `folder` (default: that of the pipeline file)")
 	models := func() (*app.Models, error) { return c.app().Models(dir, c.file) }
 	cmd.AddCommand(c.modelList(models), c.modelShow(models), c.modelLog(models), c.modelVerify(models),
 		c.modelDecide(models, "approve", "Approve a model; it becomes the champion if there is none", (*registry.Registry).Approve),
-		c.modelDecide(models, "reject", "Reject a model for good", (*registry.Registry).Reject))
+		c.modelDecide(models, "reject", "Reject a model for good", (*registry.Registry).Reject), c.modelPromote(&dir), c.modelRollback(&dir))
 	return cmd
 }
 

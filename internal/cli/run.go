@@ -50,7 +50,7 @@ at once from its dead predecessor, instead of after the session and transaction 
 	}
 	c.pipelineFlags(cmd)
 	c.jsonFlag(cmd, "what was done")
-	cmd.Flags().StringVarP(&o.Model, "model", "m", "@champion", "the `model`: NAME@VERSION, NAME@ALIAS or @ALIAS; it has to be approved")
+	cmd.Flags().StringVarP(&o.Model, "model", "m", "", "the `model`, for good: NAME@VERSION, NAME@ALIAS or @ALIAS (default: the one that was promoted last, and then those that are promoted)")
 	cmd.Flags().StringVar(&o.InstanceID, "instance-id", "", "the `name` of this instance (default: a random one)")
 	cmd.Flags().IntVar(&o.Threads, "threads", 0, "`number` of threads (default: one for each processor)")
 	cmd.Flags().BoolVar(&o.CreateTopics, "create-topics", false, "make the topics that do not exist, as many partitions for the outputs and tables as the source has")

@@ -41,17 +41,11 @@ type ChampionGate struct {
 // profileCompatible is the value of model.accept.profile that sets Accept.Profile.
 const profileCompatible = "compatible"
 
-func modelFields() []field {
-	return []field{
-		{
-			key: "registry", kind: kindPath, def: "models",
-			doc: "The folder of the model registry, relative to the file",
-			set: func(p *Pipeline, v value) { p.Model.Registry = v.text },
-		},
-		{
-			key: "accept", kind: kindMapping, fields: acceptFields(),
-			doc: "The gates that a model has to pass in training; one that does not is rejected; they are there where the key is: see [retraining](../retraining.md)",
-		},
+// acceptField is the key of the gates.
+func acceptField() field {
+	return field{
+		key: "accept", kind: kindMapping, fields: acceptFields(),
+		doc: "The gates that a model has to pass in training; one that does not is rejected; they are there where the key is: see [retraining](../retraining.md)",
 	}
 }
 

@@ -247,9 +247,6 @@ func (d *decoder) lintWindowChecks(f map[string]value) {
 	for i := range d.p.Tables {
 		others = append(others, d.p.Tables[i].Topic)
 	}
-	if w.OnFail == OnFailPause {
-		others = append(others, cmp.Or(d.p.Group, d.p.Name)+"-control")
-	}
 	if slices.Contains(others, w.Topic) {
 		d.reportAt(path+".topic", fmt.Sprintf("%s.topic, which is %s, is another topic of the pipeline", path, w.Topic), "the results need a topic of their own")
 	}

@@ -105,7 +105,7 @@ func TestBadChecks(t *testing.T) {
 		"grace":             {"checks: {window: {every: 1000, grace: 1m}}", "waits for none", ""},
 		"never judged":      {"checks: {window: {every: 100}}", "a window has 100 records, and is never judged", ""},
 		"topic":             {"checks: {window: {every: 1h, topic: q}}", "is another topic of the pipeline", ""},
-		"control topic":     {"checks: {window: {every: 1h, topic: x-control, on_fail: pause}}", "is another topic of the pipeline", ""},
+		"control topic":     {"checks: {window: {every: 1h, topic: x-control, on_fail: pause}}", "is the topic that instances are controlled by", ""},
 		"on fail":           {"checks: {window: {every: 1h, on_fail: panic}}", "want alert, pause or retrain", ""},
 		"outcome":           {"checks: {record: [{rule: a > 0, otherwise: drop}]}", "want warn, dead_letter or fail", ""},
 		"no rule":           {"checks: {record: [{otherwise: warn}]}", "checks.record[0].rule is missing", "such as rule: "},

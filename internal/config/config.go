@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"os"
@@ -129,10 +130,33 @@ type Split struct {
 	Seed                    uint64
 }
 
-// Model says where models are kept, and which are taken.
+// Model says where models are kept, which are taken, and how they are replaced.
 type Model struct {
-	Registry string  // a folder
+	Registry string // a folder
+	Update   Update
 	Accept   *Accept // nil: training has no gates
+}
+
+// Update is how instances that run go over to another model.
+type Update string
+
+// The updates.
+const (
+	HotSwap       Update = "hot_swap"
+	Rolling       Update = "rolling"
+	RestartUpdate Update = "restart"
+)
+
+// ControlTopic returns the topic that says what the instances of the pipeline are to do, and StatusTopic the one in which they say
+// how far they are.
+func (p *Pipeline) ControlTopic() string { return cmp.Or(p.Group, p.Name) + "-control" }
+
+// StatusTopic is described at ControlTopic.
+func (p *Pipeline) StatusTopic() string { return cmp.Or(p.Group, p.Name) + "-status" }
+
+// Controlled tells whether the pipeline does what its control topic says.
+func (p *Pipeline) Controlled() bool {
+	return p.Model.Update != RestartUpdate || p.Checks.Window != nil && p.Checks.Window.OnFail == OnFailPause
 }
 
 // Sink is the topic that predictions are written to.

@@ -162,7 +162,7 @@ func TestParse(t *testing.T) {
 			Data: "dir/data/houses.csv", Where: "price > 0", Label: "price", Ignore: []string{"date", "street", "zip"},
 			Split: Split{0.7, 0.2, 0.1, 42}, GBM: params,
 		},
-		Model: Model{Registry: "dir/models"},
+		Model: Model{Registry: "dir/models", Update: HotSwap},
 		Sink:  Sink{Topic: "predictions", Format: "json", Field: "price"},
 		DeadLetter: DeadLetter{
 			Topic: "housing.dlq", Compat: "none",

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -42,6 +43,7 @@ func (d *decoder) lint(top map[string]value) {
 	d.lintParams()
 	d.lintKafka()
 	d.lintTopics()
+	d.lintControl()
 	d.lintSinkField()
 	d.lintTests(top["tests"])
 }
@@ -448,6 +450,34 @@ func (d *decoder) lintSamples() {
 	}
 	if slices.Contains(others, s.Topic) {
 		d.reportAt(at+".topic", fmt.Sprintf("%s.topic, which is %s, is another topic of the pipeline", at, s.Topic), "samples need a topic of their own")
+	}
+}
+
+// lintControl checks that the topics by which instances are told what to do, and tell what they do, can be made, and are no
+// others of the pipeline.
+func (d *decoder) lintControl() {
+	p := d.p
+	if !p.Controlled() {
+		return
+	}
+	if checkTopic(p.ControlTopic()) != nil && d.at["group"] != nil && !d.failed["group"] {
+		d.reportAt("group", "group: instances are told which model to run in the topic "+d.shown("group", p.ControlTopic())+", which is no name of a topic",
+			"shorten the name; model.update: restart needs no such topic")
+	}
+	topics := map[string]string{"source.topic": p.Source.Topic, "sink.topic": p.Sink.Topic, "dead_letter.topic": p.DeadLetter.Topic}
+	if p.Samples.Rate > 0 {
+		topics["sample_features.topic"] = p.Samples.Topic
+	}
+	if p.Checks.Window != nil {
+		topics["checks.window.topic"] = p.Checks.Window.Topic
+	}
+	for i := range p.Tables {
+		topics["tables."+p.Tables[i].Name+".topic"] = p.Tables[i].Topic
+	}
+	for _, at := range slices.Sorted(maps.Keys(topics)) {
+		if t := topics[at]; t != "" && (t == p.ControlTopic() || t == p.StatusTopic()) {
+			d.reportAt(at, fmt.Sprintf("%s, which is %s, is the topic that instances are controlled by, or tell their status in", at, t), "choose another name")
+		}
 	}
 }
 

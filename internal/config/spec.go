@@ -124,7 +124,7 @@ func pipelineFields() []field {
 			set:  setWindows,
 		},
 		{key: "train", kind: kindMapping, required: true, doc: "How the model is trained", fields: trainFields()},
-		{key: "model", kind: kindMapping, doc: "Where models are kept, and which are taken", fields: modelFields()},
+		{key: "model", kind: kindMapping, doc: "Where models are kept, which are taken, and how a pipeline that runs goes over to another one", fields: modelFields()},
 		{key: "schedule", kind: kindMapping, doc: "When millrace schedule trains", fields: scheduleFields()},
 		{key: "sink", kind: kindMapping, required: true, doc: "The topic that predictions are written to", fields: sinkFields()},
 		{key: "dead_letter", kind: kindMapping, required: true, doc: "Where records go that get no prediction", fields: deadLetterFields()},
@@ -166,6 +166,22 @@ func pipelineFields() []field {
 			doc: "How long predictions wait at most until they are committed: shorter is a lower latency, longer a higher throughput",
 			set: func(p *Pipeline, v value) { p.CommitInterval = v.time },
 		},
+	}
+}
+
+func modelFields() []field {
+	return []field{
+		{
+			key: "registry", kind: kindPath, def: "models",
+			doc: "The folder of the model registry, relative to the file",
+			set: func(p *Pipeline, v value) { p.Model.Registry = v.text },
+		},
+		{
+			key: "update", kind: kindText, def: string(HotSwap), allowed: []string{string(HotSwap), string(Rolling), string(RestartUpdate)},
+			doc: "How instances that run go over to a model that is promoted: hot_swap between two commits; rolling one instance after the other, each leaving the group meanwhile; restart when they are started again",
+			set: func(p *Pipeline, v value) { p.Model.Update = Update(v.text) },
+		},
+		acceptField(),
 	}
 }
 

@@ -83,6 +83,7 @@ func (l *loop) dismiss(topic string, p int32) error {
 	delete(l.tasks, r.id)
 	l.order = slices.DeleteFunc(l.order, func(x *running) bool { return x == r })
 	l.restored(r)
+	l.news = true
 	if r.breaker.state != closed {
 		l.publishHolds()
 	}

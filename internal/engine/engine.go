@@ -68,12 +68,21 @@ type Options struct {
 	Compression string
 	// Version of the program, for the dead letters. Default: none
 	Version string
+	// Epoch is the first epoch: see [Engine.SetEpoch]. Default: 0, none was set
+	Epoch int64
+	// Behind is called when a partition waits for an epoch that the engine does not have: another instance has used it
+	// already. The application is to find out what that is, and to call [Engine.SetEpoch]. It must not block. Default: the
+	// application has no epochs; those that were committed are passed over, and forgotten
+	Behind func(epoch int64)
+	// Switched is called when [Stats.Epochs] has changed. It must not block. Default: nobody is called
+	Switched func()
 	// Breaker pauses partitions with too many dead letters. Default: never
 	Breaker Breaker
 	// LetterCompat is a system whose headers dead letters have too. Default: none
 	LetterCompat Compat
-	// LetterHeaders are added to each dead letter. Default: none
-	LetterHeaders []record.Header
+	// LetterHeaders returns what is added to each dead letter of a task with an epoch; for records of global tables, with the
+	// engine's. It is called by several goroutines at a time, once for each of them and epoch. Default: nothing is added
+	LetterHeaders func(epoch int64) []record.Header
 	// Log. Default: nothing is logged
 	Log *slog.Logger
 	// Now is the clock, for latencies and for records without a usable timestamp. Default: time.Now
@@ -154,6 +163,9 @@ func (o *Options) Validate() error {
 	if min(o.CommitInterval, o.SessionTimeout, o.TransactionTimeout, o.CleanupDelay, o.PurgeInterval) < 0 || min(o.MaxQueued, o.Threads) < 0 || o.MaxQueuedBytes < 0 {
 		fault("an interval or a bound is negative")
 	}
+	if o.Epoch < 0 || o.Epoch > 0 && o.Behind == nil {
+		fault("epoch %d is negative, or nobody is told when a partition waits for another", o.Epoch)
+	}
 	if !o.LetterCompat.valid() {
 		fault("no such headers of dead letters: %q", o.LetterCompat)
 	}
@@ -181,6 +193,7 @@ type Engine struct {
 	waker    *waker                        // of the loop
 	steps    atomic.Int64                  // that the loop has done
 	paused   atomic.Bool                   // by Pause; the reason is in the statistics
+	epoch    atomic.Int64                  // that tasks are to use
 	changes  changes
 	closed   map[string]time.Time // when tasks that have state here were closed
 	// verdicts are on records that the brokers refused to take in one form, by what form is next. The map is never
@@ -201,6 +214,7 @@ func New(o Options) (*Engine, error) {
 		waker: newWaker(), changes: changes{lock: newLock()}, closed: map[string]time.Time{}, shrunk: map[string]int{},
 	}
 	e.verdicts.Store(&map[coordinates]verdict{})
+	e.epoch.Store(o.Epoch)
 	if e.instance == "" {
 		e.instance = randomInstance()
 	}
@@ -376,6 +390,7 @@ func (e *Engine) work(ctx context.Context, plan *plan) error {
 	defer func() {
 		e.current.Store(nil)
 		e.stats.assign(nil)
+		e.publishEpochs(nil)
 		s.Close(ctx)
 	}()
 	e.stats.setState(Running)
@@ -431,3 +446,11 @@ func (c *changes) take() []kafka.Change {
 }
 
 func (c *changes) clear() { c.take() }
+
+// Member returns the id of this instance in its consumer group; "" while it is in none. It is safe for concurrent use.
+func (e *Engine) Member() string {
+	if s := e.current.Load(); s != nil {
+		return s.Member()
+	}
+	return ""
+}

@@ -35,7 +35,10 @@ func TestCopy(t *testing.T) {
 }
 
 // feed writes records in the background, 10 every 20 ms, until the function that it returns is called.
-func (w *world) feed(seed uint64) (stop func()) {
+func (w *world) feed(seed uint64) (stop func()) { return w.trickle(seed, 20*time.Millisecond) }
+
+// trickle is feed with other pauses.
+func (w *world) trickle(seed uint64, pause time.Duration) (stop func()) {
 	done, stopped := make(chan struct{}), make(chan struct{})
 	rng := seeded(w.t, seed)
 	go func() {
@@ -43,7 +46,7 @@ func (w *world) feed(seed uint64) (stop func()) {
 		for {
 			w.write(10, rng)
 			select {
-			case <-time.After(20 * time.Millisecond):
+			case <-time.After(pause):
 			case <-done:
 				return
 			}

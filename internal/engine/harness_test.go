@@ -96,7 +96,9 @@ func options(tb testing.TB, c *kafka.Client, change ...func(*setup)) Options {
 	tb.Helper()
 	s := setup{source: source, sink: sink, letters: letters, Options: Options{
 		Client: c, SessionTimeout: sessionTimeout, TransactionTimeout: transactionTimeout, MaxQueued: 400, Threads: 2,
-		Version: "v1", LetterHeaders: []record.Header{{Key: LetterModel, Value: []byte("m@1")}},
+		Version: "v1", LetterHeaders: func(epoch int64) []record.Header {
+			return []record.Header{{Key: LetterModel, Value: []byte("m@1")}, epochHeader(epoch)}
+		},
 	}}
 	for _, f := range change {
 		f(&s)

@@ -52,7 +52,7 @@ func (e *Engine) Resume() {
 
 // halted tells whether the task must not begin with another record.
 func (r *running) halted() bool {
-	return r.held.Load() || r.loop.engine.paused.Load() || r.allowed.Load() <= 0
+	return r.held.Load() || r.waits.Load() || r.loop.engine.paused.Load() || r.allowed.Load() <= 0
 }
 
 // partitions returns what the task reads.
@@ -69,7 +69,7 @@ func (r *running) partitions() kafka.Partitions {
 // holdBack stops the reading of tasks that are to process nothing, and goes on with that of those that may again.
 func (l *loop) holdBack() {
 	for _, r := range l.order {
-		want := l.engine.paused.Load() || r.breaker.state == open
+		want := l.engine.paused.Load() || r.breaker.state == open || r.behind > 0
 		switch {
 		case !r.started || want == r.held.Load():
 		case want:

@@ -79,8 +79,10 @@ type writer struct {
 	tally   *tally
 	now     int64 // milliseconds
 	text    []byte
-	origin  record.Raw // of the record at hand, if that carries it
-	source  string     // topic and partition whose text is prefix
+	own     []record.Header // of all dead letters, with an epoch
+	epoch   int64           // that own is for; -1 is none
+	origin  record.Raw      // of the record at hand, if that carries it
+	source  string          // topic and partition whose text is prefix
 	part    int32
 	prefix  []byte
 }
@@ -94,7 +96,7 @@ type target struct {
 }
 
 func newWriter(l *loop, r *running) *writer {
-	x := &writer{loop: l, engine: l.engine, of: r, all: map[string]*target{}, logs: map[string]*target{}, last: &target{}}
+	x := &writer{loop: l, engine: l.engine, of: r, all: map[string]*target{}, logs: map[string]*target{}, last: &target{}, epoch: -1}
 	own := repartitionTopics(l.engine.program)
 	for topic, limits := range l.plan.limits {
 		x.all[topic] = &target{topic, limits, l.plan.partitions[topic], slices.Contains(own, topic)}
@@ -364,7 +366,7 @@ func (x *writer) form(raw *record.Raw, why, compat []record.Header, l *kafka.Lim
 			out.Header(h.Key, h.Value)
 		}
 	}
-	for _, hs := range [][]record.Header{why, x.engine.options.LetterHeaders} {
+	for _, hs := range [][]record.Header{why, x.headers()} {
 		for _, h := range hs {
 			out.Header(h.Key, h.Value)
 		}
@@ -390,6 +392,21 @@ func (x *writer) form(raw *record.Raw, why, compat []record.Header, l *kafka.Lim
 	if f.value {
 		out.Value(raw.Value)
 	}
+}
+
+// headers returns those that the options add to a dead letter.
+func (x *writer) headers() []record.Header {
+	if x.engine.options.LetterHeaders == nil {
+		return nil
+	}
+	epoch := x.engine.epoch.Load()
+	if x.of != nil {
+		epoch = x.of.epoch
+	}
+	if x.epoch != epoch {
+		x.own, x.epoch = x.engine.options.LetterHeaders(epoch), epoch
+	}
+	return x.own
 }
 
 func (x *writer) number(out *kafka.Outbox, key string, value int64) {

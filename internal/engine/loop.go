@@ -38,6 +38,8 @@ type loop struct {
 	began    time.Time    // the round
 	round    tally        // of the round
 	worked   atomic.Bool  // a task has something to commit
+	epoch    int64        // the round commits for what comes after it
+	news     bool         // epochs of partitions have changed
 	settling bool         // the tasks stand still until it is known which partitions are still there
 	letters  *writer      // of what global tables have dropped
 	dropped  []globalDrop // of which the open round has the dead letters
@@ -131,8 +133,10 @@ func (l *loop) step(ctx context.Context) error {
 	l.measureRestore(ctx)
 	l.purge.step(ctx)
 	l.tryAgain()
+	l.admitWaiting()
 	l.holdBack()
 	l.hold()
+	l.publishEpochs()
 	return l.poll(ctx)
 }
 
@@ -151,7 +155,7 @@ func (l *loop) between(ctx context.Context) (began bool, err error) {
 	if err := l.stampAll(); err != nil {
 		return false, err
 	}
-	if l.settling || !l.worked.Load() && !l.outlet.waiting() && !l.globals.waiting() && !l.parked() {
+	if l.settling || !l.worked.Load() && !l.outlet.waiting() && !l.globals.waiting() && !l.parked() && !l.turnsAny() {
 		return false, nil
 	}
 	return true, l.begin()
@@ -206,6 +210,9 @@ func (l *loop) due() bool {
 	}
 	var bytes, rows int64
 	for _, r := range l.order {
+		if r.waits.Load() && r.behind == 0 { // for nothing but this commit
+			return true
+		}
 		bytes += r.bytes.Load()
 		rows += r.rows.Load()
 	}

@@ -92,6 +92,7 @@ func (l *loop) end(ctx context.Context, last bool) error {
 	if !l.outlet.close() && !l.session.Doomed() {
 		return l.impatient()
 	}
+	l.takeUp()
 	if ahead {
 		l.pool.resume()
 	}
@@ -118,9 +119,11 @@ func (l *loop) impatient() error {
 	}
 }
 
-// flush has all tasks that did something finish it, and returns how far they are.
+// flush has all tasks that did something finish it, and returns how far they are. Tasks that go over to another epoch say
+// where they are in any case.
 func (l *loop) flush() (kafka.Positions, error) {
 	l.ration(0) // until the next round begins
+	l.turn()
 	l.worked.Store(false)
 	var touched []*running
 	for _, r := range l.order {
@@ -132,6 +135,11 @@ func (l *loop) flush() (kafka.Positions, error) {
 		return nil, err
 	}
 	positions := kafka.Positions{}
+	for _, r := range l.order {
+		if r.turning = l.turns(r, l.epoch); r.turning && !r.touched {
+			l.positions(r, positions)
+		}
+	}
 	for _, r := range touched {
 		r.touched = false
 		l.positions(r, positions)
@@ -148,19 +156,24 @@ func (l *loop) flush() (kafka.Positions, error) {
 // with the clock.
 func (l *loop) positions(r *running, to kafka.Positions) {
 	news := false
+	epoch := l.epoch
+	if r.behind > 0 {
+		epoch = 0
+	}
 	r.task.Positions(func(source int, next int64) {
 		topic := r.intakes[source].topic
-		to.Set(topic, r.id.Partition, kafka.Position{Offset: next})
+		to.Set(topic, r.id.Partition, kafka.Position{Offset: next, Metadata: r.intakes[source].note(next, epoch)})
 		at := place{topic, r.id.Partition}
 		l.round.position[at] = position{next: next, end: l.round.position[at].end}
 		news = true
 	})
-	if r.chosen || r.wrote && !news {
+	if r.chosen || r.turning || r.wrote && !news {
 		for _, in := range r.intakes {
 			if _, ok := to[in.topic][r.id.Partition]; ok {
 				continue
 			}
 			if at, ok := l.session.Position(in.topic, r.id.Partition); ok {
+				at.Metadata = in.note(at.Offset, epoch)
 				to.Set(in.topic, r.id.Partition, at)
 			}
 		}
@@ -194,6 +207,7 @@ func (l *loop) committed(at kafka.Positions) {
 		l.engine.stats.committed(&l.round)
 	}
 	l.dropped = nil
+	l.turned()
 	l.judgeCommitted()
 	if l.round.rows > 0 { // one without records says nothing of those to come
 		l.limit = min(2*l.limit, l.engine.options.MaxQueued)

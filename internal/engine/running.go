@@ -34,14 +34,19 @@ type running struct {
 	rows   atomic.Int64 // of changed state, in memory before the stores
 	parked atomic.Bool  // it waits for a round
 	held   atomic.Bool  // it is held back: see halted
+	waits  atomic.Bool  // for its epoch: see admit
 	// allowed is how many records may be processed until the breaker has seen a round.
 	allowed atomic.Int64
 	stuck   atomic.Bool // it waits for records of another source than those that it has
 
 	// The loop's.
-	started   bool // it reads
-	restoring bool // it reads its changelogs
-	returned  bool // while it is held back: what was read for it was put back
+	started   bool  // it reads
+	restoring bool  // it reads its changelogs
+	returned  bool  // while it is held back: what was read for it was put back
+	epoch     int64 // that it uses, or has used last
+	committed int64 // the highest epoch of its marks when it began
+	behind    int64 // the epoch that the engine does not have; 0 is none
+	turning   bool  // the round commits an epoch for it that was not committed before
 	breaker   *breaker
 	outcomes  []outcome // of the round that is being committed
 	restore   *restore
@@ -70,7 +75,11 @@ type intake struct {
 
 	// The loop's.
 	chunks []chunk
-	bytes  int64 // of chunks
+	bytes  int64     // of chunks
+	mark   Mark      // with what its records are processed
+	coming Mark      // that the round commits
+	saved  Mark      // that is committed
+	since  time.Time // saved is known
 }
 
 // chunk is what was delivered in one go.
@@ -268,6 +277,7 @@ func (r *running) close() error {
 
 // start makes the processors, which may call functions of the user.
 func (r *running) start() error {
+	r.recall()
 	if err := guarded(r.task.Start); err != nil {
 		return &TaskError{fmt.Errorf("start task %s: %w", r.id, err)}
 	}
@@ -323,6 +333,7 @@ func (r *running) reset() error {
 	r.parked.Store(false)
 	r.stuck.Store(false)
 	r.seen = nil
+	r.recall()
 	if err := guarded(r.task.Reset); err != nil {
 		return &TaskError{fmt.Errorf("start task %s: %w", r.id, err)}
 	}

@@ -47,6 +47,8 @@ type Stats struct {
 	Paused      string    // why no records are processed; "" if they are
 	PausedSince time.Time // zero if they are processed
 	Held        []Hold    // the partitions that the breaker has paused, in order
+	// Epochs are those of the partitions of tasks that have their state, in order; none for an application without epochs.
+	Epochs []PartitionEpoch
 	// BreakerOpened counts how often the breaker has paused a partition that it had not paused before.
 	BreakerOpened uint64
 	Records       uint64
@@ -77,11 +79,16 @@ func (s *Stats) TotalLag() int64 {
 	return n
 }
 
-// activeLag is TotalLag without the partitions that are held.
+// activeLag is TotalLag without the partitions that are held, or wait for an epoch.
 func (s *Stats) activeLag() int64 {
 	n := s.TotalLag()
 	for _, h := range s.Held {
 		n -= s.Lag[h.Partition]
+	}
+	for _, p := range s.Epochs {
+		if p.Waits {
+			n -= s.Lag[p.Partition]
+		}
 	}
 	return n
 }
@@ -273,7 +280,7 @@ func (r *recorder) change(fn func()) {
 // clone returns a copy that shares nothing.
 func (s *Stats) clone() Stats {
 	c := *s
-	c.WrittenTo, c.Held = maps.Clone(s.WrittenTo), slices.Clone(s.Held)
+	c.WrittenTo, c.Held, c.Epochs = maps.Clone(s.WrittenTo), slices.Clone(s.Held), slices.Clone(s.Epochs)
 	c.DeadLetters, c.Dropped, c.Lag, c.Nodes = maps.Clone(s.DeadLetters), maps.Clone(s.Dropped), maps.Clone(s.Lag), slices.Clone(s.Nodes)
 	return c
 }

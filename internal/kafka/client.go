@@ -267,3 +267,35 @@ func (c *Client) fault(ctx context.Context, op, where, need string, err error) e
 	}
 	return explain(op, where, need, err)
 }
+
+// GroupMember is a member of a consumer group.
+type GroupMember struct {
+	ID       string // that the group gave it
+	Instance string // that it has given itself, for good; "" if it has not
+	Host     string // that it connects from
+}
+
+// Members returns the members of a consumer group at the moment, none where there is no such group, and whether the group is
+// at rest: while it is not, its members are about to change.
+func (c *Client) Members(ctx context.Context, group string) (members []GroupMember, stable bool, err error) {
+	need := "operation Describe, resource Group " + group
+	all, err := c.admin.DescribeGroups(ctx, group)
+	if err == nil {
+		err = all[group].Err
+	}
+	if errors.Is(err, kerr.GroupIDNotFound) {
+		return nil, true, nil
+	}
+	if err != nil {
+		return nil, false, c.fault(ctx, "describe group", group, need, err)
+	}
+	g := all[group]
+	for _, m := range g.Members {
+		one := GroupMember{ID: m.MemberID, Host: strings.TrimPrefix(m.ClientHost, "/")}
+		if m.InstanceID != nil {
+			one.Instance = *m.InstanceID
+		}
+		members = append(members, one)
+	}
+	return members, g.State == "Stable" || len(members) == 0, nil
+}

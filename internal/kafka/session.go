@@ -362,12 +362,14 @@ func (s *Session) fetched(_ context.Context, _ *kgo.Client, resp *kmsg.OffsetFet
 // configuration says. It makes every offset an exact one, because the library goes back to it when a first round is
 // aborted.
 func (s *Session) begin(ctx context.Context, offsets map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
-	ends, chosen := map[string]Offsets{}, map[string][]int32{}
+	ends, chosen, asked := map[string]Offsets{}, map[string][]int32{}, map[string]Offsets{}
 	for _, t := range s.config.Topics {
 		if len(offsets[t.Name]) == 0 {
 			continue
 		}
+		asked[t.Name] = Offsets{}
 		for p, o := range offsets[t.Name] {
+			asked[t.Name][p] = o.EpochOffset().Offset
 			if t.Start == Latest && o.EpochOffset().Offset < 0 {
 				chosen[t.Name] = append(chosen[t.Name], p)
 			}
@@ -385,7 +387,7 @@ func (s *Session) begin(ctx context.Context, offsets map[string]map[int32]kgo.Of
 		for p, o := range m {
 			at := o.EpochOffset()
 			to := Position{Offset: at.Offset}
-			if f := s.found[topic][p]; f.Offset == at.Offset {
+			if f := s.found[topic][p]; f.Offset == asked[topic][p] { // also where records from there on are gone
 				to.Metadata = f.Metadata
 			}
 			s.ledger.begin(topic, p, to, at.Epoch, ends[topic][p])
@@ -640,4 +642,10 @@ func (s *Session) leaveStatic(ctx context.Context) {
 	m.Reason = new("millrace ends")
 	req.Members = append(req.Members, m)
 	_, _ = req.RequestWith(ctx, s.kgo)
+}
+
+// Member returns the id that the group has given this session; "" while it is not a member.
+func (s *Session) Member() string {
+	id, _ := s.kgo.GroupMetadata()
+	return id
 }

@@ -62,7 +62,7 @@ func TestLifeOfAModel(t *testing.T) {
 	if diff := cmp.Diff(want, v); diff != "" {
 		t.Error(diff)
 	}
-	if err := v.CheckApproved(); !errors.Is(err, ErrNotApproved) || !strings.Contains(err.Error(), "it was rejected by bob (label leaks)") {
+	if err := v.CheckApproved(); !errors.Is(err, ErrNotApproved) || !strings.Contains(err.Error(), "bob rejected it (label leaks)") {
 		t.Error(err)
 	}
 

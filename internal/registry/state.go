@@ -58,7 +58,7 @@ func (v Version) CheckApproved() error {
 	case StateApproved:
 		return nil
 	case StateRejected, StateRetired:
-		return withHint(fmt.Errorf("registry: %s: %w: it was %s by %s (%s)", v.Ref(), ErrNotApproved, v.State, v.DecidedBy, v.Reason), "use another version")
+		return withHint(fmt.Errorf("registry: %s: %w: %s %s it (%s)", v.Ref(), ErrNotApproved, v.DecidedBy, v.State, v.Reason), "use another version")
 	default:
 		return withHint(fmt.Errorf("registry: %s: %w: it is a %s", v.Ref(), ErrNotApproved, v.State), approveHint(v.Ref()))
 	}

@@ -104,6 +104,7 @@ type Context struct {
 	stores     map[string]*store.Store
 	record     *record.Raw
 	now        time.Time
+	epoch      int64
 	streamTime int64
 	resumed    int64 // what Resume was called with, or NoTime
 	sampling   bool
@@ -159,6 +160,9 @@ func (c *Context) seen() int64 { return max(c.streamTime, c.resumed) }
 
 // Now returns the time of the clock, as it was when the present run of records began.
 func (c *Context) Now() time.Time { return c.now }
+
+// Epoch returns the epoch of the task: see [Task.SetEpoch].
+func (c *Context) Epoch() int64 { return c.epoch }
 
 // Log returns the logger.
 func (c *Context) Log() *slog.Logger { return c.env.Log }

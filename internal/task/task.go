@@ -140,6 +140,13 @@ func (t *Task) Add(source int, rs Records) {
 	}
 }
 
+// SetEpoch says with what the application is to compute, by a number of its own. It may be called before Start and Reset, and
+// when nothing that the task has begun is left, as after Flush. Default: 0
+func (t *Task) SetEpoch(n int64) { t.ctx.epoch = n }
+
+// Epoch returns what was set last.
+func (t *Task) Epoch() int64 { return t.ctx.epoch }
+
 // Queued returns the number of records of a source that wait.
 func (t *Task) Queued(source int) int {
 	q := t.queues[source]

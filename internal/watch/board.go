@@ -101,7 +101,7 @@ func (b *Board) Take(p *Part, now time.Time) error {
 	}
 	m.latest, m.seen = max(m.latest, p.Latest), now
 	b.marks[p.Partition] = m
-	b.changed[keyMarks] = true
+	b.changed[KeyMarks] = true
 	return nil
 }
 
@@ -166,7 +166,7 @@ func (b *Board) Close(now time.Time) []Closed {
 	}
 	if len(out) > 0 {
 		b.done = max(b.done, out[len(out)-1].Window+1)
-		b.changed[keyMarks] = true
+		b.changed[KeyMarks] = true
 	}
 	return out
 }
@@ -223,12 +223,10 @@ func (b *Board) Crowded() bool { return len(b.windows) > b.most }
 // Totals returns what is in no window.
 func (b *Board) Totals() Totals { return b.totals }
 
-// KeyWindow begins the keys of the windows that a board writes down.
-const KeyWindow = "window/"
-
-// The keys of what a board writes down.
+// The keys of what a board writes down: windows, with a number behind, and how far partitions are.
 const (
-	keyMarks = "marks"
+	KeyWindow = "window/"
+	KeyMarks  = "marks"
 )
 
 func windowKey(w int64) string { return KeyWindow + strconv.FormatInt(w, 10) }
@@ -252,7 +250,7 @@ func (b *Board) Changes(f func(key string, value []byte) error) error {
 // marks the first window that is not over and pairs of a partition and how far it is.
 func (b *Board) value(key string) ([]byte, error) {
 	out := append(binary.AppendUvarint(nil, uint64(len(b.o.By))), b.o.By...)
-	if key != keyMarks {
+	if key != KeyMarks {
 		w, _ := strconv.ParseInt(strings.TrimPrefix(key, KeyWindow), 10, 64) // of windowKey
 		c := b.windows[w]
 		if c == nil {
@@ -282,7 +280,7 @@ func (b *Board) Restore(key string, value []byte, now time.Time) error {
 		return ErrForeign
 	}
 	value = value[size+int(n):]
-	if key == keyMarks {
+	if key == KeyMarks {
 		return b.restoreMarks(value, now)
 	}
 	w, err := strconv.ParseInt(strings.TrimPrefix(key, KeyWindow), 10, 64)

@@ -1,0 +1,384 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"millrace.dev/internal/config"
+	"millrace.dev/internal/engine"
+	"millrace.dev/internal/kafka"
+	"millrace.dev/internal/rollout"
+	"millrace.dev/internal/table"
+	"millrace.dev/record"
+)
+
+// deployment has an instance run the model that the control topic names, and tells in the status topic how far it is. It loads
+// models on a goroutine of its own, while records are predicted with the present one. What cannot be loaded is not gone over to:
+// the present one goes on, and the status says why.
+type deployment struct {
+	app     *App
+	p       *config.Pipeline
+	client  *kafka.Client
+	engine  *engine.Engine
+	base    *Scoring // of the topology
+	static  map[string]table.Rows
+	threads int
+	pinned  bool // to one model: what the control says is not looked at
+	give    context.CancelCauseFunc
+
+	wake chan struct{} // has room for one
+
+	mu      sync.Mutex
+	control rollout.Control
+	behind  int64 // an epoch that a partition waits for
+	running rollout.Deployment
+
+	// What follows belongs to the goroutine of follow.
+	ready     *prepared
+	readiness *rollout.Readiness
+	tries     int
+	retry     time.Time // when a model that could not be loaded is tried again
+	since     time.Time // when a partition began to wait for a model that cannot be loaded
+	said      []byte    // the last status, without its time
+	producer  *kafka.Producer
+	unsaid    time.Time // when telling the status is tried again
+}
+
+// prepared is a deployment whose model is ready to predict.
+type prepared struct {
+	of      rollout.Deployment
+	scoring *Scoring
+}
+
+// How long an instance is patient.
+const (
+	lookEvery  = time.Second      // at its own state, where nobody says that it has changed
+	tellWithin = 3 * time.Second  // the brokers take a status
+	stuckFor   = 30 * time.Second // with partitions that wait for a model that it cannot load
+)
+
+// loaded is what a deployment is called in the log.
+func loaded(d *rollout.Deployment) []slog.Attr {
+	return []slog.Attr{slog.String("model", d.Model), slog.String("digest", d.Digest), slog.Int64("epoch", d.Epoch)}
+}
+
+func (d *deployment) poke() {
+	select {
+	case d.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Behind notes that a partition waits for an epoch.
+func (d *deployment) Behind(epoch int64) {
+	d.mu.Lock()
+	d.behind = max(d.behind, epoch)
+	d.mu.Unlock()
+	d.poke()
+}
+
+// tell takes records of the control topic. The last one about deployments counts.
+func (d *deployment) tell(ctx context.Context, rs []record.Raw) {
+	for _, r := range slices.Backward(rs) {
+		if string(r.Key) != rollout.Key {
+			continue
+		}
+		c, err := rollout.DecodeControl(r.Value)
+		if err != nil {
+			d.app.Log.LogAttrs(ctx, slog.LevelWarn, "a record of the control topic is no deployment, and changes nothing",
+				slog.String("topic", r.Topic), slog.Int64("offset", r.Offset), slog.Any("error", err))
+			continue
+		}
+		d.mu.Lock()
+		d.control = *c
+		d.mu.Unlock()
+		d.poke()
+		return
+	}
+}
+
+// wanted returns the control, what runs, and the epoch that partitions wait for.
+func (d *deployment) wanted() (c rollout.Control, running rollout.Deployment, behind int64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.control, d.running, d.behind
+}
+
+// begin has the instance begin with what the control says at the moment.
+func (d *deployment) begin(ctx context.Context) error {
+	c, running, _ := d.wanted()
+	if d.pinned || c.Current == nil {
+		return nil
+	}
+	if c.Current.Digest == running.Digest {
+		d.goOver(c.Current, nil)
+		return nil
+	}
+	s, err := d.load(ctx, c.Current)
+	if err != nil {
+		code, hint := Explain(err)
+		return &Error{
+			Code: code, Op: "load model", Where: c.Current.Model, Err: fmt.Errorf("it is what %s was told to run: %w", d.p.Group, err), Hint: hint,
+		}
+	}
+	d.goOver(c.Current, s)
+	return nil
+}
+
+// follow does what the control says until ctx ends.
+func (d *deployment) follow(ctx context.Context) {
+	defer d.leave()
+	for {
+		if !d.pinned {
+			d.step(ctx)
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		d.say(ctx)
+		t := time.NewTimer(lookEvery)
+		select {
+		case <-d.wake:
+		case <-t.C:
+		case <-ctx.Done():
+		}
+		t.Stop()
+	}
+}
+
+// step does what is next.
+func (d *deployment) step(ctx context.Context) {
+	c, running, behind := d.wanted()
+	if behind > running.Epoch && (c.Current == nil || c.Current.Epoch < behind) {
+		if !d.catchUp(ctx, behind) {
+			return
+		}
+		c, running, behind = d.wanted()
+	}
+	turn := c.Turns == nil || slices.Contains(c.Turns, d.engine.Instance()) || c.Current != nil && behind >= c.Current.Epoch
+	switch ahead := c.Current != nil && c.Current.Epoch > running.Epoch && turn; {
+	case ahead && d.ready != nil && d.ready.of.Is(c.Current):
+		d.goOver(c.Current, d.ready.scoring)
+	case c.Next != nil && c.Next.Epoch > running.Epoch: // also where the current one could not be loaded
+		d.prepare(ctx, c.Next)
+	case ahead:
+		if d.prepare(ctx, c.Current) {
+			d.goOver(c.Current, d.ready.scoring)
+		}
+	default:
+		d.ready, d.readiness = nil, nil
+		d.base.scorers.models.expect(nil)
+	}
+	d.escape()
+	d.base.scorers.models.forget(d.reached())
+}
+
+// reached returns the lowest epoch of the partitions.
+func (d *deployment) reached() int64 {
+	_, running, _ := d.wanted()
+	low := running.Epoch
+	for _, p := range d.engine.Stats().Epochs {
+		low = min(low, p.Epoch)
+	}
+	return low
+}
+
+// catchUp reads the control topic to its end: a partition is in an epoch that nothing was read of. If there is none in it, the topic
+// is not the one that there was, and the present model is all there is.
+func (d *deployment) catchUp(ctx context.Context, behind int64) bool {
+	err := d.client.Tap(ctx, kafka.TapConfig{Topic: d.p.ControlTopic(), From: kafka.FromStart}, func(rs []record.Raw) error {
+		d.tell(ctx, rs)
+		return ctx.Err()
+	})
+	if err != nil {
+		d.app.Log.LogAttrs(ctx, slog.LevelWarn, "the control topic cannot be read, and partitions wait for what it says", slog.Any("error", err))
+		return false
+	}
+	c, running, _ := d.wanted()
+	if c.Current != nil && c.Current.Epoch >= behind {
+		return true
+	}
+	d.app.Log.LogAttrs(ctx, slog.LevelWarn, "partitions were predicted with a model that the control topic knows nothing of: it was deleted or made anew. Going on with the present one",
+		loaded(&running)...)
+	running.Epoch = behind
+	d.mu.Lock()
+	d.running = running
+	d.mu.Unlock()
+	d.engine.SetEpoch(behind)
+	return true
+}
+
+// prepare makes a deployment's model ready to predict, and tells whether it is. One that has failed is tried again from time to time,
+// if that may help.
+func (d *deployment) prepare(ctx context.Context, next *rollout.Deployment) bool {
+	if d.ready != nil && d.ready.of.Is(next) {
+		return true
+	}
+	if r := d.readiness; r != nil && r.Epoch == next.Epoch {
+		if r.Final || d.app.Now().Before(d.retry) {
+			return false
+		}
+	} else {
+		d.tries = 0
+	}
+	d.ready, d.readiness = nil, &rollout.Readiness{Epoch: next.Epoch, Stage: rollout.Loading}
+	d.say(ctx)
+	s, err := d.load(ctx, next)
+	if ctx.Err() != nil {
+		return false
+	}
+	if err != nil {
+		d.failed(ctx, next, err)
+		return false
+	}
+	d.ready = &prepared{*next, s}
+	d.readiness.Stage = rollout.Ready
+	d.base.scorers.models.expect(s)
+	d.app.Log.LogAttrs(ctx, slog.LevelInfo, "the next model is ready", loaded(next)...)
+	return true
+}
+
+// failed notes that a model could not be loaded.
+func (d *deployment) failed(ctx context.Context, next *rollout.Deployment, err error) {
+	code, hint := Explain(err)
+	backoff := kafka.Backoff{Min: time.Second, Max: 30 * time.Second}
+	d.tries++
+	d.retry = d.app.Now().Add(backoff.Pause(d.tries))
+	d.readiness = &rollout.Readiness{Epoch: next.Epoch, Stage: rollout.Failed, Error: Message(err), Hint: hint, Final: code == Refused}
+	attrs := append(loaded(next), slog.String("error", Message(err)), slog.String("hint", hint))
+	_, running, _ := d.wanted()
+	d.app.Log.LogAttrs(ctx, slog.LevelError, "the next model cannot be loaded: going on with the present one", append(attrs, slog.String("present", running.Model))...)
+}
+
+// escape ends the run where partitions wait for a model that this instance cannot load: others may.
+func (d *deployment) escape() {
+	waits := slices.ContainsFunc(d.engine.Stats().Epochs, func(p engine.PartitionEpoch) bool { return p.Waits })
+	if r := d.readiness; !waits || r == nil || r.Stage != rollout.Failed {
+		d.since = time.Time{}
+		return
+	}
+	if d.since.IsZero() {
+		d.since = d.app.Now()
+	}
+	code := Failed
+	if d.readiness.Final {
+		code = Refused
+	} else if d.app.Now().Sub(d.since) < stuckFor {
+		return
+	}
+	d.give(&Error{
+		Code: code, Op: "run", Where: d.p.Group, Hint: d.readiness.Hint,
+		Err: fmt.Errorf("partitions came here that other instances predict with a model which this one cannot load: %s", d.readiness.Error),
+	})
+}
+
+// goOver has records predicted with the model of a deployment, nil being the present one.
+func (d *deployment) goOver(to *rollout.Deployment, s *Scoring) {
+	if s != nil {
+		d.base.Serve(to.Epoch, s)
+	}
+	d.mu.Lock()
+	was := d.running
+	d.running = *to
+	d.mu.Unlock()
+	d.ready, d.readiness = nil, nil
+	d.engine.SetEpoch(to.Epoch)
+	if was.Digest != to.Digest {
+		d.app.Log.LogAttrs(context.Background(), slog.LevelInfo, "going over to another model",
+			append(loaded(to), slog.String("before", was.Model), slog.String("by", to.By), slog.String("reason", to.Reason))...)
+	}
+}
+
+// load makes the model of a deployment ready to predict: it has to be approved, to be what the deployment says, and to fit the
+// pipeline file.
+func (d *deployment) load(ctx context.Context, of *rollout.Deployment) (*Scoring, error) {
+	m, err := d.app.approved(ctx, d.p, of.Model)
+	if err != nil {
+		return nil, err
+	}
+	if m.Digest != of.Digest {
+		return nil, &Error{
+			Code: Refused, Op: "load model", Where: of.Model, Err: fmt.Errorf("the registry has %s, and %s was promoted", m.Digest, of.Digest),
+			Hint: "use the registry that the model was promoted from",
+		}
+	}
+	if _, err := compileChecks("run", d.p, m); err != nil {
+		return nil, err
+	}
+	s, err := NewScoring(d.p, m, ScoringOptions{Threads: d.threads, Static: d.static, Now: d.app.Now})
+	if err == nil && s.watcher != nil {
+		s.watcher.checked = d.base.watcher.checked
+	}
+	return s, err
+}
+
+// status returns how the instance is.
+func (d *deployment) status() *rollout.Status {
+	_, running, _ := d.wanted()
+	s := &rollout.Status{
+		Instance: d.engine.Instance(), Member: d.engine.Member(), Program: d.app.Version, Pinned: d.pinned,
+		Model: running.Model, Digest: running.Digest, Epoch: running.Epoch, Next: d.readiness,
+	}
+	for _, p := range d.engine.Stats().Epochs {
+		s.Partitions = append(s.Partitions, rollout.Partition{Topic: p.Topic, Partition: p.Partition.Partition, Epoch: p.Epoch, From: p.From})
+	}
+	return s
+}
+
+// say tells in the status topic how the instance is, if that has changed. What the brokers do not take is told later.
+func (d *deployment) say(ctx context.Context) {
+	s := d.status()
+	value, err := s.Encode()
+	if err != nil || string(value) == string(d.said) || d.app.Now().Before(d.unsaid) {
+		return
+	}
+	s.At = d.app.Now().UnixMilli()
+	timed, err := s.Encode()
+	if err == nil {
+		err = d.send(ctx, s.Instance, timed)
+	}
+	if err == nil {
+		d.said = value
+		return
+	}
+	if ctx.Err() == nil {
+		d.app.Log.LogAttrs(ctx, slog.LevelWarn, "the status of this instance cannot be told", slog.String("topic", d.p.StatusTopic()), slog.Any("error", err))
+	}
+	d.unsaid = d.app.Now().Add(lookEvery)
+}
+
+func (d *deployment) send(ctx context.Context, key string, value []byte) (err error) {
+	if d.producer == nil {
+		if d.producer, err = d.client.NewProducer(kafka.ProducerConfig{Topic: d.p.StatusTopic()}); err != nil {
+			return err
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, tellWithin)
+	defer cancel()
+	if err = d.producer.Send(ctx, &record.Raw{Key: []byte(key), Value: value, Timestamp: d.app.Now().UnixMilli()}); err == nil {
+		err = d.producer.Flush(ctx)
+	}
+	if err != nil { // it returns its first failure for good
+		d.producer.Close()
+		d.producer = nil
+	}
+	return err
+}
+
+// leave takes the status away: the instance has ended.
+func (d *deployment) leave() {
+	if d.said != nil {
+		_ = d.send(context.Background(), d.engine.Instance(), nil) // who looks compares with the members of the group
+	}
+	if d.producer != nil {
+		d.producer.Close()
+		d.producer = nil
+	}
+}
+
+var errNoControl = errors.New("the pipeline does not listen to its control topic")

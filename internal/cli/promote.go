@@ -1,0 +1,121 @@
+package cli
+
+import (
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+	"millrace.dev/internal/app"
+	"millrace.dev/internal/config"
+	"millrace.dev/internal/rollout"
+)
+
+func (c *cli) modelPromote(dir *string) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "promote MODEL --by NAME --reason TEXT", Short: "Have all instances of a pipeline go over to an approved model", Args: oneArg("MODEL", "by", "reason"),
+		Long: `Promote makes an approved model the champion, and has the instances of the pipeline go over to it without a restart:
+each loads it, verifies it and its approval, and reproduces its golden rows, beside the model that it predicts with. Once all
+are ready they go over, each partition between two commits. If one cannot load it, none goes over, and promote says why.
+
+It waits until all have gone over, and shows how far they are. millrace model rollback goes back.`,
+	}
+	return c.promoteCommand(dir, cmd, false)
+}
+
+func (c *cli) modelRollback(dir *string) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "rollback [MODEL] --by NAME --reason TEXT", Short: "Have all instances go back to the model that they had before", Args: optionalArg,
+		Long: `Rollback is promote, of the champion before the present one, or of the approved model that is named.`,
+	}
+	return c.promoteCommand(dir, cmd, true)
+}
+
+func (c *cli) promoteCommand(dir *string, cmd *cobra.Command, rollback bool) *cobra.Command {
+	o := app.PromoteOptions{Rollback: rollback}
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		o.File, o.Set = c.file, c.set
+		if *dir != "" {
+			abs, err := filepath.Abs(*dir)
+			if err != nil {
+				return err
+			}
+			o.Set = append([]string{"model.registry=" + abs}, o.Set...)
+		}
+		if len(args) > 0 {
+			o.Model = args[0]
+		}
+		o.Progress = c.showStep
+		p, err := c.app().Promote(cmd.Context(), o)
+		if err != nil {
+			return err
+		}
+		c.printPromoted(p)
+		if c.json {
+			return c.printJSON(promotedJSON(p))
+		}
+		return nil
+	}
+	cmd.Flags().StringArrayVar(&c.set, "set", nil, "override a `key=value` of the pipeline file, such as kafka.brokers=localhost:9092")
+	cmd.Flags().StringVar(&o.By, "by", "", "the `name` of who decides (required)")
+	cmd.Flags().StringVar(&o.Reason, "reason", "", "a `text` that says why (required)")
+	cmd.Flags().DurationVar(&o.Timeout, "timeout", 2*time.Minute, "how long to wait for instances to be ready, and then to go over")
+	c.jsonFlag(cmd, "what was done")
+	return cmd
+}
+
+// showStep tells that an instance has got further.
+func (c *cli) showStep(s app.Step) {
+	word := string(s.Stage)
+	switch {
+	case s.Phase == app.Switching && s.Here:
+		word = fmt.Sprintf("has gone over, with %s", count(len(s.Partitions), "partition"))
+	case s.Phase == app.Switching:
+		word = fmt.Sprintf("goes over: %d of %s have", len(s.Partitions), count(len(s.Partitions)+len(s.Others), "partition"))
+	case s.Stage == rollout.Failed:
+		word = "cannot load it: " + oneLine(s.Error)
+	case s.Stage == "":
+		word = "has not answered yet"
+	}
+	c.note("  %s: %s\n", oneLine(s.Instance), word)
+}
+
+func (c *cli) printPromoted(p *app.Promoted) {
+	switch {
+	case p.Update == config.RestartUpdate:
+		c.note("%s is the champion: instances run it when they are started again\n", p.Model)
+		return
+	case p.Instances == 0:
+		c.note("%s is promoted: no instance of %s is running, and those that start run it\n", p.Model, p.Group)
+	default:
+		c.note("%s is live in %s: ready after %s, gone over after another %s\n", p.Model, count(p.Instances, "instance"),
+			p.Ready.Round(time.Millisecond), p.Switched.Round(time.Millisecond))
+		for _, at := range p.Partitions {
+			c.note("  %s/%d from offset %d on\n", at.Topic, at.Partition, at.From)
+		}
+	}
+	if p.Before != "" && p.Before != p.Model {
+		c.note("to go back to %s: millrace model rollback%s --by NAME --reason TEXT\n", p.Before, fileFlag(c.file))
+	}
+}
+
+// promoted is what promote --json prints.
+type promoted struct {
+	Model      string              `json:"model"`
+	Digest     string              `json:"digest"`
+	Before     string              `json:"before,omitempty"`
+	Update     string              `json:"update"`
+	Group      string              `json:"group"`
+	Epoch      int64               `json:"epoch"`
+	Instances  int                 `json:"instances"`
+	Partitions []rollout.Partition `json:"partitions"`
+	ReadyMS    int64               `json:"ready_ms"`
+	SwitchedMS int64               `json:"switched_ms"`
+}
+
+func promotedJSON(p *app.Promoted) promoted {
+	return promoted{
+		Model: p.Model, Digest: p.Digest, Before: p.Before, Update: string(p.Update), Group: p.Group, Epoch: p.Epoch, Instances: p.Instances,
+		Partitions: append([]rollout.Partition{}, p.Partitions...), ReadyMS: p.Ready.Milliseconds(), SwitchedMS: p.Switched.Milliseconds(),
+	}
+}

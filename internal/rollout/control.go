@@ -1,0 +1,114 @@
+package rollout
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Key is the key of the records of the control topic that this package is about. No pipeline has such a name.
+const Key = "/deployment"
+
+// version is the version of the form of controls and statuses.
+const version = 1
+
+// mostBytes is how large a record of either topic may be: they hold a few lines.
+const mostBytes = 256 << 10
+
+// Deployment is a model that a pipeline is to run.
+type Deployment struct {
+	Epoch  int64  `json:"epoch"` // the deployments of a group have rising ones
+	Model  string `json:"model"` // NAME@VERSION
+	Digest string `json:"digest"`
+	By     string `json:"by"`
+	Reason string `json:"reason"`
+	At     int64  `json:"at"` // milliseconds since 1970
+}
+
+// Is tells whether d is the deployment o.
+func (d *Deployment) Is(o *Deployment) bool {
+	return d == o || d != nil && o != nil && d.Epoch == o.Epoch && d.Digest == o.Digest
+}
+
+// Control is what the instances of a pipeline are to do.
+type Control struct {
+	Version int `json:"version"`
+	// Current is what they are to run; nil is what the registry calls the champion.
+	Current *Deployment `json:"current"`
+	// Next is what they are to make ready; nil is nothing.
+	Next *Deployment `json:"next"`
+	// Turns are the instances that may go over to Current; nil is all. It is for rolling updates.
+	Turns []string `json:"turns,omitempty"`
+}
+
+// ErrInvalid means that a record is not one of this package's.
+var ErrInvalid = errors.New("invalid record")
+
+// DecodeControl reads the value of a record of the control topic; a nil one is the control that says nothing. An error
+// matches [ErrInvalid].
+func DecodeControl(value []byte) (*Control, error) {
+	c := &Control{}
+	if value == nil {
+		return c, nil
+	}
+	if err := decode(value, c); err != nil {
+		return nil, err
+	}
+	if c.Version != version {
+		return nil, fmt.Errorf("%w: it is of version %d, this millrace reads version %d", ErrInvalid, c.Version, version)
+	}
+	for _, d := range []*Deployment{c.Current, c.Next} {
+		if d != nil && (d.Epoch <= 0 || d.Model == "" || !strings.HasPrefix(d.Digest, "sha256:")) {
+			return nil, fmt.Errorf("%w: a deployment lacks its epoch, its model or its digest", ErrInvalid)
+		}
+	}
+	return c, nil
+}
+
+// Encode returns the value of a record of the control topic.
+func (c *Control) Encode() ([]byte, error) {
+	c.Version = version
+	return json.Marshal(c)
+}
+
+func decode(value []byte, to any) error {
+	if len(value) > mostBytes {
+		return fmt.Errorf("%w: it has %d bytes", ErrInvalid, len(value))
+	}
+	if err := json.NewDecoder(bytes.NewReader(value)).Decode(to); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	return nil
+}
+
+// Prepare returns the control in which d is the next deployment, with an epoch above all that c names: the time, where
+// that is higher, so that epochs rise even when a control topic was deleted.
+func (c *Control) Prepare(d Deployment, now time.Time) *Control {
+	d.At = now.UnixMilli()
+	d.Epoch = max(d.At, c.highest()+1)
+	return &Control{Current: c.Current, Next: &d}
+}
+
+// Switch returns the control in which the next deployment is the current one, for the instances in turns alone, nil being all.
+func (c *Control) Switch(turns []string) *Control {
+	if c.Next == nil {
+		return &Control{Current: c.Current, Turns: turns}
+	}
+	return &Control{Current: c.Next, Turns: turns}
+}
+
+// Abort returns the control without a next deployment.
+func (c *Control) Abort() *Control { return &Control{Current: c.Current, Turns: c.Turns} }
+
+func (c *Control) highest() int64 {
+	var n int64
+	for _, d := range []*Deployment{c.Current, c.Next} {
+		if d != nil {
+			n = max(n, d.Epoch)
+		}
+	}
+	return n
+}

@@ -1,0 +1,156 @@
+package rollout
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+)
+
+// Stage is how far an instance is with making a deployment ready.
+type Stage string
+
+// The stages.
+const (
+	Loading Stage = "loading"
+	Ready   Stage = "ready"
+	Failed  Stage = "failed" // it tries again where that may help
+)
+
+// Readiness is how far an instance is with a deployment.
+type Readiness struct {
+	Epoch int64  `json:"epoch"` // of the deployment
+	Stage Stage  `json:"stage"`
+	Error string `json:"error,omitempty"`
+	Hint  string `json:"hint,omitempty"`
+	// Final says of a failure that no second try mends it.
+	Final bool `json:"final,omitempty"`
+}
+
+// Partition is which epoch the records of a partition are predicted in.
+type Partition struct {
+	Topic     string `json:"topic"`
+	Partition int32  `json:"partition"`
+	Epoch     int64  `json:"epoch"`
+	From      int64  `json:"from"` // the offset from which on they are
+}
+
+// Status is what an instance says of itself: the value of a record of the status topic, whose key is the instance's name.
+type Status struct {
+	Version  int    `json:"version"`
+	Instance string `json:"instance"`
+	Member   string `json:"member"` // its id in the consumer group; "" while it is in none
+	Program  string `json:"program"`
+	At       int64  `json:"at"` // milliseconds since 1970
+	// Model, Digest and Epoch are what it predicts with.
+	Model  string `json:"model"`
+	Digest string `json:"digest"`
+	Epoch  int64  `json:"epoch"`
+	// Pinned says that it was started for one model and follows no control.
+	Pinned     bool        `json:"pinned,omitempty"`
+	Next       *Readiness  `json:"next,omitempty"`
+	Partitions []Partition `json:"partitions"`
+}
+
+// DecodeStatus reads the value of a record of the status topic. An error matches [ErrInvalid].
+func DecodeStatus(value []byte) (*Status, error) {
+	s := &Status{}
+	if err := decode(value, s); err != nil {
+		return nil, err
+	}
+	if s.Version != version || s.Instance == "" {
+		return nil, fmt.Errorf("%w: it is of version %d, this millrace reads version %d", ErrInvalid, s.Version, version)
+	}
+	return s, nil
+}
+
+// Encode returns the value of a record of the status topic.
+func (s *Status) Encode() ([]byte, error) {
+	s.Version = version
+	return json.Marshal(s)
+}
+
+// Member is a member of the consumer group.
+type Member struct {
+	ID   string // that the group gave it
+	Host string
+}
+
+// Step is how far an instance is on its way to a deployment.
+type Step struct {
+	Instance string // its name; of a member that has said nothing its id in the group
+	Host     string
+	Stage    Stage // "" is not known: it has said nothing about this deployment
+	Error    string
+	Hint     string
+	Final    bool
+	Pinned   bool
+	Model    string
+	Here     bool // it predicts all of its partitions in the epoch
+	// Partitions are those that it predicts in the epoch, and Others those that it does not.
+	Partitions, Others []Partition
+}
+
+// Progress is how far the members of a group are with a deployment, by instance.
+type Progress []Step
+
+// ProgressOf returns how far the members of a group are with the deployment of an epoch, by what they have said last.
+// Statuses of instances that are not in the group are not looked at: they have ended.
+func ProgressOf(epoch int64, members []Member, statuses map[string]*Status) Progress {
+	byMember := map[string]*Status{}
+	for _, s := range statuses {
+		if s.Member != "" {
+			byMember[s.Member] = s
+		}
+	}
+	p := Progress{}
+	for _, m := range members {
+		step := Step{Instance: m.ID, Host: m.Host}
+		if s := byMember[m.ID]; s != nil {
+			step.take(s, epoch)
+		}
+		p = append(p, step)
+	}
+	slices.SortFunc(p, func(a, b Step) int {
+		if a.Instance < b.Instance {
+			return -1
+		}
+		return 1
+	})
+	return p
+}
+
+func (step *Step) take(s *Status, epoch int64) {
+	step.Instance, step.Pinned, step.Model = s.Instance, s.Pinned, s.Model
+	switch {
+	case s.Epoch >= epoch:
+		step.Stage = Ready
+	case s.Next != nil && s.Next.Epoch == epoch:
+		step.Stage, step.Error, step.Hint, step.Final = s.Next.Stage, s.Next.Error, s.Next.Hint, s.Next.Final
+	}
+	for _, p := range s.Partitions {
+		if p.Epoch >= epoch {
+			step.Partitions = append(step.Partitions, p)
+		} else {
+			step.Others = append(step.Others, p)
+		}
+	}
+	step.Here = s.Epoch >= epoch && len(step.Others) == 0
+}
+
+// Ready tells whether every member can predict with the deployment.
+func (p Progress) Ready() bool {
+	return !slices.ContainsFunc(p, func(s Step) bool { return s.Stage != Ready })
+}
+
+// Done tells whether every member predicts all of its partitions with the deployment.
+func (p Progress) Done() bool { return !slices.ContainsFunc(p, func(s Step) bool { return !s.Here }) }
+
+// Failed returns the first member that has failed for good, or follows no control; nil is none.
+func (p Progress) Failed() *Step {
+	for i := range p {
+		if p[i].Pinned || p[i].Stage == Failed && p[i].Final {
+			return &p[i]
+		}
+	}
+	return nil
+}
