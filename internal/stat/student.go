@@ -21,7 +21,7 @@ func StudentTail(t float64, freedom int) float64 {
 	n := float64(freedom)
 	// Abramowitz and Stegun, 26.7.1: both tails together are the incomplete beta function at n/(n+t²).
 	square := float64(t * t)
-	half := betaShare(n/2, 0.5, n/(n+square), square/(n+square)) / 2
+	half := float64(betaShare(n/2, 0.5, n/(n+square), square/(n+square)) / 2)
 	if t < 0 {
 		return 1 - half
 	}
@@ -38,7 +38,7 @@ func StudentQuantile(tail float64, freedom int) float64 {
 		low, high = high, 2*high
 	}
 	for range 200 {
-		mid := low + (high-low)/2
+		mid := low + float64((high-low)/2)
 		if mid == low || mid == high {
 			break
 		}

@@ -2,8 +2,8 @@
 //
 // MILLRACE_REQUIRE lists, separated by commas, what a run must not do without: a test that lacks such a thing
 // fails instead of being skipped. The names are kafka (Java and Maven, for real brokers), data (the folder
-// that MILLRACE_DATA names), vectors (the folder that MILLRACE_VECTORS names), airflow (Python 3.11 and its packages) and chromium (a browser, to look at
-// pages).
+// that MILLRACE_DATA names), vectors (the folder that MILLRACE_VECTORS names), airflow (Python 3.11 and its packages)
+// and chromium (a browser, to look at pages).
 package testenv
 
 import (
