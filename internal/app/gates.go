@@ -296,17 +296,27 @@ func plainLine(s string) string {
 
 // refusalOf returns the error for the gates that refuse a model, nil where all passed. It also is the reason of the rejection.
 func refusalOf(gates []GateResult) *Error {
-	var parts, names []string
+	e := &gateError{}
+	hint := "the champion stays; see what has changed in the data, or mend model.accept, and train again"
 	for i := range gates {
-		if g := &gates[i]; !g.Passed {
-			names = append(names, g.Name)
-			parts = append(parts, fmt.Sprintf("gate %s: %s", g.Name, g.Words))
+		g := &gates[i]
+		if g.Passed {
+			continue
+		}
+		e.parts = append(e.parts, fmt.Sprintf("gate %s: %s", g.Name, g.Words))
+		switch {
+		case g.Name == gateSkew: // the last of these is the best advice
+			hint = "this is a fault of millrace: report it with the pipeline file; the model must not run"
+		case g.Name == gateProfile:
+			hint = "the champion stays; see millrace profile --diff; where the change is meant, take it once with --set model.accept.profile="
+		case g.Name == gateChampion && g.Contest == nil:
+			hint = "the champion stays; where the fields were changed on purpose, take model.accept.champion out of the file for one training"
 		}
 	}
-	if len(parts) == 0 {
+	if e.parts == nil {
 		return nil
 	}
-	return &Error{Code: Refused, Op: "train", Err: &gateError{parts}, Hint: gateHint(names)}
+	return &Error{Code: Refused, Op: "train", Err: e, Hint: hint}
 }
 
 // gateError is what the gates say that refused.
@@ -314,16 +324,3 @@ type gateError struct{ parts []string }
 
 // Error returns what each gate says.
 func (e *gateError) Error() string { return "refused: " + strings.Join(e.parts, "; ") }
-
-// gateHint says what to do about a refusal.
-func gateHint(names []string) string {
-	hint := "the champion stays; see what has changed in the data, or mend model.accept, and train again"
-	switch {
-	case slices.Contains(names, gateSkew):
-		return "this is a fault of millrace: report it with the pipeline file; the model must not run"
-	case slices.Contains(names, gateProfile):
-		return "the champion stays; see millrace profile --diff; where the change is meant, take it once with --set model.accept.profile="
-	default:
-		return hint
-	}
-}
