@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -148,7 +149,7 @@ func (m *machine) project(name string, most int) string {
 func (m *machine) dag(project, at string) (log string, ok bool) {
 	m.t.Helper()
 	cmd := exec.CommandContext(m.t.Context(), m.command(), "dags", "test", "millrace_train", at)
-	cmd.Dir, cmd.Env = m.dir, append(m.env, "MILLRACE_PROJECT="+project)
+	cmd.Dir, cmd.Env = m.dir, slices.Concat(m.env, []string{"MILLRACE_PROJECT=" + project})
 	text, err := cmd.CombinedOutput()
 	m.t.Logf("airflow dags test millrace_train %s: %v\n%s", at, err, told(string(text)))
 	return string(text), err == nil && strings.Contains(string(text), "state=success, run_type=manual")

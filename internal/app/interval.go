@@ -21,8 +21,13 @@ const (
 // IsZero tells whether there is no interval.
 func (i Interval) IsZero() bool { return i.From.IsZero() && i.To.IsZero() }
 
-// String returns both ends.
-func (i Interval) String() string { return instantText(i.From) + " to " + instantText(i.To) }
+// String returns both ends, or "all".
+func (i Interval) String() string {
+	if i.IsZero() {
+		return "all"
+	}
+	return instantText(i.From) + " to " + instantText(i.To)
+}
 
 // instantText writes an instant as variables and run ids have it.
 func instantText(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }

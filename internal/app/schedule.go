@@ -187,11 +187,8 @@ func (s *scheduler) run(ctx context.Context) error {
 	return s.client.Lead(ctx, lc, tell, func(ctx context.Context, l *kafka.Lead) error {
 		err := s.leading(ctx, l)
 		s.status.standBy()
-		if ctx.Err() == nil && err != nil {
-			return err
-		}
 		log.LogAttrs(context.WithoutCancel(ctx), slog.LevelInfo, "the schedule leads no more")
-		return nil
+		return err
 	})
 }
 
@@ -222,9 +219,8 @@ func (s *scheduler) leading(ctx context.Context, l *kafka.Lead) error {
 	s.app.Log.LogAttrs(ctx, slog.LevelInfo, "the schedule leads", slog.Time("done_until", st.Last))
 	for ctx.Err() == nil {
 		if due, ok := s.due(&st); ok {
-			s.attempt(ctx, scheduledRun(s.pipeline, due), due)
-			if ctx.Err() != nil {
-				return nil // it is done again, by whoever leads
+			if !s.attempt(ctx, scheduledRun(s.pipeline, due), due) {
+				return ctx.Err() // it is done again, by whoever leads
 			}
 			st.Last = due
 			if err := s.save(ctx, l, &st); err != nil {
@@ -243,7 +239,7 @@ func (s *scheduler) leading(ctx context.Context, l *kafka.Lead) error {
 		}
 		timer.Stop()
 	}
-	return nil
+	return ctx.Err()
 }
 
 // due returns the last time that has come, if nothing was trained for it: of several that were missed the last one counts.
@@ -268,22 +264,33 @@ func (s *scheduler) untilNext() time.Duration {
 	return min(next.Sub(now), wakeEvery)
 }
 
-// save keeps a state. That somebody else leads by now is no error: ctx ends for it.
+// save keeps a state, and goes on trying where the brokers do not take it. Where somebody else leads by now, it waits until ctx ends
+// for it.
 func (s *scheduler) save(ctx context.Context, l *kafka.Lead, st *scheduleState) error {
 	text, err := json.Marshal(st)
 	if err != nil {
 		return err
 	}
-	err = l.Save(ctx, string(text))
-	if errors.Is(err, kafka.ErrNotLeader) || ctx.Err() != nil {
-		<-ctx.Done()
-		return nil
+	backoff := kafka.Backoff{Min: 200 * time.Millisecond, Max: 10 * time.Second}
+	for try := 1; ; try++ {
+		switch err := l.Save(ctx, string(text)); {
+		case ctx.Err() != nil || err == nil || kafka.Recover(err) == kafka.Fatal:
+			return err
+		case errors.Is(err, kafka.ErrNotLeader):
+			<-ctx.Done()
+			return ctx.Err()
+		default:
+			s.app.Log.LogAttrs(ctx, slog.LevelWarn, "what the schedule has done cannot be kept; trying again", slog.Any("error", err))
+		}
+		if err := pause(ctx, backoff.Pause(try)); err != nil {
+			return err
+		}
 	}
-	return err
 }
 
-// attempt trains a run, and again after a while where that may help, until something else is due.
-func (s *scheduler) attempt(ctx context.Context, r ScheduledRun, due time.Time) {
+// attempt trains a run, and again after a while where that may help, until something else is due than what was at due. It returns
+// whether it came to an end before ctx did.
+func (s *scheduler) attempt(ctx context.Context, r ScheduledRun, due time.Time) bool {
 	backoff := kafka.Backoff{Min: firstRetry, Max: lastRetry}
 	for try := 1; ; try++ {
 		s.status.train(r.RunID)
@@ -291,16 +298,16 @@ func (s *scheduler) attempt(ctx context.Context, r ScheduledRun, due time.Time) 
 		t, err := s.train(ctx, r)
 		again := s.told(ctx, r, t, err)
 		if !again || try == mostTries || ctx.Err() != nil {
-			return
+			return ctx.Err() == nil
 		}
 		if now, ok := s.due(&scheduleState{Last: due}); ok {
 			s.app.Log.LogAttrs(ctx, slog.LevelWarn, "the training is given up: the next one is due", slog.String("run_id", r.RunID), slog.Time("due", now))
-			return
+			return true
 		}
 		wait := backoff.Pause(try)
 		s.app.Log.LogAttrs(ctx, slog.LevelInfo, "the training is tried again", slog.String("run_id", r.RunID), slog.Duration("in", wait.Round(time.Second)))
 		if pause(ctx, wait) != nil {
-			return
+			return false
 		}
 	}
 }
@@ -348,24 +355,21 @@ func (s *scheduler) window(ctx context.Context, l *kafka.Lead, st *scheduleState
 	if st.Checks == nil {
 		st.Checks = map[int32]int64{}
 	}
-	log := func(text string, attrs ...slog.Attr) {
-		s.app.Log.LogAttrs(ctx, slog.LevelInfo, text, append(attrs, slog.String("window", w.id))...)
-	}
 	switch {
 	case !w.retrain:
 	case slices.Contains(st.Windows, w.id):
-		log("a window has failed for which a model was trained")
+		s.app.Log.LogAttrs(ctx, slog.LevelInfo, "a window has failed for which a model was trained", slog.String("window", w.id))
 	case !st.Retrained.IsZero() && now.Before(st.Retrained.Add(s.pipeline.Schedule.RetrainAfter)):
-		log("a window has failed, and no model is trained: the last training for a window is too near", slog.Time("trained", st.Retrained), slog.Duration("retrain_after", s.pipeline.Schedule.RetrainAfter))
+		s.app.Log.LogAttrs(ctx, slog.LevelInfo, "a window has failed, and no model is trained: the last training for a window is too near",
+			slog.String("window", w.id), slog.Time("trained", st.Retrained), slog.Duration("retrain_after", s.pipeline.Schedule.RetrainAfter))
 	default:
 		st.Retrained = now
 		last := now
 		if s.pipeline.Schedule.Times != nil {
 			last = s.pipeline.Schedule.Times.Last(now)
 		}
-		s.attempt(ctx, s.windowRun(w), last)
-		if ctx.Err() != nil {
-			return nil
+		if !s.attempt(ctx, s.windowRun(w), last) {
+			return ctx.Err()
 		}
 		st.Windows = append(st.Windows, w.id)
 		st.Windows = st.Windows[max(0, len(st.Windows)-mostWindows):]
@@ -400,7 +404,11 @@ func (f *following) wait() {
 // follow reads the results from where they were read to, the first time from their end. The offsets are put into the state.
 func (s *scheduler) follow(ctx context.Context, st *scheduleState) (*following, error) {
 	topic := s.pipeline.Checks.Window.Topic
-	end, err := s.client.EndOffsets(ctx, topic, true)
+	var end kafka.Offsets
+	err := s.app.persist(ctx, func() {}, func() (err error) {
+		end, err = s.client.EndOffsets(ctx, topic, true)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}

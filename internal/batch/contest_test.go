@@ -100,25 +100,25 @@ func TestCompeteFails(t *testing.T) {
 	stopped, cancel := context.WithCancel(t.Context())
 	cancel()
 	for name, c := range map[string]struct {
-		ctx     context.Context
 		options ContestOptions
 		want    error
 		text    string
 	}{
-		"another label":  {nil, ContestOptions{Champion: &other, Data: o.Data}, ErrNoContest, "it predicts price"},
-		"no such column": {nil, ContestOptions{Champion: b, Data: blind.Data}, ErrNoContest, "size"},
-		"other data":     {nil, ContestOptions{Champion: b, Data: flats(t, flatRows(301)).Data}, source.ErrChanged, "changed"},
-		"no test rows":   {nil, ContestOptions{Champion: b, Data: o.Data, Tested: Tested{Rows: tested.Rows[:1], Labels: tested.Labels[:1], Predictions: tested.Predictions[:1]}}, ErrNoContest, "1 of the 1 test rows"},
-		"stopped":        {stopped, ContestOptions{Champion: b, Data: o.Data}, context.Canceled, ""},
+		"another label":  {ContestOptions{Champion: &other, Data: o.Data}, ErrNoContest, "it predicts price"},
+		"no such column": {ContestOptions{Champion: b, Data: blind.Data}, ErrNoContest, "size"},
+		"other data":     {ContestOptions{Champion: b, Data: flats(t, flatRows(301)).Data}, source.ErrChanged, "changed"},
+		"no test rows":   {ContestOptions{Champion: b, Data: o.Data, Tested: Tested{Rows: tested.Rows[:1], Labels: tested.Labels[:1], Predictions: tested.Predictions[:1]}}, ErrNoContest, "1 of the 1 test rows"},
+		"stopped":        {ContestOptions{Champion: b, Data: o.Data}, context.Canceled, ""},
 	} {
 		c.options.Candidate, c.options.Confidence = b, 0.95
 		if c.options.Tested.Rows == nil {
 			c.options.Tested = tested
 		}
-		if c.ctx == nil {
-			c.ctx = t.Context()
+		ctx := t.Context()
+		if name == "stopped" {
+			ctx = stopped
 		}
-		if _, err := Compete(c.ctx, c.options); !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.text) {
+		if _, err := Compete(ctx, c.options); !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.text) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

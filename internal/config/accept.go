@@ -105,7 +105,7 @@ func (d *decoder) lintMetricGate(a *Accept, path string, f map[string]value) {
 	case other.node != nil:
 		d.reportAt(path+"."+wrong, fmt.Sprintf("%s.%s: %s is bounded by %s", path, wrong, metric.text, key), fmt.Sprintf("write %s instead", key))
 	case bound.node == nil && !d.failed[path+"."+key]:
-		d.reportKey(path, fmt.Sprintf("%s bounds nothing", path), fmt.Sprintf("add %s, the %s value of %s", key, map[string]string{"max": "largest", "min": "least"}[key], metric.text))
+		d.reportKey(path, path+" bounds nothing", fmt.Sprintf("add %s, the %s value of %s", key, map[string]string{"max": "largest", "min": "least"}[key], metric.text))
 	}
 	for _, g := range a.Metrics {
 		if g.Metric == metric.text {

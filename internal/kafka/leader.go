@@ -61,8 +61,8 @@ func (l *Lead) Save(ctx context.Context, text string) error {
 // return, and is called again when this process leads again. At any time at most one member of the group leads, apart from a
 // process that was stopped or cut off, which does not know it yet: what it does meanwhile must be harmless. Its saves fail.
 //
-// Lead returns when ctx ends, when lead returns while it leads, and with an error that no new session mends; tell, which can be nil, is
-// told of the others.
+// Lead returns nil when ctx ends. It also returns when lead returns while it leads, with its error, and with an error that no new session mends; tell, which
+// can be nil, is told of the others.
 func (c *Client) Lead(ctx context.Context, lc LeaderConfig, tell func(error), lead func(context.Context, *Lead) error) error {
 	if lc.SessionTimeout == 0 {
 		lc.SessionTimeout = defaultLeaderTimeout
@@ -71,7 +71,10 @@ func (c *Client) Lead(ctx context.Context, lc LeaderConfig, tell func(error), le
 	for try := 1; ; try++ {
 		began := time.Now()
 		ended, err := c.stand(ctx, &lc, lead)
-		if ended || ctx.Err() != nil || Recover(err) == Fatal {
+		if ctx.Err() != nil {
+			return nil
+		}
+		if ended || Recover(err) == Fatal {
 			return err
 		}
 		if tell != nil {

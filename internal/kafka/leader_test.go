@@ -27,7 +27,7 @@ func stand(t *testing.T, c *Client, lead func(ctx context.Context, l *Lead) erro
 		lead = func(ctx context.Context, l *Lead) error {
 			m.leads <- l
 			<-ctx.Done()
-			return nil
+			return ctx.Err()
 		}
 	}
 	go func() {

@@ -32,7 +32,11 @@ func Parse(line, zone string) (*Timetable, error) {
 	if strings.ContainsAny(line, "=@") { // a zone of its own, or the name of a schedule
 		return nil, fmt.Errorf("timetable: %.100q: want five fields", line)
 	}
-	s, err := cron.NewParser(cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow | cron.DowOrDom).WithMaxSearchYears(searchYears).Parse(line)
+	parser, err := cron.TryNewParser(cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow | cron.DowOrDom)
+	if err != nil {
+		return nil, fmt.Errorf("timetable: %w", err)
+	}
+	s, err := parser.WithMaxSearchYears(searchYears).Parse(line)
 	if err != nil {
 		return nil, fmt.Errorf("timetable: %.100q: %w", line, err)
 	}
