@@ -71,10 +71,10 @@ func (c *Client) Lead(ctx context.Context, lc LeaderConfig, tell func(error), le
 	for try := 1; ; try++ {
 		began := time.Now()
 		ended, err := c.stand(ctx, &lc, lead)
-		if ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
 			return nil
-		}
-		if ended || Recover(err) == Fatal {
+		case ended || Recover(err) == Fatal:
 			return err
 		}
 		if tell != nil {
