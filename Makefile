@@ -3,7 +3,7 @@ SHELL := /bin/bash
 GO    ?= go
 BIN   := bin
 
-.PHONY: help build test race torture poison metamorphic arm64 fuzz lint pictures airflow bench demo clean
+.PHONY: help build test race s3 crash torture poison metamorphic arm64 fuzz lint pictures airflow bench demo clean
 
 help: ## list these targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,11 +23,23 @@ test: ## run every test; those that need Java and Maven, or real data, say so wh
 	  echo "note: the conformance vectors of Kafka Streams are skipped: set MILLRACE_VECTORS to the folder that holds kstreams/*.json to run them"
 	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || test -n "$$MILLRACE_CHROMIUM" || \
 	  echo "note: the tests that look at pages in a browser are skipped: install Chromium to run them"
+	@test -x "$${MILLRACE_S3_SERVER:-bin/versitygw}" || \
+	  echo "note: the tests against a real S3 server are skipped: run make s3 once, which builds bin/versitygw in a few minutes"
 	$(GO) test -timeout 20m -tags synctests $(TESTFLAGS) ./...
 	GOEXPERIMENT=jsonv2 $(GO) test $(TESTFLAGS) ./codec
 
 race: ## run the unit tests under the race detector
 	$(GO) test -race -short -tags synctests -timeout 20m ./...
+
+$(BIN)/versitygw: e2e/s3test/server/go.mod e2e/s3test/server/go.sum
+	$(GO) -C e2e/s3test/server build -o ../../../$@ github.com/versity/versitygw/cmd/versitygw
+
+s3: $(BIN)/versitygw ## run the registry's tests against a real S3 server, which takes minutes to build the first time
+	MILLRACE_REQUIRE=s3 $(GO) test ./internal/registry/... ./cmd/millrace -run '/(s3|model_s3)$$' -count=1
+
+KILLS ?= 200
+crash: $(BIN)/versitygw ## kill writers of a registry at KILLS random moments (default 200), in a folder and on a real S3 server
+	MILLRACE_REQUIRE=s3 MILLRACE_KILLS=$(KILLS) $(GO) test ./internal/registry -run '^TestKilledWriters$$' -count=1 -v
 
 RUNS ?= 10
 torture: ## kill and stop instances and brokers at random, RUNS times (default 10, about 3 minutes each)

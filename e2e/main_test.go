@@ -27,6 +27,8 @@ const (
 	tortureEnv = "MILLRACE_TORTURE"
 	// poisonEnv is for how many seconds TestPoisonLatency measures. Default: not at all.
 	poisonEnv = "MILLRACE_POISON"
+	// oldBinaryEnv is the binary of an old release, which TestRollingRestart begins with. Default: this one, under another version.
+	oldBinaryEnv = "MILLRACE_OLD_BINARY"
 	// binaryEnv is where this run has its binary; TestMain sets it.
 	binaryEnv = "MILLRACE_E2E_BINARY"
 )
@@ -57,12 +59,18 @@ func binary(t *testing.T) string {
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
 		return path
 	}
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", path, "millrace.dev/cmd/millrace")
+	build(t, path)
+	return path
+}
+
+// build builds the binary at a path; flags are those of go build.
+func build(t *testing.T, path string, flags ...string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", append(append([]string{"build", "-o", path}, flags...), "millrace.dev/cmd/millrace")...)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
-	return path
 }
 
 // newSeed returns the seed of a test and prints it.

@@ -226,6 +226,25 @@ func TestEveryFlippedByteIsRefused(t *testing.T) {
 	}
 }
 
+func TestADamagedSectionIsNamed(t *testing.T) {
+	t.Parallel()
+	data := encode(t, small(t))
+	sections, err := unpack(data, int64(len(data)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range sections {
+		for _, i := range []int{0, len(s.data) / 2, len(s.data) - 1} {
+			s.data[i] ^= 1 // it shares the memory of data
+			want := "section " + s.name + ": its checksum does not match its content"
+			if _, err := Decode(data); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), want) {
+				t.Errorf("byte %d of %s: %v", i, s.name, err)
+			}
+			s.data[i] ^= 1
+		}
+	}
+}
+
 func TestEveryTruncationIsRefused(t *testing.T) {
 	t.Parallel()
 	data := encode(t, small(t))

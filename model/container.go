@@ -75,7 +75,7 @@ func unpack(data []byte, limit int64) ([]section, error) {
 		if !bytes.HasPrefix(last, []byte(sealPrefix)) {
 			return nil, fmt.Errorf("%w: its last line is not a checksum: it is cut off, or bytes were added", ErrCorrupt)
 		}
-		return nil, fmt.Errorf("%w: its checksum does not match its content", ErrCorrupt)
+		return nil, damaged(body)
 	}
 	line, rest, err := cutLine(body, maxFirst)
 	if err != nil {
@@ -85,6 +85,16 @@ func unpack(data []byte, limit int64) ([]section, error) {
 		return nil, err
 	}
 	return readSections(rest)
+}
+
+// damaged returns the error of a file whose seal does not match its body; it names the section that is damaged, if one is.
+func damaged(body []byte) error {
+	if _, rest, err := cutLine(body, maxFirst); err == nil {
+		if _, err := readSections(rest); err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("%w: its checksum does not match its content", ErrCorrupt)
 }
 
 // cutLine splits b after its first line, which it returns without the line feed.

@@ -32,7 +32,7 @@ func engineMain(ctx context.Context, args []string, messages io.Writer) error {
 	if j.checks != "" {
 		p.Checks.Window.Topic, p.Group = j.checks, j.group
 	}
-	m, err := a.LoadModel(ctx, p.Model.Registry, p.Name, modelRef)
+	m, err := a.LoadModel(ctx, p.Model, p.Name, modelRef)
 	if err != nil {
 		return err
 	}

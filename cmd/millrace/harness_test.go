@@ -26,6 +26,7 @@ import (
 	"millrace.dev/internal/devbroker"
 	"millrace.dev/internal/house"
 	"millrace.dev/internal/registry"
+	"millrace.dev/internal/registry/objects/fakes3"
 	"millrace.dev/record"
 )
 
@@ -208,7 +209,7 @@ func (f *fixture) make(ctx context.Context) error {
 	if _, err := a.Train(ctx, app.TrainOptions{File: file, By: "ada"}); err != nil {
 		return err
 	}
-	m, err := a.Models("", file)
+	m, err := a.Models(app.ModelsOptions{File: file})
 	if err != nil {
 		return err
 	}
@@ -243,6 +244,16 @@ func broker(ts *testscript.TestScript, neg bool, args []string) {
 	})
 	stateOf(ts).broker = b
 	ts.Setenv("KAFKA_BROKERS", b.Addr())
+}
+
+// bucket starts a server that speaks S3, with a bucket for a registry, and gives the script credentials for it.
+func bucket(ts *testscript.TestScript, neg bool, args []string) {
+	want(ts, neg, args, 0, 0)
+	s := fakes3.Start("models", fakes3.Options{})
+	ts.Defer(s.Close)
+	ts.Setenv("BUCKET", s.Location("team/a"))
+	ts.Setenv("AWS_ACCESS_KEY_ID", "a-key")
+	ts.Setenv("AWS_SECRET_ACCESS_KEY", "hunter2")
 }
 
 func topic(ts *testscript.TestScript, neg bool, args []string) {

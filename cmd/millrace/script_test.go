@@ -20,6 +20,7 @@ func TestMain(m *testing.M) {
 //	houses FILE N SEED      writes N made-up house sales: .csv, .csv.gz, .parquet, .sold.jsonl, or .jsonl without their prices
 //	project DIR             makes a folder with houses.csv, pipeline.yaml, and houses@1 trained and approved
 //	broker [ADDRESS]        starts a development broker, and sets $KAFKA_BROKERS to its address
+//	bucket                  starts an S3 server, and sets $BUCKET to the location of a registry on it, and credentials
 //	topic NAME PARTITIONS   makes a topic
 //	await TOPIC N           waits until a topic holds N committed records
 //	answers URL TEXT        waits until an HTTP server answers with TEXT at the beginning
@@ -44,7 +45,7 @@ func TestScript(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "term": term, "code": code, "houses": houses, "project": f.project, "broker": broker, "topic": topic,
+			"exits": exits, "term": term, "code": code, "houses": houses, "project": f.project, "broker": broker, "bucket": bucket, "topic": topic,
 			"await": await, "answers": answers, "listens": listens, "holds": holds, "freeport": freeport, "flip": flip, "replace": replace, "swap": swap,
 		},
 	})

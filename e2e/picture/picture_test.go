@@ -191,3 +191,30 @@ func TestDiff(t *testing.T) {
 	}
 	look(t, "diff", b.Bytes())
 }
+
+// TestBacktest has three models over the weeks of real sales, and one over periods that are hardly told apart.
+func TestBacktest(t *testing.T) {
+	a := &app.App{Log: slog.New(slog.DiscardHandler), Env: func(string) (string, bool) { return "", false }, Version: "test", Now: time.Now}
+	dir, data := t.TempDir(), filepath.Join(testenv.Data(t), "housedata.csv")
+	made, err := a.Init(t.Context(), app.InitOptions{Dir: dir, From: data, Label: "price", Name: "houses"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := []string{"model.registry=" + filepath.Join(dir, "models"), "source.event_time=date", "train.label_unit=$"}
+	var models []string
+	for _, trees := range []string{"10", "30", "60"} {
+		trained, err := a.Train(t.Context(), app.TrainOptions{File: made.File, Set: append(set, "train.gbm.ntrees="+trees), By: "ada"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		models = append(models, trained.Model)
+	}
+	for name, o := range map[string]app.BacktestOptions{"backtest": {Models: models, Every: "7d"}, "backtest-records": {Models: models[:1], Every: "100"}} {
+		var b bytes.Buffer
+		o.File, o.Set, o.Data, o.HTML, o.Stdout = made.File, set, data, "-", &b
+		if _, err := a.Backtest(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+		look(t, name, b.Bytes())
+	}
+}

@@ -12,7 +12,6 @@ import (
 
 	"millrace.dev/internal/config"
 	"millrace.dev/internal/kafka"
-	"millrace.dev/internal/registry"
 	"millrace.dev/internal/source"
 )
 
@@ -22,6 +21,7 @@ type App struct {
 	Now     func() time.Time
 	Env     func(name string) (string, bool)
 	Version string // of millrace
+	Key     string // the file of the private key that signs decisions; "" is that of $MILLRACE_KEY
 }
 
 // Load reads a pipeline file with overrides of the form key=value.
@@ -44,11 +44,6 @@ func unreadable(file string, err error) error {
 		e.Hint = "name the file, or write one: millrace init DIR --from data.csv --label COLUMN"
 	}
 	return e
-}
-
-// Registry opens the registry in a folder, which need not exist yet.
-func (a *App) Registry(dir string) (*registry.Registry, error) {
-	return registry.Open(dir, registry.Options{Now: a.Now})
 }
 
 // cluster returns how to reach the cluster of a pipeline.

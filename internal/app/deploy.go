@@ -163,16 +163,16 @@ func (d *deployment) step(ctx context.Context) {
 	turn := c.Turns == nil || slices.Contains(c.Turns, d.engine.Instance()) || c.Current != nil && behind >= c.Current.Epoch
 	switch ahead := c.Current != nil && c.Current.Epoch > running.Epoch && turn; {
 	case ahead && d.ready != nil && d.ready.of.Is(c.Current):
-		d.goOver(c.Current, d.ready.scoring)
+		d.turn(c.Current)
 	case c.Next != nil && c.Next.Epoch > running.Epoch: // also where the current one could not be loaded
 		d.prepare(ctx, c.Next)
 	case ahead:
 		if d.prepare(ctx, c.Current) {
-			d.goOver(c.Current, d.ready.scoring)
+			d.turn(c.Current)
 		}
 	default:
 		d.ready, d.readiness = nil, nil
-		d.base.scorers.models.expect(nil)
+		d.base.Expect(nil)
 	}
 	d.escape()
 	d.base.scorers.models.forget(d.reached())
@@ -238,7 +238,7 @@ func (d *deployment) prepare(ctx context.Context, next *rollout.Deployment) bool
 	}
 	d.ready = &prepared{*next, s}
 	d.readiness.Stage = rollout.Ready
-	d.base.scorers.models.expect(s)
+	d.base.Expect(s)
 	d.app.Log.LogAttrs(ctx, slog.LevelInfo, "the next model is ready", loaded(next)...)
 	return true
 }
@@ -277,6 +277,20 @@ func (d *deployment) escape() {
 	})
 }
 
+// errTurn ends a run that begins anew, with the model that the control names.
+var errTurn = errors.New("it is the turn of another model")
+
+// turn goes over to the model that is ready: at once, or in a rolling update with a new run.
+func (d *deployment) turn(to *rollout.Deployment) {
+	if d.p.Model.Update != config.Rolling {
+		d.goOver(to, d.ready.scoring)
+		return
+	}
+	d.app.Log.LogAttrs(context.Background(), slog.LevelInfo, "leaving the group, to come back with another model",
+		append(loaded(to), slog.String("by", to.By), slog.String("reason", to.Reason))...)
+	d.give(errTurn)
+}
+
 // goOver has records predicted with the model of a deployment, nil being the present one.
 func (d *deployment) goOver(to *rollout.Deployment, s *Scoring) {
 	if s != nil {
@@ -310,11 +324,7 @@ func (d *deployment) load(ctx context.Context, of *rollout.Deployment) (*Scoring
 	if _, err := compileChecks("run", d.p, m); err != nil {
 		return nil, err
 	}
-	s, err := NewScoring(d.p, m, ScoringOptions{Threads: d.threads, Static: d.static, Now: d.app.Now})
-	if err == nil && s.watcher != nil {
-		s.watcher.checked = d.base.watcher.checked
-	}
-	return s, err
+	return NewScoring(d.p, m, ScoringOptions{Threads: d.threads, Static: d.static, Now: d.app.Now})
 }
 
 // status returns how the instance is.

@@ -202,7 +202,7 @@ func (d *drifting) ofTopic(ctx context.Context) error {
 	}
 	last := d.windows[len(d.windows)-1]
 	if d.o.Model != "" {
-		d.model, err = d.app.LoadModel(ctx, d.p.Model.Registry, d.p.Name, d.o.Model)
+		d.model, err = d.app.LoadModel(ctx, d.p.Model, d.p.Name, d.o.Model)
 	} else {
 		d.model, err = d.app.modelOf(ctx, d.p, last.Digest, last.Model, topic)
 	}
@@ -268,7 +268,7 @@ func (d *drifting) readResults(ctx context.Context, name string, client *kafka.C
 
 // modelOf loads the model of a digest from the registry.
 func (a *App) modelOf(ctx context.Context, p *config.Pipeline, digest, name, where string) (*model.Loaded, error) {
-	reg, err := a.Registry(p.Model.Registry)
+	reg, err := a.Registry(p.Model)
 	if err != nil {
 		return nil, err
 	}
@@ -295,7 +295,7 @@ func (a *App) modelOf(ctx context.Context, p *config.Pipeline, digest, name, whe
 func (d *drifting) ofData(ctx context.Context) error {
 	a, p := d.app, d.p
 	var err error
-	d.model, err = a.LoadModel(ctx, p.Model.Registry, p.Name, cmp.Or(d.o.Model, "@champion"))
+	d.model, err = a.LoadModel(ctx, p.Model, p.Name, cmp.Or(d.o.Model, "@champion"))
 	if errors.Is(err, registry.ErrNotApproved) {
 		return &Error{Code: Refused, Op: "drift", Err: err, Hint: "a model that nobody has approved yet can be compared with, too: --model @candidate"}
 	}

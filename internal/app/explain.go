@@ -12,6 +12,7 @@ import (
 	"millrace.dev/internal/pipeline"
 	"millrace.dev/internal/registry"
 	"millrace.dev/internal/source"
+	"millrace.dev/internal/trust"
 	"millrace.dev/model"
 )
 
@@ -57,16 +58,18 @@ func explainKind(err error) (Code, string) {
 		return false
 	}
 	switch {
-	case is(registry.ErrNotApproved):
+	case is(registry.ErrNotApproved, trust.ErrUntrusted):
 		return Refused, ""
 	case is(pipeline.ErrCheck):
 		return Refused, "look at the record; where it is right, change the rule or its outcome, and start again: the record is then read again"
 	case is(pipeline.ErrGolden):
 		return Refused, "train the model again with this version of millrace"
-	case is(model.ErrCorrupt, registry.ErrCorrupt):
+	case is(model.ErrCorrupt, registry.ErrCorrupt, registry.ErrArchive):
 		return Refused, "the file is not what was written: restore it from a backup"
-	case is(registry.ErrNotFound, registry.ErrInvalid, registry.ErrRejected, registry.ErrNewer):
+	case is(registry.ErrNotFound, registry.ErrInvalid, registry.ErrRejected, registry.ErrNewer, registry.ErrPurged, registry.ErrSetup, trust.ErrInvalid):
 		return Usage, ""
+	case is(registry.ErrUnreachable):
+		return Failed, "look at the network and at the server, and do it again"
 	case is(model.ErrNewer, model.ErrNotBundle, model.ErrTooLarge):
 		return Usage, ""
 	case is(devbroker.ErrLocked):

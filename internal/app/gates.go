@@ -28,7 +28,7 @@ const (
 	gateProfile  = "profile"
 )
 
-// gatekeeper is who rejects a model in the audit log that a gate has refused.
+// gatekeeper is who rejects a model in the audit log that a gate has refused, where decisions are not signed.
 const gatekeeper = "millrace train"
 
 // GateResult is what a gate says of a model.
@@ -319,8 +319,11 @@ func refusalOf(gates []GateResult) *Error {
 	return &Error{Code: Refused, Op: "train", Err: e, Hint: hint}
 }
 
+// refusedBy begins the reason of a rejection by gates.
+const refusedBy = "refused: "
+
 // gateError is what the gates say that refused.
 type gateError struct{ parts []string }
 
 // Error returns what each gate says.
-func (e *gateError) Error() string { return "refused: " + strings.Join(e.parts, "; ") }
+func (e *gateError) Error() string { return refusedBy + strings.Join(e.parts, "; ") }

@@ -68,7 +68,7 @@ func (h *historic) start(t *testing.T, join string) *streamtest.Driver {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := h.a.LoadModel(t.Context(), p.Model.Registry, p.Name, "houses@1")
+	m, err := h.a.LoadModel(t.Context(), p.Model, p.Name, "houses@1")
 	if err != nil {
 		t.Fatal(err)
 	}

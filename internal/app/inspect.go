@@ -38,7 +38,7 @@ func (a *App) inspect(ctx context.Context, op string, p *config.Pipeline, ref st
 		Label:   p.Train.Label, EventTime: p.Source.EventTime,
 	}
 	if ref != "" {
-		if n.model, err = a.LoadModel(ctx, p.Model.Registry, p.Name, ref); err != nil {
+		if n.model, err = a.LoadModel(ctx, p.Model, p.Name, ref); err != nil {
 			if errors.Is(err, registry.ErrNotApproved) {
 				return nil, &Error{Code: Refused, Op: op, Err: err, Hint: "a model that nobody has approved yet can be looked at, too: --model @candidate"}
 			}

@@ -1,11 +1,13 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
 	"strings"
 
+	"millrace.dev/internal/config"
 	"millrace.dev/internal/registry"
 	"millrace.dev/model"
 )
@@ -14,11 +16,11 @@ var errNoData = errors.New("no data to train on")
 
 // LoadModel finds a model by what a person calls it: NAME@VERSION, NAME@ALIAS, @ALIAS (of the model called name) or
 // the path of a bundle, and verifies it.
-func (a *App) LoadModel(ctx context.Context, dir, name, ref string) (*model.Loaded, error) {
+func (a *App) LoadModel(ctx context.Context, where config.Model, name, ref string) (*model.Loaded, error) {
 	if strings.HasSuffix(ref, model.Extension) {
 		return openBundle(ref)
 	}
-	reg, err := a.Registry(dir)
+	reg, err := a.Registry(where)
 	if err != nil {
 		return nil, err
 	}
@@ -58,23 +60,37 @@ func load(ctx context.Context, reg *registry.Registry, v registry.Version) (*mod
 type Models struct {
 	Registry *registry.Registry
 	Dir      string // of the registry
+	Root     string // the file of the root document; "" is none
 	Name     string // "" where no pipeline file was read
 }
 
-// Models opens the registry in the folder dir, or, where dir is empty, the one of a pipeline file.
-func (a *App) Models(dir, file string) (*Models, error) {
-	m := &Models{}
-	if dir == "" {
-		p, err := a.Load(file, nil)
-		if err != nil {
-			return nil, err
-		}
-		dir, m.Name = p.Model.Registry, p.Name
+// ModelsOptions say which registry is meant.
+type ModelsOptions struct {
+	Dir  string // the folder; "" is that of the pipeline file
+	Root string // the file of the root document; "" is that of the pipeline file, where that is read, and else none
+	File string // the pipeline file
+}
+
+// Models opens a registry.
+func (a *App) Models(o ModelsOptions) (*Models, error) {
+	where, name, err := a.where(o)
+	if err != nil {
+		return nil, err
 	}
-	m.Dir = dir
-	var err error
-	m.Registry, err = a.Registry(dir)
-	return m, err
+	reg, err := a.Registry(where)
+	return &Models{Registry: reg, Dir: where.Registry, Root: where.Root, Name: name}, err
+}
+
+// where returns which registry is meant, and the name of the pipeline, "" where no file was read.
+func (a *App) where(o ModelsOptions) (where config.Model, name string, err error) {
+	if o.Dir != "" {
+		return config.Model{Registry: o.Dir, Root: o.Root}, "", nil
+	}
+	p, err := a.Load(o.File, nil)
+	if err != nil {
+		return config.Model{}, "", err
+	}
+	return config.Model{Registry: p.Model.Registry, Root: cmp.Or(o.Root, p.Model.Root)}, p.Name, nil
 }
 
 // Shown is all that is known of a version.

@@ -39,7 +39,7 @@ func (a *App) Predict(ctx context.Context, o PredictOptions) (*Predicted, error)
 	if err != nil {
 		return nil, err
 	}
-	m, err := a.LoadModel(ctx, p.Model.Registry, p.Name, o.Model)
+	m, err := a.LoadModel(ctx, p.Model, p.Name, o.Model)
 	if errors.Is(err, registry.ErrNotApproved) {
 		return nil, &Error{Code: Refused, Op: "predict", Err: err, Hint: "a model that nobody has approved yet can be predicted with, too: --model @candidate"}
 	}

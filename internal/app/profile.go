@@ -133,8 +133,8 @@ func (d *describer) describe(ctx context.Context, name string, beside *Described
 }
 
 func (d *describer) describeModel(ctx context.Context, ref string) (*Described, error) {
-	dir, name := d.Registry, ""
-	if d.pipeline == nil && dir == "" && !strings.HasSuffix(ref, model.Extension) {
+	where, name := config.Model{Registry: d.Registry}, ""
+	if d.pipeline == nil && d.Registry == "" && !strings.HasSuffix(ref, model.Extension) {
 		p, err := d.app.Load(defaultPipeline, d.Set)
 		if err != nil {
 			return nil, err
@@ -143,22 +143,27 @@ func (d *describer) describeModel(ctx context.Context, ref string) (*Described, 
 	}
 	if d.pipeline != nil {
 		name = d.pipeline.Name
-		if dir == "" {
-			dir = d.pipeline.Model.Registry
+		if d.Registry == "" {
+			where = d.pipeline.Model
 		}
 	}
-	m, err := d.app.LoadModel(ctx, dir, name, ref)
+	m, err := d.app.LoadModel(ctx, where, name, ref)
 	if err != nil {
 		return nil, err
 	}
 	if m.Bundle.Profile == nil {
 		return nil, &Error{Code: Usage, Op: "profile", Where: ref, Err: errors.New("the model has no profile: it was trained before bundles had one"), Hint: "train it again"}
 	}
+	return describedModel(m), nil
+}
+
+// describedModel describes the training data of a model that has a profile.
+func describedModel(m *model.Loaded) *Described {
 	p := m.Bundle.Profile
 	return &Described{
 		Of: m.Ref, Kind: "model", Digest: m.Digest, Records: p.Rows, Rejected: []batch.Rejected{}, Profile: p, bundle: m.Bundle,
 		Anomalies: anomaly.Alone(&anomaly.Data{Profile: p, Read: p.Rows}),
-	}, nil
+	}
 }
 
 // mostProfile bounds the bytes of a file of a profile.

@@ -55,6 +55,7 @@ type Promoted struct {
 	Before string // the model before; "" is none
 	Update config.Update
 	Group  string
+	Signed bool  // there is a root document
 	Epoch  int64 // 0 where no instance was told
 	// Instances is how many instances run the model now, and Partitions since which offset.
 	Instances  int
@@ -71,15 +72,21 @@ func (a *App) Promote(ctx context.Context, o PromoteOptions) (*Promoted, error) 
 	if err != nil {
 		return nil, err
 	}
-	reg, err := a.Registry(p.Model.Registry)
+	reg, err := a.Registry(p.Model)
 	if err != nil {
+		return nil, err
+	}
+	if p.Model.Root == "" {
+		o.By = a.actor(o.By)
+	}
+	if o.By, err = reg.Promoter(ctx, o.By); err != nil { // before any instance is told
 		return nil, err
 	}
 	m, err := a.toPromote(ctx, p, reg, o)
 	if err != nil {
 		return nil, err
 	}
-	w := &promotion{app: a, p: p, o: o, registry: reg, model: m, out: &Promoted{Model: m.Ref, Digest: m.Digest, Update: p.Model.Update, Group: p.Group}}
+	w := &promotion{app: a, p: p, o: o, registry: reg, model: m, out: &Promoted{Model: m.Ref, Digest: m.Digest, Update: p.Model.Update, Group: p.Group, Signed: p.Model.Root != ""}}
 	if v, err := reg.Resolve(ctx, "@"+registry.AliasChampion, p.Name); err == nil {
 		w.out.Before = v.Ref()
 	}
@@ -143,7 +150,7 @@ func (w *promotion) run(ctx context.Context) (err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	w.watch(ctx)
-	next := w.control.Prepare(rollout.Deployment{Model: w.model.Ref, Digest: w.model.Digest, By: w.app.actor(w.o.By), Reason: w.o.Reason}, w.app.Now())
+	next := w.control.Prepare(rollout.Deployment{Model: w.model.Ref, Digest: w.model.Digest, By: w.o.By, Reason: w.o.Reason}, w.app.Now())
 	w.out.Epoch = next.Next.Epoch
 	began := w.app.Now()
 	if err := w.write(ctx, next); err != nil {
@@ -177,7 +184,7 @@ func (w *promotion) turns(ctx context.Context) error {
 			if err := w.write(ctx, w.control.Switch(slices.Clone(turns))); err != nil {
 				return err
 			}
-			if err := w.awaitOne(ctx, s.Instance); err != nil {
+			if err := w.awaitOne(ctx, s.Instance, len(members)); err != nil {
 				return err
 			}
 		}
@@ -194,7 +201,7 @@ func (w *promotion) record(ctx context.Context) error {
 	if w.o.Rollback {
 		decide = w.registry.RollBack
 	}
-	_, err := decide(ctx, w.model.Ref, "", registry.Decision{By: w.app.actor(w.o.By), Reason: w.o.Reason, Group: w.p.Group})
+	_, err := decide(ctx, w.model.Ref, "", registry.Decision{By: w.o.By, Reason: w.o.Reason, Group: w.p.Group})
 	return err
 }
 
@@ -301,11 +308,22 @@ func (w *promotion) await(ctx context.Context, phase Phase) error {
 	})
 }
 
-// awaitOne waits until an instance has gone over, or has ended.
-func (w *promotion) awaitOne(ctx context.Context, instance string) error {
+// comeBack is how long an instance that has left the group may take to come back before the next one has its turn.
+const comeBack = 20 * time.Second
+
+// awaitOne waits until an instance has gone over. It leaves the group for that: who has no name for good comes back under another
+// one, of n in all, and who has ended does not.
+func (w *promotion) awaitOne(ctx context.Context, instance string, n int) error {
+	var away time.Time
 	return w.awaitProgress(ctx, Switching, func(p rollout.Progress) bool {
-		i := slices.IndexFunc(p, func(s rollout.Step) bool { return s.Instance == instance })
-		return i < 0 || p[i].Here
+		if i := slices.IndexFunc(p, func(s rollout.Step) bool { return s.Instance == instance }); i >= 0 {
+			return p[i].Here
+		}
+		if away.IsZero() {
+			away = w.app.Now()
+		}
+		back := len(p) >= n && !slices.ContainsFunc(p, func(s rollout.Step) bool { return s.Stage == "" })
+		return back || w.app.Now().Sub(away) > comeBack
 	})
 }
 

@@ -50,7 +50,7 @@ func (a *App) subject(ctx context.Context, o ReportOptions) (*report.Subject, er
 		}
 		return &report.Subject{Bundle: m.Bundle, Ref: m.Ref, Digest: m.Digest}, nil
 	}
-	models, err := a.Models(o.Registry, o.File)
+	models, err := a.Models(ModelsOptions{Dir: o.Registry, File: o.File})
 	if err != nil {
 		return nil, err
 	}

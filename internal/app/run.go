@@ -39,6 +39,8 @@ type RunOptions struct {
 	StateDir     string   // the folder of the state, of a pipeline that has some; "" is that of the file
 	HTTP         string   // the address for health and metrics; "" is none
 	Started      func(*Running)
+	// Turned is told what was done with a model when another one takes its turn, in a rolling update: Started follows.
+	Turned func(*Ran)
 }
 
 // Running is a pipeline at work.
@@ -66,8 +68,22 @@ func (r *Running) Present() (ref, digest string) {
 // Stats returns what the pipeline has done so far. It is safe for concurrent use.
 func (r *Running) Stats() *Ran { return r.stats(r.engine.Stats()) }
 
-// Run applies an approved model to a topic until ctx ends, and returns what was done; nil if it did not begin.
+// Run applies an approved model to a topic until ctx ends, and returns what was done, in a rolling update with the last model; nil
+// if it did not begin.
 func (a *App) Run(ctx context.Context, o RunOptions) (*Ran, error) {
+	for {
+		ran, err := a.runOnce(ctx, o)
+		if !errors.Is(err, errTurn) {
+			return ran, err
+		}
+		if o.Turned != nil {
+			o.Turned(ran)
+		}
+	}
+}
+
+// runOnce is Run until another model takes its turn; the error is then errTurn.
+func (a *App) runOnce(ctx context.Context, o RunOptions) (*Ran, error) {
 	p, err := a.Load(o.File, o.Set)
 	if err != nil {
 		return nil, err
@@ -159,7 +175,9 @@ func (a *App) Run(ctx context.Context, o RunOptions) (*Ran, error) {
 		}()
 	}
 	err = o.missing(e.Run(ctx))
-	if cause, ok := errors.AsType[*Error](context.Cause(ctx)); ok {
+	if cause := context.Cause(ctx); errors.Is(cause, errTurn) && err == nil {
+		err = cause
+	} else if cause, ok := errors.AsType[*Error](cause); ok {
 		err = cause
 	}
 	return r.Stats(), err
@@ -208,7 +226,7 @@ func (o *RunOptions) missing(err error) error {
 // approved loads the model to run, which has to be approved, and checks that it was trained with the schema and the
 // features of the pipeline file.
 func (a *App) approved(ctx context.Context, p *config.Pipeline, ref string) (*model.Loaded, error) {
-	reg, err := a.Registry(p.Model.Registry)
+	reg, err := a.Registry(p.Model)
 	if err != nil {
 		return nil, err
 	}

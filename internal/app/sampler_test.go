@@ -95,7 +95,7 @@ func newSamplingOf(t *testing.T, pipeline string) *sampling {
 	}
 	var err error
 	p := s.load(t)
-	if s.model, err = s.a.LoadModel(t.Context(), p.Model.Registry, p.Name, "houses@1"); err != nil {
+	if s.model, err = s.a.LoadModel(t.Context(), p.Model, p.Name, "houses@1"); err != nil {
 		t.Fatal(err)
 	}
 	return s

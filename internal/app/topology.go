@@ -35,9 +35,26 @@ type Scoring struct {
 	scorers *scorers // of the topology that was declared with it
 }
 
+// Expect says that m, a model of the same pipeline file, may come next, and that other instances may use it before this one does; nil is
+// that none comes. It is safe for concurrent use.
+func (s *Scoring) Expect(m *Scoring) {
+	s.share(m)
+	s.scorers.models.expect(m)
+}
+
 // Serve has the tasks of the topology that was declared with s score with m from an epoch on: a model of the same pipeline
 // file. It is safe for concurrent use.
-func (s *Scoring) Serve(epoch int64, m *Scoring) { s.scorers.models.add(s.scorers.serve(epoch, m)) }
+func (s *Scoring) Serve(epoch int64, m *Scoring) {
+	s.share(m)
+	s.scorers.models.add(s.scorers.serve(epoch, m))
+}
+
+// share has m count the windows that were judged with those of s.
+func (s *Scoring) share(m *Scoring) {
+	if m != nil && m.watcher != nil && s.watcher != nil {
+		m.watcher.checked = s.watcher.checked
+	}
+}
 
 // letterHeaders returns the headers of dead letters that tell what was in use in an epoch.
 func (s *Scoring) letterHeaders(epoch int64) []record.Header {

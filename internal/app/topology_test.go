@@ -135,7 +135,7 @@ func (e *enrichment) start(t *testing.T, cities, sellers config.Join, set ...str
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := e.a.LoadModel(t.Context(), p.Model.Registry, p.Name, "houses@1")
+	m, err := e.a.LoadModel(t.Context(), p.Model, p.Name, "houses@1")
 	if err != nil {
 		t.Fatal(err)
 	}

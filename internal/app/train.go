@@ -45,6 +45,7 @@ type Trained struct {
 	Interval Interval
 	Unused   bool // the pipeline file does not use the interval: all of the data was read
 	Trees    int
+	Signed   bool // there is a root document: decisions are signed
 	Existed  bool // the very same model was registered before
 	State    registry.State
 	Inputs   []model.Input
@@ -78,13 +79,21 @@ func (a *App) Train(ctx context.Context, o TrainOptions) (*Trained, error) {
 	if p.Train.Data == "" {
 		return nil, &Error{Code: Usage, Op: "train", Where: o.File, Err: errNoData, Hint: "set train.data to a file, a pattern of files, or topic://NAME"}
 	}
-	reg, err := a.Registry(p.Model.Registry)
+	reg, err := a.Registry(p.Model)
 	if err != nil {
+		return nil, err
+	}
+	by := o.By
+	if p.Model.Root == "" {
+		by = a.actor(by)
+	}
+	if err := reg.CheckAuthor(ctx, by); err != nil {
 		return nil, err
 	}
 	x := &trainee{p: p}
 	t := &Trained{
 		File: o.File, Data: p.Train.Data, Registry: p.Model.Registry, RunID: o.RunID, Interval: o.Interval, Unused: !o.Interval.IsZero() && !env.used,
+		Signed: p.Model.Root != "",
 	}
 	if err := a.makeModel(ctx, o, x, t); err != nil {
 		if !o.Interval.IsZero() && errors.Is(err, batch.ErrNoRows) {
@@ -100,7 +109,7 @@ func (a *App) Train(ctx context.Context, o TrainOptions) (*Trained, error) {
 			return nil, fmt.Errorf("train: %w", err)
 		}
 	}
-	return t, a.register(ctx, reg, x.data, a.actor(o.By), t)
+	return t, a.register(ctx, reg, x.data, by, t)
 }
 
 // makeModel trains the model, and fills in what is known of it before it is registered.
@@ -169,8 +178,12 @@ func (a *App) register(ctx context.Context, reg *registry.Registry, data []byte,
 	if v.State != registry.StateCandidate { // a person has decided about the very same model: that is not undone here
 		return refusal
 	}
+	rejecter := gatekeeper
+	if t.Signed { // by the key of who trains
+		rejecter = ""
+	}
 	// Once it is registered it must not be left as it is, whoever wants to stop.
-	v, err = reg.Reject(context.WithoutCancel(ctx), v.Ref(), "", registry.Decision{By: gatekeeper, Reason: rejection(refusal)})
+	v, err = reg.Reject(context.WithoutCancel(ctx), v.Ref(), "", registry.Decision{By: rejecter, Reason: rejection(refusal)})
 	if errors.Is(err, registry.ErrRejected) {
 		err = nil // another training of the same was faster
 		v.State = registry.StateRejected
@@ -201,7 +214,7 @@ func rejectedBefore(ctx context.Context, reg *registry.Registry, digest string) 
 	}
 	for _, v := range slices.Backward(versions) {
 		if v.Digest == digest {
-			if v.State == registry.StateRejected && v.DecidedBy == gatekeeper {
+			if v.State == registry.StateRejected && strings.HasPrefix(v.Reason, refusedBy) {
 				return &v, nil
 			}
 			return nil, nil

@@ -147,7 +147,7 @@ func readSamples(ctx context.Context, p *config.Pipeline, name string, client *k
 // sampledModels returns the models of samples, in the order in which they occur, or the one that ref names.
 func (a *App) sampledModels(ctx context.Context, p *config.Pipeline, ref string, samples []*sample.Sample) ([]*model.Loaded, error) {
 	if ref != "" {
-		m, err := a.LoadModel(ctx, p.Model.Registry, p.Name, ref)
+		m, err := a.LoadModel(ctx, p.Model, p.Name, ref)
 		if err != nil {
 			return nil, err
 		}
@@ -159,7 +159,7 @@ func (a *App) sampledModels(ctx context.Context, p *config.Pipeline, ref string,
 		}
 		return []*model.Loaded{m}, nil
 	}
-	reg, err := a.Registry(p.Model.Registry)
+	reg, err := a.Registry(p.Model)
 	if err != nil {
 		return nil, err
 	}

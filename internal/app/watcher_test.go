@@ -68,7 +68,7 @@ func TestWindowsAreChecked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := a.LoadModel(t.Context(), p.Model.Registry, p.Name, "rents@1")
+	m, err := a.LoadModel(t.Context(), p.Model, p.Name, "rents@1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,7 +154,7 @@ func TestSlowPartitions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := a.LoadModel(t.Context(), p.Model.Registry, p.Name, "rents@1")
+	m, err := a.LoadModel(t.Context(), p.Model, p.Name, "rents@1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -233,7 +233,7 @@ func TestWindowsOfAnotherSize(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		m, err := a.LoadModel(t.Context(), p.Model.Registry, p.Name, "rents@1")
+		m, err := a.LoadModel(t.Context(), p.Model, p.Name, "rents@1")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -39,6 +39,11 @@ func newReplay(ctx context.Context, b *model.Bundle, o replayed) (*replay, error
 	if err != nil {
 		return nil, err
 	}
+	return replayOf(b, data, o)
+}
+
+// replayOf is newReplay of data that is open.
+func replayOf(b *model.Bundle, data *source.Source, o replayed) (*replay, error) {
 	path, err := pipeline.New(b, pipeline.Options{Format: data.Format(), Header: data.Columns(), Field: o.field, MaxBytes: o.maxBytes, Tables: o.required, Checks: o.checks})
 	if err != nil {
 		if errors.Is(err, pipeline.ErrGolden) {

@@ -72,7 +72,7 @@ func Watch(ctx context.Context, b *model.Bundle, o WatchOptions) (*Watched, erro
 	if w.board, err = watch.NewBoard(o.Windows, o.Now); err != nil {
 		return nil, err
 	}
-	if w.labels, w.out.Unlabelled, err = newLabeller(ctx, b, r.data, &o); err != nil {
+	if w.labels, w.out.Unlabelled, err = newLabeller(ctx, b, b.Schema, r.data, labelling{data: o.Data, client: o.Client, maxBytes: o.MaxBytes, from: o.Labels}); err != nil {
 		return nil, err
 	}
 	w.out.Labelled = w.labels != nil
@@ -92,13 +92,7 @@ func Watch(ctx context.Context, b *model.Bundle, o WatchOptions) (*Watched, erro
 
 // replay returns what runs the records. Rules do not end it: what a stream stops before is in no window either.
 func (o *WatchOptions) replay(ctx context.Context, b *model.Bundle) (*replay, error) {
-	checks := slices.Clone(o.Checks)
-	for i := range checks {
-		if checks[i].Otherwise == pipeline.Fail {
-			checks[i].Otherwise = pipeline.Reject
-		}
-	}
-	return newReplay(ctx, b, replayed{data: o.Data, client: o.Client, maxBytes: o.MaxBytes, rows: o.Rows, required: o.Required, checks: checks})
+	return newReplay(ctx, b, replayed{data: o.Data, client: o.Client, maxBytes: o.MaxBytes, rows: o.Rows, required: o.Required, checks: withoutFail(o.Checks)})
 }
 
 // windowing says in which window records are, in the order of the data.
@@ -224,44 +218,59 @@ type labeller struct {
 	where   []*condition
 }
 
-// newLabeller returns what finds the labels of data; nil, and the reason, if there are none. A record that training would
-// have left out has no label: the model is not for it.
-func newLabeller(ctx context.Context, b *model.Bundle, data *source.Source, o *WatchOptions) (l *labeller, why string, err error) {
-	l = &labeller{batch: record.NewBatch(b.Schema, nil)}
+// labelling says where the labels of data are.
+type labelling struct {
+	data     string // as it was named
+	client   *kafka.Client
+	maxBytes int
+	from     Labels // if not in the data
+}
+
+// newLabeller returns what finds the labels of data, of a schema with the model's fields; nil, and the reason, if there are
+// none. A record that training would have left out has no label: the model is not for it.
+func newLabeller(ctx context.Context, b *model.Bundle, schema *record.Schema, data *source.Source, o labelling) (l *labeller, why string, err error) {
+	l = &labeller{batch: record.NewBatch(schema, nil)}
 	name := b.Manifest.Label
 	var ok bool
-	if l.label, ok = b.Schema.Index(name); !ok {
+	if l.label, ok = schema.Index(name); !ok {
 		return nil, "the model does not know its label", nil
 	}
-	options := pipeline.Options{Format: data.Format(), Header: data.Columns(), MaxBytes: o.MaxBytes}
+	options := pipeline.Options{Format: data.Format(), Header: data.Columns(), MaxBytes: o.maxBytes}
 	var undeclared []string
-	if o.Labels.Data != "" {
+	if o.from.Data != "" {
 		undeclared = []string{name}
-		l.labels, err = readLabels(ctx, o.Labels, labelled{data: data, schema: b.Schema, label: l.label, maxBytes: o.MaxBytes, client: o.Client})
+		l.labels, err = readLabels(ctx, o.from, labelled{data: data, schema: schema, label: l.label, maxBytes: o.maxBytes, client: o.client})
 		if err != nil {
 			return nil, "", err
 		}
 	} else if columns := data.Columns(); columns != nil && !slices.Contains(columns, name) {
 		return nil, fmt.Sprintf("the data has no column %s, the label", name), nil
 	}
-	if l.decoder, err = pipeline.NewDecoder(b.Schema, options, undeclared...); err != nil {
-		return nil, "", &source.DataError{Path: o.Data, Err: err}
+	if l.decoder, err = pipeline.NewDecoder(schema, options, undeclared...); err != nil {
+		return nil, "", &source.DataError{Path: o.data, Err: err}
 	}
+	l.where, err = conditionsOf(b, schema)
+	return l, "", err
+}
+
+// conditionsOf returns what the training rows of a model had to meet.
+func conditionsOf(b *model.Bundle, schema *record.Schema) ([]*condition, error) {
 	if b.Lineage.Where == "" {
-		return l, "", nil
+		return nil, nil
 	}
 	conjuncts, err := feature.Conjuncts(b.Lineage.Where)
 	if err != nil {
-		return nil, "", fmt.Errorf("where: %w", err)
+		return nil, fmt.Errorf("where: %w", err)
 	}
+	var where []*condition
 	for _, c := range conjuncts {
-		p, err := feature.CompilePredicate(b.Schema, c)
+		p, err := feature.CompilePredicate(schema, c)
 		if err != nil {
-			return nil, "", fmt.Errorf("where: %w", err)
+			return nil, fmt.Errorf("where: %w", err)
 		}
-		l.where = append(l.where, &condition{text: c, predicate: p})
+		where = append(where, &condition{text: c, predicate: p})
 	}
-	return l, "", nil
+	return where, nil
 }
 
 // add calls f with the label of each record of a batch that has one.

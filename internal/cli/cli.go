@@ -93,6 +93,7 @@ type cli struct {
 	set     []string
 	json    bool
 	xcom    string // the folder in which Airflow looks for a result, where it is there
+	key     string // the file of a private key
 }
 
 // colored tells whether w is a terminal of someone who has not asked for plain text (see no-color.org).
@@ -122,8 +123,8 @@ topic with exactly-once. Begin with
 	root.PersistentFlags().BoolVarP(&c.verbose, "verbose", "v", false, "also log what is of interest for finding faults")
 	root.AddCommand(c.versionCommand())
 	root.AddCommand(
-		c.initCommand(), c.lintCommand(), c.testCommand(), c.trainCommand(), c.scheduleCommand(), c.modelCommand(), c.reportCommand(), c.predictCommand(), c.explainCommand(), c.planCommand(), c.runCommand(), c.pauseCommand(), c.resumeCommand(),
-		c.verifyCommand(), c.profileCommand(), c.driftCommand(), c.dlqCommand(),
+		c.initCommand(), c.lintCommand(), c.testCommand(), c.trainCommand(), c.scheduleCommand(), c.modelCommand(), c.keyCommand(), c.rootCommand(), c.reportCommand(), c.predictCommand(), c.explainCommand(), c.planCommand(), c.runCommand(), c.pauseCommand(), c.resumeCommand(),
+		c.verifyCommand(), c.backtestCommand(), c.profileCommand(), c.driftCommand(), c.dlqCommand(),
 		c.brokerCommand(), c.produceCommand(), c.tapCommand(), c.demoCommand(),
 	)
 	root.InitDefaultCompletionCmd()
@@ -192,12 +193,19 @@ func (c *cli) app() *app.App {
 	}
 	return &app.App{
 		Log: slog.New(slog.NewTextHandler(c.err, &slog.HandlerOptions{Level: level})),
-		Now: time.Now, Env: os.LookupEnv, Version: version(),
+		Now: time.Now, Env: os.LookupEnv, Version: version(), Key: c.key,
 	}
 }
 
-// version returns the version of the module that the binary was built from.
+// release is the version of a binary whose build sets it: go build -ldflags "-X millrace.dev/internal/cli.release=v1.2.3". Default:
+// that of the module.
+var release string //nolint:gochecknoglobals // only the linker can set it
+
+// version returns the version of this binary.
 func version() string {
+	if release != "" {
+		return release
+	}
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
 		return info.Main.Version
 	}

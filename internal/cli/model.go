@@ -19,19 +19,24 @@ import (
 )
 
 func (c *cli) modelCommand() *cobra.Command {
-	var dir string
+	var o app.ModelsOptions
 	cmd := group(&cobra.Command{
 		Use:   "model COMMAND",
 		Short: "List, show, approve, reject and promote models",
 		Long: `A model is named NAME@VERSION (house-prices@3), or by an alias: NAME@candidate is the newest version that waits for
 review, NAME@champion the one that was promoted last. With a pipeline file at hand NAME can be left out: @champion.`,
 	})
-	cmd.PersistentFlags().StringVarP(&c.file, "file", "f", defaultFile, "the pipeline `file` that names the registry")
-	cmd.PersistentFlags().StringVar(&dir, "registry", "", "the registry's `folder` (default: that of the pipeline file)")
-	models := func() (*app.Models, error) { return c.app().Models(dir, c.file) }
-	cmd.AddCommand(c.modelList(models), c.modelShow(models), c.modelLog(models), c.modelVerify(models),
+	c.registryFlags(cmd, &o)
+	models := func() (*app.Models, error) {
+		o.File = c.file
+		return c.app().Models(o)
+	}
+	cmd.AddCommand(c.modelList(models), c.modelShow(models), c.modelDiff(&o), c.modelLog(models), c.modelVerify(models),
 		c.modelDecide(models, "approve", "Approve a model; it becomes the champion if there is none", (*registry.Registry).Approve),
-		c.modelDecide(models, "reject", "Reject a model for good", (*registry.Registry).Reject), c.modelPromote(&dir), c.modelRollback(&dir))
+		c.modelDecide(models, "reject", "Reject a model for good", (*registry.Registry).Reject),
+		c.modelDecide(models, "retire", "Retire a model that is not to run any more; approving it brings it back", (*registry.Registry).Retire),
+		c.modelPromote(&o), c.modelRollback(&o),
+		c.modelGC(models), c.modelExport(models), c.modelImport(models))
 	return cmd
 }
 
@@ -50,16 +55,44 @@ type listedVersion struct {
 	DecidedAt    *time.Time `json:"decided_at,omitempty"`
 	Reason       string     `json:"reason,omitempty"`
 	// Gates are the outcomes of the gates that it met in training.
-	Gates []registry.Gate `json:"gates,omitempty"`
+	Gates  []registry.Gate `json:"gates,omitempty"`
+	Purged bool            `json:"purged,omitempty"`
+
+	Approvals []listedApproval `json:"approvals,omitempty"`
+	Wants     string           `json:"wants,omitempty"`
+	Ignored   []listedIgnored  `json:"ignored,omitempty"`
+}
+
+// listedApproval is an approval that counts.
+type listedApproval struct {
+	Seq    int       `json:"seq"`
+	By     string    `json:"by"`
+	Role   string    `json:"role,omitempty"`
+	Reason string    `json:"reason"`
+	At     time.Time `json:"at"`
+	Key    string    `json:"key,omitempty"`
+}
+
+// listedIgnored is an event that does not count.
+type listedIgnored struct {
+	Seq int    `json:"seq"`
+	Why string `json:"why"`
 }
 
 func listed(v registry.Version) listedVersion {
 	l := listedVersion{
 		Model: v.Ref(), State: string(v.State), Aliases: append([]string{}, v.Aliases...), Digest: v.Digest, Bytes: v.Bytes,
-		RegisteredBy: v.RegisteredBy, RegisteredAt: v.RegisteredAt, DecidedBy: v.DecidedBy, Reason: v.Reason, Gates: v.Gates,
+		RegisteredBy: v.RegisteredBy, RegisteredAt: v.RegisteredAt, DecidedBy: v.DecidedBy, Reason: v.Reason, Purged: v.Purged, Gates: v.Gates,
 	}
 	if !v.DecidedAt.IsZero() {
 		l.DecidedAt = &v.DecidedAt
+	}
+	l.Wants = v.Wants
+	for _, a := range v.Approvals {
+		l.Approvals = append(l.Approvals, listedApproval(a))
+	}
+	for _, i := range v.Ignored {
+		l.Ignored = append(l.Ignored, listedIgnored{i.Seq, app.Message(i.Err)})
 	}
 	return l
 }
@@ -100,7 +133,7 @@ func (c *cli) printVersions(versions []registry.Version) error {
 	fmt.Fprintln(w, "MODEL\tSTATE\tALIAS\tREGISTERED\tBY\tDECIDED BY\tREASON") //nolint:errcheck // Flush reports it
 	for _, v := range versions {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", v.Ref(), v.State, cmp.Or(aliases(v), "-"), v.RegisteredAt.Format(time.RFC3339), //nolint:errcheck // Flush reports it
-			v.RegisteredBy, cmp.Or(v.DecidedBy, "-"), cmp.Or(v.Reason, "-"))
+			v.RegisteredBy, cmp.Or(v.DecidedBy, "-"), cmp.Or(v.Reason, v.Wants, "-"))
 	}
 	return w.Flush()
 }
@@ -162,6 +195,9 @@ func (c *cli) printShown(s *app.Shown) error {
 	var w strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&w, format+"\n", args...) }
 	line("%s", strings.TrimSpace(fmt.Sprintf("%s  %s  %s", v.Ref(), v.State, aliases(v))))
+	if v.Wants != "" {
+		line("  approval    %s", v.Wants)
+	}
 	line("  digest      %s, %s bytes", v.Digest, grouped(v.Bytes))
 	line("  predicts    %s, into the field %s", b.Manifest.Label, b.Manifest.SinkField)
 	r := b.Lineage.Rows
@@ -214,7 +250,10 @@ func (c *cli) printShown(s *app.Shown) error {
 	}
 	line("\n  log")
 	for _, e := range s.Events {
-		line("    %s", strings.TrimSuffix(fmt.Sprintf("%s  %s by %s: %s", e.Time.Format(time.RFC3339), e.Action, e.Actor, e.Reason), ": "))
+		line("    %s", strings.TrimSuffix(fmt.Sprintf("%s  %s by %s: %s", e.Time.Format(time.RFC3339), e.Action, as(e.Actor, e.Role), e.Reason), ": "))
+	}
+	for _, i := range v.Ignored {
+		line("    %s", app.Message(i.Err))
 	}
 	_, err := fmt.Fprint(c.out, w.String())
 	return err
@@ -235,15 +274,15 @@ func runOf(l *model.Lineage) string {
 type decision func(r *registry.Registry, ctx context.Context, ref, defaultModel string, d registry.Decision) (registry.Version, error)
 
 func (c *cli) modelDecide(models opener, verb, short string, decide decision) *cobra.Command {
-	var by, reason string
+	var d registry.Decision
 	cmd := &cobra.Command{
-		Use: verb + " MODEL --by NAME --reason TEXT", Short: short, Args: oneArg("MODEL", "by", "reason"),
+		Use: verb + " MODEL --by NAME --reason TEXT", Short: short, Args: c.decisionArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			m, err := models()
 			if err != nil {
 				return err
 			}
-			v, err := decide(m.Registry, cmd.Context(), args[0], m.Name, registry.Decision{By: by, Reason: reason})
+			v, err := decide(m.Registry, cmd.Context(), args[0], m.Name, d)
 			if err != nil {
 				return err
 			}
@@ -254,26 +293,37 @@ func (c *cli) modelDecide(models opener, verb, short string, decide decision) *c
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&by, "by", "", "the `name` of who decides (required)")
-	cmd.Flags().StringVar(&reason, "reason", "", "a `text` that says why (required)")
+	c.decisionFlags(cmd, &d)
+	if verb == "approve" {
+		cmd.Flags().StringVar(&d.Role, "role", "", "the `role` that you approve in (default: the first of yours that is still missing)")
+	}
 	c.jsonFlag(cmd, "the version")
 	return cmd
 }
 
 // printDecided tells what a decision has changed, and what comes next.
 func (c *cli) printDecided(ctx context.Context, m *app.Models, v registry.Version) {
-	c.note("%s is %s, by %s: %s\n", v.Ref(), v.State, v.DecidedBy, v.Reason)
-	if v.State == registry.StateApproved {
-		c.note("it is %s@%s now: a run that is up keeps its model until it is started again; next:\n  millrace run", v.Model, registry.AliasChampion)
-		if m.Name == v.Model {
-			c.note("%s", fileFlag(c.file))
-		} else {
-			c.note(" -f PIPELINE")
-		}
-		c.note("\n")
+	if n := len(v.Approvals); v.Wants != "" && n > 0 {
+		a := v.Approvals[n-1]
+		c.note("%s is approved by %s: %s\nit is still a %s: %s\n", v.Ref(), as(a.By, a.Role), a.Reason, v.State, v.Wants)
 		return
 	}
-	if _, err := m.Registry.Resolve(ctx, v.Model+"@"+registry.AliasChampion, ""); errors.Is(err, registry.ErrNotApproved) {
+	c.note("%s is %s, by %s: %s\n", v.Ref(), v.State, v.DecidedBy, v.Reason)
+	champion, err := m.Registry.Resolve(ctx, v.Model+"@"+registry.AliasChampion, "")
+	switch {
+	case errors.Is(err, registry.ErrNotApproved) && v.State == registry.StateApproved: // who approves may not promote
+		c.note("%s has no champion; next:\n  millrace model promote %s %s\n", v.Model, v.Ref(), who(m.Root != ""))
+	case errors.Is(err, registry.ErrNotApproved):
 		c.note("%s has no champion: run does not start until a version is approved; what runs already goes on\n", v.Model)
+	case err != nil || v.State != registry.StateApproved: // nothing comes next
+	case champion.Number != v.Number:
+		c.note("%s stays the champion; next:\n  millrace model promote %s %s\n", champion.Ref(), v.Ref(), who(m.Root != ""))
+	default:
+		c.note("it is %s@%s now: a run that is up keeps its model until it is started again; next:\n  millrace run", v.Model, registry.AliasChampion)
+		if m.Name == v.Model {
+			c.note("%s\n", fileFlag(c.file))
+		} else {
+			c.note(" -f PIPELINE\n")
+		}
 	}
 }

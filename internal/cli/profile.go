@@ -64,7 +64,7 @@ standard output.`,
 	}
 	cmd.Flags().StringVarP(&o.File, "file", "f", "", "the pipeline `file` that declares the fields (default: none, types are inferred)")
 	cmd.Flags().StringArrayVar(&o.Set, "set", nil, "override a `key=value` of the pipeline file; can be repeated")
-	cmd.Flags().StringVar(&o.Registry, "registry", "", "the `folder` of models (default: that of the pipeline file)")
+	cmd.Flags().StringVar(&o.Registry, "registry", "", "the registry: a `folder`, or s3://BUCKET/PREFIX (default: that of the pipeline file)")
 	cmd.Flags().StringVar(&o.Key, "key", "", "the `field` whose values should all differ (default: source.key of the pipeline file)")
 	cmd.Flags().BoolVar(&o.Exact, "exact", false, "count all rows into bins, and read data of more than 16,384 rows twice for that")
 	cmd.Flags().BoolVar(&o.diff, "diff", false, "compare the second data with the first")

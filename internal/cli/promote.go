@@ -8,40 +8,47 @@ import (
 	"github.com/spf13/cobra"
 	"millrace.dev/internal/app"
 	"millrace.dev/internal/config"
+	"millrace.dev/internal/registry"
+	"millrace.dev/internal/registry/objects"
 	"millrace.dev/internal/rollout"
 )
 
-func (c *cli) modelPromote(dir *string) *cobra.Command {
+func (c *cli) modelPromote(where *app.ModelsOptions) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "promote MODEL --by NAME --reason TEXT", Short: "Have all instances of a pipeline go over to an approved model", Args: oneArg("MODEL", "by", "reason"),
+		Use: "promote MODEL --by NAME --reason TEXT", Short: "Have all instances of a pipeline go over to an approved model", Args: c.decisionArgs,
 		Long: `Promote makes an approved model the champion, and has the instances of the pipeline go over to it without a restart:
 each loads it, verifies it and its approval, and reproduces its golden rows, beside the model that it predicts with. Once all
 are ready they go over, each partition between two commits. If one cannot load it, none goes over, and promote says why.
 
 It waits until all have gone over, and shows how far they are. millrace model rollback goes back.`,
 	}
-	return c.promoteCommand(dir, cmd, false)
+	return c.promoteCommand(where, cmd, false)
 }
 
-func (c *cli) modelRollback(dir *string) *cobra.Command {
+func (c *cli) modelRollback(where *app.ModelsOptions) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "rollback [MODEL] --by NAME --reason TEXT", Short: "Have all instances go back to the model that they had before", Args: optionalArg,
-		Long: `Rollback is promote, of the champion before the present one, or of the approved model that is named.`,
-	}
-	return c.promoteCommand(dir, cmd, true)
-}
-
-func (c *cli) promoteCommand(dir *string, cmd *cobra.Command, rollback bool) *cobra.Command {
-	o := app.PromoteOptions{Rollback: rollback}
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		o.File, o.Set = c.file, c.set
-		if *dir != "" {
-			abs, err := filepath.Abs(*dir)
-			if err != nil {
+		Use: "rollback [MODEL] --by NAME --reason TEXT", Short: "Have all instances go back to the model that they had before",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if err := atMost(cmd, args, 1); err != nil {
 				return err
 			}
-			o.Set = append([]string{"model.registry=" + abs}, o.Set...)
+			return required(cmd, append(c.needsName(), "reason")...)
+		},
+		Long: `Rollback is promote, of the champion before the present one, or of the approved model that is named.`,
+	}
+	return c.promoteCommand(where, cmd, true)
+}
+
+func (c *cli) promoteCommand(where *app.ModelsOptions, cmd *cobra.Command, rollback bool) *cobra.Command {
+	o, d := app.PromoteOptions{Rollback: rollback}, &registry.Decision{}
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		o.File, o.Set = c.file, c.set
+		set, err := overrides(where)
+		if err != nil {
+			return err
 		}
+		o.Set = append(set, o.Set...)
+		o.By, o.Reason = d.By, d.Reason
 		if len(args) > 0 {
 			o.Model = args[0]
 		}
@@ -57,11 +64,26 @@ func (c *cli) promoteCommand(dir *string, cmd *cobra.Command, rollback bool) *co
 		return nil
 	}
 	cmd.Flags().StringArrayVar(&c.set, "set", nil, "override a `key=value` of the pipeline file, such as kafka.brokers=localhost:9092")
-	cmd.Flags().StringVar(&o.By, "by", "", "the `name` of who decides (required)")
-	cmd.Flags().StringVar(&o.Reason, "reason", "", "a `text` that says why (required)")
+	c.decisionFlags(cmd, d)
 	cmd.Flags().DurationVar(&o.Timeout, "timeout", 2*time.Minute, "how long to wait for instances to be ready, and then to go over")
 	c.jsonFlag(cmd, "what was done")
 	return cmd
+}
+
+// overrides returns what the flags of the registry say, as overrides of the pipeline file, whose paths are relative to it.
+func overrides(o *app.ModelsOptions) (set []string, err error) {
+	for _, f := range []struct{ key, path string }{{"model.registry", o.Dir}, {"model.root", o.Root}} {
+		if f.path == "" {
+			continue
+		}
+		if !objects.IsAddress(f.path) {
+			if f.path, err = filepath.Abs(f.path); err != nil {
+				return nil, err
+			}
+		}
+		set = append(set, f.key+"="+f.path)
+	}
+	return set, nil
 }
 
 // showStep tells that an instance has got further.
@@ -95,7 +117,7 @@ func (c *cli) printPromoted(p *app.Promoted) {
 		}
 	}
 	if p.Before != "" && p.Before != p.Model {
-		c.note("to go back to %s: millrace model rollback%s --by NAME --reason TEXT\n", p.Before, fileFlag(c.file))
+		c.note("to go back to %s: millrace model rollback%s %s\n", p.Before, fileFlag(c.file), who(p.Signed))
 	}
 }
 

@@ -50,7 +50,7 @@ standard output. The same model gives the same page. MODEL is NAME@VERSION, NAME
 		DisableFlagsInUseLine: true,
 	}
 	cmd.Flags().StringVarP(&c.file, "file", "f", defaultFile, "the pipeline `file` that names the registry")
-	cmd.Flags().StringVar(&o.Registry, "registry", "", "the registry's `folder` (default: that of the pipeline file)")
+	cmd.Flags().StringVar(&o.Registry, "registry", "", "the registry: a `folder`, or s3://BUCKET/PREFIX (default: that of the pipeline file)")
 	cmd.Flags().BoolVar(&o.HTML, "html", false, "write a page with charts: to the file that follows, else to standard output")
 	return cmd
 }

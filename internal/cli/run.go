@@ -23,6 +23,10 @@ cannot be predicted goes to the dead-letter topic with the reason. Under exactly
 offsets are committed in one transaction. Start more instances to share the partitions. SIGTERM stops an instance
 after the batch in hand is committed.
 
+Run predicts with the model that was promoted last, and goes over to another one when millrace model promote says so: by
+default without a break, between two commits. With model.update: rolling it begins anew with it, and prints for each model
+what was done with that.
+
 Give each instance an --instance-id of its own that stays the same over restarts: a restarted instance then takes over
 at once from its dead predecessor, instead of after the session and transaction timeouts.`,
 		Args: optionalArg,
@@ -40,7 +44,13 @@ at once from its dead predecessor, instead of after the session and transaction 
 				c.note("loaded %s, %s\n", r.Model, r.Digest)
 				stop = c.watch(cmd.Context(), r)
 			}
+			var failed error
+			o.Turned = func(s *app.Ran) {
+				stop()
+				failed = errors.Join(failed, c.printRan(s))
+			}
 			s, err := c.app().Run(cmd.Context(), o)
+			err = errors.Join(err, failed)
 			stop()
 			if s != nil && (err == nil || s.Records > 0) {
 				err = errors.Join(err, c.printRan(s))

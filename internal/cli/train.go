@@ -44,7 +44,8 @@ or {"status":"failed","exit_code":1,"error":{"code":"failed","message":"...",...
 	c.pipelineFlags(cmd)
 	c.jsonFlag(cmd, "the result")
 	cmd.Flags().IntVar(&o.Threads, "threads", 0, "`number` of threads; the model is the same for any (default: one for each processor)")
-	cmd.Flags().StringVar(&o.By, "by", "", "the `name` of who trains, for the audit log (default: $MILLRACE_USER, else the user's name)")
+	cmd.Flags().StringVar(&o.By, "by", "", "the `name` of who trains, for the audit log (default: the owner of the key, else $MILLRACE_USER, else the user's name)")
+	c.keyFlag(cmd)
 	cmd.Flags().StringVar(&o.RunID, "run-id", "", "the scheduler's `name` of this run, for the model's lineage")
 	cmd.Flags().StringVar(&start, "data-interval-start", "", "the `time`, as of RFC 3339, at which the data of this run begins")
 	cmd.Flags().StringVar(&end, "data-interval-end", "", "the `time` before which it ends")
@@ -140,7 +141,7 @@ func (c *cli) printNext(t *app.Trained) {
 		c.note("it is approved; next:\n  millrace run%s%s\n", file, sets.String())
 		return
 	}
-	c.note("next: look at it, then decide:\n  millrace report %s%s --html report.html\n  millrace model approve %s%s --by NAME --reason TEXT\n", t.Model, at, t.Model, at)
+	c.note("next: look at it, then decide:\n  millrace report %s%s --html report.html\n  millrace model approve %s%s %s\n", t.Model, at, t.Model, at, who(t.Signed))
 }
 
 // scoreTable returns how good a model is on each part of the data, as a table.

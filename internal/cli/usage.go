@@ -22,7 +22,7 @@ func usage(cmd *cobra.Command, err error) error {
 // plain says in words for people what is wrong with a flag.
 func plain(err error) error {
 	if e, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
-		want := map[string]string{"int": "a whole number", "int64": "a whole number", "float64": "a number", "bool": "true or false"}[e.GetFlag().Value.Type()]
+		want := map[string]string{"int": "a whole number", "int64": "a whole number", "float64": "a number", "bool": "true or false", "time": "a time such as 2026-01-31T12:00:00Z or 2026-01-31"}[e.GetFlag().Value.Type()]
 		if want != "" {
 			return fmt.Errorf("--%s %q: want %s", e.GetFlag().Name, e.GetValue(), want)
 		}

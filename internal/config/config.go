@@ -2,14 +2,17 @@ package config
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"millrace.dev/feature"
 	"millrace.dev/gbm"
+	"millrace.dev/internal/registry/objects"
 	"millrace.dev/internal/secret"
 	datasource "millrace.dev/internal/source"
 	"millrace.dev/record"
@@ -133,6 +136,7 @@ type Split struct {
 // Model says where models are kept, which are taken, and how they are replaced.
 type Model struct {
 	Registry string // a folder
+	Root     string // the file of the root document that is trusted; "" is none
 	Update   Update
 	Accept   *Accept // nil: training has no gates
 }
@@ -244,6 +248,29 @@ func (d *decoder) data(name string) string {
 		return name
 	}
 	return d.path(name)
+}
+
+// registry decodes where a registry is. An address may have credentials in it by mistake: a wrong one is not shown.
+func (d *decoder) registry(n *node, path string, v value) (value, bool) {
+	if !objects.IsAddress(v.text) {
+		v.text = d.path(v.text)
+		return v, true
+	}
+	_, err := objects.ParseAddress(v.text)
+	if err == nil {
+		return v, true
+	}
+	message, hint := err.Error(), ""
+	if e, ok := errors.AsType[interface {
+		error
+		Hint() string
+	}](err); ok {
+		hint = e.Hint()
+		message = strings.TrimPrefix(strings.TrimSuffix(message, ": "+hint), objects.ErrSetup.Error()+": ")
+	}
+	n.src.mask(n.start)
+	d.report(n, path+": "+message, hint)
+	return v, false
 }
 
 // path returns where a path of the file leads.

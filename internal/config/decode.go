@@ -245,6 +245,8 @@ func (d *decoder) value(n *node, path string, f *field) (value, bool) {
 		v.text = d.path(v.text)
 	case kindData:
 		v.text = d.data(v.text)
+	case kindRegistry:
+		return d.registry(n, path, v)
 	default:
 	}
 	return v, true

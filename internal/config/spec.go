@@ -18,9 +18,10 @@ import (
 type kind uint8
 
 const (
-	kindText kind = iota + 1
-	kindPath      // a text that is relative to the file
-	kindData      // the same, or a topic
+	kindText     kind = iota + 1
+	kindPath          // a text that is relative to the file
+	kindData          // the same, or a topic
+	kindRegistry      // the same, or the address of a bucket
 	kindExpression
 	kindInteger
 	kindNumber
@@ -35,7 +36,7 @@ const (
 
 func (k kind) String() string {
 	return map[kind]string{
-		kindText: "text", kindPath: "a path", kindData: "a path or a topic", kindExpression: "an expression", kindInteger: "a whole number", kindNumber: "a number",
+		kindText: "text", kindPath: "a path", kindData: "a path or a topic", kindRegistry: "a path or an address", kindExpression: "an expression", kindInteger: "a whole number", kindNumber: "a number",
 		kindShare: "a number or a percentage",
 		kindBool:  "true or false", kindDuration: "a duration", kindList: "a list", kindMapping: "a mapping", kindNamed: "a mapping of names", kindAny: "see the meaning",
 	}[k]
@@ -172,9 +173,14 @@ func pipelineFields() []field {
 func modelFields() []field {
 	return []field{
 		{
-			key: "registry", kind: kindPath, def: "models",
-			doc: "The folder of the model registry, relative to the file",
+			key: "registry", kind: kindRegistry, def: "models",
+			doc: "The folder of the model registry, relative to the file, or a bucket: `s3://BUCKET/PREFIX?endpoint=https://HOST:PORT&region=REGION`, with credentials from the environment",
 			set: func(p *Pipeline, v value) { p.Model.Registry = v.text },
+		},
+		{
+			key: "root", kind: kindPath, defDoc: "none: everybody may decide, and nothing is signed", example: "root.json",
+			doc: "The root document, which says who may approve: signatures are demanded, and checked beginning with it; see docs/approval.md",
+			set: func(p *Pipeline, v value) { p.Model.Root = v.text },
 		},
 		{
 			key: "update", kind: kindText, def: string(HotSwap), allowed: []string{string(HotSwap), string(Rolling), string(RestartUpdate)},

@@ -236,7 +236,7 @@ func (d *demo) train(ctx context.Context) error {
 
 func (d *demo) approve(ctx context.Context) error {
 	d.Show.Step("approve")
-	m, err := d.App.Models("", d.file)
+	m, err := d.App.Models(app.ModelsOptions{File: d.file})
 	if err != nil {
 		return err
 	}

@@ -163,7 +163,7 @@ const mostReasons = 6
 
 // explain says what is the matter with a window.
 func (d *demo) explain(ctx context.Context, c *Checks, r *app.WindowResult) error {
-	m, err := d.App.Models("", d.file)
+	m, err := d.App.Models(app.ModelsOptions{File: d.file})
 	if err != nil {
 		return err
 	}

@@ -15,8 +15,8 @@ const sessionTimeout, transactionTimeout = 6 * time.Second, 5 * time.Second
 // Time costs nothing: each fault gets a cluster of its own, and chaos lasts.
 const faultsPerWorld, chaosSteps = 1, 40
 
-// How often epochs change at random, and in how many worlds.
-const epochSwitches, epochSeeds = 50, 2
+// How often epochs change at random.
+const epochSwitches = 50
 
 // slack is by how much things may take longer than they should, where time is measured.
 const slack = 1

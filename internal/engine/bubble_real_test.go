@@ -13,8 +13,8 @@ const sessionTimeout, transactionTimeout = 1200 * time.Millisecond, time.Second
 // Time is dear: faults share clusters, and chaos is short.
 const faultsPerWorld, chaosSteps = 16, 12
 
-// How often epochs change at random, and in how many worlds.
-const epochSwitches, epochSeeds = 12, 1
+// How often epochs change at random.
+const epochSwitches = 10
 
 // slack is by how much things may take longer than they should, where time is measured.
 const slack = 4

@@ -143,6 +143,9 @@ func (r *running) admit() {
 		}
 		r.use(epoch)
 	}
+	if r.behind == 0 && r.unsaved(epoch) { // that needs a round
+		e.waker.poke()
+	}
 }
 
 // use has the task compute with an epoch. It must not run, or wait.

@@ -20,15 +20,15 @@ const module = "millrace.dev"
 // tree of packages.
 func layers() [][]string {
 	return [][]string{
-		{"gbm/internal/bitplane", "internal/chart", "internal/detmath", "internal/durable", "internal/lint", "internal/secret", "internal/spell", "internal/testenv", "internal/timetable"},
-		{"record", "internal/stat", "internal/durable/errorfs"},
+		{"gbm/internal/bitplane", "internal/chart", "internal/detmath", "internal/durable", "internal/lint", "internal/rollout", "internal/secret", "internal/spell", "internal/testenv", "internal/timetable", "internal/trust"},
+		{"record", "internal/stat", "internal/durable/errorfs", "internal/registry/objects", "internal/registry/objects/fakes3"},
 		{"feature", "gbm", "codec", "internal/window", "profile"},
 		{"internal/anomaly", "internal/cdc", "internal/watch"},
 		{"internal/table"},
 		{"model"},
-		{"internal/pipeline", "internal/drift", "internal/report"},
-		{"internal/kafka", "internal/store", "internal/sample"},
-		{"internal/task", "internal/source"},
+		{"internal/pipeline", "internal/drift"},
+		{"internal/kafka", "internal/store", "internal/sample", "internal/backtest"},
+		{"internal/task", "internal/source", "internal/report"},
 		{"stream"},
 		{"streamtest", "internal/engine", "internal/batch"},
 		{"internal/metrics", "internal/letter"},
@@ -58,6 +58,7 @@ func hidden() map[string]struct{ by, why string } {
 		"github.com/klauspost/compress":           {"internal/source", "the rest reads what was uncompressed"},
 		"github.com/pierrec/lz4":                  {"internal/source", "the rest reads what was uncompressed"},
 		"go.yaml.in/yaml/v4":                      {"internal/config", "one place decides how a file is read and how its errors look"},
+		"github.com/minio/minio-go/v7":            {"internal/registry/objects", "the rest speaks of objects by name, not of a server"},
 		"github.com/expr-lang/expr":               {"feature", "the plan in a bundle does not depend on the parser"},
 		"github.com/cockroachdb/pebble/v2":        {"internal/store", "the rest speaks of tasks and stores, not of a database"},
 		"github.com/oschwald/maxminddb-golang/v2": {"internal/table", "the rest speaks of rows by key, not of a file format"},

@@ -35,8 +35,8 @@ func NewHandler(e *engine.Engine, p *task.Program, more ...prometheus.Collector)
 }
 
 // health answers 200 where ok holds for the engine's state, else 503, and names the state. An instance that is paused is
-// ready: it does what it was told, and a new version must be able to take its place. Why it is paused follows, and
-// which partitions the breaker has paused.
+// ready: it does what it was told, and a new version must be able to take its place. Why it is paused follows,
+// which partitions the breaker has paused, and which wait for an epoch.
 func health(e *engine.Engine, ok func(engine.State) bool) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		s := e.Stats()
@@ -53,6 +53,11 @@ func health(e *engine.Engine, ok func(engine.State) bool) http.HandlerFunc {
 				state = "is read on trial"
 			}
 			_, _ = fmt.Fprintf(w, "%s/%d %s: %s\n", h.Topic, h.Partition.Partition, state, h.Reason)
+		}
+		for _, p := range s.Epochs {
+			if p.Waits {
+				_, _ = fmt.Fprintf(w, "%s/%d waits: another instance has processed it with epoch %d\n", p.Topic, p.Partition.Partition, p.Epoch)
+			}
 		}
 	}
 }

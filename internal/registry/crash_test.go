@@ -2,6 +2,7 @@ package registry
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -14,9 +15,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"millrace.dev/internal/durable"
 	"millrace.dev/internal/durable/errorfs"
+	"millrace.dev/internal/registry/objects"
 	"millrace.dev/model"
 )
 
@@ -26,9 +29,18 @@ const (
 	envBundle = "MILLRACE_TEST_BUNDLE"
 	envName   = "MILLRACE_TEST_WRITER"
 	envCount  = "MILLRACE_TEST_COUNT"
+	envKill   = "MILLRACE_TEST_KILL" // how the writer is to end itself: see killer
 )
 
 func TestMain(m *testing.M) {
+	for name, value := range map[string]string{ // whatever the machine has
+		"AWS_ACCESS_KEY_ID": testAccessKey, "AWS_SECRET_ACCESS_KEY": testSecretKey, "AWS_SESSION_TOKEN": "", "AWS_REGION": "",
+	} {
+		if err := os.Setenv(name, value); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
 	if os.Getenv(envDir) != "" {
 		if err := write(os.Stdout); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -39,9 +51,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// write registers and approves versions, and says so after each.
+// write does everything that there is to do with a registry, and says after each step what is so from now on.
 func write(out io.Writer) error {
-	ctx, name := context.Background(), os.Getenv(envName)
 	l, err := model.Open(os.Getenv(envBundle))
 	if err != nil {
 		return err
@@ -50,41 +61,76 @@ func write(out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	r, err := Open(os.Getenv(envDir), Options{})
+	s, err := killerStore(os.Getenv(envDir), os.Getenv(envKill))
 	if err != nil {
 		return err
 	}
+	r, err := openStore(s, Options{})
+	if err != nil {
+		return err
+	}
+	w := scribe{r: r, bundle: l.Bundle, name: os.Getenv(envName), out: out}
 	for i := range count {
-		data, err := variant(l.Bundle, "house-prices", fmt.Sprintf("%s-%d", name, i))
-		if err != nil {
-			return err
-		}
-		v, err := r.Register(ctx, data, name)
-		if err != nil {
-			return err
-		}
-		if _, err := fmt.Fprintln(out, v.Number, v.Digest, StateCandidate); err != nil {
-			return err
-		}
-		if v, err = r.Approve(ctx, v.Ref(), "", Decision{By: name, Reason: "it is a test"}); err != nil {
-			return err
-		}
-		if _, err := fmt.Fprintln(out, v.Number, v.Digest, StateApproved); err != nil {
+		if err := w.write(i); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// writer starts a process that writes count versions to the registry in dir.
-func writer(t *testing.T, dir, bundle, name string, count int) (*exec.Cmd, *bufio.Scanner) {
+// scribe is a writer, which touches no versions but its own.
+type scribe struct {
+	r      *Registry
+	bundle *model.Bundle
+	name   string
+	out    io.Writer
+}
+
+func (w scribe) write(i int) error {
+	ctx, d := context.Background(), Decision{By: w.name, Reason: "it is a test"}
+	for _, what := range []string{"good", "bad", "old"} {
+		data, err := variant(w.bundle, "house-prices", fmt.Sprintf("%s-%d-%s", w.name, i, what))
+		if err != nil {
+			return err
+		}
+		v, err := w.r.Register(ctx, data, w.name)
+		if err = w.say(v, err); err != nil {
+			return err
+		}
+		for _, decide := range map[string][]func(context.Context, string, string, Decision) (Version, error){
+			"good": {w.r.Approve, w.r.Promote}, "bad": {w.r.Reject}, "old": {w.r.Approve, w.r.Retire},
+		}[what] {
+			v, err := decide(ctx, v.Ref(), "", d)
+			if what == "old" && err == nil {
+				v.State = StateCandidate // it is going to change
+			}
+			if err = w.say(v, err); err != nil {
+				return err
+			}
+		}
+		if _, err := w.r.GC(ctx, GCOptions{By: w.name, OlderThan: time.Nanosecond}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w scribe) say(v Version, err error) error {
+	if err == nil {
+		_, err = fmt.Fprintln(w.out, v.Number, v.Digest, v.State)
+	}
+	return err
+}
+
+// writer starts a process that writes count times to the registry at a location, and ends itself as kill says.
+func writer(t *testing.T, location, bundle, name string, count int, kill string) (*exec.Cmd, *bufio.Scanner) {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	c := exec.CommandContext(t.Context(), self)
-	c.Env = append(os.Environ(), envDir+"="+dir, envBundle+"="+bundle, envName+"="+name, envCount+"="+strconv.Itoa(count))
+	c.Env = append(os.Environ(), envDir+"="+location, envBundle+"="+bundle, envName+"="+name, envCount+"="+strconv.Itoa(count), envKill+"="+kill)
 	c.Stderr = os.Stderr
 	out, err := c.StdoutPipe()
 	if err != nil {
@@ -128,169 +174,201 @@ func checkSaid(t *testing.T, r *Registry, lines []string) {
 
 func TestManyWritersInOneProcess(t *testing.T) {
 	t.Parallel()
-	const writers, each = 8, 6
-	f, dir := newFactory(t), t.TempDir()
-	shared := openDir(t, dir)
-	var wg sync.WaitGroup
-	numbers := make(chan int, writers*each)
-	for w := range writers {
-		r := shared
-		if w%2 == 0 {
-			r = openDir(t, dir)
-		}
-		var bundles [][]byte
-		for i := range each {
-			bundles = append(bundles, f.make(w*each+i))
-		}
-		wg.Go(func() {
-			for _, data := range bundles {
-				v, err := r.Register(t.Context(), data, "train")
-				if err == nil {
-					_, err = r.Approve(t.Context(), v.Ref(), "", Decision{By: "anna", Reason: "good"})
-				}
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				numbers <- v.Number
+	eachPlace(t, func(t *testing.T, p place) {
+		t.Helper()
+		const writers, each = 8, 6
+		f := newFactory(t)
+		shared := openDir(t, p.location)
+		var wg sync.WaitGroup
+		numbers := make(chan int, writers*each)
+		for w := range writers {
+			r := shared
+			if w%2 == 0 {
+				r = openDir(t, p.location)
 			}
-		})
-	}
-	wg.Wait()
-	close(numbers)
-	seen := map[int]bool{}
-	for n := range numbers {
-		seen[n] = true
-	}
-	if len(seen) != writers*each {
-		t.Errorf("%d numbers for %d versions", len(seen), writers*each)
-	}
-	if report := mustVerify(t, shared); report.Events != 2*writers*each || report.Blobs != writers*each {
-		t.Errorf("%+v", report)
-	}
+			var bundles [][]byte
+			for i := range each {
+				bundles = append(bundles, f.make(w*each+i))
+			}
+			wg.Go(func() {
+				for _, data := range bundles {
+					v, err := r.Register(t.Context(), data, "train")
+					if err == nil {
+						_, err = r.Approve(t.Context(), v.Ref(), "", Decision{By: "anna", Reason: "good"})
+					}
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					numbers <- v.Number
+				}
+			})
+		}
+		wg.Wait()
+		close(numbers)
+		seen := map[int]bool{}
+		for n := range numbers {
+			seen[n] = true
+		}
+		if len(seen) != writers*each {
+			t.Errorf("%d numbers for %d versions", len(seen), writers*each)
+		}
+		if report := mustVerify(t, shared); report.Events != 2*writers*each || report.Blobs != writers*each {
+			t.Errorf("%+v", report)
+		}
+	})
 }
 
 func TestManyWritersOfTheSameBytes(t *testing.T) {
 	t.Parallel()
-	data, dir := newFactory(t).make(1), t.TempDir()
-	var wg sync.WaitGroup
-	for range 8 {
-		r := openDir(t, dir)
-		wg.Go(func() {
-			if v, err := r.Register(t.Context(), data, "train"); err != nil || v.Number != 1 {
-				t.Error(v, err)
-			}
-		})
-	}
-	wg.Wait()
-	if report := mustVerify(t, openDir(t, dir)); report.Events != 1 {
-		t.Errorf("%+v", report)
-	}
+	eachPlace(t, func(t *testing.T, p place) {
+		t.Helper()
+		data := newFactory(t).make(1)
+		var wg sync.WaitGroup
+		for range 8 {
+			r := openDir(t, p.location)
+			wg.Go(func() {
+				if v, err := r.Register(t.Context(), data, "train"); err != nil || v.Number != 1 {
+					t.Error(v, err)
+				}
+			})
+		}
+		wg.Wait()
+		if report := mustVerify(t, openDir(t, p.location)); report.Events != 1 {
+			t.Errorf("%+v", report)
+		}
+	})
 }
 
 // TestOneDecision lets many decide on one version at once: what the loser decides is decided on what the winner
 // has done, so that nothing is approved after it was rejected.
 func TestOneDecision(t *testing.T) {
 	t.Parallel()
-	f, dir := newFactory(t), t.TempDir()
-	mustRegister(t, openDir(t, dir), f.make(1))
-	var wg sync.WaitGroup
-	for i := range 8 {
-		r := openDir(t, dir)
-		wg.Go(func() {
-			decide := r.Approve
-			if i%2 == 0 {
-				decide = r.Reject
-			}
-			if _, err := decide(t.Context(), "house-prices@1", "", Decision{By: fmt.Sprint("by ", i), Reason: "x"}); err != nil && !errors.Is(err, ErrRejected) {
-				t.Error(err)
-			}
-		})
-	}
-	wg.Wait()
-	v, events, err := openDir(t, dir).Show(t.Context(), "house-prices@1", "")
-	if err != nil || v.State != StateRejected || events[len(events)-1].Action != Rejected {
-		t.Error(v, events, err)
-	}
+	eachPlace(t, func(t *testing.T, p place) {
+		t.Helper()
+		mustRegister(t, openDir(t, p.location), newFactory(t).make(1))
+		var wg sync.WaitGroup
+		for i := range 8 {
+			r := openDir(t, p.location)
+			wg.Go(func() {
+				decide := r.Approve
+				if i%2 == 0 {
+					decide = r.Reject
+				}
+				if _, err := decide(t.Context(), "house-prices@1", "", Decision{By: fmt.Sprint("by ", i), Reason: "x"}); err != nil && !errors.Is(err, ErrRejected) {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		v, events, err := openDir(t, p.location).Show(t.Context(), "house-prices@1", "")
+		if err != nil || v.State != StateRejected || events[len(events)-1].Action != Rejected {
+			t.Error(v, events, err)
+		}
+	})
 }
 
 func TestManyProcesses(t *testing.T) {
 	t.Parallel()
-	const writers, each = 4, 5
-	dir, bundle := filepath.Join(t.TempDir(), "models"), bundleFile(t)
-	var lines []string
-	var processes []*exec.Cmd
-	var outs []*bufio.Scanner
-	for w := range writers {
-		c, out := writer(t, dir, bundle, fmt.Sprint("w", w), each)
-		processes, outs = append(processes, c), append(outs, out)
-	}
-	for w, c := range processes {
-		for outs[w].Scan() {
-			lines = append(lines, outs[w].Text())
+	eachPlace(t, func(t *testing.T, p place) {
+		t.Helper()
+		const writers, each = 4, 5
+		bundle := bundleFile(t)
+		var lines []string
+		var processes []*exec.Cmd
+		var outs []*bufio.Scanner
+		for w := range writers {
+			c, out := writer(t, p.location, bundle, fmt.Sprint("w", w), each, "")
+			processes, outs = append(processes, c), append(outs, out)
 		}
-		if err := c.Wait(); err != nil {
-			t.Error(err)
-		}
-	}
-	r := openDir(t, dir)
-	if len(lines) != 2*writers*each {
-		t.Errorf("%d lines", len(lines))
-	}
-	checkSaid(t, r, lines)
-	if report := mustVerify(t, r); report.Events != 2*writers*each || report.Blobs != writers*each {
-		t.Errorf("%+v", report)
-	}
-}
-
-// TestKilledWriters kills a process with SIGKILL while it writes, and another beside it that goes on.
-func TestKilledWriters(t *testing.T) {
-	t.Parallel()
-	rounds := 25
-	if testing.Short() {
-		rounds = 6
-	}
-	const seed = 20140710
-	random := rand.New(rand.NewPCG(seed, 0))
-	dir, bundle := filepath.Join(t.TempDir(), "models"), bundleFile(t)
-	var lines []string
-	for round := range rounds {
-		c, out := writer(t, dir, bundle, fmt.Sprint("killed", round), 1000)
-		live, liveOut := writer(t, dir, bundle, fmt.Sprint("live", round), 2)
-		for range random.IntN(6) {
-			if out.Scan() {
-				lines = append(lines, out.Text())
+		for w, c := range processes {
+			for outs[w].Scan() {
+				lines = append(lines, outs[w].Text())
+			}
+			if err := c.Wait(); err != nil {
+				t.Error(err)
 			}
 		}
-		spin := 0
-		for range random.IntN(2_000_000) { // a moment that is not the one of a line
-			spin++
+		r := openDir(t, p.location)
+		if len(lines) != 8*writers*each {
+			t.Errorf("%d lines", len(lines))
 		}
-		if err := c.Process.Kill(); err != nil {
+		checkSaid(t, r, lines)
+		if report := mustVerify(t, r); report.Blobs != writers*each || report.Purged != 2*writers*each {
+			t.Errorf("%+v", report)
+		}
+	})
+}
+
+// TestKilledWriters has processes kill themselves with SIGKILL in the middle of what they write, at random, three at
+// once beside one that goes on. MILLRACE_KILLS says how many. Whatever a process has said before it died must hold.
+func TestKilledWriters(t *testing.T) {
+	t.Parallel()
+	inFolder, inBucket := 40, 8
+	if testing.Short() {
+		inFolder = 12
+	}
+	if text := os.Getenv("MILLRACE_KILLS"); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil {
 			t.Fatal(err)
 		}
-		for out.Scan() { // what it said before it died
-			lines = append(lines, out.Text())
+		inFolder, inBucket = n, n
+	}
+	eachPlace(t, func(t *testing.T, p place) {
+		t.Helper()
+		if objects.IsAddress(p.location) {
+			killWriters(t, p, inBucket, false)
+		} else {
+			killWriters(t, p, inFolder, true)
 		}
-		_ = c.Wait() // it was killed
-		for liveOut.Scan() {
-			lines = append(lines, liveOut.Text())
+	})
+}
+
+func killWriters(t *testing.T, p place, kills int, inFiles bool) {
+	t.Helper()
+	const seed, together, longest = 20140710, 3, 450 // steps of a writer
+	random, bundle := rand.New(rand.NewPCG(seed, 0)), bundleFile(t)
+	base, done, escaped := p.location, 0, 0
+	for round := 0; done < kills; round++ {
+		if round%10 == 0 && inFiles { // a long log takes long to verify
+			p.location = filepath.Join(base, strconv.Itoa(round))
 		}
-		if err := live.Wait(); err != nil {
-			t.Errorf("round %d of seed %d, after %d turns: the other writer: %v", round, seed, spin, err)
+		var lines []string
+		var processes []*exec.Cmd
+		var outs []*bufio.Scanner
+		for i := range together + 1 {
+			kill := fmt.Sprintf("step %d %d", random.IntN(longest), random.IntN(3))
+			if !inFiles {
+				kill = fmt.Sprintf("object %d %d", random.IntN(16), random.IntN(400_000))
+			}
+			if i == together {
+				kill = ""
+			}
+			c, out := writer(t, p.location, bundle, fmt.Sprintf("w%d-%d", round, i), 1, kill)
+			processes, outs = append(processes, c), append(outs, out)
 		}
-		r := openDir(t, dir)
+		for i, c := range processes {
+			for outs[i].Scan() { // what it said before it died
+				lines = append(lines, outs[i].Text())
+			}
+			err := c.Wait()
+			switch {
+			case c.ProcessState.ExitCode() == -1 && i < together:
+				done++
+			case err == nil && i < together:
+				escaped++ // it was through before
+			case err != nil:
+				t.Fatalf("round %d of seed %d, writer %d: %v", round, seed, i, err)
+			}
+		}
+		r := openDir(t, p.location)
 		mustVerify(t, r)
 		checkSaid(t, r, lines)
 	}
-	r := openDir(t, dir)
+	r := openDir(t, p.location)
 	mustRegister(t, r, newFactory(t).make(1))
-	report := mustVerify(t, r)
-	litter, err := os.ReadDir(r.folder.tmp())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("%d kills, %d events, %d blobs, %d temporary files left", rounds, report.Events, report.Blobs, len(litter))
+	t.Logf("%d writers were killed in the middle of a write, %d were through before; the last registry: %+v", done, escaped, mustVerify(t, r))
 }
 
 // TestFailureAtEachStep fails each step of each action in each way; then a process that starts afterwards must
@@ -298,70 +376,113 @@ func TestKilledWriters(t *testing.T) {
 func TestFailureAtEachStep(t *testing.T) {
 	t.Parallel()
 	f := newFactory(t)
-	first, second := f.make(1), f.make(2)
-	approve := func(r *Registry) error {
-		_, err := r.Approve(t.Context(), "@1", "house-prices", Decision{By: "anna", Reason: "good"})
-		return err
+	type action = func(*Registry) error
+	decide := func(by func(*Registry) func(context.Context, string, string, Decision) (Version, error)) action {
+		return func(r *Registry) error {
+			_, err := by(r)(t.Context(), "@1", "house-prices", Decision{By: "anna", Reason: "good"})
+			return err
+		}
 	}
-	register := func(data []byte) func(*Registry) error {
+	approve := decide(func(r *Registry) func(context.Context, string, string, Decision) (Version, error) { return r.Approve })
+	reject := decide(func(r *Registry) func(context.Context, string, string, Decision) (Version, error) { return r.Reject })
+	retire := decide(func(r *Registry) func(context.Context, string, string, Decision) (Version, error) { return r.Retire })
+	promote := decide(func(r *Registry) func(context.Context, string, string, Decision) (Version, error) { return r.Promote })
+	register := func(i int) action {
+		data := f.make(i)
 		return func(r *Registry) error {
 			_, err := r.Register(t.Context(), data, "train")
 			return err
 		}
 	}
-	for name, tc := range map[string]struct {
-		before []func(*Registry) error
-		action func(*Registry) error
-		events int // after the action
-	}{
-		"first register":  {nil, register(first), 1},
-		"second register": {[]func(*Registry) error{register(first)}, register(second), 2},
-		"approve":         {[]func(*Registry) error{register(first)}, approve, 2},
+	gc := func(r *Registry) error {
+		for range 5 { // seconds, by the test's clock
+			r.now()
+		}
+		_, err := r.GC(t.Context(), GCOptions{By: "gc", OlderThan: time.Nanosecond})
+		return err
+	}
+	elsewhere := openDir(t, t.TempDir())
+	mustRegister(t, elsewhere, f.make(1))
+	archive := mustExport(t, elsewhere, "@1")
+	imports := func(r *Registry) error {
+		_, err := r.Import(t.Context(), bytes.NewReader(archive), "carl")
+		return err
+	}
+	for name, tc := range map[string]step{
+		"first register":  {action: register(1), events: 1, blobs: 1},
+		"second register": {before: []action{register(1)}, action: register(2), events: 2, blobs: 2},
+		"approve":         {before: []action{register(1)}, action: approve, events: 2, blobs: 1},
+		"reject":          {before: []action{register(1)}, action: reject, events: 2, blobs: 1},
+		"retire":          {before: []action{register(1), approve}, action: retire, events: 3, blobs: 1},
+		"promote":         {before: []action{register(1), approve}, action: promote, events: 3, blobs: 1, repeats: true},
+		"gc":              {before: []action{register(1), reject, register(2)}, action: gc, events: 4, blobs: 1},
+		"register purged": {before: []action{register(1), reject, gc}, action: register(1), events: 4, blobs: 1},
+		"import":          {action: imports, events: 1, blobs: 1},
 	} {
 		for _, mode := range errorfs.Modes() {
 			t.Run(name+"/"+mode.String(), func(t *testing.T) {
 				t.Parallel()
-				for n := 0; ; n++ {
-					dir := filepath.Join(t.TempDir(), "models")
-					for _, b := range tc.before {
-						if err := b(openDir(t, dir)); err != nil {
-							t.Fatal(err)
-						}
-					}
-					fsys := errorfs.New(durable.OS(), n, mode)
-					r, err := open(dir, Options{Now: clock()}, fsys)
-					if err != nil {
-						t.Fatal(err)
-					}
-					err = tc.action(r)
-					at := fmt.Sprintf("step %d of %s", n, strings.Join(fsys.Steps(), ", "))
-					if !fsys.Failed() {
-						if err != nil || n < 8 {
-							t.Fatalf("%s: %v", at, err)
-						}
-						break
-					}
-					if err != nil && !errors.Is(err, errorfs.ErrInjected) {
-						t.Fatalf("%s: %v", at, err)
-					}
-					next := openDir(t, dir)
-					events := mustVerify(t, next).Events
-					if events != tc.events && (err == nil || events != tc.events-1) {
-						t.Fatalf("%s: %v, and %d events", at, err, events)
-					}
-					if err := tc.action(next); err != nil {
-						t.Fatalf("%s: again: %v", at, err)
-					}
-					if mode == errorfs.Fail || mode == errorfs.Lie { // the same process goes on
-						if err := tc.action(r); err != nil {
-							t.Fatalf("%s: again in the same process: %v", at, err)
-						}
-					}
-					if report := mustVerify(t, openDir(t, dir)); report.Events != tc.events {
-						t.Fatalf("%s: after doing it again: %+v", at, report)
-					}
+				for n := 0; tc.fail(t, n, mode); n++ {
 				}
 			})
 		}
 	}
+}
+
+// step is an action of which each step fails.
+type step struct {
+	before  []func(*Registry) error
+	action  func(*Registry) error
+	events  int  // after the action
+	blobs   int  // files of bundles after the action
+	repeats bool // doing the action again is another event
+}
+
+// fail fails step n, and tells whether there is one.
+func (tc step) fail(t *testing.T, n int, mode errorfs.Mode) bool {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "models")
+	for _, b := range tc.before {
+		if err := b(openDir(t, dir)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fsys := errorfs.New(durable.OS(), n, mode)
+	r, err := open(dir, Options{Now: clock()}, fsys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = tc.action(r)
+	at := fmt.Sprintf("step %d of %s", n, strings.Join(fsys.Steps(), ", "))
+	if !fsys.Failed() {
+		if err != nil || n < 8 {
+			t.Fatalf("%s: %v", at, err)
+		}
+		return false
+	}
+	if err != nil && !errors.Is(err, errorfs.ErrInjected) {
+		t.Fatalf("%s: %v", at, err)
+	}
+	next := openDir(t, dir)
+	events := mustVerify(t, next).Events
+	if events != tc.events && (err == nil || events != tc.events-1) {
+		t.Fatalf("%s: %v, and %d events", at, err, events)
+	}
+	if err := tc.action(next); err != nil {
+		t.Fatalf("%s: again: %v", at, err)
+	}
+	if mode == errorfs.Fail || mode == errorfs.Lie { // the same process goes on
+		if err := tc.action(r); err != nil {
+			t.Fatalf("%s: again in the same process: %v", at, err)
+		}
+	}
+	report := mustVerify(t, openDir(t, dir))
+	if report.Events != tc.events && (!tc.repeats || report.Events < tc.events) {
+		t.Fatalf("%s: after doing it again: %+v", at, report)
+	}
+	files, err := next.store.List(t.Context(), blobsDir, "")
+	if err != nil || len(files) != tc.blobs {
+		t.Fatalf("%s: after doing it again: the bundles %q, %v", at, files, err)
+	}
+	return true
 }

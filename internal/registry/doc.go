@@ -9,7 +9,7 @@
 //
 // A version is registered as a candidate and then approved or rejected, by someone and for a reason.
 //
-//   - Registering bytes that the model already has as a candidate or approved version returns that version.
+//   - Registering bytes that the model already has as a version that was not rejected returns that version.
 //   - An approval says that a version may run. Which of them is to run is another decision: a promotion makes it the
 //     champion, and a rollback the one before it again. The first version that is approved becomes the champion at once.
 //   - A rejection is final. An approved version can be rejected too, and the champion: the model then has no

@@ -1,6 +1,11 @@
 package registry
 
-import "errors"
+import (
+	"errors"
+
+	"millrace.dev/internal/registry/objects"
+	"millrace.dev/internal/trust"
+)
 
 // Errors of this package, to be told apart with [errors.Is].
 var (
@@ -12,10 +17,20 @@ var (
 	ErrRejected = errors.New("already rejected")
 	// ErrInvalid means that an argument is not what it should be.
 	ErrInvalid = errors.New("invalid")
-	// ErrCorrupt means that the folder does not hold what was written to it.
+	// ErrCorrupt means that the registry does not hold what was written to it.
 	ErrCorrupt = errors.New("damaged registry")
-	// ErrNewer means that a later millrace wrote to the folder.
+	// ErrUntrusted means that a signature is missing or wrong, or that who signed may not do that.
+	ErrUntrusted = trust.ErrUntrusted
+	// ErrNewer means that a later millrace wrote to the registry.
 	ErrNewer = errors.New("registry of a later millrace")
+	// ErrPurged means that a bundle is not there any more: it was removed on purpose.
+	ErrPurged = errors.New("purged")
+	// ErrArchive means that a file is not what an export has written.
+	ErrArchive = errors.New("not an exported model, or a damaged one")
+	// ErrSetup means that the location, the bucket, the credentials or the server are not what they must be.
+	ErrSetup = objects.ErrSetup
+	// ErrUnreachable means that the server did not answer: a retry may help.
+	ErrUnreachable = objects.ErrUnreachable
 )
 
 // hinted is an error that says what to do about it. Programs that show hints apart ask for Hint; the text of the

@@ -9,6 +9,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"millrace.dev/internal/trust"
 )
 
 // Action is what an event does.
@@ -22,6 +24,8 @@ const (
 	Promoted   Action = "promote"  // it is the one to run from now on
 	RolledBack Action = "rollback" // the same, of one that was before
 	Retired    Action = "retire"   // it is not to run any more
+	RootSet    Action = "root"     // of no model: a version of the document that says who may decide
+	Purged     Action = "purge"    // its bundle is removed
 )
 
 const (
@@ -45,20 +49,35 @@ type Event struct {
 	Actor string `json:"actor"`
 	// Action is what was done.
 	Action Action `json:"action"`
-	// Model and Version name what it was done to.
+	// Model and Version name what it was done to. They are "" and 0 in a purge event of a bundle that no version has; of a root
+	// event, Model is "" and Version that of the document.
 	Model   string `json:"model"`
 	Version int    `json:"version"`
-	// Digest is the digest of the version's bundle, and Bytes its size, the latter in a register event only.
+	// Digest is the digest of the version's bundle, or of the root document; Bytes is the size of the bundle, in a register
+	// event only.
 	Digest string `json:"digest"`
 	Bytes  int64  `json:"bytes,omitempty"`
-	// Reason says why; "" in a register event.
+	// Reason says why; in a register event where the bundle comes from, "" if it was made here.
 	Reason string `json:"reason,omitempty"`
 	// Group is the consumer group that was told to run the version; of a promotion or a rollback, "" if none was.
 	Group string `json:"group,omitempty"`
 	// Gates are the outcomes of the gates that the version met in training; of a register event, none if there were none.
 	Gates []Gate `json:"gates,omitempty"`
+	// Role is the role that Actor acted in; of a signed approval, else "".
+	Role string `json:"role,omitempty"`
+	// Envelope holds Actor's signature over all of the above, or the root document with its signatures; nil where nothing
+	// is signed.
+	Envelope *trust.Envelope `json:"envelope,omitempty"`
 	// Sum is "sha256:" and the SHA-256, in hex, of the bytes of the event's file before `,"sum":`.
 	Sum string `json:"-"`
+}
+
+// Ref returns the name of the version that the event is about, such as "house-prices@3", or "-" if it is about none.
+func (e *Event) Ref() string {
+	if e.Model == "" {
+		return "-"
+	}
+	return fmt.Sprintf("%s@%d", e.Model, e.Version)
 }
 
 // The end of an event's file.
@@ -78,6 +97,9 @@ func (e *Event) encode() ([]byte, error) {
 	}
 	body := bytes.TrimSuffix(b.Bytes(), []byte("}\n"))
 	e.Sum = fmt.Sprintf("sha256:%x", sha256.Sum256(body))
+	if n := len(body) + sumSize; n > maxEvent {
+		return nil, fmt.Errorf("%w: the event would have %d bytes, the limit is %d", ErrInvalid, n, maxEvent)
+	}
 	return append(body, sumPrefix+e.Sum+sumSuffix...), nil
 }
 

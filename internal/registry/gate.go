@@ -1,8 +1,11 @@
 package registry
 
 import (
+	"encoding/json"
 	"fmt"
 	"math"
+
+	"millrace.dev/model"
 )
 
 // Gate is the outcome of a gate that a version met in training.
@@ -34,6 +37,18 @@ func checkGates(gates []Gate) error {
 		}
 	}
 	return nil
+}
+
+// gatesDigest returns what stands for gates in a signature: the SHA-256 of their JSON, or "" for none.
+func gatesDigest(gates []Gate) string {
+	if len(gates) == 0 {
+		return ""
+	}
+	text, err := json.Marshal(gates)
+	if err != nil {
+		panic("registry: " + err.Error()) // their figures are finite
+	}
+	return model.Digest(text)
 }
 
 func finite(x *float64) bool { return x == nil || !math.IsNaN(*x) && !math.IsInf(*x, 0) }

@@ -1,14 +1,20 @@
 package registry
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"millrace.dev/feature"
 	"millrace.dev/gbm"
+	"millrace.dev/internal/durable"
+	"millrace.dev/internal/registry/objects"
 	"millrace.dev/model"
 	"millrace.dev/profile"
 	"millrace.dev/record"
@@ -104,6 +110,21 @@ func clock() func() time.Time {
 	}
 }
 
+// folder is a registry on disk, for tests that look at its files.
+type folder struct{ dir string }
+
+func (f folder) tmp() string          { return filepath.Join(f.dir, "tmp") }
+func (f folder) events() string       { return filepath.Join(f.dir, eventsDir) }
+func (f folder) event(seq int) string { return filepath.Join(f.dir, eventName(seq)) }
+func (f folder) blob(digest string) string {
+	return filepath.Join(f.dir, blobID{digest: digest}.name())
+}
+
+// open opens the registry in a folder that is written to through fsys.
+func open(dir string, o Options, fsys durable.FS) (*Registry, error) {
+	return openStore(objects.NewFolder(dir, fsys), o)
+}
+
 func openDir(t testing.TB, dir string) *Registry {
 	t.Helper()
 	r, err := Open(dir, Options{Now: clock()})
@@ -165,4 +186,24 @@ func SmallBundle() ([]byte, error) {
 		return nil, err
 	}
 	return variant(b, "house-prices", "")
+}
+
+// flip returns data with one bit changed.
+func flip(data []byte, at int) []byte {
+	bad := bytes.Clone(data)
+	bad[at] ^= 1
+	return bad
+}
+
+func containsAll(text string, parts ...string) bool {
+	return !slices.ContainsFunc(parts, func(p string) bool { return !strings.Contains(text, p) })
+}
+
+func mustJSON(t testing.TB, v any) []byte {
+	t.Helper()
+	data, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
 }

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -52,7 +53,7 @@ func (s *state) resolve(r reference) (Version, error) {
 	switch r.alias {
 	case AliasChampion:
 		if n = m.champion; n == 0 {
-			return Version{}, withHint(fmt.Errorf("%w: %s has no champion", ErrNotApproved, r.model), m.championHint())
+			return Version{}, withHint(m.noChampion(r.model), m.championHint())
 		}
 	case AliasCandidate:
 		if n = m.candidate(); n == 0 {
@@ -65,10 +66,23 @@ func (s *state) resolve(r reference) (Version, error) {
 	return m.version(n), nil
 }
 
+// noChampion says that a model has no champion, and what its newest version lacks.
+func (m *entry) noChampion(name string) error {
+	err := fmt.Errorf("%w: %s has no champion", ErrNotApproved, name)
+	v := m.versions[cmp.Or(m.candidate(), len(m.versions))-1]
+	if v.State == StateCandidate && v.Wants != "" {
+		err = fmt.Errorf("%w; %s: %s", err, v.Ref(), v.Wants)
+		for _, i := range v.Ignored {
+			err = fmt.Errorf("%w; %w", err, i.Err)
+		}
+	}
+	return err
+}
+
 // championHint says how a model without a champion gets one.
 func (m *entry) championHint() string {
 	if n := m.candidate(); n > 0 {
-		return approveHint(m.versions[n-1].Ref())
+		return m.versions[n-1].approveHint()
 	}
 	for _, v := range slices.Backward(m.versions) {
 		if v.State == StateApproved {

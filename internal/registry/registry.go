@@ -9,7 +9,8 @@ import (
 	"sync"
 	"time"
 
-	"millrace.dev/internal/durable"
+	"millrace.dev/internal/registry/objects"
+	"millrace.dev/internal/trust"
 	"millrace.dev/model"
 )
 
@@ -17,27 +18,46 @@ import (
 type Options struct {
 	// Now is the clock that dates events. Default: time.Now.
 	Now func() time.Time
+	// Root is the document to begin with that says who may decide; the registry's log may hold later versions of it.
+	// Default: nil, everybody may, and nothing is signed.
+	Root *trust.SignedRoot
+	// Key returns the key that signs what is written to a registry with a Root; it is asked whenever something is.
+	// Default: nil, and such a registry can be read alone.
+	Key func() (*trust.Key, error)
 }
 
-// Registry is a registry in a folder. It is safe for concurrent use, also by several processes. Each method
+// Registry is a registry in a folder or a bucket. It is safe for concurrent use, also by several processes. Each method
 // sees what others have written before it was called.
 type Registry struct {
-	folder folder
-	now    func() time.Time
+	store store
+	now   func() time.Time
+	key   func() (*trust.Key, error)
 
 	mu    sync.Mutex
 	state *state
 }
 
-// Open opens the registry in the folder dir and reads its events. A folder that does not exist is an empty
-// registry, and is created when something is registered. Reading needs no right to write. An error matches
-// [ErrCorrupt] or [ErrNewer], or is one of the file system.
-func Open(dir string, o Options) (*Registry, error) { return open(dir, o, durable.OS()) }
+// Open opens the registry at a location, the path of a folder or the address of a bucket (see [objects.ParseAddress]),
+// and reads its events. A folder that does not exist is an empty registry, and is created when something is registered;
+// a bucket must exist. Reading needs no right to write. An error matches [ErrCorrupt], [ErrUntrusted] (the root documents
+// do not lead on from the one that is trusted), [ErrNewer], [ErrSetup] or [ErrUnreachable], or is one of the file system.
+func Open(location string, o Options) (*Registry, error) {
+	s, err := objects.Open(location)
+	if err != nil {
+		return nil, fmt.Errorf("registry: %w", err)
+	}
+	return openStore(s, o)
+}
 
-func open(dir string, o Options, fsys durable.FS) (*Registry, error) {
-	r := &Registry{folder: folder{dir, fsys}, now: o.Now, state: newState()}
+func openStore(s objects.Store, o Options) (*Registry, error) {
+	r := &Registry{store: store{s}, now: o.Now, key: o.Key, state: newState(o.Root)}
 	if r.now == nil {
 		r.now = time.Now
+	}
+	if o.Root != nil {
+		if err := o.Root.Check(); err != nil {
+			return nil, fmt.Errorf("registry: %w", err)
+		}
 	}
 	if err := r.refresh(context.Background()); err != nil {
 		return nil, err
@@ -45,46 +65,15 @@ func open(dir string, o Options, fsys durable.FS) (*Registry, error) {
 	return r, nil
 }
 
+// Location returns where the registry is, as [Open] takes it.
+func (r *Registry) Location() string { return r.store.Location() }
+
 // refresh reads the events that came since the last time. The caller holds r.mu, or has r to itself.
 func (r *Registry) refresh(ctx context.Context) error {
-	if err := r.folder.read(ctx, r.state); err != nil {
-		return fmt.Errorf("registry: %s: %w", r.folder.dir, err)
+	if err := r.store.read(ctx, r.state); err != nil {
+		return fmt.Errorf("registry: %s: %w", r.store.Location(), err)
 	}
 	return nil
-}
-
-// read applies the events after the last one of s to s.
-func (f folder) read(ctx context.Context, s *state) error {
-	if n := len(s.events); n > 0 { // the last one must still be there: the next will be chained to it
-		if e, err := f.readEvent(n); errors.Is(err, fs.ErrNotExist) || err == nil && e.Sum != s.sum() {
-			return fmt.Errorf("%w: %s has been removed or replaced since it was read", ErrCorrupt, f.event(n))
-		} else if err != nil {
-			return err
-		}
-	}
-	last, err := f.lastEvent()
-	if err != nil {
-		return err
-	}
-	for {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		seq := len(s.events) + 1
-		e, err := f.readEvent(seq)
-		if errors.Is(err, fs.ErrNotExist) {
-			if seq > last {
-				return nil
-			}
-			return withHint(fmt.Errorf("%w: %s is missing, though later events are there", ErrCorrupt, f.event(seq)), "restore it from a backup")
-		}
-		if err != nil {
-			return err
-		}
-		if err := s.apply(e); err != nil {
-			return fmt.Errorf("%s: %w", f.event(seq), err)
-		}
-	}
 }
 
 // view refreshes the state and calls f with it.
@@ -100,36 +89,103 @@ func (r *Registry) view(ctx context.Context, f func(*state) error) error {
 	return nil
 }
 
-// add writes the event that decide makes of the state, which returns nil if there is nothing to do. Another
-// writer may be faster; decide is then called again, with the new state.
-func (r *Registry) add(ctx context.Context, decide func(*state) (*Event, error)) error {
+// add writes the event that decide makes of the state, which returns nil if there is nothing to do, signed with k. Another
+// writer may be faster; decide is then called again, with the new state. The root document that is trusted goes into a
+// log that has none first, so that whoever reads the log sees that signatures are demanded.
+func (r *Registry) add(ctx context.Context, k *trust.Key, decide func(*state) (*Event, error)) error {
 	for {
+		first := false
 		err := r.view(ctx, func(s *state) error {
 			e, err := decide(s)
 			if err != nil || e == nil {
 				return err
 			}
-			e.Format, e.Seq, e.Prev, e.Time = eventFormat, len(s.events)+1, s.sum(), r.now().UTC().Round(0)
-			if err := r.folder.addEvent(e); err != nil {
+			if s.anchor != nil && len(s.roots) == 0 && e.Action != RootSet {
+				if err := s.sign(e.placed(s, r.now()), k); err != nil { // who may not do it writes nothing
+					return err
+				}
+				e, first = s.anchored(e.Actor), true
+			}
+			if err := s.sign(e.placed(s, r.now()), k); err != nil {
 				return err
 			}
-			r.folder.clean(e.Seq)
+			if e.Action == RootSet { // one that the log refuses would spoil it
+				probe := *s
+				if err := probe.rotate(e); err != nil {
+					return err
+				}
+			}
+			if err := r.store.addEvent(ctx, e); err != nil {
+				return err
+			}
+			_, _ = r.store.Clean(ctx, litterAge, false) // litter that cannot be removed stays
 			return s.apply(e)
 		})
-		if !errors.Is(err, fs.ErrExist) {
+		if !errors.Is(err, fs.ErrExist) && (err != nil || !first) {
 			return err
 		}
 	}
 }
 
+// placed puts the event behind the last one of a state, and returns it.
+func (e *Event) placed(s *state, now time.Time) *Event {
+	e.Format, e.Seq, e.Prev, e.Time = eventFormat, len(s.events)+1, s.sum(), now.UTC().Round(0)
+	return e
+}
+
+// signer returns the key to sign with; nil where nothing is signed, or none was given.
+func (r *Registry) signer() (*trust.Key, error) {
+	if r.state.anchor == nil || r.key == nil {
+		return nil, nil
+	}
+	k, err := r.key()
+	if err != nil {
+		return nil, fmt.Errorf("registry: %w", err)
+	}
+	return k, nil
+}
+
+// sign signs an event with its place in the log, if the registry has a root, and wants it to count.
+func (s *state) sign(e *Event, k *trust.Key) (err error) {
+	if s.root == nil || e.Action == RootSet {
+		return nil
+	}
+	if e.Envelope, err = e.claim().Sign(k); err != nil {
+		return err
+	}
+	var v *registered
+	if e.Action != Registered && e.Action != Purged {
+		v = s.models[e.Model].versions[e.Version-1]
+	}
+	if err := s.vet(e, v); err != nil {
+		return fmt.Errorf("%s %s@%d: %w", e.Action, e.Model, e.Version, err)
+	}
+	return nil
+}
+
 // Register adds data, the bytes of a bundle, as a new version of the model that its manifest names, on behalf
-// of by, with the outcomes of the gates that it has met. If the model has these bytes as a candidate or an approved version, that one is returned; those of a
-// rejected version become a new candidate. An error matches those of [model.Decode], [ErrInvalid], [ErrCorrupt]
-// or [ErrNewer], or is one of the file system.
+// of by, with the outcomes of the gates that it has met. If the model has these bytes as a version that was not rejected, that one is returned; those of a
+// rejected version become a new candidate, and so do those of a version that nobody has signed where that is demanded. In a
+// registry with a root, by may be "": it is the owner of the key. An error matches those of [model.Decode], [ErrInvalid],
+// [ErrUntrusted], [ErrCorrupt] or [ErrNewer], or is one of the file system.
 func (r *Registry) Register(ctx context.Context, data []byte, by string, gates ...Gate) (Version, error) {
-	actor, err := cleanText("name of who registers", by, maxActor)
+	return r.register(ctx, data, by, "", gates...)
+}
+
+// register is [Registry.Register] with a reason, which may be empty.
+func (r *Registry) register(ctx context.Context, data []byte, by, reason string, gates ...Gate) (Version, error) {
+	by, err := r.name("name of who registers", by)
 	if err := errors.Join(err, checkGates(gates)); err != nil {
 		return Version{}, fmt.Errorf("registry: %w", err)
+	}
+	if reason != "" {
+		if reason, err = cleanText("reason", reason, maxReason); err != nil {
+			return Version{}, fmt.Errorf("registry: %w", err)
+		}
+	}
+	key, err := r.signer()
+	if err != nil {
+		return Version{}, err
 	}
 	b, err := model.Decode(data)
 	if err != nil {
@@ -139,15 +195,29 @@ func (r *Registry) Register(ctx context.Context, data []byte, by string, gates .
 		return Version{}, err
 	}
 	name, digest := b.Manifest.Name, model.Digest(data)
-	if err := r.folder.addBlob(digest, data); err != nil {
+	var blob blobID
+	if err := r.view(ctx, func(s *state) error { blob = s.blob(digest); return nil }); err != nil {
+		return Version{}, err
+	}
+	if err := r.store.addBlob(ctx, blob, data); err != nil {
 		return Version{}, fmt.Errorf("registry: %w", err)
 	}
 	ref := reference{model: name}
-	err = r.add(ctx, func(s *state) (*Event, error) {
+	err = r.add(ctx, key, func(s *state) (*Event, error) {
+		actor, err := s.actor(by, key)
+		if err != nil {
+			return nil, err
+		}
+		if now := s.blob(digest); now != blob { // what was written has been purged since, or is going to be
+			if err := r.store.addBlob(ctx, now, data); err != nil {
+				return nil, err
+			}
+			blob = now
+		}
 		ref.number = 1
 		if m := s.models[name]; m != nil {
 			for _, v := range slices.Backward(m.versions) {
-				if v.Digest == digest && v.State != StateRejected {
+				if v.Digest == digest && v.State != StateRejected && !v.Purged && (v.fault == nil || !s.root.Policy.SignedBundles) {
 					ref.number = v.Number
 					return nil, nil
 				}
@@ -155,13 +225,21 @@ func (r *Registry) Register(ctx context.Context, data []byte, by string, gates .
 			ref.number = len(m.versions) + 1
 		}
 		return &Event{
-			Actor: actor, Action: Registered, Model: name, Version: ref.number, Digest: digest, Bytes: int64(len(data)), Gates: gates,
+			Actor: actor, Action: Registered, Model: name, Version: ref.number, Digest: digest, Bytes: int64(len(data)), Reason: reason, Gates: gates,
 		}, nil
 	})
 	if err != nil {
 		return Version{}, err
 	}
 	return r.get(ref)
+}
+
+// name returns a person's name without white space around it, which may be "" where the key says who it is.
+func (r *Registry) name(what, by string) (string, error) {
+	if by == "" && r.state.anchor != nil {
+		return "", nil
+	}
+	return cleanText(what, by, maxActor)
 }
 
 // get returns a version that is in the state.
@@ -173,15 +251,19 @@ func (r *Registry) get(ref reference) (v Version, err error) {
 
 // Decision is who decides something, and why.
 type Decision struct {
-	By     string // a name, for the audit log
+	By     string // a name, for the audit log; in a registry with a root "" is the owner of the key
 	Reason string
+	// Role is the role that an approval is given in, of a registry with a root. Default: the first of the person's that the
+	// policy still needs.
+	Role string
 	// Group is the consumer group that is told to run the version, of a promotion; "" if none is.
 	Group string
 }
 
-// Approve approves a version; its bundle must be intact. It becomes the champion if the model has none. ref is as in
-// [Registry.Resolve]. Doing the same again changes nothing. An error matches [ErrNotFound], [ErrRejected],
-// [ErrInvalid], [ErrCorrupt] or [ErrNewer], or is one of the file system.
+// Approve approves a version; its bundle must be intact. It becomes the champion if the model has none. In a registry with a
+// root it stays a candidate until the policy is met, and becomes the champion only if who approves it last may also promote.
+// ref is as in [Registry.Resolve]. Doing the same again changes nothing. An error matches [ErrNotFound], [ErrRejected],
+// [ErrInvalid], [ErrUntrusted], [ErrCorrupt] or [ErrNewer], or is one of the file system.
 func (r *Registry) Approve(ctx context.Context, ref, defaultModel string, d Decision) (Version, error) {
 	return r.decide(ctx, Approved, ref, defaultModel, d)
 }
@@ -230,12 +312,20 @@ func (r *Registry) Before(ctx context.Context, name string) (v Version, err erro
 
 func (r *Registry) decide(ctx context.Context, action Action, ref, defaultModel string, d Decision) (Version, error) {
 	target, err := parseRef(ref, defaultModel)
-	actor, err1 := cleanText("name of who decides", d.By, maxActor)
+	by, err1 := r.name("name of who decides", d.By)
 	reason, err2 := cleanText("reason", d.Reason, maxReason)
 	if err := errors.Join(err, err1, err2); err != nil {
 		return Version{}, fmt.Errorf("registry: %s %s: %w", action, ref, err)
 	}
-	err = r.add(ctx, func(s *state) (*Event, error) {
+	key, err := r.signer()
+	if err != nil {
+		return Version{}, err
+	}
+	err = r.add(ctx, key, func(s *state) (*Event, error) {
+		actor, err := s.actor(by, key)
+		if err != nil {
+			return nil, err
+		}
 		v, err := s.resolve(target)
 		if err != nil {
 			return nil, err
@@ -244,7 +334,15 @@ func (r *Registry) decide(ctx context.Context, action Action, ref, defaultModel 
 		// decision could fall on a version that nobody has looked at.
 		target = reference{model: v.Model, number: v.Number}
 		e := &Event{Actor: actor, Action: action, Model: v.Model, Version: v.Number, Digest: v.Digest, Reason: reason, Group: d.Group}
-		return r.admit(v, e)
+		if s.root != nil && action == Approved {
+			if e.Role = d.Role; e.Role == "" {
+				e.Role = s.role(key, s.models[v.Model].versions[v.Number-1])
+			}
+			if slices.ContainsFunc(v.Approvals, func(a Approval) bool { return a.By == actor && a.Reason == reason }) {
+				return nil, nil // as before
+			}
+		}
+		return r.admit(ctx, s, v, e)
 	})
 	if err != nil {
 		return Version{}, err
@@ -253,7 +351,7 @@ func (r *Registry) decide(ctx context.Context, action Action, ref, defaultModel 
 }
 
 // admit returns e, which is about v, nil if that was decided already, or why it cannot be decided.
-func (r *Registry) admit(v Version, e *Event) (*Event, error) {
+func (r *Registry) admit(ctx context.Context, s *state, v Version, e *Event) (*Event, error) {
 	decided := v.DecidedBy == e.Actor && v.Reason == e.Reason
 	switch {
 	case e.Action == Approved && v.State == StateApproved && decided,
@@ -273,7 +371,10 @@ func (r *Registry) admit(v Version, e *Event) (*Event, error) {
 		}
 	}
 	if e.Action != Rejected && e.Action != Retired { // nobody can have looked at what is not there
-		if _, err := r.folder.readBlob(v.Digest, v.Bytes); err != nil {
+		if v.Purged {
+			return nil, v.purged()
+		}
+		if _, err := r.store.readBlob(ctx, s.blob(v.Digest), v.Bytes); err != nil {
 			return nil, fmt.Errorf("%s: %w", v.Ref(), err)
 		}
 	}
@@ -305,10 +406,8 @@ func (r *Registry) Show(ctx context.Context, ref, defaultModel string) (v Versio
 	}
 	err = r.view(ctx, func(s *state) (err error) {
 		v, err = s.resolve(target)
-		for _, e := range s.events {
-			if err == nil && e.Model == v.Model && e.Version == v.Number {
-				events = append(events, e)
-			}
+		if err == nil {
+			events = s.about(v)
 		}
 		return err
 	})
@@ -324,8 +423,8 @@ func (r *Registry) Log(ctx context.Context) (events []Event, err error) {
 	return events, err
 }
 
-// Load returns the bytes of a version's bundle, which have its digest. An error matches [ErrCorrupt], or is one
-// of the file system.
+// Load returns the bytes of a version's bundle, which have its digest. An error matches [ErrCorrupt], [ErrPurged] or
+// [ErrUnreachable], or is one of the file system.
 func (r *Registry) Load(ctx context.Context, v Version) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -333,8 +432,28 @@ func (r *Registry) Load(ctx context.Context, v Version) ([]byte, error) {
 	if !validDigest(v.Digest) || v.Bytes < 1 {
 		return nil, fmt.Errorf("registry: %w: %.80q is not the digest of a bundle", ErrInvalid, v.Digest)
 	}
-	data, err := r.folder.readBlob(v.Digest, v.Bytes)
-	if err != nil {
+	r.mu.Lock()
+	blob := r.state.blob(v.Digest)
+	r.mu.Unlock()
+	data, err := r.store.readBlob(ctx, blob, v.Bytes)
+	if !errors.Is(err, ErrCorrupt) {
+		if err != nil {
+			err = fmt.Errorf("registry: %s: %w", v.Ref(), err)
+		}
+		return data, err
+	}
+	// It may have been purged, and registered again, since the events were read.
+	var gone bool
+	if err := r.view(ctx, func(s *state) error {
+		blob, gone = s.blob(v.Digest), s.isPurged(v)
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	if gone {
+		return nil, v.purged()
+	}
+	if data, err = r.store.readBlob(ctx, blob, v.Bytes); err != nil {
 		return nil, fmt.Errorf("registry: %s: %w", v.Ref(), err)
 	}
 	return data, nil
@@ -344,31 +463,40 @@ func (r *Registry) Load(ctx context.Context, v Version) ([]byte, error) {
 type Report struct {
 	Events int // verified, from the first
 	Blobs  int // verified
+	Signed int // events with a signature that counts, or counted when it was made
+	Purged int // that are gone on purpose
 	// Head is the Sum of the last event. Whoever keeps it elsewhere can tell later that the log up to there is
 	// the same: it is the one thing that a log cannot prove of itself.
 	Head string
 }
 
 // Verify reads every event and every blob anew and returns the first that is not what it should be, as an error
-// that matches [ErrCorrupt] or [ErrNewer]; the report says how far it came.
+// that matches [ErrCorrupt], [ErrUntrusted] or [ErrNewer]; the report says how far it came. Signatures are judged by the
+// root document that held when they were made.
 func (r *Registry) Verify(ctx context.Context) (Report, error) {
-	s := newState()
-	err := r.folder.read(ctx, s)
+	s := newState(r.state.anchor)
+	err := r.store.read(ctx, s)
 	report := Report{Events: len(s.events), Head: s.sum()}
 	seen := map[string]bool{}
 	for _, e := range s.events {
 		if err != nil {
 			break
 		}
-		if err = ctx.Err(); err == nil && e.Action == Registered && !seen[e.Digest] {
-			if _, err = r.folder.readBlob(e.Digest, e.Bytes); err == nil {
-				seen[e.Digest] = true
-				report.Blobs++
-			}
+		if e.Action != Registered || seen[e.Digest] {
+			continue
+		}
+		seen[e.Digest] = true
+		if !s.isLive(e.Digest) {
+			report.Purged++
+		} else if _, err = r.store.readBlob(ctx, s.blob(e.Digest), e.Bytes); err == nil {
+			report.Blobs++
 		}
 	}
+	if err == nil {
+		report.Signed, err = s.signatures()
+	}
 	if err != nil {
-		return report, fmt.Errorf("registry: %s: %w", r.folder.dir, err)
+		return report, fmt.Errorf("registry: %s: %w", r.store.Location(), err)
 	}
 	return report, nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -40,6 +41,7 @@ func TestLifeOfAModel(t *testing.T) {
 	}
 
 	want.State, want.Aliases, want.DecidedBy, want.DecidedAt, want.Reason = StateApproved, []string{AliasChampion}, "Anna Ek", at(2), "RMSE 180,000"
+	want.Approvals = []Approval{{Seq: 2, By: "Anna Ek", Reason: "RMSE 180,000", At: at(2)}}
 	v, err := r.Approve(t.Context(), "@candidate", "house-prices", Decision{By: " Anna Ek ", Reason: "RMSE 180,000\n"})
 	if err != nil {
 		t.Fatal(err)
@@ -59,6 +61,7 @@ func TestLifeOfAModel(t *testing.T) {
 		t.Fatal(err)
 	}
 	want.State, want.Aliases, want.DecidedBy, want.DecidedAt, want.Reason = StateRejected, nil, "bob", at(3), "label leaks"
+	want.Approvals = nil
 	if diff := cmp.Diff(want, v); diff != "" {
 		t.Error(diff)
 	}
@@ -66,7 +69,7 @@ func TestLifeOfAModel(t *testing.T) {
 		t.Error(err)
 	}
 
-	again, err := Open(r.folder.dir, Options{})
+	again, err := Open(r.Location(), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -271,7 +274,7 @@ func TestReasonsInAnyScript(t *testing.T) {
 	if _, err := r.Approve(t.Context(), "@1", "house-prices", Decision{By: actor, Reason: reason}); err != nil {
 		t.Fatal(err)
 	}
-	v, err := openDir(t, r.folder.dir).Resolve(t.Context(), "@champion", "house-prices")
+	v, err := openDir(t, r.Location()).Resolve(t.Context(), "@champion", "house-prices")
 	if err != nil || v.DecidedBy != actor || v.Reason != reason {
 		t.Errorf("%+v %v", v, err)
 	}
@@ -319,6 +322,99 @@ func TestCancelled(t *testing.T) {
 	}
 }
 
+// rules is a registry as the documentation of the package has it, of one model.
+type rules struct {
+	states    []State // by version
+	content   []int   // what was registered, by version
+	champion  int
+	champions []int // in order
+}
+
+// register returns the version that bundle c is.
+func (m *rules) register(c int) int {
+	for i, s := range slices.Backward(m.states) {
+		if m.content[i] == c && s != StateRejected {
+			return i + 1
+		}
+	}
+	m.states, m.content = append(m.states, StateCandidate), append(m.content, c)
+	return len(m.states)
+}
+
+// decide tells whether an action on version n is admitted, and does it.
+func (m *rules) decide(action Action, n int) bool {
+	if n > len(m.states) || m.states[n-1] == StateRejected {
+		return false
+	}
+	crown := false
+	switch action {
+	case Approved:
+		m.states[n-1], crown = StateApproved, m.champion == 0
+	case Rejected:
+		m.states[n-1] = StateRejected
+	case Retired:
+		m.states[n-1] = StateRetired
+	case Promoted, RolledBack:
+		if m.states[n-1] != StateApproved {
+			return false
+		}
+		crown = true
+	case Registered, RootSet: // they are no decisions about a version
+	}
+	if crown {
+		m.champion, m.champions = n, append(m.champions, n)
+	} else if m.champion == n && m.states[n-1] != StateApproved {
+		m.champion = 0
+	}
+	return true
+}
+
+func (m *rules) candidate() int {
+	n := 0
+	for i, s := range m.states {
+		switch s {
+		case StateCandidate:
+			n = i + 1
+		case StateApproved:
+			n = 0
+		case StateRejected, StateRetired:
+		}
+	}
+	return n
+}
+
+func (m *rules) before() int {
+	for _, n := range slices.Backward(m.champions) {
+		if n != m.champion && m.states[n-1] == StateApproved {
+			return n
+		}
+	}
+	return 0
+}
+
+// check compares the registry with its rules.
+func (m *rules) check(rt *rapid.T, r *Registry) {
+	all, err := r.List(context.Background())
+	if err != nil || len(all) != len(m.states) {
+		rt.Fatal(all, err)
+	}
+	for i, v := range all {
+		var aliases []string
+		if m.candidate() == i+1 {
+			aliases = append(aliases, AliasCandidate)
+		}
+		if m.champion == i+1 {
+			aliases = append(aliases, AliasChampion)
+		}
+		if diff := cmp.Diff(aliases, v.Aliases); diff != "" || v.State != m.states[i] || v.Number != i+1 {
+			rt.Fatalf("version %d is %s, want %s: %s", v.Number, v.State, m.states[i], diff)
+		}
+	}
+	if v, err := r.Before(context.Background(), "house-prices"); v.Number != m.before() || (err != nil) != (m.before() == 0) {
+		rt.Fatalf("the champion before is %d, %v; want %d", v.Number, err, m.before())
+	}
+}
+
 // TestRules runs random actions beside the rules as the documentation of the package has them.
 func TestRules(t *testing.T) {
 	t.Parallel()
@@ -329,72 +425,26 @@ func TestRules(t *testing.T) {
 	}
 	rapid.Check(t, func(rt *rapid.T) {
 		dir := t.TempDir()
-		r := openDir(t, dir)
-		var states []State
-		var content []int
-		champion := 0
-		for step := range rapid.IntRange(1, 15).Draw(rt, "steps") {
+		r, m := openDir(t, dir), &rules{}
+		decide := map[Action]func(context.Context, string, string, Decision) (Version, error){
+			Approved: r.Approve, Rejected: r.Reject, Retired: r.Retire, Promoted: r.Promote, RolledBack: r.RollBack,
+		}
+		for step := range rapid.IntRange(1, 20).Draw(rt, "steps") {
 			by := fmt.Sprint("by ", step)
-			switch n := rapid.IntRange(1, 5).Draw(rt, "version"); rapid.SampledFrom([]Action{Registered, Approved, Rejected}).Draw(rt, "action") {
-			case Registered:
-				c := rapid.IntRange(0, len(bundles)-1).Draw(rt, "bundle")
-				want := len(states) + 1
-				for i := range states {
-					if content[i] == c && states[i] != StateRejected {
-						want = i + 1
-					}
+			action := rapid.SampledFrom([]Action{Registered, Registered, Approved, Approved, Rejected, Retired, Promoted, RolledBack}).Draw(rt, "action")
+			n := rapid.IntRange(1, 4).Draw(rt, "version")
+			if action == Registered {
+				if v, err := r.Register(t.Context(), bundles[n-1], by); err != nil || v.Number != m.register(n-1) {
+					rt.Fatalf("registered %d, %v", v.Number, err)
 				}
-				v, err := r.Register(t.Context(), bundles[c], by)
-				if err != nil || v.Number != want {
-					rt.Fatalf("registered %d, %v; want %d", v.Number, err, want)
-				}
-				if want > len(states) {
-					states, content = append(states, StateCandidate), append(content, c)
-				}
-			case Approved:
-				_, err := r.Approve(t.Context(), fmt.Sprint("@", n), "house-prices", Decision{By: by, Reason: "x"})
-				if ok := n <= len(states) && states[n-1] != StateRejected; ok != (err == nil) {
-					rt.Fatalf("approve %d: %v", n, err)
-				} else if ok {
-					states[n-1], champion = StateApproved, n
-				}
-			case Rejected:
-				_, err := r.Reject(t.Context(), fmt.Sprint("@", n), "house-prices", Decision{By: by, Reason: "x"})
-				if ok := n <= len(states) && states[n-1] != StateRejected; ok != (err == nil) {
-					rt.Fatalf("reject %d: %v", n, err)
-				} else if ok {
-					states[n-1] = StateRejected
-					if champion == n {
-						champion = 0
-					}
-				}
+				continue
 			}
+			_, err := decide[action](t.Context(), fmt.Sprint("@", n), "house-prices", Decision{By: by, Reason: "x"})
+			if ok := m.decide(action, n); ok != (err == nil) {
+				rt.Fatalf("%s %d: %v", action, n, err)
+			}
+			m.check(rt, r)
 		}
-		candidate := 0
-		for i, s := range states {
-			switch s {
-			case StateCandidate:
-				candidate = i + 1
-			case StateApproved:
-				candidate = 0
-			case StateRejected:
-			}
-		}
-		all, err := openDir(t, dir).List(t.Context())
-		if err != nil || len(all) != len(states) {
-			rt.Fatal(all, err)
-		}
-		for i, v := range all {
-			var aliases []string
-			if candidate == i+1 {
-				aliases = append(aliases, AliasCandidate)
-			}
-			if champion == i+1 {
-				aliases = append(aliases, AliasChampion)
-			}
-			if diff := cmp.Diff(aliases, v.Aliases); diff != "" || v.State != states[i] || v.Number != i+1 {
-				rt.Fatalf("version %d is %s, want %s: %s", v.Number, v.State, states[i], diff)
-			}
-		}
+		m.check(rt, openDir(t, dir))
 	})
 }

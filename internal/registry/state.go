@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"millrace.dev/internal/trust"
 	"millrace.dev/model"
 )
 
@@ -47,21 +48,67 @@ type Version struct {
 	DecidedBy string
 	DecidedAt time.Time
 	Reason    string
+	// Approvals are those that count, since the version was last retired, in order.
+	Approvals []Approval
+	// Wants says what a candidate lacks to be approved, of a registry with a root; "" is one approval by anybody.
+	Wants string
+	// Ignored are the events about the version that do not count, and why; of a registry with a root.
+	Ignored []Ignored
+	// Purged tells whether the bundle was removed for good, by [Registry.GC].
+	Purged bool
+}
+
+// Approval is one person's consent to a version.
+type Approval struct {
+	Seq    int // of the event
+	By     string
+	Role   string // "" without a root
+	Reason string
+	At     time.Time
+	Key    string // the ID of the key that signed it; "" without a root
+}
+
+// Ignored is an event that does not count.
+type Ignored struct {
+	Seq int
+	Err error // why; it matches ErrUntrusted
 }
 
 // Ref returns the name of the version, such as "house-prices@3".
 func (v Version) Ref() string { return fmt.Sprintf("%s@%d", v.Model, v.Number) }
 
-// CheckApproved wants a version that may run. The error matches [ErrNotApproved] and says what to do.
+// CheckApproved wants a version that may run. The error matches [ErrNotApproved] and says what to do; it matches
+// [ErrUntrusted] too where a decision about the version does not count.
 func (v Version) CheckApproved() error {
 	switch v.State {
 	case StateApproved:
 		return nil
+	case StateCandidate:
 	case StateRejected, StateRetired:
 		return withHint(fmt.Errorf("registry: %s: %w: %s %s it (%s)", v.Ref(), ErrNotApproved, v.DecidedBy, v.State, v.Reason), "use another version")
-	default:
-		return withHint(fmt.Errorf("registry: %s: %w: it is a %s", v.Ref(), ErrNotApproved, v.State), approveHint(v.Ref()))
 	}
+	err := fmt.Errorf("registry: %s: %w: it is a %s", v.Ref(), ErrNotApproved, v.State)
+	if v.Wants != "" {
+		err = fmt.Errorf("%w: %s", err, v.Wants)
+	}
+	for _, i := range v.Ignored {
+		err = fmt.Errorf("%w; %w", err, i.Err)
+	}
+	if v.barred() {
+		return withHint(err, registerHint)
+	}
+	return withHint(err, v.approveHint())
+}
+
+// barred tells whether nobody can approve the version, since its registration does not count.
+func (v Version) barred() bool { return v.Wants == wantsAuthor }
+
+// approveHint says how the version becomes approved.
+func (v Version) approveHint() string {
+	if v.Wants == "" {
+		return approveHint(v.Ref())
+	}
+	return fmt.Sprintf("approve it: millrace model approve %s --reason TEXT --key FILE", v.Ref())
 }
 
 func approveHint(ref string) string {
@@ -72,16 +119,36 @@ func approveHint(ref string) string {
 type state struct {
 	events []Event
 	models map[string]*entry
+	purges map[string]int // digests to the number of the last event that purged them
+	trusted
 }
 
 // entry is a model: its versions by number from 1, its champion, 0 if it has none, and all that were champions, in order.
 type entry struct {
-	versions  []Version
+	versions  []*registered
 	champion  int
+	crowned   int // the number of the event that made the champion
 	champions []int
 }
 
-func newState() *state { return &state{models: map[string]*entry{}} }
+// registered is a version, and what is known of who registered it.
+type registered struct {
+	Version
+
+	author string // the ID of the key that signed the registration; "" is none
+	fault  error  // why the registration does not count
+}
+
+// newState returns the state before the first event. anchor is the root document that is trusted; nil is none.
+func newState(anchor *trust.SignedRoot) *state {
+	return (&state{trusted: trusted{anchor: anchor, root: anchor}}).cleared()
+}
+
+// cleared takes away what events have added up to.
+func (s *state) cleared() *state {
+	s.models, s.purges = map[string]*entry{}, map[string]int{}
+	return s
+}
 
 // sum returns the sum of the last event.
 func (s *state) sum() string {
@@ -99,49 +166,80 @@ func (s *state) apply(e *Event) error {
 	if e.Prev != s.sum() {
 		return fmt.Errorf("%w: it does not follow the event before it: one of the two has been replaced", ErrCorrupt)
 	}
-	if !isClean(e.Actor, maxActor) || model.CheckName(e.Model) != nil || !validDigest(e.Digest) {
-		return fmt.Errorf("%w: it has no actor, no model or no digest", ErrCorrupt)
+	if err := s.checkPlace(e); err != nil {
+		return err
 	}
-	m := s.models[e.Model]
-	if e.Action == Registered {
-		if m == nil {
-			m = &entry{}
-		}
-		if e.Version != len(m.versions)+1 || e.Bytes < 1 {
-			return fmt.Errorf("%w: it registers %s@%d, of %d bytes, after version %d", ErrCorrupt, e.Model, e.Version, e.Bytes, len(m.versions))
-		}
-		if err := checkGates(e.Gates); err != nil {
-			return fmt.Errorf("%w: %w", ErrCorrupt, err)
-		}
-		m.versions = append(m.versions, Version{
-			Model: e.Model, Number: e.Version, Digest: e.Digest, Bytes: e.Bytes, State: StateCandidate,
-			RegisteredBy: e.Actor, RegisteredAt: e.Time, Gates: e.Gates,
-		})
-		s.models[e.Model] = m
-	} else if err := m.decide(e); err != nil {
+	if e.Action == RootSet {
+		return s.rotate(e)
+	}
+	if err := s.judge(e); err != nil {
 		return err
 	}
 	s.events = append(s.events, *e)
 	return nil
 }
 
+// judge applies an event about a version to the models.
+func (s *state) judge(e *Event) error {
+	orphan := e.Action == Purged && e.Model == "" && e.Version == 0
+	if !isClean(e.Actor, maxActor) || model.CheckName(e.Model) != nil && !orphan || !validDigest(e.Digest) {
+		return fmt.Errorf("%w: it has no actor, no model or no digest", ErrCorrupt)
+	}
+	if e.Action == Purged {
+		return s.purge(e)
+	}
+	m := s.models[e.Model]
+	if e.Action != Registered {
+		if err := s.decide(m, e); err != nil {
+			return err
+		}
+		v := m.versions[e.Version-1]
+		v.Wants = s.wants(v)
+		return nil
+	}
+	if m == nil {
+		m = &entry{}
+	}
+	if e.Version != len(m.versions)+1 || e.Bytes < 1 || e.Reason != "" && !isClean(e.Reason, maxReason) {
+		return fmt.Errorf("%w: it registers %s@%d, of %d bytes, after version %d", ErrCorrupt, e.Model, e.Version, e.Bytes, len(m.versions))
+	}
+	if err := checkGates(e.Gates); err != nil {
+		return fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	v := &registered{Version: Version{
+		Model: e.Model, Number: e.Version, Digest: e.Digest, Bytes: e.Bytes, State: StateCandidate,
+		RegisteredBy: e.Actor, RegisteredAt: e.Time, Gates: e.Gates,
+	}, author: e.Envelope.Signer()}
+	v.fault = v.ignore(e, s.vet(e, nil))
+	v.Wants = s.wants(v)
+	m.versions = append(m.versions, v)
+	s.models[e.Model] = m
+	return nil
+}
+
 // decide applies an event about a version that is registered.
-func (m *entry) decide(e *Event) error {
+func (s *state) decide(m *entry, e *Event) error {
 	if m == nil || e.Version < 1 || e.Version > len(m.versions) {
 		return fmt.Errorf("%w: it is about %s@%d, which is not registered", ErrCorrupt, e.Model, e.Version)
 	}
-	v := &m.versions[e.Version-1]
-	if v.Digest != e.Digest || v.State == StateRejected || !isClean(e.Reason, maxReason) {
+	v := m.versions[e.Version-1]
+	if v.Digest != e.Digest || v.State == StateRejected || !isClean(e.Reason, maxReason) || e.Role != "" && !isClean(e.Role, maxRole) {
 		return fmt.Errorf("%w: it does not fit %s@%d", ErrCorrupt, e.Model, e.Version)
 	}
+	if v.Purged && e.Action != Rejected && e.Action != Retired && !s.lenient() {
+		return fmt.Errorf("%w: it is about %s@%d, which was purged", ErrCorrupt, e.Model, e.Version)
+	}
+	counts := v.ignore(e, s.vet(e, v)) == nil
 	switch e.Action {
 	case Approved:
-		v.State = StateApproved
-		if m.champion == 0 || e.Format == 1 {
-			m.crown(e.Version)
+		if !counts || !s.approve(v, e) {
+			return nil
 		}
-	case Rejected, Retired:
-		v.State = StateRejected
+		if (m.champion == 0 && s.crowns(e)) || e.Format == 1 {
+			m.crown(e)
+		}
+	case Rejected, Retired: // who may not say so is heard all the same: it is the safe side
+		v.State, v.Approvals = StateRejected, nil
 		if e.Action == Retired {
 			v.State = StateRetired
 		}
@@ -149,10 +247,12 @@ func (m *entry) decide(e *Event) error {
 			m.champion = 0
 		}
 	case Promoted, RolledBack:
-		if v.State != StateApproved {
+		if v.State != StateApproved && !s.lenient() {
 			return fmt.Errorf("%w: it promotes %s@%d, which is %s", ErrCorrupt, e.Model, e.Version, v.State)
 		}
-		m.crown(e.Version)
+		if counts && v.State == StateApproved {
+			m.crown(e)
+		}
 		return nil
 	default:
 		return fmt.Errorf("%w: its action is %.40q", ErrCorrupt, e.Action)
@@ -161,9 +261,10 @@ func (m *entry) decide(e *Event) error {
 	return nil
 }
 
-// crown makes a version the champion.
-func (m *entry) crown(n int) {
-	m.champion = n
+// crown makes the version of an event the champion.
+func (m *entry) crown(e *Event) {
+	n := e.Version
+	m.champion, m.crowned = n, e.Seq
 	if l := len(m.champions); l == 0 || m.champions[l-1] != n {
 		m.champions = append(m.champions, n)
 	}
@@ -186,7 +287,9 @@ func (m *entry) candidate() int {
 	for _, v := range slices.Backward(m.versions) {
 		switch v.State {
 		case StateCandidate:
-			return v.Number
+			if !v.barred() {
+				return v.Number
+			}
 		case StateApproved:
 			return 0
 		case StateRejected, StateRetired:
@@ -197,7 +300,7 @@ func (m *entry) candidate() int {
 
 // version returns version n, which exists, with its aliases.
 func (m *entry) version(n int) Version {
-	v := m.versions[n-1]
+	v := m.versions[n-1].Version
 	if n == m.candidate() {
 		v.Aliases = append(v.Aliases, AliasCandidate)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -23,7 +24,7 @@ func filled(t *testing.T) string {
 	mustApprove(t, r, "@1")
 	mustApprove(t, r, "@2")
 	mustReject(t, r, "@1")
-	return r.folder.dir
+	return r.Location()
 }
 
 // overwrite replaces a file that is not meant to be.
@@ -156,18 +157,19 @@ func TestTamperedLogs(t *testing.T) {
 		"no reason":       {forge(5, func(e *Event) { e.Reason = "" }), ErrCorrupt, "does not fit house-prices@1"},
 		"escape codes":    {forge(5, func(e *Event) { e.Reason = "\x1b[2J" }), ErrCorrupt, "does not fit house-prices@1"},
 		"padded actor":    {forge(6, func(e *Event) { e.Actor += " " }), ErrCorrupt, "no actor"},
-		"no action":       {forge(5, func(e *Event) { e.Action = "promote" }), ErrCorrupt, `its action is "promote"`},
+		"no action":       {forge(5, func(e *Event) { e.Action = "bless" }), ErrCorrupt, `its action is "bless"`},
 		"version jumps":   {forge(6, func(e *Event) { e.Action, e.Version, e.Bytes = Registered, 9, 1 }), ErrCorrupt, "registers house-prices@9"},
 		"no bytes":        {forge(6, func(e *Event) { e.Action, e.Version, e.Bytes = Registered, 3, 0 }), ErrCorrupt, "of 0 bytes"},
 		"wrong number":    {forge(6, func(e *Event) { e.Seq = 7 }), ErrCorrupt, "says that it is event 7"},
-		"later format":    {forge(6, func(e *Event) { e.Format = 2 }), ErrNewer, "it has format 2, this millrace reads format 1"},
+		"not approved":    {forge(4, func(e *Event) { e.Action = Promoted }), ErrCorrupt, "it promotes house-prices@2, which is candidate"},
+		"later format":    {forge(6, func(e *Event) { e.Format = 3 }), ErrNewer, "it has format 3, this millrace reads format 2"},
 		"format 0":        {forge(6, func(e *Event) { e.Format = 0 }), ErrCorrupt, "of format 0"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			dir := filled(t)
 			r := openDir(t, dir)
-			tc.tamper(t, folder{dir, durable.OS()})
+			tc.tamper(t, folder{dir})
 			_, err := Open(dir, Options{})
 			if !errors.Is(err, tc.want) || !strings.Contains(err.Error(), tc.text) {
 				t.Errorf("open: got %v, want %v with %q", err, tc.want, tc.text)
@@ -190,11 +192,11 @@ func TestVerifySaysHowFarItCame(t *testing.T) {
 	t.Parallel()
 	dir := filled(t)
 	r := openDir(t, dir)
-	third, err := decodeEvent(read(t, r.folder.event(3)))
+	third, err := decodeEvent(read(t, folder{r.Location()}.event(3)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	overwrite(t, r.folder.event(4), []byte("{}\n"))
+	overwrite(t, folder{r.Location()}.event(4), []byte("{}\n"))
 	report, err := r.Verify(t.Context())
 	if !errors.Is(err, ErrCorrupt) || report != (Report{Events: 3, Head: third.Sum}) {
 		t.Errorf("%+v, %v", report, err)
@@ -216,7 +218,7 @@ func TestTheLastEventMustStay(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := openDir(t, filled(t))
-			tamper(t, r.folder)
+			tamper(t, folder{r.Location()})
 			if _, err := r.Register(t.Context(), f.make(9), "train"); !errors.Is(err, ErrCorrupt) ||
 				!strings.Contains(err.Error(), "removed or replaced since it was read") {
 				t.Error(err)
@@ -229,11 +231,11 @@ func TestTamperedBlobs(t *testing.T) {
 	t.Parallel()
 	f, dir := newFactory(t), filled(t)
 	r := openDir(t, dir)
-	v, err := r.Resolve(t.Context(), "@champion", "house-prices")
+	v, err := r.Resolve(t.Context(), "@2", "house-prices")
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := r.folder.blob(v.Digest)
+	path := folder{r.Location()}.blob(v.Digest)
 	good := read(t, path)
 	check := func(what, text string) {
 		t.Helper()
@@ -272,6 +274,49 @@ func TestTamperedBlobs(t *testing.T) {
 	mustRegister(t, r, f.make(3))
 }
 
+// TestFlippedBundlesAreNeverLoaded flips bytes all over a bundle, one after the other: neither the registry nor the package that
+// reads bundles takes it, and each says what is wrong.
+func TestFlippedBundlesAreNeverLoaded(t *testing.T) {
+	t.Parallel()
+	r := openDir(t, filled(t))
+	v, err := r.Resolve(t.Context(), "@2", "house-prices")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := folder{r.Location()}.blob(v.Digest)
+	good := read(t, path)
+	file := filepath.Join(t.TempDir(), "bundle"+model.Extension)
+	section := regexp.MustCompile(`section ([a-z_0-9]+): its checksum`)
+	named := map[string]bool{}
+	for i := 0; i < len(good); i += 17 {
+		bad := bytes.Clone(good)
+		bad[i] ^= 1 << (i % 8)
+		overwrite(t, path, bad)
+		if err := loadError(r, v); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), path+" does not hold what was registered") {
+			t.Fatalf("byte %d: the registry gives it: %v", i, err)
+		}
+		if err := os.WriteFile(file, bad, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := model.Open(file)
+		if !errors.Is(err, model.ErrCorrupt) && (i > 16 || !errors.Is(err, model.ErrNotBundle)) {
+			t.Fatalf("byte %d: it is opened: %v", i, err)
+		}
+		if m := section.FindStringSubmatch(err.Error()); m != nil {
+			named[m[1]] = true
+		}
+	}
+	for line := range strings.Lines(string(good)) { // the index
+		name, rest, _ := strings.Cut(line, " ")
+		if (strings.HasPrefix(rest, "critical ") || strings.HasPrefix(rest, "optional ")) && !named[name] {
+			t.Errorf("no flip in the section %s was found there: it was not tried, or is not named", name)
+		}
+	}
+	if len(named) < 5 {
+		t.Errorf("sections named: %v", named)
+	}
+}
+
 func TestLitterIsRemoved(t *testing.T) {
 	t.Parallel()
 	f, r := newFactory(t), openDir(t, t.TempDir())
@@ -280,7 +325,7 @@ func TestLitterIsRemoved(t *testing.T) {
 	for name, age := range map[string]time.Time{
 		".millrace-1-a" + durable.TempSuffix: old, ".millrace-2-b" + durable.TempSuffix: time.Now(), "README": old,
 	} {
-		path := filepath.Join(r.folder.tmp(), name)
+		path := filepath.Join(folder{r.Location()}.tmp(), name)
 		if err := os.WriteFile(path, []byte("half an ev"), 0o444); err != nil {
 			t.Fatal(err)
 		}
@@ -289,12 +334,12 @@ func TestLitterIsRemoved(t *testing.T) {
 		}
 	}
 	for _, name := range []string{".DS_Store", "000000002.json.bak", "2.json", "0000000002.json", ".millrace-3-c.tmp"} {
-		if err := os.WriteFile(filepath.Join(r.folder.events(), name), []byte("not an event"), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(folder{r.Location()}.events(), name), []byte("not an event"), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
 	mustApprove(t, r, "@1")
-	entries, err := os.ReadDir(r.folder.tmp())
+	entries, err := os.ReadDir(folder{r.Location()}.tmp())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -305,7 +350,7 @@ func TestLitterIsRemoved(t *testing.T) {
 	if diff := cmp.Diff([]string{".millrace-2-b.tmp", "README"}, names); diff != "" {
 		t.Error(diff)
 	}
-	if report := mustVerify(t, openDir(t, r.folder.dir)); report.Events != 2 {
+	if report := mustVerify(t, openDir(t, r.Location())); report.Events != 2 {
 		t.Errorf("%+v", report)
 	}
 }
@@ -322,7 +367,7 @@ func FuzzDecodeEvent(f *testing.F) {
 				}
 				continue
 			}
-			if err := newState().apply(e); err != nil && !errors.Is(err, ErrCorrupt) {
+			if err := newState(nil).apply(e); err != nil && !errors.Is(err, ErrCorrupt) {
 				t.Fatalf("an error of no kind: %v", err)
 			}
 		}

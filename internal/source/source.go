@@ -9,6 +9,7 @@ import (
 	"hash"
 	"io"
 	"path/filepath"
+	"strings"
 
 	"millrace.dev/codec"
 	"millrace.dev/internal/kafka"
@@ -229,4 +230,18 @@ func (r *fileRecords) close() error {
 	p := r.part
 	r.part = nil
 	return p.close()
+}
+
+// Before returns the name of what a range of a topic has before it, and it after that: the range from the earliest records
+// on, with the same end. from are the offsets at which s itself begins, by partition. Data in files has no such name.
+func (s *Source) Before() (name string, from map[int32]int64) {
+	if s.topic == nil {
+		return "", nil
+	}
+	from = map[int32]int64{}
+	for _, p := range s.topic.spans {
+		from[p.partition] = p.from
+	}
+	_, to, _ := strings.Cut(s.topic.name(), "&")
+	return TopicScheme + s.topic.topic + "?from=earliest&" + to, from
 }

@@ -1,9 +1,9 @@
 // Package testenv tells tests what the machine that runs them has.
 //
 // MILLRACE_REQUIRE lists, separated by commas, what a run must not do without: a test that lacks such a thing
-// fails instead of being skipped. The names are kafka (Java and Maven, for real brokers), data (the folder
-// that MILLRACE_DATA names), vectors (the folder that MILLRACE_VECTORS names), airflow (Python 3.11 and its packages)
-// and chromium (a browser, to look at pages).
+// fails instead of being skipped. The names are kafka (Java and Maven, for real brokers), s3 (bin/versitygw, a real
+// S3 server), data (the folder that MILLRACE_DATA names), vectors (the folder that MILLRACE_VECTORS names),
+// airflow (Python 3.11 and its packages) and chromium (a browser, to look at pages).
 package testenv
 
 import (
@@ -51,7 +51,7 @@ func folder(t testing.TB, what, variable, holds string) string {
 		dir = filepath.Join("..", "shared", what)
 	}
 	if !filepath.IsAbs(dir) {
-		dir = filepath.Join(root(t), dir)
+		dir = filepath.Join(Root(t), dir)
 	}
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
 		Missing(t, what, "there is no folder "+dir+": set "+variable+" to the folder that holds "+holds)
@@ -59,8 +59,8 @@ func folder(t testing.TB, what, variable, holds string) string {
 	return dir
 }
 
-// root returns the repository's folder: the nearest one above the test's that holds a go.mod.
-func root(t testing.TB) string {
+// Root returns the repository's folder: the nearest one above the test's that holds a go.mod.
+func Root(t testing.TB) string {
 	t.Helper()
 	dir, err := os.Getwd()
 	if err != nil {

@@ -29,7 +29,7 @@ func TestData(t *testing.T) {
 	if dir := Data(t); dir == "" {
 		t.Error("no folder")
 	}
-	if _, err := os.Stat(filepath.Join(root(t), "internal", "testenv")); err != nil {
+	if _, err := os.Stat(filepath.Join(Root(t), "internal", "testenv")); err != nil {
 		t.Error(err)
 	}
 }
