@@ -35,7 +35,7 @@ $(BIN)/versitygw: e2e/s3test/server/go.mod e2e/s3test/server/go.sum
 	$(GO) -C e2e/s3test/server build -o ../../../$@ github.com/versity/versitygw/cmd/versitygw
 
 s3: $(BIN)/versitygw ## run the registry's tests against a real S3 server, which takes minutes to build the first time
-	MILLRACE_REQUIRE=s3 $(GO) test ./internal/registry/... ./cmd/millrace -run '/(s3|model_s3)$$' -count=1
+	MILLRACE_REQUIRE=s3 $(GO) test ./internal/registry/... -count=1
 
 KILLS ?= 200
 crash: $(BIN)/versitygw ## kill writers of a registry at KILLS random moments (default 200), in a folder and on a real S3 server

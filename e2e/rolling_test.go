@@ -34,7 +34,7 @@ const newVersion = "v99.0.0"
 func TestRollingRestart(t *testing.T) {
 	seed := newSeed(t)
 	r := newRolling(t, kafkatest.Start(t, kafkatest.Options{}), seed)
-	ctx := deadline(t, 2*time.Minute)
+	ctx := deadline(t, 4*time.Minute)
 	r.prepare(ctx)
 	r.fill(ctx)
 	r.roll(ctx)

@@ -13,7 +13,7 @@ import (
 // Ran is what a pipeline has done. What is counted in the data path (inputs, tables, windows, fitted features) includes the
 // records of transactions that were undone, and that are counted again then.
 type Ran struct {
-	engine.Stats
+	engine.Stats // but for Records, which are those of the source topic
 
 	Predictions  uint64 // committed
 	Samples      uint64 // committed
@@ -64,6 +64,7 @@ type CheckRan struct {
 // stats adds to what an engine has done what the data path has counted.
 func (r *Running) stats(s engine.Stats) *Ran {
 	out := &Ran{Stats: s, Predictions: s.WrittenTo[r.sink], SamplesTopic: r.samples}
+	out.Records = r.records(&s)
 	if r.samples != "" {
 		out.Samples = s.WrittenTo[r.samples]
 	}
@@ -98,6 +99,19 @@ func (r *Running) stats(s engine.Stats) *Ran {
 		out.Fitted[i].Counts = n
 	}
 	return out
+}
+
+// records counts the records of the source topic that are committed. The engine's own count has all that tasks have read, also changes of
+// tables, and what the application has sent to itself.
+func (r *Running) records(s *engine.Stats) uint64 {
+	for _, sub := range r.program.Subs {
+		for _, source := range sub.Sources {
+			if source.Topic == r.source {
+				return s.Nodes[source.Node].Records
+			}
+		}
+	}
+	return s.Records
 }
 
 // changesOf is the name of the operator that reads the changes of a partitioned table.

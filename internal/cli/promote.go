@@ -29,7 +29,7 @@ func (c *cli) modelRollback(where *app.ModelsOptions) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "rollback [MODEL] --by NAME --reason TEXT", Short: "Have all instances go back to the model that they had before",
 		Args: func(cmd *cobra.Command, args []string) error {
-			if err := atMost(cmd, args, 1); err != nil {
+			if err := optionalArg(cmd, args); err != nil {
 				return err
 			}
 			return required(cmd, append(c.needsName(), "reason")...)

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -225,9 +226,8 @@ func provenance(x Exported, events []*Event) string {
 	if left > 0 {
 		text += fmt.Sprintf("; ... %d more", left)
 	}
-	for i := range rest {
-		text += rest[len(rest)-1-i]
-	}
+	slices.Reverse(rest)
+	text += strings.Join(rest, "")
 	for len(text) > maxReason || !utf8.ValidString(text) { // a first event with a long reason
 		text = text[:min(len(text)-1, maxReason)]
 	}

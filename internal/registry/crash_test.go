@@ -329,10 +329,10 @@ func killWriters(t *testing.T, p place, kills int, inFiles bool) {
 	t.Helper()
 	const seed, together, longest = 20140710, 3, 450 // steps of a writer
 	random, bundle := rand.New(rand.NewPCG(seed, 0)), bundleFile(t)
-	base, done, escaped := p.location, 0, 0
+	base, done, escaped := p, 0, 0
 	for round := 0; done < kills; round++ {
-		if round%10 == 0 && inFiles { // a long log takes long to verify
-			p.location = filepath.Join(base, strconv.Itoa(round))
+		if round%10 == 0 { // a long log takes long to verify
+			p = base.below(t, strconv.Itoa(round))
 		}
 		var lines []string
 		var processes []*exec.Cmd
@@ -422,7 +422,9 @@ func TestFailureAtEachStep(t *testing.T) {
 		for _, mode := range errorfs.Modes() {
 			t.Run(name+"/"+mode.String(), func(t *testing.T) {
 				t.Parallel()
-				for n := 0; tc.fail(t, n, mode); n++ {
+				n := 0
+				for tc.fail(t, n, mode) {
+					n++
 				}
 			})
 		}

@@ -20,6 +20,14 @@
 //   - @champion is the version promoted last, unless it was rejected or retired since. @candidate is the newest version
 //     that waits for review, unless a newer one has been approved.
 //
+// # Signatures
+//
+// A registry that is opened with a root document ([Options.Root], package trust) counts what is signed as that demands, and
+// nothing else. It judges all events by the document in force whenever it reads them: a version is approved if the people
+// that the policy wants have signed that very version, at that very place in the log. What does not count is passed over, and
+// named by [Version.Ignored], [Version.CheckApproved] and [Registry.Verify]; a rejection, a retirement and a purge are heard
+// whoever wrote them. Root documents that do not lead on from the trusted one make the whole registry one that is refused.
+//
 // # Concurrency and crashes
 //
 // Any number of processes may use a folder at once. A writer prepares the event that would come next and links

@@ -319,7 +319,11 @@ func TestGCRace(t *testing.T) {
 	t.Parallel()
 	eachPlace(t, func(t *testing.T, p place) {
 		t.Helper()
-		const workers, steps, seed = 6, 25, 20140710
+		const workers, seed = 6, 20140710
+		steps := 20
+		if testing.Short() {
+			steps = 8
+		}
 		f := newFactory(t)
 		bundles := [][]byte{f.make(1), f.make(2)}
 		var wg sync.WaitGroup

@@ -13,6 +13,20 @@ import (
 // place is where a registry of a test is.
 type place struct{ location string }
 
+// below returns a place inside this one.
+func (p place) below(t *testing.T, name string) place {
+	t.Helper()
+	if !objects.IsAddress(p.location) {
+		return place{filepath.Join(p.location, name)}
+	}
+	a, err := objects.ParseAddress(p.location)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Prefix += name + "/"
+	return place{a.String()}
+}
+
 // put makes an object hold data, or removes it if that is nil, as one does who tampers with it.
 func (p place) put(t *testing.T, name string, data []byte) {
 	t.Helper()

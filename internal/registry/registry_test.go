@@ -359,7 +359,7 @@ func (m *rules) decide(action Action, n int) bool {
 			return false
 		}
 		crown = true
-	case Registered, RootSet: // they are no decisions about a version
+	case Registered, RootSet, Purged: // they are no decisions about a version
 	}
 	if crown {
 		m.champion, m.champions = n, append(m.champions, n)

@@ -54,7 +54,7 @@ func openS3(a Address) (Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newBucket(a, server, credentials.NewChainCredentials(providers), newTransport())
+	return newBucket(a, server, credentials.NewChainCredentials(providers), newTransport(patient()))
 }
 
 // inCloud tells whether the environment says that a service of the machine hands out credentials. Without such a word

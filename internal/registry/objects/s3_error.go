@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
 	"net/url"
 	"slices"
 
@@ -36,7 +37,7 @@ func retriable(err error) bool {
 		_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
 		return !untrusted
 	}
-	return r.StatusCode >= 500 || r.StatusCode == 429 || r.StatusCode == 408 ||
+	return r.StatusCode >= http.StatusInternalServerError || r.StatusCode == http.StatusTooManyRequests || r.StatusCode == http.StatusRequestTimeout ||
 		slices.Contains([]string{"RequestTimeout", "SlowDown", "InternalError", "ServiceUnavailable", "OperationAborted", "BadDigest", codeConflict}, r.Code)
 }
 
@@ -71,7 +72,7 @@ func (b *bucket) explain(err error) error {
 			return setupError(credentialsHint, "%s: there are no credentials for it", where)
 		}
 		return setupError(rightsHint, "%s: these credentials do not allow it", where)
-	case "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "TokenRefreshRequired", "InvalidSecurity":
+	case "InvalidAccessKeyId", "XAdminUserNotFound" /* says versitygw */, "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "TokenRefreshRequired", "InvalidSecurity":
 		return setupError(credentialsHint, "%s: the server does not accept the credentials (%s)", where, r.Code)
 	case "RequestTimeTooSkewed":
 		return setupError("set the clock of this machine", "%s: the clocks of this machine and of the server differ too much", where)
@@ -84,5 +85,5 @@ func (b *bucket) explain(err error) error {
 	if r.Code == codeTaken || r.Code == codeConflict {
 		return fmt.Errorf("%s: %w", where, err)
 	}
-	return setupError("look at the address, and at what the server is", "%s: %w", where, err)
+	return setupError("look at the address, and at what the server is", "%s: %s: %w", where, r.Code, err)
 }

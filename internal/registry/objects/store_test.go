@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/minio/minio-go/v7/pkg/credentials"
 	"millrace.dev/internal/durable"
 	"millrace.dev/internal/registry/objects/fakes3"
 )
@@ -22,7 +23,7 @@ import (
 func TestMain(m *testing.M) {
 	// The credentials of every test, whatever the machine has.
 	for k, v := range map[string]string{
-		"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "a-secret", "AWS_SESSION_TOKEN": "", "AWS_REGION": "",
+		"AWS_ACCESS_KEY_ID": testAccessKey, "AWS_SECRET_ACCESS_KEY": testSecretKey, "AWS_SESSION_TOKEN": "", "AWS_REGION": "",
 	} {
 		if err := os.Setenv(k, v); err != nil {
 			panic(err)
@@ -61,6 +62,10 @@ func each(t *testing.T, test func(t *testing.T, location string)) {
 	t.Run("bucket", func(t *testing.T) {
 		t.Parallel()
 		test(t, start(t, fakes3.Options{PageSize: 5}).Location("team/a"))
+	})
+	t.Run("s3", func(t *testing.T) {
+		t.Parallel()
+		test(t, realLocation(t))
 	})
 }
 
@@ -277,7 +282,7 @@ func TestFailures(t *testing.T) {
 		err3 := s.Create(t.Context(), "events/1", nil)
 		for _, err := range []error{err1, err2, err3} {
 			for _, text := range tc.text {
-				if !errors.Is(err, tc.want) || !strings.Contains(err.Error(), text) || strings.Contains(err.Error(), "a-secret") {
+				if !errors.Is(err, tc.want) || !strings.Contains(err.Error(), text) || strings.Contains(err.Error(), testSecretKey) {
 					t.Errorf("%s: got %v, want %v with %q", name, err, tc.want, text)
 				}
 			}
@@ -356,5 +361,32 @@ func TestLongListsGoOn(t *testing.T) {
 	names, err := open(t, server.Location("x")).List(t.Context(), "events", "events/01")
 	if err != nil || len(names) != 38 || names[0] != "events/02" || !slices.IsSorted(names) {
 		t.Error(names, err)
+	}
+}
+
+// TestServersThatStopAreGivenUp holds that a server which accepts a request and then says nothing, or nothing more, does
+// not hold its client up.
+func TestServersThatStopAreGivenUp(t *testing.T) {
+	t.Parallel()
+	server := start(t, fakes3.Options{})
+	server.Put("x/events/1", bytes.Repeat([]byte("content "), 10_000))
+	a, err := ParseAddress(server.Location("x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const short = 50 * time.Millisecond
+	for _, fault := range []fakes3.Fault{fakes3.Stall, fakes3.Stuck} {
+		b, err := newBucket(a, server.URL(), credentials.NewStaticV4("key", "secret", ""), newTransport(limits{dial: short, tls: short, answer: short, stall: short}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.pause = func(ctx context.Context, _ time.Duration) error { return ctx.Err() }
+		server.Set(fakes3.Options{Fault: func(int, *http.Request) fakes3.Fault { return fault }})
+		if _, err := b.Read(t.Context(), "events/1", 1<<20); !errors.Is(err, ErrUnreachable) || !strings.Contains(err.Error(), "timeout") {
+			t.Errorf("%v: %v", fault, err)
+		}
+		if n := server.Requests(); n != tries {
+			t.Errorf("%v: %d requests, want %d", fault, n, tries)
+		}
 	}
 }

@@ -8,17 +8,21 @@ import (
 	"time"
 )
 
-const (
-	dialTimeout   = 3 * time.Second
-	tlsTimeout    = 5 * time.Second
-	answerTimeout = 10 * time.Second // for the head of an answer, after the request was sent
-	stallTimeout  = 15 * time.Second // without a byte in either direction
-)
+// limits are how long a server is waited for.
+type limits struct {
+	dial, tls time.Duration
+	answer    time.Duration // for the head of an answer, after the request was sent
+	stall     time.Duration // without a byte in either direction
+}
+
+func patient() limits {
+	return limits{dial: 3 * time.Second, tls: 5 * time.Second, answer: 10 * time.Second, stall: 15 * time.Second}
+}
 
 // newTransport returns a transport that finds out within seconds that a server is not there, and gives up on one that
 // stops in the middle, however large an object is.
-func newTransport() http.RoundTripper {
-	dialer := &net.Dialer{Timeout: dialTimeout}
+func newTransport(l limits) http.RoundTripper {
+	dialer := &net.Dialer{Timeout: l.dial}
 	return &http.Transport{
 		Proxy: http.ProxyFromEnvironment,
 		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -26,20 +30,24 @@ func newTransport() http.RoundTripper {
 			if err != nil {
 				return nil, err
 			}
-			return &lively{c}, nil
+			return &lively{c, l.stall}, nil
 		},
-		MaxIdleConnsPerHost: 16, IdleConnTimeout: stallTimeout,
-		TLSHandshakeTimeout: tlsTimeout, ResponseHeaderTimeout: answerTimeout, ExpectContinueTimeout: time.Second,
+		MaxIdleConnsPerHost: 16, IdleConnTimeout: l.stall,
+		TLSHandshakeTimeout: l.tls, ResponseHeaderTimeout: l.answer, ExpectContinueTimeout: time.Second,
 		DisableCompression:     true, // what is read is what is there
 		MaxResponseHeaderBytes: 256 << 10,
 	}
 }
 
 // lively is a connection that ends when nothing moves.
-type lively struct{ net.Conn }
+type lively struct {
+	net.Conn
+
+	stall time.Duration
+}
 
 func (c *lively) Read(b []byte) (int, error) {
-	if err := c.SetReadDeadline(time.Now().Add(stallTimeout)); err != nil {
+	if err := c.SetReadDeadline(time.Now().Add(c.stall)); err != nil {
 		return 0, err
 	}
 	return c.Conn.Read(b)
@@ -47,7 +55,7 @@ func (c *lively) Read(b []byte) (int, error) {
 
 func (c *lively) Write(b []byte) (int, error) {
 	// The answer is waited for meanwhile: what is sent keeps that alive as well.
-	if err := c.SetDeadline(time.Now().Add(stallTimeout)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(c.stall)); err != nil {
 		return 0, err
 	}
 	return c.Conn.Write(b)

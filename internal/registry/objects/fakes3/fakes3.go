@@ -10,9 +10,11 @@ import (
 	"encoding/xml"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -39,6 +41,8 @@ const (
 	Half
 	// Stall does nothing, and answers nothing, until the client goes away.
 	Stall
+	// Stuck sends the head of the answer and half of its body, and then nothing until the client goes away.
+	Stuck
 )
 
 // Faults returns every fault that is over by itself.
@@ -46,7 +50,7 @@ func Faults() []Fault { return []Fault{Drop, Lose, Busy, Broken, Conflict, Half}
 
 // String names f for messages.
 func (f Fault) String() string {
-	return [...]string{"none", "drop", "lose", "busy", "broken", "conflict", "half", "stall"}[f]
+	return [...]string{"none", "drop", "lose", "busy", "broken", "conflict", "half", "stall", "stuck"}[f]
 }
 
 // Options change what the server does.
@@ -198,19 +202,22 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler)
 	case Broken:
 		a = failure(http.StatusInternalServerError, "InternalError")
+	default:
 	}
-	for k, v := range a.head {
-		w.Header()[k] = v
-	}
+	maps.Copy(w.Header(), a.head)
 	if r.Method != http.MethodHead {
-		w.Header().Set("Content-Length", fmt.Sprint(len(a.body)))
+		w.Header().Set("Content-Length", strconv.Itoa(len(a.body)))
 	}
 	w.WriteHeader(a.status)
 	if r.Method == http.MethodHead {
 		return
 	}
-	if fault == Half {
+	if fault == Half || fault == Stuck {
 		_, _ = w.Write(a.body[:len(a.body)/2])
+		if f, ok := w.(http.Flusher); ok && fault == Stuck {
+			f.Flush()
+			<-r.Context().Done()
+		}
 		panic(http.ErrAbortHandler)
 	}
 	_, _ = w.Write(a.body) // the client may have gone away
@@ -255,7 +262,7 @@ func (s *Server) handle(o Options, r *http.Request, body []byte) answer {
 		}
 		h := head(old.data, old.time)
 		if r.Method == http.MethodHead {
-			h.Set("Content-Length", fmt.Sprint(len(old.data)))
+			h.Set("Content-Length", strconv.Itoa(len(old.data)))
 		}
 		return answer{status: http.StatusOK, head: h, body: old.data}
 	default:
@@ -283,21 +290,22 @@ func (s *Server) list(o Options, r *http.Request) answer {
 	}
 	slices.Sort(keys)
 	type content struct {
-		Key  string
-		Size int
-		ETag string
+		Key  string `xml:"Key"`
+		Size int    `xml:"Size"`
+		ETag string `xml:"ETag"`
 	}
 	page := struct {
-		XMLName               xml.Name `xml:"ListBucketResult"`
-		Name, Prefix          string
-		IsTruncated           bool
-		NextContinuationToken string `xml:",omitempty"`
-		Contents              []content
-	}{Name: s.bucket, Prefix: q.Get("prefix"), IsTruncated: len(keys) > pageSize}
+		XMLName   xml.Name  `xml:"ListBucketResult"`
+		Name      string    `xml:"Name"`
+		Prefix    string    `xml:"Prefix"`
+		Truncated bool      `xml:"IsTruncated"`
+		Next      string    `xml:"NextContinuationToken,omitempty"`
+		Contents  []content `xml:"Contents"`
+	}{Name: s.bucket, Prefix: q.Get("prefix"), Truncated: len(keys) > pageSize}
 	for _, k := range keys[:min(len(keys), pageSize)] {
 		page.Contents = append(page.Contents, content{Key: k, Size: len(s.objects[k].data), ETag: `"x"`})
-		if page.IsTruncated {
-			page.NextContinuationToken = k
+		if page.Truncated {
+			page.Next = k
 		}
 	}
 	body, err := xml.Marshal(page)
