@@ -103,6 +103,7 @@ func (c *Claim) same(signed *Claim) error {
 		{"reason", signed.Reason, c.Reason},
 		{"group", signed.Group, c.Group},
 		{"size", signed.Bytes, c.Bytes},
+		{"outcome of gates", signed.Gates, c.Gates},
 		{"place in the log", signed.Seq, c.Seq},
 		{"event before it", signed.Prev, c.Prev},
 	} {
