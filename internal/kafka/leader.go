@@ -73,7 +73,7 @@ func (c *Client) Lead(ctx context.Context, lc LeaderConfig, tell func(error), le
 		ended, err := c.stand(ctx, &lc, lead)
 		switch {
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // that is how it ends
 		case ended || Recover(err) == Fatal:
 			return err
 		}
