@@ -46,6 +46,10 @@ torture: ## kill and stop instances and brokers at random, RUNS times (default 1
 	MILLRACE_REQUIRE=kafka MILLRACE_TORTURE=$(RUNS) $(GO) test ./e2e -run '^TestThreeInstances$$' -count=1 -v -timeout 0
 	MILLRACE_REQUIRE=kafka MILLRACE_TORTURE=$(RUNS) $(GO) test ./e2e/streams -run '^TestFaults$$' -count=1 -v -timeout 0
 
+PROMOTIONS ?= 100
+promotions: ## promote models and roll back, PROMOTIONS times (default 100), while three instances predict, and compare latencies
+	MILLRACE_REQUIRE=kafka MILLRACE_PROMOTIONS=$(PROMOTIONS) $(GO) test ./e2e -run '^TestPromotions$$' -count=1 -v -timeout 0
+
 SECONDS_OF_POISON ?= 120
 poison: ## send bad input of every kind, 1 % of 2,000 records a second, and compare latencies with a clean stream
 	MILLRACE_REQUIRE=kafka MILLRACE_POISON=$(SECONDS_OF_POISON) $(GO) test ./e2e -run '^TestPoison' -count=1 -v -timeout 0

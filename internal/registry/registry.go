@@ -91,11 +91,13 @@ func (r *Registry) view(ctx context.Context, f func(*state) error) error {
 
 // add writes the event that decide makes of the state, which returns nil if there is nothing to do, signed with k. Another
 // writer may be faster; decide is then called again, with the new state. The root document that is trusted goes into a
-// log that has none first, so that whoever reads the log sees that signatures are demanded.
+// log that has none first, so that whoever reads the log sees that signatures are demanded. A bundle that decide misses may
+// have been purged since the state was read: then too it is called again.
 func (r *Registry) add(ctx context.Context, k *trust.Key, decide func(*state) (*Event, error)) error {
 	for {
-		first := false
+		first, seen := false, -1
 		err := r.view(ctx, func(s *state) error {
+			seen = len(s.events)
 			e, err := decide(s)
 			if err != nil || e == nil {
 				return err
@@ -121,10 +123,21 @@ func (r *Registry) add(ctx context.Context, k *trust.Key, decide func(*state) (*
 			_, _ = r.store.Clean(ctx, litterAge, false) // litter that cannot be removed stays
 			return s.apply(e)
 		})
-		if !errors.Is(err, fs.ErrExist) && (err != nil || !first) {
+		again := errors.Is(err, fs.ErrExist) || err == nil && first || errors.Is(err, ErrCorrupt) && seen >= 0 && r.hasMore(ctx, seen)
+		if !again {
 			return err
 		}
 	}
+}
+
+// hasMore tells whether the log has more than n events.
+func (r *Registry) hasMore(ctx context.Context, n int) bool {
+	more := false
+	err := r.view(ctx, func(s *state) error {
+		more = len(s.events) > n
+		return nil
+	})
+	return more && err == nil
 }
 
 // placed puts the event behind the last one of a state, and returns it.
@@ -199,7 +212,9 @@ func (r *Registry) register(ctx context.Context, data []byte, by, reason string,
 	if err := r.view(ctx, func(s *state) error { blob = s.blob(digest); return nil }); err != nil {
 		return Version{}, err
 	}
-	if err := r.store.addBlob(ctx, blob, data); err != nil {
+	if err := r.store.addBlob(ctx, blob, data); errors.Is(err, ErrCorrupt) {
+		blob = blobID{} // one that was there may have been purged since: it is written again below
+	} else if err != nil {
 		return Version{}, fmt.Errorf("registry: %w", err)
 	}
 	ref := reference{model: name}
@@ -433,30 +448,30 @@ func (r *Registry) Load(ctx context.Context, v Version) ([]byte, error) {
 		return nil, fmt.Errorf("registry: %w: %.80q is not the digest of a bundle", ErrInvalid, v.Digest)
 	}
 	r.mu.Lock()
-	blob := r.state.blob(v.Digest)
+	now := r.state.blob(v.Digest)
 	r.mu.Unlock()
-	data, err := r.store.readBlob(ctx, blob, v.Bytes)
-	if !errors.Is(err, ErrCorrupt) {
-		if err != nil {
-			err = fmt.Errorf("registry: %s: %w", v.Ref(), err)
+	for {
+		blob := now
+		data, err := r.store.readBlob(ctx, blob, v.Bytes)
+		if err == nil {
+			return data, nil
 		}
-		return data, err
+		gone := false
+		if errors.Is(err, ErrCorrupt) { // it may have been purged, and registered again, since the events were read
+			if err := r.view(ctx, func(s *state) error {
+				now, gone = s.blob(v.Digest), s.isPurged(v)
+				return nil
+			}); err != nil {
+				return nil, err
+			}
+		}
+		switch {
+		case gone:
+			return nil, v.purged()
+		case now == blob:
+			return nil, fmt.Errorf("registry: %s: %w", v.Ref(), err)
+		}
 	}
-	// It may have been purged, and registered again, since the events were read.
-	var gone bool
-	if err := r.view(ctx, func(s *state) error {
-		blob, gone = s.blob(v.Digest), s.isPurged(v)
-		return nil
-	}); err != nil {
-		return nil, err
-	}
-	if gone {
-		return nil, v.purged()
-	}
-	if data, err = r.store.readBlob(ctx, blob, v.Bytes); err != nil {
-		return nil, fmt.Errorf("registry: %s: %w", v.Ref(), err)
-	}
-	return data, nil
 }
 
 // Report is what [Registry.Verify] has looked at.
@@ -486,10 +501,11 @@ func (r *Registry) Verify(ctx context.Context) (Report, error) {
 			continue
 		}
 		seen[e.Digest] = true
-		if !s.isLive(e.Digest) {
-			report.Purged++
-		} else if _, err = r.store.readBlob(ctx, s.blob(e.Digest), e.Bytes); err == nil {
+		var live bool
+		if live, err = r.store.checkBlob(ctx, s, &e); live {
 			report.Blobs++
+		} else if err == nil {
+			report.Purged++
 		}
 	}
 	if err == nil {
