@@ -54,7 +54,9 @@ type listedVersion struct {
 	DecidedBy    string     `json:"decided_by,omitempty"`
 	DecidedAt    *time.Time `json:"decided_at,omitempty"`
 	Reason       string     `json:"reason,omitempty"`
-	Purged       bool       `json:"purged,omitempty"`
+	// Gates are the outcomes of the gates that it met in training.
+	Gates  []registry.Gate `json:"gates,omitempty"`
+	Purged bool            `json:"purged,omitempty"`
 
 	Approvals []listedApproval `json:"approvals,omitempty"`
 	Wants     string           `json:"wants,omitempty"`
@@ -80,7 +82,7 @@ type listedIgnored struct {
 func listed(v registry.Version) listedVersion {
 	l := listedVersion{
 		Model: v.Ref(), State: string(v.State), Aliases: append([]string{}, v.Aliases...), Digest: v.Digest, Bytes: v.Bytes,
-		RegisteredBy: v.RegisteredBy, RegisteredAt: v.RegisteredAt, DecidedBy: v.DecidedBy, Reason: v.Reason, Purged: v.Purged,
+		RegisteredBy: v.RegisteredBy, RegisteredAt: v.RegisteredAt, DecidedBy: v.DecidedBy, Reason: v.Reason, Purged: v.Purged, Gates: v.Gates,
 	}
 	if !v.DecidedAt.IsZero() {
 		l.DecidedAt = &v.DecidedAt
@@ -211,6 +213,9 @@ func (c *cli) printShown(s *app.Shown) error {
 	for _, x := range r.Reasons {
 		line("              %8s excluded: %s", grouped(int64(x.Rows)), x.Reason)
 	}
+	if run := runOf(&b.Lineage); run != "" {
+		line("  run         %s", run)
+	}
 	line("  parameters  %s", b.Lineage.Params)
 	line("  trees       %d", b.Forest.Trees())
 	line("  golden rows %d", len(b.Golden))
@@ -233,6 +238,16 @@ func (c *cli) printShown(s *app.Shown) error {
 			line("    %s: %s", f.Name, f.Expr)
 		}
 	}
+	if len(v.Gates) > 0 {
+		line("\n  gates")
+		for _, g := range v.Gates {
+			verdict := "passed "
+			if !g.Passed {
+				verdict = "REFUSED"
+			}
+			line("    %s  %s: %s", verdict, g.Name, g.Words)
+		}
+	}
 	line("\n  log")
 	for _, e := range s.Events {
 		line("    %s", strings.TrimSuffix(fmt.Sprintf("%s  %s by %s: %s", e.Time.Format(time.RFC3339), e.Action, as(e.Actor, e.Role), e.Reason), ": "))
@@ -242,6 +257,18 @@ func (c *cli) printShown(s *app.Shown) error {
 	}
 	_, err := fmt.Fprint(c.out, w.String())
 	return err
+}
+
+// runOf says which run of a scheduler a model is of; "" if of none.
+func runOf(l *model.Lineage) string {
+	var parts []string
+	if l.RunID != "" {
+		parts = append(parts, oneLine(l.RunID))
+	}
+	if !l.DataTo.IsZero() {
+		parts = append(parts, "of "+app.Interval{From: l.DataFrom, To: l.DataTo}.String())
+	}
+	return strings.Join(parts, ", ")
 }
 
 type decision func(r *registry.Registry, ctx context.Context, ref, defaultModel string, d registry.Decision) (registry.Version, error)

@@ -42,6 +42,8 @@ type Version struct {
 	// RegisteredBy and RegisteredAt say who registered it, and when.
 	RegisteredBy string
 	RegisteredAt time.Time
+	// Gates are the outcomes of the gates that it met in training.
+	Gates []Gate
 	// DecidedBy, DecidedAt and Reason are of the last approval or rejection; empty for a candidate.
 	DecidedBy string
 	DecidedAt time.Time
@@ -202,9 +204,12 @@ func (s *state) judge(e *Event) error {
 	if e.Version != len(m.versions)+1 || e.Bytes < 1 || e.Reason != "" && !isClean(e.Reason, maxReason) {
 		return fmt.Errorf("%w: it registers %s@%d, of %d bytes, after version %d", ErrCorrupt, e.Model, e.Version, e.Bytes, len(m.versions))
 	}
+	if err := checkGates(e.Gates); err != nil {
+		return fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
 	v := &registered{Version: Version{
 		Model: e.Model, Number: e.Version, Digest: e.Digest, Bytes: e.Bytes, State: StateCandidate,
-		RegisteredBy: e.Actor, RegisteredAt: e.Time,
+		RegisteredBy: e.Actor, RegisteredAt: e.Time, Gates: e.Gates,
 	}, author: e.Envelope.Signer()}
 	v.fault = v.ignore(e, s.vet(e, nil))
 	v.Wants = s.wants(v)

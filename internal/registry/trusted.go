@@ -187,7 +187,7 @@ func (s *state) wants(v *registered) string {
 func (e *Event) claim() *trust.Claim {
 	return &trust.Claim{
 		Action: string(e.Action), Model: e.Model, Version: e.Version, Digest: e.Digest, Bytes: e.Bytes,
-		By: e.Actor, Role: e.Role, Reason: e.Reason, Group: e.Group, Seq: e.Seq, Prev: e.Prev, Time: e.Time,
+		By: e.Actor, Role: e.Role, Reason: e.Reason, Group: e.Group, Gates: gatesDigest(e.Gates), Seq: e.Seq, Prev: e.Prev, Time: e.Time,
 	}
 }
 
