@@ -120,7 +120,9 @@ func (c *cli) tellResult(ctx context.Context, file string, t *app.Trained, err e
 	r := newResult(ctx, t, err)
 	if file != "" {
 		if fault := app.WriteFile(file, c.out, func(w io.Writer) error { return writeJSON(w, r) }); fault != nil {
-			err = errors.Join(err, fault)
+			if err == nil || app.Message(err) != app.Message(fault) { // it may have been found out before
+				err = errors.Join(err, fault)
+			}
 			r = newResult(ctx, t, err) // what the exit code will be
 		}
 	}
