@@ -91,7 +91,7 @@ func (c *cli) showStep(s app.Step) {
 	word := string(s.Stage)
 	switch {
 	case s.Phase == app.Switching && s.Here:
-		word = fmt.Sprintf("has gone over, with %s", count(len(s.Partitions), "partition"))
+		word = "has gone over, with " + count(len(s.Partitions), "partition")
 	case s.Phase == app.Switching:
 		word = fmt.Sprintf("goes over: %d of %s have", len(s.Partitions), count(len(s.Partitions)+len(s.Others), "partition"))
 	case s.Stage == rollout.Failed:
