@@ -218,6 +218,7 @@ func (s *scheduler) leading(ctx context.Context, l *kafka.Lead) error {
 	}
 	s.app.Log.LogAttrs(ctx, slog.LevelInfo, "the schedule leads", slog.Time("done_until", st.Last))
 	for ctx.Err() == nil {
+		s.doubt(ctx, &st)
 		if due, ok := s.due(&st); ok {
 			if !s.attempt(ctx, scheduledRun(s.pipeline, due), due) {
 				return ctx.Err() // it is done again, by whoever leads
@@ -240,6 +241,21 @@ func (s *scheduler) leading(ctx context.Context, l *kafka.Lead) error {
 		timer.Stop()
 	}
 	return ctx.Err()
+}
+
+// farAhead is more than the clocks of two runners may differ by.
+const farAhead = 24 * time.Hour
+
+// doubt forgets what was done at times that are yet to come, by a clock that went wrong: nothing would be trained until then. What is
+// trained again is the same version.
+func (s *scheduler) doubt(ctx context.Context, st *scheduleState) {
+	limit := s.app.Now().Add(farAhead)
+	for _, at := range []*time.Time{&st.Last, &st.Retrained} {
+		if at.After(limit) {
+			s.app.Log.LogAttrs(ctx, slog.LevelWarn, "a training is said to have been at a time that is yet to come: that is not believed", slog.Time("at", *at))
+			*at = time.Time{}
+		}
+	}
 }
 
 // due returns the last time that has come, if nothing was trained for it: of several that were missed the last one counts.

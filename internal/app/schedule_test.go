@@ -75,6 +75,7 @@ type runner struct {
 	plant *plant
 	name  string
 	takes time.Duration          // a training
+	ahead time.Duration          // its clock
 	fails func(run string) error // what comes of one
 	log   bytes.Buffer
 	stop  context.CancelFunc
@@ -130,7 +131,7 @@ func (p *plant) run(name string, change ...func(*runner)) *runner {
 		p.t.Fatal(err)
 	}
 	client := p.client(r.dial)
-	s := &scheduler{app: &App{Log: slog.New(slog.NewTextHandler(&r.log, nil)), Now: time.Now}, pipeline: file, client: client, train: r.train}
+	s := &scheduler{app: &App{Log: slog.New(slog.NewTextHandler(&r.log, nil)), Now: func() time.Time { return time.Now().Add(r.ahead) }}, pipeline: file, client: client, train: r.train}
 	ctx, cancel := context.WithCancel(p.t.Context())
 	r.stop = cancel
 	go func() {
@@ -194,6 +195,22 @@ func TestScheduleTrains(t *testing.T) {
 		time.Sleep(90 * time.Second)
 		c.end()
 		same(t, p.noted(3), "c trains x-2000-01-01T01:20:00Z of 2000-01-01T01:10:00Z to 2000-01-01T01:20:00Z")
+	})
+}
+
+// TestScheduleClocks: a clock that was ten years ahead does not end the schedule for ten years, and one that is a little ahead has nothing
+// trained twice.
+func TestScheduleClocks(t *testing.T) {
+	inPlant(t, func(t *testing.T, p *plant) {
+		for _, ahead := range []time.Duration{10 * 365 * 24 * time.Hour, 0, 12 * time.Minute, 0} {
+			r := p.run("a", func(r *runner) { r.ahead = ahead })
+			time.Sleep(2 * time.Minute)
+			r.end()
+		}
+		same(t, p.noted(0),
+			"a trains x-2009-12-29T00:00:00Z of 2009-12-28T23:50:00Z to 2009-12-29T00:00:00Z",
+			"a trains x-2000-01-01T00:00:00Z of 1999-12-31T23:50:00Z to 2000-01-01T00:00:00Z",
+			"a trains x-2000-01-01T00:10:00Z of 2000-01-01T00:00:00Z to 2000-01-01T00:10:00Z")
 	})
 }
 

@@ -101,8 +101,14 @@ func Compete(ctx context.Context, o ContestOptions) (*Contest, error) {
 	if c.Rows < 2 {
 		return nil, fmt.Errorf("%w: it has a prediction for %d of the %d test rows", ErrNoContest, c.Rows, len(o.Tested.Rows))
 	}
-	p.judge()
+	if p.judge(); p.beyond || !finite(c.Candidate, c.Champion, c.Difference, c.Low, c.High) {
+		return nil, fmt.Errorf("%w: the errors of the two are too large to be squared or added", ErrNoContest)
+	}
 	return c, nil
+}
+
+func finite(numbers ...float64) bool {
+	return !slices.ContainsFunc(numbers, func(x float64) bool { return math.IsNaN(x) || math.IsInf(x, 0) })
 }
 
 // absentColumns returns the columns that the inputs of a model need and data with columns does not have. It would predict with
@@ -131,6 +137,7 @@ type pairing struct {
 	predicted   uint64    // rows of any part
 	differences []float64 // in the order of the rows
 	mine, its   stat.Sum  // losses
+	beyond      bool      // one of them is beyond the range of float64: a sum would leave it out
 }
 
 // add compares the test rows among the records of a batch.
@@ -149,9 +156,11 @@ func (p *pairing) add(w *pipeline.Worker, b *record.Batch, first int64) {
 		} else {
 			mine, its = math.Abs(mine), math.Abs(its)
 		}
+		difference := mine - float64(may*its)
 		p.mine.Add(mine)
 		p.its.Add(its)
-		p.differences = append(p.differences, mine-float64(may*its))
+		p.beyond = p.beyond || !finite(mine, its, difference)
+		p.differences = append(p.differences, difference)
 		p.c.Rows++
 		p.know(t.Rows[p.at])
 	}

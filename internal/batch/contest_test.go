@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -97,6 +98,7 @@ func TestCompeteFails(t *testing.T) {
 	other := *b
 	other.Manifest.Label = "price"
 	blind := flats(t, strings.ReplaceAll(flatRows(300), "size,", "width,"))
+	huge := Tested{Rows: tested.Rows, Labels: tested.Labels, Predictions: slices.Repeat([]float64{1e200}, len(tested.Rows))}
 	stopped, cancel := context.WithCancel(t.Context())
 	cancel()
 	for name, c := range map[string]struct {
@@ -108,6 +110,7 @@ func TestCompeteFails(t *testing.T) {
 		"no such column": {ContestOptions{Champion: b, Data: blind.Data}, ErrNoContest, "size"},
 		"other data":     {ContestOptions{Champion: b, Data: flats(t, flatRows(301)).Data}, source.ErrChanged, "changed"},
 		"no test rows":   {ContestOptions{Champion: b, Data: o.Data, Tested: Tested{Rows: tested.Rows[:1], Labels: tested.Labels[:1], Predictions: tested.Predictions[:1]}}, ErrNoContest, "1 of the 1 test rows"},
+		"huge errors":    {ContestOptions{Champion: b, Data: o.Data, Squared: true, Tested: huge}, ErrNoContest, "too large"},
 		"stopped":        {ContestOptions{Champion: b, Data: o.Data}, context.Canceled, ""},
 	} {
 		c.options.Candidate, c.options.Confidence = b, 0.95

@@ -11,6 +11,7 @@ import (
 	"millrace.dev/feature"
 	"millrace.dev/gbm"
 	"millrace.dev/internal/pipeline"
+	"millrace.dev/internal/source"
 	"millrace.dev/model"
 	"millrace.dev/record"
 )
@@ -42,6 +43,11 @@ func (t *trainer) seal(digest string, sets [parts]*set, forest *gbm.Forest, hist
 		History:    model.NewHistory(history),
 		Profile:    t.profile,
 		Evaluation: evaluate(forest, sets[Test], train.LabelMean),
+	}
+	for _, m := range []*model.Scores{&b.Metrics.Train, &b.Metrics.Validation, &b.Metrics.Test} {
+		if math.IsInf(m.RMSE, 0) || math.IsInf(m.MAE, 0) {
+			return nil, &source.DataError{Path: t.Data, Err: fmt.Errorf("the errors in %s are too large to be squared", t.Label), Hint: "measure the label in a larger unit"}
+		}
 	}
 	if t.Tested != nil {
 		t.Tested(sets[Test].tested(predicted(forest, sets[Test])))

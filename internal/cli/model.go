@@ -312,18 +312,21 @@ func (c *cli) printDecided(ctx context.Context, m *app.Models, v registry.Versio
 	champion, err := m.Registry.Resolve(ctx, v.Model+"@"+registry.AliasChampion, "")
 	switch {
 	case errors.Is(err, registry.ErrNotApproved) && v.State == registry.StateApproved: // who approves may not promote
-		c.note("%s has no champion; next:\n  millrace model promote %s %s\n", v.Model, v.Ref(), who(m.Root != ""))
+		c.note("%s has no champion; next:\n  millrace model promote %s%s %s\n", v.Model, v.Ref(), c.pipelineOf(m, v), who(m.Root != ""))
 	case errors.Is(err, registry.ErrNotApproved):
 		c.note("%s has no champion: run does not start until a version is approved; what runs already goes on\n", v.Model)
 	case err != nil || v.State != registry.StateApproved: // nothing comes next
 	case champion.Number != v.Number:
-		c.note("%s stays the champion; next:\n  millrace model promote %s %s\n", champion.Ref(), v.Ref(), who(m.Root != ""))
+		c.note("%s stays the champion; next:\n  millrace model promote %s%s %s\n", champion.Ref(), v.Ref(), c.pipelineOf(m, v), who(m.Root != ""))
 	default:
-		c.note("it is %s@%s now: a run that is up keeps its model until it is started again; next:\n  millrace run", v.Model, registry.AliasChampion)
-		if m.Name == v.Model {
-			c.note("%s\n", fileFlag(c.file))
-		} else {
-			c.note(" -f PIPELINE\n")
-		}
+		c.note("it is %s@%s now: a run that is up keeps its model until it is started again; next:\n  millrace run%s\n", v.Model, registry.AliasChampion, c.pipelineOf(m, v))
 	}
+}
+
+// pipelineOf returns the flag that names the pipeline file of a version, "" where it need not be named.
+func (c *cli) pipelineOf(m *app.Models, v registry.Version) string {
+	if m.Name != v.Model {
+		return " -f PIPELINE"
+	}
+	return fileFlag(c.file)
 }

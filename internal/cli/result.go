@@ -119,7 +119,12 @@ func (c *cli) defaultResultFile() string {
 func (c *cli) tellResult(ctx context.Context, file string, t *app.Trained, err error) error {
 	r := newResult(ctx, t, err)
 	if file != "" {
-		err = errors.Join(err, app.WriteFile(file, c.out, func(w io.Writer) error { return writeJSON(w, r) }))
+		if fault := app.WriteFile(file, c.out, func(w io.Writer) error { return writeJSON(w, r) }); fault != nil {
+			if err == nil || app.Message(err) != app.Message(fault) { // it may have been found out before
+				err = errors.Join(err, fault)
+			}
+			r = newResult(ctx, t, err) // what the exit code will be
+		}
 	}
 	if !c.json {
 		return err

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"text/tabwriter"
@@ -54,12 +55,13 @@ and --once ends as train does, with the same result and exit codes.`,
 			case asked:
 				return c.printNextRuns(next)
 			case once:
-				t, err := c.app().TrainLast(cmd.Context(), o)
+				file = cmp.Or(file, c.defaultResultFile())
+				t, err := (*app.Trained)(nil), app.CheckOutput(file, c.out) // before what takes long
+				if err == nil {
+					t, err = c.app().TrainLast(cmd.Context(), o)
+				}
 				if t != nil {
 					c.printTrained(t)
-				}
-				if file == "" {
-					file = c.defaultResultFile()
 				}
 				return c.tellResult(cmd.Context(), file, t, err)
 			case c.json:

@@ -37,8 +37,12 @@ or {"status":"failed","exit_code":1,"error":{"code":"failed","message":"...",...
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c.pipelineArg(args)
 			o.File, o.Set = c.file, c.set
-			t, err := c.train(cmd, o, start, end)
-			return c.tellResult(cmd.Context(), cmp.Or(file, c.defaultResultFile()), t, err)
+			file = cmp.Or(file, c.defaultResultFile())
+			t, err := (*app.Trained)(nil), app.CheckOutput(file, c.out) // before what takes long
+			if err == nil {
+				t, err = c.train(cmd, o, start, end)
+			}
+			return c.tellResult(cmd.Context(), file, t, err)
 		},
 	}
 	c.pipelineFlags(cmd)

@@ -3,6 +3,7 @@ package registry
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -126,14 +127,8 @@ func version(r *trust.SignedRoot) int {
 func (s *state) live(name string, m *entry) Live {
 	l := Live{Model: name}
 	if m.champion == 0 {
-		if n := len(m.champions); n > 0 {
-			last := m.champions[n-1]
-			for _, e := range slices.Backward(s.events) {
-				if e.Model == name && e.Version == last && (e.Action == Rejected || e.Action == Retired) {
-					l.Ended = &e
-					break
-				}
-			}
+		if m.ended > 0 {
+			l.Ended = &s.events[m.ended-1]
 		}
 		return l
 	}
@@ -217,7 +212,7 @@ func (r *Registry) PublishRoot(ctx context.Context, root *trust.SignedRoot, by s
 		if _, err := inForce(s.anchor, log); err != nil {
 			return nil, err
 		}
-		if err := root.Check(); err != nil {
+		if err := errors.Join(root.Check(), reached(root, len(s.events))); err != nil {
 			return nil, err
 		}
 		return rootEvent(root, actor), nil

@@ -128,6 +128,7 @@ type entry struct {
 	versions  []*registered
 	champion  int
 	crowned   int // the number of the event that made the champion
+	ended     int // that of the event that took the last champion away; 0 if none has
 	champions []int
 }
 
@@ -235,7 +236,8 @@ func (s *state) decide(m *entry, e *Event) error {
 		if !counts || !s.approve(v, e) {
 			return nil
 		}
-		if (m.champion == 0 && s.crowns(e)) || e.Format == 1 {
+		// Nobody signs the format, and no log of format 1 was signed: there it must not make a promotion of an approval.
+		if (m.champion == 0 && s.crowns(e)) || (e.Format == 1 && s.root == nil) {
 			m.crown(e)
 		}
 	case Rejected, Retired: // who may not say so is heard all the same: it is the safe side
@@ -243,9 +245,7 @@ func (s *state) decide(m *entry, e *Event) error {
 		if e.Action == Retired {
 			v.State = StateRetired
 		}
-		if m.champion == e.Version {
-			m.champion = 0
-		}
+		m.end(v.Number, e)
 	case Promoted, RolledBack:
 		if v.State != StateApproved && !s.lenient() {
 			return fmt.Errorf("%w: it promotes %s@%d, which is %s", ErrCorrupt, e.Model, e.Version, v.State)
@@ -267,6 +267,13 @@ func (m *entry) crown(e *Event) {
 	m.champion, m.crowned = n, e.Seq
 	if l := len(m.champions); l == 0 || m.champions[l-1] != n {
 		m.champions = append(m.champions, n)
+	}
+}
+
+// end takes the champion away if it is version n.
+func (m *entry) end(n int, e *Event) {
+	if m.champion == n {
+		m.champion, m.ended = 0, e.Seq
 	}
 }
 

@@ -245,6 +245,23 @@ func (s *state) checkPlace(e *Event) error {
 	return nil
 }
 
+// checkReached wants the log to be as long as the root in force knows it to be.
+func (s *state) checkReached() error {
+	if s.root == nil {
+		return nil
+	}
+	return reached(s.root, len(s.events))
+}
+
+func reached(r *trust.SignedRoot, events int) error {
+	for _, p := range r.People {
+		if p.Until != nil && p.Until.Seq > events {
+			return untrusted("root %d knows event %d, and the log ends with event %d: its end was cut off, or it is another log", r.Version, p.Until.Seq, events)
+		}
+	}
+	return nil
+}
+
 // inForce returns the root document that holds, beginning with the one that is trusted. Those in the log have to be one
 // chain: each names the digest of the one before it, and those after the trusted one are signed as the one before them
 // and they themselves demand.
