@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"log/slog"
 	"runtime"
 	"sync"
 	"time"
@@ -76,6 +77,9 @@ func (a *App) Run(ctx context.Context, o RunOptions) (*Ran, error) {
 		ran, err := a.runOnce(ctx, o)
 		if !errors.Is(err, errTurn) {
 			return ran, err
+		}
+		if ctx.Err() != nil { // it has its turn when it is started again
+			return ran, nil
 		}
 		if o.Turned != nil {
 			o.Turned(ran)
@@ -167,13 +171,13 @@ func (a *App) runOnce(ctx context.Context, o RunOptions) (*Ran, error) {
 	}
 	if p.Controlled() {
 		done, err := a.control(ctx, client, p, e, d)
-		if err != nil {
-			return nil, err
-		}
 		defer func() {
 			give(nil)
 			done()
 		}()
+		if err != nil {
+			return nil, err
+		}
 	}
 	err = o.missing(e.Run(ctx))
 	if cause := context.Cause(ctx); errors.Is(cause, errTurn) && err == nil {
@@ -185,14 +189,15 @@ func (a *App) runOnce(ctx context.Context, o RunOptions) (*Ran, error) {
 }
 
 // control has an engine do what the control topic says: it pauses, resumes, and goes over to other models. It returns when what is there now
-// was done, and follows what comes then until ctx ends; done waits for that.
+// was done, and follows what comes then until ctx ends; done, which is never nil, waits for that.
 func (a *App) control(ctx context.Context, client *kafka.Client, p *config.Pipeline, e *engine.Engine, d *deployment) (done func(), err error) {
 	if err := a.persist(ctx, e.Wait, func() error { return needTopics(ctx, client, true, controlTopics(p)...) }); err != nil {
 		if k, ok := errors.AsType[*kafka.Error](err); ok && k.Code == kafka.CodeUnauthorized {
 			k.Hint += "; or set model.update: restart, which needs no topic"
 		}
-		return nil, err
+		return func() {}, err
 	}
+	a.warnOfControl(ctx, client, p)
 	followed, err := a.obey(ctx, client, p, func(rs []record.Raw) {
 		a.apply(ctx, rs, e)
 		if d != nil {
@@ -200,20 +205,33 @@ func (a *App) control(ctx context.Context, client *kafka.Client, p *config.Pipel
 		}
 	}, e.Wait)
 	if err != nil {
-		return nil, err
+		return func() {}, err
 	}
 	var left sync.WaitGroup
-	if d != nil {
-		d.engine = e
-		if err := d.begin(ctx); err != nil {
-			return nil, err
-		}
-		left.Go(func() { d.follow(ctx) })
-	}
-	return func() {
+	done = func() {
 		left.Wait()
 		<-followed
-	}, nil
+	}
+	if d == nil {
+		return done, nil
+	}
+	d.engine = e
+	if err := d.begin(ctx); err != nil {
+		return done, err
+	}
+	left.Go(func() { d.follow(ctx) })
+	return done, nil
+}
+
+// warnOfControl says so where the brokers may forget what the control topic says.
+func (a *App) warnOfControl(ctx context.Context, client *kafka.Client, p *config.Pipeline) {
+	for _, t := range controlTopics(p) {
+		l, err := client.Limits(ctx, t.Name)
+		if err == nil && l.Authoritative && !l.Compacted {
+			a.Log.LogAttrs(ctx, slog.LevelWarn, "the topic is not compacted: what instances are to do, and how they are, is forgotten with its oldest records",
+				slog.String("topic", t.Name), slog.String("hint", "set its cleanup.policy to compact"))
+		}
+	}
 }
 
 // missing says of an error for a topic that does not exist that run can make it.

@@ -51,14 +51,14 @@ type Status struct {
 	Partitions []Partition `json:"partitions"`
 }
 
-// DecodeStatus reads the value of a record of the status topic. An error matches [ErrInvalid].
+// DecodeStatus reads the value of a record of the status topic. An error matches [ErrInvalid], or [ErrNewer].
 func DecodeStatus(value []byte) (*Status, error) {
 	s := &Status{}
 	if err := decode(value, s); err != nil {
 		return nil, err
 	}
-	if s.Version != version || s.Instance == "" {
-		return nil, fmt.Errorf("%w: it is of version %d, this millrace reads version %d", ErrInvalid, s.Version, version)
+	if s.Instance == "" {
+		return nil, fmt.Errorf("%w: a status names no instance", ErrInvalid)
 	}
 	return s, nil
 }
@@ -86,6 +86,7 @@ type Step struct {
 	Pinned   bool
 	Model    string
 	Here     bool // it predicts all of its partitions in the epoch
+	Later    bool // it was told of a later deployment
 	// Partitions are those that it predicts in the epoch, and Others those that it does not.
 	Partitions, Others []Partition
 }
@@ -93,9 +94,9 @@ type Step struct {
 // Progress is how far the members of a group are with a deployment, by instance.
 type Progress []Step
 
-// ProgressOf returns how far the members of a group are with the deployment of an epoch, by what they have said last.
+// ProgressOf returns how far the members of a group are with a deployment, by what they have said last.
 // Statuses of instances that are not in the group are not looked at: they have ended.
-func ProgressOf(epoch int64, members []Member, statuses map[string]*Status) Progress {
+func ProgressOf(to *Deployment, members []Member, statuses map[string]*Status) Progress {
 	byMember := map[string]*Status{}
 	for _, s := range statuses {
 		if s.Member != "" {
@@ -106,7 +107,7 @@ func ProgressOf(epoch int64, members []Member, statuses map[string]*Status) Prog
 	for _, m := range members {
 		step := Step{Instance: m.ID, Host: m.Host}
 		if s := byMember[m.ID]; s != nil {
-			step.take(s, epoch)
+			step.take(s, to)
 		}
 		p = append(p, step)
 	}
@@ -119,22 +120,24 @@ func ProgressOf(epoch int64, members []Member, statuses map[string]*Status) Prog
 	return p
 }
 
-func (step *Step) take(s *Status, epoch int64) {
+func (step *Step) take(s *Status, to *Deployment) {
 	step.Instance, step.Pinned, step.Model = s.Instance, s.Pinned, s.Model
+	step.Later = s.Epoch > to.Epoch || s.Next != nil && s.Next.Epoch > to.Epoch
+	runs := s.Epoch > to.Epoch || s.Epoch == to.Epoch && s.Digest == to.Digest
 	switch {
-	case s.Epoch >= epoch:
+	case runs:
 		step.Stage = Ready
-	case s.Next != nil && s.Next.Epoch == epoch:
+	case s.Next != nil && s.Next.Epoch == to.Epoch:
 		step.Stage, step.Error, step.Hint, step.Final = s.Next.Stage, s.Next.Error, s.Next.Hint, s.Next.Final
 	}
 	for _, p := range s.Partitions {
-		if p.Epoch >= epoch {
+		if p.Epoch >= to.Epoch {
 			step.Partitions = append(step.Partitions, p)
 		} else {
 			step.Others = append(step.Others, p)
 		}
 	}
-	step.Here = s.Epoch >= epoch && len(step.Others) == 0
+	step.Here = runs && len(step.Others) == 0
 }
 
 // Ready tells whether every member can predict with the deployment.
@@ -144,6 +147,11 @@ func (p Progress) Ready() bool {
 
 // Done tells whether every member predicts all of its partitions with the deployment.
 func (p Progress) Done() bool { return !slices.ContainsFunc(p, func(s Step) bool { return !s.Here }) }
+
+// Superseded tells whether a member was told of a later deployment.
+func (p Progress) Superseded() bool {
+	return slices.ContainsFunc(p, func(s Step) bool { return s.Later })
+}
 
 // Failed returns the first member that has failed for good, or follows no control; nil is none.
 func (p Progress) Failed() *Step {
