@@ -296,7 +296,7 @@ func plainLine(s string) string {
 
 // refusalOf returns the error for the gates that refuse a model, nil where all passed. It also is the reason of the rejection.
 func refusalOf(gates []GateResult) *Error {
-	e := &gateError{}
+	e, apart := &gateError{}, false
 	hint := "the champion stays; see what has changed in the data, or mend model.accept, and train again"
 	for i := range gates {
 		g := &gates[i]
@@ -307,9 +307,12 @@ func refusalOf(gates []GateResult) *Error {
 		switch {
 		case g.Name == gateSkew: // the last of these is the best advice
 			hint = "this is a fault of millrace: report it with the pipeline file; the model must not run"
+		case g.Name == gateProfile && apart:
+			hint = "the champion stays; where the fields were changed on purpose, take champion and profile out of model.accept for one training"
 		case g.Name == gateProfile:
 			hint = "the champion stays; see millrace profile --diff; where the change is meant, take it once with --set model.accept.profile="
 		case g.Name == gateChampion && g.Contest == nil:
+			apart = true
 			hint = "the champion stays; where the fields were changed on purpose, take model.accept.champion out of the file for one training"
 		}
 	}

@@ -193,7 +193,14 @@ func (c *cli) modelShow(models opener) *cobra.Command {
 func (c *cli) printShown(s *app.Shown) error {
 	v, b := s.Version, s.Bundle
 	var w strings.Builder
-	line := func(format string, args ...any) { fmt.Fprintf(&w, format+"\n", args...) }
+	line := func(format string, args ...any) {
+		for i := range args { // what a bundle says must not look like what millrace says of it
+			if s, ok := args[i].(string); ok {
+				args[i] = oneLine(s)
+			}
+		}
+		fmt.Fprintf(&w, format+"\n", args...)
+	}
 	line("%s", strings.TrimSpace(fmt.Sprintf("%s  %s  %s", v.Ref(), v.State, aliases(v))))
 	if v.Wants != "" {
 		line("  approval    %s", v.Wants)
@@ -216,10 +223,10 @@ func (c *cli) printShown(s *app.Shown) error {
 	if run := runOf(&b.Lineage); run != "" {
 		line("  run         %s", run)
 	}
-	line("  parameters  %s", b.Lineage.Params)
+	line("  parameters  %s", string(b.Lineage.Params))
 	line("  trees       %d", b.Forest.Trees())
 	line("  golden rows %d", len(b.Golden))
-	line("\n%s", scoreTable(&b.Metrics))
+	w.WriteString("\n" + scoreTable(&b.Metrics) + "\n")
 	width := len("input")
 	for _, in := range b.Inputs {
 		width = max(width, utf8.RuneCountInString(oneLine(in.Name)))

@@ -80,6 +80,9 @@ type Moment struct {
 	// Root is the version of the root document in force; 0 is none.
 	Root   int
 	Models []Live // by name
+	// Later are events that come after the Events, and are dated at this time or before: clocks differ, and if it is that of the first event
+	// after the Events which is wrong, they had happened as well.
+	Later int
 }
 
 // Live is the champion of a model, and who let it be that.
@@ -107,6 +110,11 @@ func (r *Registry) At(ctx context.Context, t time.Time) (m Moment, err error) {
 			return err
 		}
 		m = Moment{Time: t, Events: n, Sum: p.sum(), Root: version(p.root)}
+		for _, e := range s.events[n:] {
+			if !e.Time.After(t) {
+				m.Later++
+			}
+		}
 		for name, e := range p.models {
 			m.Models = append(m.Models, p.live(name, e))
 		}

@@ -696,9 +696,9 @@ func TestAtWithClocksThatDiffer(t *testing.T) {
 	mustRegister(t, at(0), f.make(1))
 	mustApprove(t, at(time.Hour), "@1")
 	mustRegister(t, at(time.Minute), f.make(2)) // by a clock that is an hour behind, or after one that was ahead
-	for d, want := range map[time.Duration]int{-time.Second: 0, 0: 1, time.Minute: 1, time.Hour - 1: 1, time.Hour: 3} {
-		if m, err := at(0).At(t.Context(), noon.Add(d)); err != nil || m.Events != want {
-			t.Errorf("at %v: %d events, want %d: %v", d, m.Events, want, err)
+	for d, want := range map[time.Duration][2]int{-time.Second: {0, 0}, 0: {1, 0}, time.Minute: {1, 1}, time.Hour - 1: {1, 1}, time.Hour: {3, 0}} {
+		if m, err := at(0).At(t.Context(), noon.Add(d)); err != nil || m.Events != want[0] || m.Later != want[1] {
+			t.Errorf("at %v: %d events, and %d later, want %d: %v", d, m.Events, m.Later, want, err)
 		}
 	}
 }
