@@ -3,7 +3,7 @@ SHELL := /bin/bash
 GO    ?= go
 BIN   := bin
 
-.PHONY: help build test race s3 crash torture poison metamorphic arm64 fuzz lint pictures bench demo clean
+.PHONY: help build test race s3 crash torture poison metamorphic arm64 fuzz lint pictures airflow bench demo clean
 
 help: ## list these targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,10 @@ torture: ## kill and stop instances and brokers at random, RUNS times (default 1
 	MILLRACE_REQUIRE=kafka MILLRACE_TORTURE=$(RUNS) $(GO) test ./e2e -run '^TestThreeInstances$$' -count=1 -v -timeout 0
 	MILLRACE_REQUIRE=kafka MILLRACE_TORTURE=$(RUNS) $(GO) test ./e2e/streams -run '^TestFaults$$' -count=1 -v -timeout 0
 
+PROMOTIONS ?= 100
+promotions: ## promote models and roll back, PROMOTIONS times (default 100), while three instances predict, and compare latencies
+	MILLRACE_REQUIRE=kafka MILLRACE_PROMOTIONS=$(PROMOTIONS) $(GO) test ./e2e -run '^TestPromotions$$' -count=1 -v -timeout 0
+
 SECONDS_OF_POISON ?= 120
 poison: ## send bad input of every kind, 1 % of 2,000 records a second, and compare latencies with a clean stream
 	MILLRACE_REQUIRE=kafka MILLRACE_POISON=$(SECONDS_OF_POISON) $(GO) test ./e2e -run '^TestPoison' -count=1 -v -timeout 0
@@ -78,6 +82,9 @@ lint: $(BIN)/golangci-lint ## run the linters, pinned in tools/go.mod
 
 pictures: ## look at the pages of millrace in Chromium, and keep the pictures in bin/pictures
 	MILLRACE_REQUIRE=chromium MILLRACE_PICTURES=$(CURDIR)/$(BIN)/pictures $(GO) test ./e2e/picture -count=1 -v
+
+airflow: ## have a real Airflow, from PyPI into bin/airflow, run the DAG of examples/airflow
+	MILLRACE_REQUIRE=airflow $(GO) test ./e2e/airflow -count=1 -v
 
 bench: ## measure the data path, the engine beside a bare copy, streams beside Kafka Streams
 	./bench/run

@@ -59,8 +59,14 @@ func Start(t testing.TB) *Server {
 		}
 	}
 	var err error
-	for range startTries { // another process may take the port before the server does
-		if err = s.start(t.Context(), program); err == nil {
+	for n := range startTries { // another process may take the port before the server does
+		// What the server knows of a file is best kept with it: notes in a folder of their own are not removed with the
+		// file in one step. They are for file systems without attributes.
+		var notes []string
+		if n+1 == startTries {
+			notes = []string{"--sidecar", filepath.Join(s.dir, "meta")}
+		}
+		if err = s.start(t.Context(), program, notes); err == nil {
 			t.Cleanup(s.Stop)
 			return s
 		}
@@ -87,7 +93,7 @@ func find(t testing.TB) string {
 	return program
 }
 
-func (s *Server) start(ctx context.Context, program string) error {
+func (s *Server) start(ctx context.Context, program string, notes []string) error {
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp4", "127.0.0.1:0")
 	if err != nil {
 		return err
@@ -102,10 +108,8 @@ func (s *Server) start(ctx context.Context, program string) error {
 	}
 	defer func() { _ = out.Close() }() // the child has its own
 	s.proc, err = leash.Start(leash.Command{
-		Args: []string{
-			program, "--port", s.addr, "--region", Region, "--keep-alive", "posix", "--sidecar", filepath.Join(s.dir, "meta"), filepath.Join(s.dir, "data"),
-		},
-		Env: append(os.Environ(), "ROOT_ACCESS_KEY_ID="+AccessKey, "ROOT_SECRET_ACCESS_KEY="+SecretKey), Stdout: out, Stderr: out,
+		Args: append(append([]string{program, "--port", s.addr, "--region", Region, "--keep-alive", "posix"}, notes...), filepath.Join(s.dir, "data")),
+		Env:  append(os.Environ(), "ROOT_ACCESS_KEY_ID="+AccessKey, "ROOT_SECRET_ACCESS_KEY="+SecretKey), Stdout: out, Stderr: out,
 	})
 	if err != nil {
 		return err

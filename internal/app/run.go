@@ -250,6 +250,9 @@ func (a *App) approved(ctx context.Context, p *config.Pipeline, ref string) (*mo
 	if err != nil {
 		return nil, err
 	}
+	if err := signaturesChecked(ctx, reg, p); err != nil {
+		return nil, err
+	}
 	v, err := reg.Resolve(ctx, ref, p.Name)
 	if err != nil {
 		return nil, err

@@ -73,6 +73,9 @@ func TestStateTooOld(t *testing.T) {
 
 // TestStateFresh takes up state that is old by its rows, and not by when it was last what the changelog says.
 func TestStateFresh(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it is hours of heartbeats with nothing to do")
+	}
 	t.Parallel()
 	bubble(t, 1, func(t *testing.T, w *world) {
 		const keys = 20

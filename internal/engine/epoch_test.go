@@ -295,7 +295,7 @@ func TestEpochBehind(t *testing.T) {
 		t.Run(how, func(t *testing.T) {
 			t.Parallel()
 			eachGuarantee(t, 6, func(t *testing.T, w *world, g Guarantee) {
-				stop := w.feed(1)
+				stop := w.trickle(1, 100*time.Millisecond)
 				var first, second asked
 				a := w.run(telling, guaranteed(g), first.with(1))
 				w.switched(1, 6)
@@ -431,10 +431,6 @@ func (c *control) next(ins []*instance) {
 // TestEpochsAtRandom changes the epoch again and again while instances come, leave, die and stand still, and rounds fail.
 func TestEpochsAtRandom(t *testing.T) {
 	t.Parallel()
-	switches := epochSwitches
-	if testing.Short() {
-		switches /= 4
-	}
 	eachGuarantee(t, 6, func(t *testing.T, w *world, g Guarantee) {
 		rng := seeded(t, 500)
 		c := &control{w: w, rng: rand.New(rand.NewPCG(500, 1))}
@@ -443,7 +439,7 @@ func TestEpochsAtRandom(t *testing.T) {
 		stop := w.trickle(rng.Uint64(), 100*time.Millisecond)
 		ins := []*instance{c.run(g), c.run(g), c.run(g)}
 		var dead []*instance
-		for range switches {
+		for range short(epochSwitches, epochSwitches/5) {
 			c.next(ins)
 			i := rng.IntN(len(ins))
 			switch in := ins[i]; rng.IntN(8) {

@@ -102,10 +102,10 @@ func TestFaults(t *testing.T) {
 // die and are held, broken connections.
 func TestChaos(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(3) {
+	for seed := range uint64(short(3, 1)) {
 		t.Run("", func(t *testing.T) {
 			t.Parallel()
-			bubble(t, 6, func(t *testing.T, w *world) { w.chaos(seeded(t, 100+seed), chaosSteps) })
+			bubble(t, 6, func(t *testing.T, w *world) { w.chaos(seeded(t, 100+seed), short(chaosSteps, chaosSteps/2)) })
 		})
 	}
 }

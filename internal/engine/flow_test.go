@@ -346,7 +346,7 @@ func TestSilenceWhileWriting(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			bubble(t, 2, func(t *testing.T, w *world) {
-				long := strings.Repeat("v", 300_000)
+				long, n := strings.Repeat("v", 300_000), short(400, 120) // 60 are too many
 				var wrote atomic.Int64
 				in := w.run(mapped(func(v string) (string, error) {
 					wrote.Add(1)
@@ -358,7 +358,7 @@ func TestSilenceWhileWriting(t *testing.T) {
 					held.Do(func() { go in.wire.hold() })
 					return true
 				}})
-				w.numbers(0, 400)
+				w.numbers(0, n)
 				w.until("more output than may be in flight", func() bool { return wrote.Load() > 60 })
 				f.Remove()
 				time.Sleep(d)
@@ -376,8 +376,8 @@ func TestSilenceWhileWriting(t *testing.T) {
 				}
 				w.drained()
 				in.stop(t)
-				if n := len(w.read(sink)); n != 400 {
-					t.Errorf("%d results", n)
+				if got := len(w.read(sink)); got != n {
+					t.Errorf("%d results", got)
 				}
 			})
 		})

@@ -663,6 +663,15 @@ func (w *world) same(src, out *record.Raw) {
 	}
 }
 
+// short returns brief under -short, for what costs much under the race detector and finds no other races when there is more of
+// it, and else long.
+func short(long, brief int) int {
+	if testing.Short() {
+		return brief
+	}
+	return long
+}
+
 // seeded returns a generator and prints its seed.
 func seeded(t *testing.T, seed uint64) *rand.Rand {
 	t.Helper()

@@ -310,7 +310,7 @@ func TestRecordsLost(t *testing.T) {
 // TestOldBrokers runs against brokers without transaction.version 2.
 func TestOldBrokers(t *testing.T) {
 	t.Parallel()
-	bubble(t, 6, func(t *testing.T, w *world) { w.chaos(seeded(t, 7), chaosSteps) }, kfake.MaxVersions(kversion.V3_6_0()))
+	bubble(t, 6, func(t *testing.T, w *world) { w.chaos(seeded(t, 7), short(chaosSteps, chaosSteps/4)) }, kfake.MaxVersions(kversion.V3_6_0()))
 }
 
 func TestAccess(t *testing.T) {

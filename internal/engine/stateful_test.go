@@ -267,7 +267,10 @@ func (m *mall) rows(changelog string, want map[string]int64, value func([]byte) 
 }
 
 // trade sells events in the background, 10 every 20 ms, until the function that it returns is called.
-func (m *mall) trade(seed uint64) (stop func()) {
+func (m *mall) trade(seed uint64) (stop func()) { return m.dribble(seed, 20*time.Millisecond) }
+
+// dribble is trade with other pauses.
+func (m *mall) dribble(seed uint64, pause time.Duration) (stop func()) {
 	done, stopped := make(chan struct{}), make(chan struct{})
 	rng := seeded(m.t, seed)
 	go func() {
@@ -275,7 +278,7 @@ func (m *mall) trade(seed uint64) (stop func()) {
 		for {
 			m.sell(10, rng)
 			select {
-			case <-time.After(20 * time.Millisecond):
+			case <-time.After(pause):
 			case <-done:
 				return
 			}
@@ -345,10 +348,10 @@ func TestStatefulMembersComeAndGo(t *testing.T) {
 // folders that are new, lost or old.
 func TestStatefulChaos(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(3) {
+	for seed := range uint64(short(3, 1)) {
 		t.Run("", func(t *testing.T) {
 			t.Parallel()
-			withMall(t, 4, func(t *testing.T, m *mall) { m.chaos(seeded(t, 200+seed), chaosSteps) })
+			withMall(t, 4, func(t *testing.T, m *mall) { m.chaos(seeded(t, 200+seed), short(chaosSteps, chaosSteps/2)) })
 		})
 	}
 }

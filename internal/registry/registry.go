@@ -91,11 +91,13 @@ func (r *Registry) view(ctx context.Context, f func(*state) error) error {
 
 // add writes the event that decide makes of the state, which returns nil if there is nothing to do, signed with k. Another
 // writer may be faster; decide is then called again, with the new state. The root document that is trusted goes into a
-// log that has none first, so that whoever reads the log sees that signatures are demanded.
+// log that has none first, so that whoever reads the log sees that signatures are demanded. A bundle that decide misses may
+// have been purged since the state was read: then too it is called again.
 func (r *Registry) add(ctx context.Context, k *trust.Key, decide func(*state) (*Event, error)) error {
 	for {
-		first := false
+		first, seen := false, -1
 		err := r.view(ctx, func(s *state) error {
+			seen = len(s.events)
 			e, err := decide(s)
 			if err != nil || e == nil {
 				return err
@@ -121,10 +123,21 @@ func (r *Registry) add(ctx context.Context, k *trust.Key, decide func(*state) (*
 			_, _ = r.store.Clean(ctx, litterAge, false) // litter that cannot be removed stays
 			return s.apply(e)
 		})
-		if !errors.Is(err, fs.ErrExist) && (err != nil || !first) {
+		again := errors.Is(err, fs.ErrExist) || err == nil && first || errors.Is(err, ErrCorrupt) && seen >= 0 && r.hasMore(ctx, seen)
+		if !again {
 			return err
 		}
 	}
+}
+
+// hasMore tells whether the log has more than n events.
+func (r *Registry) hasMore(ctx context.Context, n int) bool {
+	more := false
+	err := r.view(ctx, func(s *state) error {
+		more = len(s.events) > n
+		return nil
+	})
+	return more && err == nil
 }
 
 // placed puts the event behind the last one of a state, and returns it.
@@ -164,18 +177,18 @@ func (s *state) sign(e *Event, k *trust.Key) (err error) {
 }
 
 // Register adds data, the bytes of a bundle, as a new version of the model that its manifest names, on behalf
-// of by. If the model has these bytes as a version that was not rejected, that one is returned; those of a
+// of by, with the outcomes of the gates that it has met. If the model has these bytes as a version that was not rejected, that one is returned; those of a
 // rejected version become a new candidate, and so do those of a version that nobody has signed where that is demanded. In a
 // registry with a root, by may be "": it is the owner of the key. An error matches those of [model.Decode], [ErrInvalid],
 // [ErrUntrusted], [ErrCorrupt] or [ErrNewer], or is one of the file system.
-func (r *Registry) Register(ctx context.Context, data []byte, by string) (Version, error) {
-	return r.register(ctx, data, by, "")
+func (r *Registry) Register(ctx context.Context, data []byte, by string, gates ...Gate) (Version, error) {
+	return r.register(ctx, data, by, "", gates...)
 }
 
 // register is [Registry.Register] with a reason, which may be empty.
-func (r *Registry) register(ctx context.Context, data []byte, by, reason string) (Version, error) {
+func (r *Registry) register(ctx context.Context, data []byte, by, reason string, gates ...Gate) (Version, error) {
 	by, err := r.name("name of who registers", by)
-	if err != nil {
+	if err := errors.Join(err, checkGates(gates)); err != nil {
 		return Version{}, fmt.Errorf("registry: %w", err)
 	}
 	if reason != "" {
@@ -199,7 +212,9 @@ func (r *Registry) register(ctx context.Context, data []byte, by, reason string)
 	if err := r.view(ctx, func(s *state) error { blob = s.blob(digest); return nil }); err != nil {
 		return Version{}, err
 	}
-	if err := r.store.addBlob(ctx, blob, data); err != nil {
+	if err := r.store.addBlob(ctx, blob, data); errors.Is(err, ErrCorrupt) {
+		blob = blobID{} // one that was there may have been purged since: it is written again below
+	} else if err != nil {
 		return Version{}, fmt.Errorf("registry: %w", err)
 	}
 	ref := reference{model: name}
@@ -225,7 +240,7 @@ func (r *Registry) register(ctx context.Context, data []byte, by, reason string)
 			ref.number = len(m.versions) + 1
 		}
 		return &Event{
-			Actor: actor, Action: Registered, Model: name, Version: ref.number, Digest: digest, Bytes: int64(len(data)), Reason: reason,
+			Actor: actor, Action: Registered, Model: name, Version: ref.number, Digest: digest, Bytes: int64(len(data)), Reason: reason, Gates: gates,
 		}, nil
 	})
 	if err != nil {
@@ -362,6 +377,9 @@ func (r *Registry) admit(ctx context.Context, s *state, v Version, e *Event) (*E
 		return nil, withHint(fmt.Errorf("%s: %w, by %s (%s), which is final", v.Ref(), ErrRejected, v.DecidedBy, v.Reason),
 			"register the bundle again to have it reviewed again")
 	}
+	if err := v.checkPassed(); err != nil && e.Action != Rejected && e.Action != Retired {
+		return nil, err
+	}
 	if e.Action == Promoted || e.Action == RolledBack {
 		if err := v.CheckApproved(); err != nil {
 			return nil, err
@@ -430,30 +448,30 @@ func (r *Registry) Load(ctx context.Context, v Version) ([]byte, error) {
 		return nil, fmt.Errorf("registry: %w: %.80q is not the digest of a bundle", ErrInvalid, v.Digest)
 	}
 	r.mu.Lock()
-	blob := r.state.blob(v.Digest)
+	now := r.state.blob(v.Digest)
 	r.mu.Unlock()
-	data, err := r.store.readBlob(ctx, blob, v.Bytes)
-	if !errors.Is(err, ErrCorrupt) {
-		if err != nil {
-			err = fmt.Errorf("registry: %s: %w", v.Ref(), err)
+	for {
+		blob := now
+		data, err := r.store.readBlob(ctx, blob, v.Bytes)
+		if err == nil {
+			return data, nil
 		}
-		return data, err
+		gone := false
+		if errors.Is(err, ErrCorrupt) { // it may have been purged, and registered again, since the events were read
+			if err := r.view(ctx, func(s *state) error {
+				now, gone = s.blob(v.Digest), s.isPurged(v)
+				return nil
+			}); err != nil {
+				return nil, err
+			}
+		}
+		switch {
+		case gone:
+			return nil, v.purged()
+		case now == blob:
+			return nil, fmt.Errorf("registry: %s: %w", v.Ref(), err)
+		}
 	}
-	// It may have been purged, and registered again, since the events were read.
-	var gone bool
-	if err := r.view(ctx, func(s *state) error {
-		blob, gone = s.blob(v.Digest), s.isPurged(v)
-		return nil
-	}); err != nil {
-		return nil, err
-	}
-	if gone {
-		return nil, v.purged()
-	}
-	if data, err = r.store.readBlob(ctx, blob, v.Bytes); err != nil {
-		return nil, fmt.Errorf("registry: %s: %w", v.Ref(), err)
-	}
-	return data, nil
 }
 
 // Report is what [Registry.Verify] has looked at.
@@ -483,10 +501,11 @@ func (r *Registry) Verify(ctx context.Context) (Report, error) {
 			continue
 		}
 		seen[e.Digest] = true
-		if !s.isLive(e.Digest) {
-			report.Purged++
-		} else if _, err = r.store.readBlob(ctx, s.blob(e.Digest), e.Bytes); err == nil {
+		var live bool
+		if live, err = r.store.checkBlob(ctx, s, &e); live {
 			report.Blobs++
+		} else if err == nil {
+			report.Purged++
 		}
 	}
 	if err == nil {

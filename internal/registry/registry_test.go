@@ -425,7 +425,11 @@ func TestRules(t *testing.T) {
 	}
 	rapid.Check(t, func(rt *rapid.T) {
 		dir := t.TempDir()
-		r, m := openDir(t, dir), &rules{}
+		r, err := open(dir, Options{Now: clock()}, quickFS{durable.OS()})
+		if err != nil {
+			rt.Fatal(err)
+		}
+		m := &rules{}
 		decide := map[Action]func(context.Context, string, string, Decision) (Version, error){
 			Approved: r.Approve, Rejected: r.Reject, Retired: r.Retire, Promoted: r.Promote, RolledBack: r.RollBack,
 		}

@@ -126,6 +126,27 @@ func (f store) readBlob(ctx context.Context, b blobID, size int64) ([]byte, erro
 	return data, nil
 }
 
+// checkBlob reads the blob of a register event of s, unless it was purged, and tells whether it is there. What is missing
+// may have been purged since s was read: then s is brought up to date.
+func (f store) checkBlob(ctx context.Context, s *state, e *Event) (live bool, err error) {
+	for s.isLive(e.Digest) {
+		b := s.blob(e.Digest)
+		if _, err = f.readBlob(ctx, b, e.Bytes); err == nil {
+			return true, nil
+		}
+		if !errors.Is(err, ErrCorrupt) {
+			return false, err
+		}
+		if err := f.read(ctx, s); err != nil {
+			return false, err
+		}
+		if s.isLive(e.Digest) && s.blob(e.Digest) == b {
+			return false, err
+		}
+	}
+	return false, nil
+}
+
 // addBlob writes a blob, unless it is there.
 func (f store) addBlob(ctx context.Context, b blobID, data []byte) error {
 	err := f.Create(ctx, b.name(), data)
@@ -158,7 +179,7 @@ func (f store) read(ctx context.Context, s *state) error {
 		}
 		switch {
 		case errors.Is(err, fs.ErrNotExist) && seq > last:
-			return nil
+			return s.checkReached()
 		case errors.Is(err, fs.ErrNotExist):
 			return withHint(fmt.Errorf("%w: %s is missing, though later events are there", ErrCorrupt, f.event(seq)), "restore it from a backup")
 		case err != nil:

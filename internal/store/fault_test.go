@@ -252,7 +252,7 @@ func TestRandomFaults(t *testing.T) {
 	}
 	runs := 60
 	if testing.Short() {
-		runs = 15
+		runs = 8
 	}
 	for range runs {
 		seed := rand.Uint64()

@@ -23,10 +23,18 @@ func manyKeys(rng *rand.Rand) func() []byte {
 	}
 }
 
+// runs is how many random tables are made. One goroutine makes them, for which the race detector finds nothing.
+func runs() int {
+	if testing.Short() {
+		return 6
+	}
+	return 30
+}
+
 // TestOrder brings thousands of keys into order, all at once and in parts.
 func TestOrder(t *testing.T) {
 	t.Parallel()
-	for range 30 {
+	for range runs() {
 		seed := rand.Uint64()
 		rng := rand.New(rand.NewPCG(seed, 0))
 		key, o := manyKeys(rng), newOverlay(maphash.MakeSeed())
@@ -91,7 +99,7 @@ func checkSeek(t *testing.T, o *overlay, sorted []string, key []byte) {
 // TestTable makes tables of tables, and looks at the old ones again at the end.
 func TestTable(t *testing.T) {
 	t.Parallel()
-	for range 30 {
+	for range runs() {
 		seed := rand.Uint64()
 		rng := rand.New(rand.NewPCG(seed, 0))
 		key := manyKeys(rng)

@@ -141,7 +141,7 @@ func (t *Task) Add(source int, rs Records) {
 }
 
 // SetEpoch says with what the application is to compute, by a number of its own. It may be called before Start and Reset, and
-// when nothing that the task has begun is left, as after Flush. Default: 0
+// when nothing that the task has begun is left, as after Flush. Before that it is 0.
 func (t *Task) SetEpoch(n int64) { t.ctx.epoch = n }
 
 // Epoch returns what was set last.

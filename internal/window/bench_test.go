@@ -147,6 +147,9 @@ func benchmarkState(b *testing.B, f func(s *State, bytes []byte)) {
 }
 
 func TestAllocations(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it counts the same without the race detector, in a tenth of the time")
+	}
 	for name, w := range map[string]*Window{"hour": hour(t), "everything": everything(t)} {
 		for _, step := range steps() {
 			f, out := newFeed(step, len(w.args)), make([]float64, len(w.spec.Aggregates))

@@ -38,7 +38,10 @@ func retriable(err error) bool {
 		return !untrusted
 	}
 	return r.StatusCode >= http.StatusInternalServerError || r.StatusCode == http.StatusTooManyRequests || r.StatusCode == http.StatusRequestTimeout ||
-		slices.Contains([]string{"RequestTimeout", "SlowDown", "InternalError", "ServiceUnavailable", "OperationAborted", "BadDigest", codeConflict}, r.Code)
+		slices.Contains([]string{
+			"RequestTimeout", "SlowDown", "InternalError", "ServiceUnavailable", "OperationAborted", "BadDigest", codeConflict,
+			"ExistingObjectIsDirectory", /* says versitygw while somebody removes the object */
+		}, r.Code)
 }
 
 const (
