@@ -47,6 +47,7 @@ type deployment struct {
 	said      []byte    // the last status, without its time
 	producer  *kafka.Producer
 	unsaid    time.Time // when telling the status is tried again
+	mute      int       // how often in a row it could not be told
 }
 
 // prepared is a deployment whose model is ready to predict.
@@ -139,6 +140,9 @@ func (d *deployment) begin(ctx context.Context) error {
 	s, err := d.load(ctx, to)
 	if err != nil {
 		code, hint := Explain(err)
+		if code == Refused {
+			hint = "have the group run another one: see millrace model list, and millrace model promote"
+		}
 		return &Error{
 			Code: code, Op: "load model", Where: to.Model, Err: fmt.Errorf("it is what %s was told to run: %w", d.p.Group, err), Hint: hint,
 		}
@@ -361,7 +365,7 @@ func (d *deployment) load(ctx context.Context, of *rollout.Deployment) (*Scoring
 func (d *deployment) status() *rollout.Status {
 	_, running, _ := d.wanted()
 	s := &rollout.Status{
-		Instance: d.engine.Instance(), Member: d.engine.Member(), Program: d.app.Version, Pinned: d.pinned,
+		Instance: d.engine.Instance(), Member: d.engine.Member(), Program: d.app.Version, Update: string(d.p.Model.Update), Pinned: d.pinned,
 		Model: running.Model, Digest: running.Digest, Epoch: running.Epoch, Next: d.readiness,
 	}
 	for _, p := range d.engine.Stats().Epochs {
@@ -383,13 +387,15 @@ func (d *deployment) say(ctx context.Context) {
 		err = d.send(ctx, s.Instance, timed)
 	}
 	if err == nil {
-		d.said = value
+		d.said, d.mute = value, 0
 		return
 	}
 	if ctx.Err() == nil {
 		d.app.Log.LogAttrs(ctx, slog.LevelWarn, "the status of this instance cannot be told", slog.String("topic", d.p.StatusTopic()), slog.Any("error", err))
 	}
-	d.unsaid = d.app.Now().Add(lookEvery)
+	d.mute++
+	backoff := kafka.Backoff{Min: lookEvery, Max: 10 * time.Second}
+	d.unsaid = d.app.Now().Add(backoff.Pause(d.mute))
 }
 
 func (d *deployment) send(ctx context.Context, key string, value []byte) (err error) {

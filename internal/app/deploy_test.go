@@ -40,6 +40,7 @@ dead_letter: {topic: dlq}
 type fleet struct {
 	app    *App
 	file   string
+	broker *devbroker.Broker
 	client *kafka.Client
 	admin  *kadm.Client
 	logs   *syncBuffer
@@ -66,11 +67,11 @@ func (b *syncBuffer) count(text string) int {
 func newFleet(t *testing.T) *fleet {
 	t.Helper()
 	dir := t.TempDir()
-	broker, err := devbroker.Start(t.Context(), devbroker.Options{Dir: filepath.Join(dir, "broker"), Addr: "127.0.0.1:0", Partitions: 3})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = broker.Close() }) // the test is over
+	f := &fleet{file: filepath.Join(dir, "pipeline.yaml"), logs: &syncBuffer{}}
+	f.startBroker(t, "127.0.0.1:0")
+	broker := f.broker
+	t.Cleanup(func() { _ = f.broker.Close() }) // the test is over
+	var err error
 	for _, name := range []string{"flats", "out", "dlq"} {
 		if err := broker.CreateTopic(name, 3, nil); err != nil {
 			t.Fatal(err)
@@ -81,7 +82,6 @@ func newFleet(t *testing.T) *fleet {
 		size := 20 + r.IntN(100)
 		training = fmt.Appendf(training, "%d,%d\n", 100+8*size+r.IntN(50), size)
 	}
-	f := &fleet{file: filepath.Join(dir, "pipeline.yaml"), logs: &syncBuffer{}}
 	for name, text := range map[string]string{f.file: fmt.Sprintf(fleetFile, broker.Addr()), filepath.Join(dir, "flats.csv"): string(training)} {
 		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -116,6 +116,15 @@ func newFleet(t *testing.T) *fleet {
 	return f
 }
 
+func (f *fleet) startBroker(t *testing.T, addr string) {
+	t.Helper()
+	var err error
+	o := devbroker.Options{Dir: filepath.Join(filepath.Dir(f.file), "broker"), Addr: addr, Partitions: 3}
+	if f.broker, err = devbroker.Start(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func (f *fleet) registry(t *testing.T) *registry.Registry {
 	t.Helper()
 	m, err := f.app.Models(ModelsOptions{File: f.file})
@@ -127,10 +136,11 @@ func (f *fleet) registry(t *testing.T) *registry.Registry {
 
 // worker is an instance.
 type worker struct {
-	mu   sync.Mutex
-	last *Running
-	end  context.CancelFunc
-	done chan error
+	mu    sync.Mutex
+	last  *Running
+	leave bool // for good, when it has its turn in a rolling update
+	end   context.CancelFunc
+	done  chan error
 }
 
 func (w *worker) running() *Running {
@@ -150,13 +160,19 @@ func (f *fleet) start(t *testing.T, id string, set ...string) *worker {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			w.last = r
+		}, Turned: func(*Ran) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			if w.leave {
+				w.end()
+			}
 		}})
 		w.done <- err
 		close(w.done)
 	}()
 	t.Cleanup(func() {
 		w.end()
-		if err := <-w.done; err != nil {
+		if err := <-w.done; err != nil && !errors.Is(err, context.Canceled) {
 			t.Errorf("instance %s: %v", id, err)
 		}
 	})
@@ -355,6 +371,20 @@ func TestRolling(t *testing.T) {
 	}
 }
 
+// TestRollingOtherwise has instances go over in another way than promote believes: all would leave at once.
+func TestRollingOtherwise(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	w := f.start(t, "one", "model.update=rolling")
+	f.settled(t, w)
+	_, err := f.app.Promote(t.Context(), f.options("flats@2"))
+	if err == nil || !strings.Contains(err.Error(), "the instance was started with model.update: rolling, and the pipeline file here says hot_swap") {
+		t.Error(err)
+	}
+	w.says(t, "flats@1")
+	f.promote(t, "flats@2", 1, "model.update=rolling")
+}
+
 // TestRollingStops has an instance not come back: the others keep the model that they have, also when the next promotion begins.
 func TestRollingStops(t *testing.T) {
 	t.Parallel()
@@ -363,12 +393,9 @@ func TestRollingStops(t *testing.T) {
 	f.settled(t, a, b)
 	o := f.options("flats@2", "model.update=rolling")
 	o.Timeout = 8 * time.Second
-	o.Progress = func(s Step) {
-		if s.Phase == Switching {
-			a.end()
-		}
-	}
-	until(t, "an instance is at rest", func() bool { return a.running() != nil })
+	a.mu.Lock()
+	a.leave = true
+	a.mu.Unlock()
 	_, err := f.app.Promote(t.Context(), o)
 	if err == nil || !strings.Contains(err.Error(), "a has left the group to begin anew with it, and is not back") {
 		t.Fatal(err)
@@ -380,19 +407,111 @@ func TestRollingStops(t *testing.T) {
 	b.says(t, "flats@3")
 }
 
-// TestTwoPromotions has a second promotion begin while the first waits: the first ends at once, and says why.
-func TestTwoPromotions(t *testing.T) {
-	t.Parallel()
-	f := newFleet(t)
+// startWithoutRegistry starts an instance whose registry is away until back is called.
+func (f *fleet) startWithoutRegistry(t *testing.T) (w *worker, back func()) {
+	t.Helper()
 	away := filepath.Join(t.TempDir(), "away")
 	if err := os.CopyFS(away, os.DirFS(filepath.Join(filepath.Dir(f.file), "models"))); err != nil {
 		t.Fatal(err)
 	}
-	w := f.start(t, "one", "model.registry="+away)
+	w = f.start(t, "one", "model.registry="+away)
 	f.settled(t, w)
-	if err := errors.Join(os.Rename(away, away+".gone"), os.WriteFile(away, nil, 0o600)); err != nil { // it cannot be read for a while
+	if err := errors.Join(os.Rename(away, away+".gone"), os.WriteFile(away, nil, 0o600)); err != nil {
 		t.Fatal(err)
 	}
+	return w, func() {
+		t.Helper()
+		if err := errors.Join(os.Remove(away), os.Rename(away+".gone", away)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestBrokersAway has the brokers go, and come back, while a promotion waits for an instance: both go on.
+func TestBrokersAway(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	w, back := f.startWithoutRegistry(t)
+	done := make(chan error, 1)
+	go func() {
+		o := f.options("flats@2")
+		o.Timeout = time.Minute
+		_, err := f.app.Promote(t.Context(), o)
+		done <- err
+	}()
+	until(t, "the promotion waits", func() bool { return f.logs.count("the next model cannot be loaded") > 0 })
+	addr := f.broker.Addr()
+	if err := f.broker.Close(); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the instance misses them", func() bool { return f.logs.count("kafka does not answer") > 0 })
+	select {
+	case err := <-done:
+		t.Fatalf("the promotion has ended: %v", err)
+	default:
+	}
+	f.startBroker(t, addr)
+	back()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	w.says(t, "flats@2")
+}
+
+// TestGathered holds how long a promotion waits for instances that the group has lost.
+func TestGathered(t *testing.T) {
+	t.Parallel()
+	now := time.UnixMilli(0)
+	w := &promotion{app: &App{Now: func() time.Time { return now }}}
+	for i, c := range []struct {
+		after time.Duration
+		phase Phase
+		n     int
+		want  bool
+	}{
+		{0, Preparing, 0, true}, // nobody was ever there
+		{0, Preparing, 2, true},
+		{0, Preparing, 3, true},
+		{0, Preparing, 2, false},
+		{comeBack - 1, Preparing, 2, false},
+		{0, Preparing, 3, true}, // it is back
+		{time.Hour, Preparing, 1, false},
+		{comeBack, Preparing, 0, false},
+		{time.Hour, Preparing, 0, false},
+		{0, Preparing, 1, true}, // it is not back
+		{0, Switching, 1, true}, // who comes later goes by what was decided
+		{0, Switching, 0, false},
+	} {
+		now = now.Add(c.after)
+		if got := w.gathered(c.phase, c.n); got != c.want {
+			t.Errorf("step %d: %t, want %t", i, got, c.want)
+		}
+	}
+}
+
+// TestNotCompacted has topics that forget what is old: that works, and is said.
+func TestNotCompacted(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	for _, topic := range []string{"flats-control", "flats-status"} {
+		if _, err := f.admin.CreateTopic(t.Context(), 2, 1, nil, topic); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w := f.start(t, "one")
+	f.settled(t, w)
+	f.promote(t, "flats@2", 1)
+	w.says(t, "flats@2")
+	if n := f.logs.count("the topic is not compacted"); n != 2 {
+		t.Errorf("said of %d topics", n)
+	}
+}
+
+// TestTwoPromotions has a second promotion begin while the first waits: the first ends at once, and says why.
+func TestTwoPromotions(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	w, back := f.startWithoutRegistry(t)
 	first, second := make(chan error, 1), make(chan error, 1)
 	promote := func(ref string, to chan error) {
 		o := f.options(ref)
@@ -412,9 +531,7 @@ func TestTwoPromotions(t *testing.T) {
 		t.Fatalf("the second one ended: %v", err)
 	}
 	w.says(t, "flats@1")
-	if err := errors.Join(os.Remove(away), os.Rename(away+".gone", away)); err != nil {
-		t.Fatal(err)
-	}
+	back()
 	if err := <-second; err != nil {
 		t.Fatal(err)
 	}

@@ -140,6 +140,8 @@ type promotion struct {
 	said     map[string]string
 	began    time.Time // of the phase
 	turn     string    // the instance whose turn it is
+	most     int       // how many instances there were
+	fewer    time.Time // since when there are fewer than that; zero is that there are not
 	out      *Promoted
 }
 
@@ -235,8 +237,7 @@ func (w *promotion) decide(ctx context.Context, turns []string) error {
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
-	code, _ := Explain(err)
-	e := &Error{Code: code, Op: "promote " + w.model.Ref, Where: w.p.Group}
+	e := &Error{Code: Failed, Op: "promote " + w.model.Ref, Where: w.p.Group}
 	e.Err = fmt.Errorf("the registry has it as the champion, and whether the instances were told is not known: %w", err)
 	e.Hint = "promote it again, so that both say the same, or go back with millrace model rollback"
 	if fenced(err) {
@@ -366,7 +367,11 @@ func (w *promotion) members(ctx context.Context) ([]rollout.Member, bool, error)
 	list, stable, err := w.client.Members(ctx, w.p.Group)
 	members := make([]rollout.Member, 0, len(list))
 	for _, m := range list {
-		members = append(members, rollout.Member{ID: m.ID, Host: m.Host})
+		one := rollout.Member{ID: m.ID, Host: m.Host}
+		if stable { // else it is about to change, and may be told as none
+			one.Assigned = m.Assigned
+		}
+		members = append(members, one)
 	}
 	return members, stable, err
 }
@@ -416,11 +421,13 @@ func (w *promotion) awaitProgress(ctx context.Context, phase Phase, enough func(
 		}
 		if err == nil {
 			p = rollout.ProgressOf(&w.to, members, w.last)
-			w.show(phase, p)
+			if stable {
+				w.show(phase, p)
+			}
 			if err := w.hindered(phase, p); err != nil {
 				return err
 			}
-			if stable && enough(p) {
+			if stable && w.gathered(phase, len(p)) && enough(p) {
 				w.out.Instances, w.out.Partitions = len(p), partitionsOf(p)
 				return nil
 			}
@@ -445,6 +452,24 @@ func (w *promotion) awaitProgress(ctx context.Context, phase Phase, enough func(
 	}
 }
 
+// comeBack is how long instances may take to come back to a group that has lost them, such as after brokers were away, before the
+// others decide without them.
+const comeBack = 10 * time.Second
+
+// gathered tells whether as many instances are in the group as there were, or those that are missing have had their time to come
+// back. Without any there is nobody who could say that the model can be loaded.
+func (w *promotion) gathered(phase Phase, n int) bool {
+	now := w.app.Now()
+	switch {
+	case n >= w.most:
+		w.most, w.fewer = n, time.Time{}
+		return true
+	case w.fewer.IsZero():
+		w.fewer = now
+	}
+	return n > 0 && (phase == Switching || now.Sub(w.fewer) >= comeBack)
+}
+
 // hindered returns why the instances cannot all get ready, or nil.
 func (w *promotion) hindered(phase Phase, p rollout.Progress) error {
 	if phase != Preparing {
@@ -455,6 +480,15 @@ func (w *promotion) hindered(phase Phase, p rollout.Progress) error {
 	}
 	if f := p.Failed(); f != nil {
 		return w.refused(f)
+	}
+	for i := range p {
+		if s := &p[i]; s.Update != "" && s.Update != string(w.p.Model.Update) {
+			return &Error{
+				Code: Usage, Op: "promote " + w.model.Ref, Where: s.Instance + " on " + s.Host,
+				Err:  fmt.Errorf("the instance was started with model.update: %s, and the pipeline file here says %s", s.Update, w.p.Model.Update),
+				Hint: "promote with the file that the instances run with, or start them again with this one; nothing has changed",
+			}
+		}
 	}
 	return nil
 }
@@ -480,6 +514,9 @@ func (w *promotion) show(phase Phase, p rollout.Progress) {
 	}
 	for i := range p {
 		s := &p[i]
+		if w.turn != "" && w.turn != s.Instance && !s.Here { // it waits for its turn
+			continue
+		}
 		if s.Stage == "" && w.app.Now().Sub(w.began) < answerWithin {
 			continue
 		}
@@ -526,7 +563,11 @@ func (w *promotion) tooLong(phase Phase, limit time.Duration, p rollout.Progress
 			waits = append(waits, fmt.Sprintf("%s is %s", s.Instance, s.Stage))
 		}
 	}
-	if waits == nil {
+	switch {
+	case waits != nil:
+	case len(p) < min(w.most, 1):
+		waits = []string{"all instances have left the group"}
+	default:
 		waits = []string{"the group is not at rest"}
 	}
 	e := &Error{Code: Failed, Op: "promote " + w.model.Ref, Where: w.p.Group, Err: fmt.Errorf("after %v: %s", limit, strings.Join(waits, "; "))}

@@ -78,9 +78,6 @@ func (a *App) Run(ctx context.Context, o RunOptions) (*Ran, error) {
 		if !errors.Is(err, errTurn) {
 			return ran, err
 		}
-		if ctx.Err() != nil { // it has its turn when it is started again
-			return ran, nil
-		}
 		if o.Turned != nil {
 			o.Turned(ran)
 		}
@@ -125,6 +122,7 @@ func (a *App) runOnce(ctx context.Context, o RunOptions) (*Ran, error) {
 	if stateful(p, m.Bundle.Plan) {
 		state = cmp.Or(o.StateDir, p.State.Dir)
 	}
+	outer := ctx
 	ctx, give := context.WithCancelCause(ctx)
 	defer give(nil)
 	var d *deployment
@@ -180,7 +178,7 @@ func (a *App) runOnce(ctx context.Context, o RunOptions) (*Ran, error) {
 		}
 	}
 	err = o.missing(e.Run(ctx))
-	if cause := context.Cause(ctx); errors.Is(cause, errTurn) && err == nil {
+	if cause := context.Cause(ctx); errors.Is(cause, errTurn) && err == nil && outer.Err() == nil { // else it has its turn when it is started again
 		err = cause
 	} else if cause, ok := errors.AsType[*Error](cause); ok {
 		err = cause

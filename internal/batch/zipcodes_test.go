@@ -111,7 +111,7 @@ func TestZipcodes(t *testing.T) {
 	}
 	seeds := 10
 	if testing.Short() { // what is asserted, and few splits: the race detector needs ten times as long
-		seeds, variants = 3, variants[:2]
+		seeds, variants = 2, variants[:2]
 	}
 	rmse := make([][]float64, len(variants))
 	for seed := range seeds {

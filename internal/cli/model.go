@@ -326,7 +326,7 @@ func (c *cli) printDecided(ctx context.Context, m *app.Models, v registry.Versio
 	case champion.Number != v.Number:
 		c.note("%s stays the champion; next:\n  millrace model promote %s%s %s\n", champion.Ref(), v.Ref(), c.pipelineOf(m, v), who(m.Root != ""))
 	default:
-		c.note("it is %s@%s now: a run that is up keeps its model until it is started again; next:\n  millrace run%s\n", v.Model, registry.AliasChampion, c.pipelineOf(m, v))
+		c.note("it is %s@%s now: a run that is up keeps its model until another is promoted; next:\n  millrace run%s\n", v.Model, registry.AliasChampion, c.pipelineOf(m, v))
 	}
 }
 

@@ -84,6 +84,9 @@ func holdChecks(t *testing.T, r *Result) {
 }
 
 func TestDemoOnRealSales(t *testing.T) {
+	if testing.Short() {
+		t.Skip("what runs at a time is the same as in TestDemo")
+	}
 	t.Parallel()
 	o := options(t)
 	o.Data = filepath.Join(testenv.Data(t), "housedata.csv")

@@ -141,6 +141,7 @@ func TestProgress(t *testing.T) {
 	}
 	for name, tc := range map[string]struct {
 		members     []string
+		assigned    map[string][]int32
 		statuses    []*Status
 		ready, done bool
 		later       bool
@@ -169,6 +170,12 @@ func TestProgress(t *testing.T) {
 		"switched further": {members: []string{"m1"}, statuses: []*Status{status("a", "m1", func(s *Status) {
 			s.Epoch, s.Partitions = epoch+1, []Partition{{"houses", 0, epoch + 1, 20}}
 		})}, ready: true, done: true, later: true},
+		"switched, and has what it says":    {members: []string{"m1"}, assigned: map[string][]int32{"houses": {0}}, statuses: []*Status{status("a", "m1", switched)}, ready: true, done: true},
+		"switched, and says nothing of one": {members: []string{"m1"}, assigned: map[string][]int32{"houses": {0, 1}}, statuses: []*Status{status("a", "m1", switched)}, ready: true},
+		"switched, and does not have the old one": {members: []string{"m1"}, assigned: map[string][]int32{"houses": {0}}, statuses: []*Status{status("a", "m1", func(s *Status) {
+			switched(s)
+			s.Partitions = append(s.Partitions, Partition{"houses", 1, 5, 0})
+		})}, ready: true, done: true},
 		"told of a later one": {members: []string{"m1"}, statuses: []*Status{status("a", "m1", func(s *Status) { s.Next = &Readiness{Epoch: epoch + 1, Stage: Ready} })}, later: true},
 		"in the epoch with another model": {members: []string{"m1"}, statuses: []*Status{status("a", "m1", func(s *Status) {
 			switched(s)
@@ -180,7 +187,7 @@ func TestProgress(t *testing.T) {
 			t.Parallel()
 			var members []Member
 			for _, id := range tc.members {
-				members = append(members, Member{ID: id, Host: "h"})
+				members = append(members, Member{ID: id, Host: "h", Assigned: tc.assigned})
 			}
 			statuses := map[string]*Status{}
 			for _, s := range tc.statuses {

@@ -45,6 +45,8 @@ type Status struct {
 	Model  string `json:"model"`
 	Digest string `json:"digest"`
 	Epoch  int64  `json:"epoch"`
+	// Update is how it goes over, as model.update of its pipeline file says; "" is of a version that does not say.
+	Update string `json:"update,omitempty"`
 	// Pinned says that it was started for one model and follows no control.
 	Pinned     bool        `json:"pinned,omitempty"`
 	Next       *Readiness  `json:"next,omitempty"`
@@ -73,6 +75,8 @@ func (s *Status) Encode() ([]byte, error) {
 type Member struct {
 	ID   string // that the group gave it
 	Host string
+	// Assigned are the partitions that the group has given to it, by topic; nil is not known. What it says of others is old.
+	Assigned map[string][]int32
 }
 
 // Step is how far an instance is on its way to a deployment.
@@ -84,6 +88,7 @@ type Step struct {
 	Hint     string
 	Final    bool
 	Pinned   bool
+	Update   string // how it goes over; "" is not known
 	Model    string
 	Here     bool // it predicts all of its partitions in the epoch
 	Later    bool // it was told of a later deployment
@@ -107,7 +112,7 @@ func ProgressOf(to *Deployment, members []Member, statuses map[string]*Status) P
 	for _, m := range members {
 		step := Step{Instance: m.ID, Host: m.Host}
 		if s := byMember[m.ID]; s != nil {
-			step.take(s, to)
+			step.take(s, to, m.Assigned)
 		}
 		p = append(p, step)
 	}
@@ -120,8 +125,8 @@ func ProgressOf(to *Deployment, members []Member, statuses map[string]*Status) P
 	return p
 }
 
-func (step *Step) take(s *Status, to *Deployment) {
-	step.Instance, step.Pinned, step.Model = s.Instance, s.Pinned, s.Model
+func (step *Step) take(s *Status, to *Deployment, assigned map[string][]int32) {
+	step.Instance, step.Pinned, step.Update, step.Model = s.Instance, s.Pinned, s.Update, s.Model
 	step.Later = s.Epoch > to.Epoch || s.Next != nil && s.Next.Epoch > to.Epoch
 	runs := s.Epoch > to.Epoch || s.Epoch == to.Epoch && s.Digest == to.Digest
 	switch {
@@ -130,7 +135,7 @@ func (step *Step) take(s *Status, to *Deployment) {
 	case s.Next != nil && s.Next.Epoch == to.Epoch:
 		step.Stage, step.Error, step.Hint, step.Final = s.Next.Stage, s.Next.Error, s.Next.Hint, s.Next.Final
 	}
-	for _, p := range s.Partitions {
+	for _, p := range current(s.Partitions, assigned) {
 		if p.Epoch >= to.Epoch {
 			step.Partitions = append(step.Partitions, p)
 		} else {
@@ -138,6 +143,25 @@ func (step *Step) take(s *Status, to *Deployment) {
 		}
 	}
 	step.Here = runs && len(step.Others) == 0
+}
+
+// current returns what is said of the partitions that a member has. Of one that it has said nothing about no record is predicted yet.
+func current(said []Partition, assigned map[string][]int32) []Partition {
+	if assigned == nil {
+		return said
+	}
+	var all []Partition
+	for topic, ps := range assigned {
+		for _, p := range ps {
+			is := func(o Partition) bool { return o.Topic == topic && o.Partition == p }
+			if i := slices.IndexFunc(said, is); i >= 0 {
+				all = append(all, said[i])
+			} else {
+				all = append(all, Partition{Topic: topic, Partition: p})
+			}
+		}
+	}
+	return all
 }
 
 // Ready tells whether every member can predict with the deployment.
