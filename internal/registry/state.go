@@ -123,7 +123,8 @@ type state struct {
 	trusted
 }
 
-// entry is a model: its versions by number from 1, its champion, 0 if it has none, and all that were champions, in order.
+// entry is a model: its versions by number from 1, its champion, 0 if it has none, and those that were champions and were not rolled
+// back from, in order.
 type entry struct {
 	versions  []*registered
 	champion  int
@@ -261,10 +262,16 @@ func (s *state) decide(m *entry, e *Event) error {
 	return nil
 }
 
-// crown makes the version of an event the champion.
+// crown makes the version of an event the champion. A rollback forgets the champions that it goes back over, so that the next one goes
+// further back, and never forward to what somebody has taken back.
 func (m *entry) crown(e *Event) {
 	n := e.Version
 	m.champion, m.crowned = n, e.Seq
+	if e.Action == RolledBack {
+		for len(m.champions) > 0 && m.champions[len(m.champions)-1] != n && slices.Contains(m.champions, n) {
+			m.champions = m.champions[:len(m.champions)-1]
+		}
+	}
 	if l := len(m.champions); l == 0 || m.champions[l-1] != n {
 		m.champions = append(m.champions, n)
 	}
