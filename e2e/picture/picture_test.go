@@ -194,6 +194,9 @@ func TestDiff(t *testing.T) {
 
 // TestBacktest has three models over the weeks of real sales, and one over periods that are hardly told apart.
 func TestBacktest(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the browser is a program of its own, and the tests of the packages train enough under the race detector")
+	}
 	a := &app.App{Log: slog.New(slog.DiscardHandler), Env: func(string) (string, bool) { return "", false }, Version: "test", Now: time.Now}
 	dir, data := t.TempDir(), filepath.Join(testenv.Data(t), "housedata.csv")
 	made, err := a.Init(t.Context(), app.InitOptions{Dir: dir, From: data, Label: "price", Name: "houses"})
