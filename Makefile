@@ -3,7 +3,7 @@ SHELL := /bin/bash
 GO    ?= go
 BIN   := bin
 
-.PHONY: help build test race s3 crash torture poison metamorphic arm64 fuzz lint pictures bench demo clean
+.PHONY: help build test race s3 crash torture poison metamorphic arm64 fuzz lint pictures airflow bench demo clean
 
 help: ## list these targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -82,6 +82,9 @@ lint: $(BIN)/golangci-lint ## run the linters, pinned in tools/go.mod
 
 pictures: ## look at the pages of millrace in Chromium, and keep the pictures in bin/pictures
 	MILLRACE_REQUIRE=chromium MILLRACE_PICTURES=$(CURDIR)/$(BIN)/pictures $(GO) test ./e2e/picture -count=1 -v
+
+airflow: ## have a real Airflow, from PyPI into bin/airflow, run the DAG of examples/airflow
+	MILLRACE_REQUIRE=airflow $(GO) test ./e2e/airflow -count=1 -v
 
 bench: ## measure the data path, the engine beside a bare copy, streams beside Kafka Streams
 	./bench/run

@@ -124,6 +124,10 @@ type Lineage struct {
 	CodeVersion string `json:"code_version,omitempty"`
 	// RunID is the scheduler's name for the run. It is part of the bundle's identity. Default: none.
 	RunID string `json:"run_id,omitempty"`
+	// DataFrom and DataTo bound the data interval that the scheduler named, in UTC, DataTo exclusive. They say what was asked
+	// for; the data and its digest, what was read. Default: zero, none was named.
+	DataFrom time.Time `json:"data_from,omitzero"`
+	DataTo   time.Time `json:"data_to,omitzero"`
 }
 
 // LabelSource is the data that labels came from, by key.

@@ -125,6 +125,9 @@ func (l *Lineage) validate() error {
 	if l.DataName == "" || !validDigest(l.DataDigest) {
 		return errors.New(`the data needs a name and a digest: "sha256:" and 64 hexadecimal digits`)
 	}
+	if l.DataTo.Before(l.DataFrom) {
+		return errors.New("the data interval ends before it begins")
+	}
 	texts := []string{l.DataName, l.Where, l.CodeVersion, l.RunID}
 	if s := l.Labels; s != nil {
 		if s.DataName == "" || s.Field == "" || !validDigest(s.DataDigest) {

@@ -12,6 +12,9 @@ import (
 const (
 	nullErrors = 4     // standard errors that a share of missing values may differ by
 	nullShare  = 0.005 // and the difference that is too small to matter
+	unitFactor = 2     // by which numbers of another unit differ at least
+	unitSpread = 1.25  // and the most by which that factor differs between the quartiles
+	unitValues = 50    // that each side needs
 )
 
 // Against returns what is odd about data beside a reference, and not what is odd about the data alone. A column of the
@@ -50,6 +53,9 @@ func Against(reference *profile.Profile, d *Data) []Anomaly {
 			continue
 		}
 		l.nulls(ref, c)
+		if !changed[ref.Name] && (ref.Role == profile.Field || ref.Role == profile.Label) {
+			l.unit(ref, c)
+		}
 		if !changed[ref.Name] && ref.Kind == profile.Level && c.Kind != profile.Number {
 			l.levels(ref, c)
 		}
@@ -83,6 +89,26 @@ func (l *list) nulls(ref, c *profile.Column) {
 	limit := max(nullShare, nullErrors*math.Sqrt(pooled*(1-pooled)*(1/n+1/m)))
 	if math.Abs(is-was) > limit {
 		l.add(ref.Name, NullRate, is, limit, fmt.Sprintf("%s of the values are missing, and %s in the reference", percent(is), percent(was)))
+	}
+}
+
+// unit judges whether the numbers are in another unit: whether all three quartiles are the same multiple of what they were. What
+// drifts does not move its quartiles by one factor.
+func (l *list) unit(ref, c *profile.Column) {
+	if ref.Kind != profile.Number || c.Kind != profile.Number || min(ref.Present(), c.Present()) < unitValues {
+		return
+	}
+	least, most := math.Inf(1), 0.0
+	for _, p := range []float64{0.25, 0.5, 0.75} {
+		factor := c.Quantile(p) / ref.Quantile(p)
+		if !(factor > 0) || math.IsInf(factor, 1) {
+			return // another sign, or nothing to divide by
+		}
+		least, most = min(least, factor), max(most, factor)
+	}
+	if (least >= unitFactor || most <= 1.0/unitFactor) && most <= unitSpread*least {
+		factor := c.Median() / ref.Median()
+		l.add(ref.Name, UnitChange, factor, unitFactor, fmt.Sprintf("the values are %s times those of the reference, at all quartiles: they may be in another unit", profile.Figure(factor)))
 	}
 }
 

@@ -15,6 +15,7 @@ const (
 	NewColumn     = "new_column"     // the reference does not have it
 	MissingColumn = "missing_column" // the reference, or the schema, has it and the data does not
 	TypeChange    = "type_change"    // values of another kind than in the reference, or than the schema says
+	UnitChange    = "unit_change"    // numbers that are a multiple of those of the reference
 	NullRate      = "null_rate"      // the share of missing values differs
 	UnseenLevels  = "unseen_levels"  // levels that the reference does not have
 	Range         = "range"          // values below the least, or above the largest of the reference

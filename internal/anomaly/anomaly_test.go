@@ -155,3 +155,41 @@ func TestWords(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// TestUnit tells numbers in another unit from numbers that drifted.
+func TestUnit(t *testing.T) {
+	t.Parallel()
+	edges := []float64{500, 1000, 1500, 2000, 2500, 3000}
+	times := func(by float64) []float64 {
+		var e []float64
+		for _, x := range edges {
+			e = append(e, x*by)
+		}
+		return e
+	}
+	ref := number("area", 0, edges, 0, 100, 100, 100, 100, 100)
+	few := number("area", 0, times(0.1), 0, 9, 9, 9, 9, 9)
+	for name, c := range map[string]struct {
+		is   profile.Column
+		want bool
+	}{
+		"the same":         {number("area", 0, edges, 0, 100, 100, 100, 100, 100), false},
+		"square metres":    {number("area", 0, times(1/10.764), 0, 100, 100, 100, 100, 100), true},
+		"a tenth more":     {number("area", 0, times(1.1), 0, 100, 100, 100, 100, 100), false},
+		"twice":            {number("area", 0, times(2.01), 0, 100, 100, 100, 100, 100), true},
+		"cents":            {number("area", 0, times(100), 0, 80, 120, 100, 110, 90), true},
+		"another shape":    {number("area", 0, times(3), 0, 400, 60, 20, 10, 10), false},
+		"another sign":     {number("area", 0, []float64{-3000, -2500, -2000, -1500, -1000, -500}, 0, 100, 100, 100, 100, 100), false},
+		"too few to judge": {few, false},
+		"zeros":            {number("area", 0, []float64{0, 1}, 400, 100), false},
+	} {
+		p := of(c.is)
+		got := false
+		for _, a := range anomaly.Against(of(ref), &anomaly.Data{Profile: p, Columns: []anomaly.Column{{Name: "area"}}}) {
+			got = got || a.Class == anomaly.UnitChange
+		}
+		if got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}

@@ -27,14 +27,23 @@ type App struct {
 // Load reads a pipeline file with overrides of the form key=value.
 func (a *App) Load(file string, set []string) (*config.Pipeline, error) {
 	p, err := config.Load(file, config.Options{Set: set, Env: a.Env})
-	if path, ok := errors.AsType[*fs.PathError](err); ok {
-		e := &Error{Code: Usage, Op: "read pipeline file", Where: file, Err: path.Err}
-		if errors.Is(err, fs.ErrNotExist) {
-			e.Hint = "name the file, or write one: millrace init DIR --from data.csv --label COLUMN"
-		}
-		return nil, e
+	if err != nil {
+		return nil, unreadable(file, err)
 	}
-	return p, err
+	return p, nil
+}
+
+// unreadable says what to do about a pipeline file that cannot be read; other errors of loading it stay as they are.
+func unreadable(file string, err error) error {
+	path, ok := errors.AsType[*fs.PathError](err)
+	if !ok {
+		return err
+	}
+	e := &Error{Code: Usage, Op: "read pipeline file", Where: file, Err: path.Err}
+	if errors.Is(err, fs.ErrNotExist) {
+		e.Hint = "name the file, or write one: millrace init DIR --from data.csv --label COLUMN"
+	}
+	return e
 }
 
 // cluster returns how to reach the cluster of a pipeline.

@@ -205,6 +205,9 @@ func backtested(p *config.Pipeline, o *BacktestOptions, now time.Time) (data str
 		if err == nil && (r.From.Record != nil) != (r.To.Record != nil) && r.From.Set && r.To.Set {
 			err = &Error{Code: Usage, Op: "backtest", Where: "--to", Err: errors.New("one end is the number of a record, and the other a time"), Hint: "give both as times, or both as offset:N"}
 		}
+		if err == nil && backwards(r) {
+			err = &Error{Code: Usage, Op: "backtest", Where: "--to", Err: errors.New("the range ends before it begins"), Hint: "--from is in the range, and --to is not"}
+		}
 		return data, r, err
 	}
 	if o.From == "" && o.To == "" {
@@ -222,6 +225,19 @@ func backtested(p *config.Pipeline, o *BacktestOptions, now time.Time) (data str
 		return "", r, err
 	}
 	return samplesRange(strings.TrimPrefix(data, source.TopicScheme), from, to), r, nil
+}
+
+// backwards tells whether a range of files, both of whose ends are known, ends before it begins.
+func backwards(r batch.Range) bool {
+	a, b := r.From, r.To
+	switch {
+	case !a.Set || !b.Set || (a.Before > 0) != (b.Before > 0):
+		return false
+	case a.Record != nil && b.Record != nil:
+		return *b.Record < *a.Record
+	default:
+		return a.Before < b.Before || b.At < a.At && a.Before == 0
+	}
 }
 
 const endHint = "a date such as 2014-05-31, a time such as 2014-05-31T12:00:00Z, how long before the end, such as 7d, or offset:N"

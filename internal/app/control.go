@@ -46,29 +46,73 @@ type pausable interface {
 	Resume()
 }
 
-// obey gives the records of the control topic to do: it returns when it was given those that are there now, and goes on with what
-// comes then until ctx ends. wait is called when the brokers do not answer, and it goes on trying.
+// obey gives the records of the control topic to do, each once: it returns when it was given those that are there now, and goes on
+// with what comes then until ctx ends. wait is called when the brokers do not answer, and it goes on trying. A topic that is gone it
+// makes anew: what is written there later counts.
 func (a *App) obey(ctx context.Context, client *kafka.Client, p *config.Pipeline, do func([]record.Raw), wait func()) (done <-chan struct{}, err error) {
-	topic := p.ControlTopic()
-	apply := func(rs []record.Raw) error {
-		do(rs)
-		return ctx.Err()
-	}
-	if err := a.persist(ctx, wait, func() error { return client.Tap(ctx, kafka.TapConfig{Topic: topic, From: kafka.FromStart}, apply) }); err != nil {
+	o := &obedience{client: client, topic: p.ControlTopic(), do: do}
+	if err := a.persist(ctx, wait, func() error { return o.tap(ctx, false) }); err != nil {
 		return nil, err
 	}
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		// It begins at the start: between the first look and this one there may have been more.
-		err := a.persist(ctx, func() {}, func() error {
-			return client.Tap(ctx, kafka.TapConfig{Topic: topic, From: kafka.FromStart, Follow: true}, apply)
-		})
-		if err != nil {
-			a.Log.LogAttrs(ctx, slog.LevelError, "the control topic cannot be followed: this instance will not see a pause, or another model", slog.String("topic", topic), slog.Any("error", err))
+		backoff := kafka.Backoff{Min: 200 * time.Millisecond, Max: 10 * time.Second}
+		for try := 1; ctx.Err() == nil; try++ {
+			err := a.persist(ctx, func() {}, func() error { return o.tap(ctx, true) })
+			if err == nil || ctx.Err() != nil {
+				return
+			}
+			again := backoff.Pause(try)
+			a.Log.LogAttrs(ctx, slog.LevelError, "the control topic cannot be followed: this instance sees no pause, and no other model, until it can",
+				slog.String("topic", o.topic), slog.Any("error", err), slog.Duration("next_try_in", again.Round(time.Millisecond)))
+			if pause(ctx, again) != nil {
+				return
+			}
+			_ = needTopics(ctx, client, true, controlTopics(p)...) // the next try says what is wrong
 		}
 	}()
 	return ended, nil
+}
+
+// obedience is how far an instance is with its control topic. Whoever reads that a second time begins at the start, since records
+// may go, and what is old must not pass for news: it would undo what came after it for a moment.
+type obedience struct {
+	client *kafka.Client
+	topic  string
+	do     func([]record.Raw)
+	id     [16]byte        // of the topic
+	next   map[int32]int64 // by partition, the offset after the last record that was done
+}
+
+// tap does what is new.
+func (o *obedience) tap(ctx context.Context, follow bool) error {
+	of, err := o.client.Topics(ctx, o.topic)
+	if err != nil {
+		return err
+	}
+	if o.next == nil || of[0].ID != o.id {
+		o.id, o.next = of[0].ID, map[int32]int64{}
+	}
+	return o.client.Tap(ctx, kafka.TapConfig{Topic: o.topic, From: kafka.FromStart, Follow: follow}, func(rs []record.Raw) error {
+		if rs = o.news(rs); len(rs) > 0 {
+			o.do(rs)
+		}
+		return ctx.Err()
+	})
+}
+
+// news returns which of some records of a partition, in their order, were not done before.
+func (o *obedience) news(rs []record.Raw) []record.Raw {
+	old := 0
+	for old < len(rs) && rs[old].Offset < o.next[rs[old].Partition] {
+		old++
+	}
+	if rs = rs[old:]; len(rs) > 0 {
+		last := rs[len(rs)-1]
+		o.next[last.Partition] = last.Offset + 1
+	}
+	return rs
 }
 
 // persist does something again as long as the brokers do not answer. It calls wait each time.

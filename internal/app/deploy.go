@@ -37,6 +37,7 @@ type deployment struct {
 	control rollout.Control
 	behind  int64 // an epoch that a partition waits for
 	running rollout.Deployment
+	taken   bool // another process has the name of this instance
 
 	// What follows belongs to the goroutine of follow.
 	ready     *prepared
@@ -47,6 +48,7 @@ type deployment struct {
 	said      []byte    // the last status, without its time
 	producer  *kafka.Producer
 	unsaid    time.Time // when telling the status is tried again
+	mute      int       // how often in a row it could not be told
 }
 
 // prepared is a deployment whose model is ready to predict.
@@ -84,6 +86,16 @@ func (d *deployment) Behind(epoch int64) {
 
 // tell takes records of the control topic. The last one about deployments counts.
 func (d *deployment) tell(ctx context.Context, rs []record.Raw) {
+	if c := d.controlIn(ctx, rs); c != nil {
+		d.mu.Lock()
+		d.control = *c
+		d.mu.Unlock()
+		d.poke()
+	}
+}
+
+// controlIn returns the last control among records of the control topic, or nil.
+func (d *deployment) controlIn(ctx context.Context, rs []record.Raw) *rollout.Control {
 	for _, r := range slices.Backward(rs) {
 		if string(r.Key) != rollout.Key {
 			continue
@@ -94,12 +106,16 @@ func (d *deployment) tell(ctx context.Context, rs []record.Raw) {
 				slog.String("topic", r.Topic), slog.Int64("offset", r.Offset), slog.Any("error", err))
 			continue
 		}
-		d.mu.Lock()
-		d.control = *c
-		d.mu.Unlock()
-		d.poke()
-		return
+		return c
 	}
+	return nil
+}
+
+// ended notes how the engine has ended.
+func (d *deployment) ended(err error) {
+	d.mu.Lock()
+	d.taken = fenced(err)
+	d.mu.Unlock()
 }
 
 // wanted returns the control, what runs, and the epoch that partitions wait for.
@@ -112,21 +128,34 @@ func (d *deployment) wanted() (c rollout.Control, running rollout.Deployment, be
 // begin has the instance begin with what the control says at the moment.
 func (d *deployment) begin(ctx context.Context) error {
 	c, running, _ := d.wanted()
-	if d.pinned || c.Current == nil {
+	if d.pinned {
 		return nil
 	}
-	if c.Current.Digest == running.Digest {
-		d.goOver(c.Current, nil)
+	to := c.Current
+	switch {
+	case to != nil:
+	case c.Before == "" || c.Before == running.Model:
+		return nil
+	default: // the registry has noted the first promotion of the group, and nobody was told to go over
+		to = &rollout.Deployment{Model: c.Before, Reason: "it was the champion when a promotion began that was not finished"}
+	}
+	if to.Digest == running.Digest {
+		d.goOver(to, nil)
 		return nil
 	}
-	s, err := d.load(ctx, c.Current)
+	d.app.Log.LogAttrs(ctx, slog.LevelWarn, "the champion of the registry is not what the group was told to run, which goes before it: promote a model, and both are the same",
+		slog.String("champion", running.Model), slog.String("told", to.Model), slog.String("group", d.p.Group))
+	s, err := d.load(ctx, to)
 	if err != nil {
 		code, hint := Explain(err)
+		if code == Refused {
+			hint = "have the group run another one: see millrace model list, and millrace model promote"
+		}
 		return &Error{
-			Code: code, Op: "load model", Where: c.Current.Model, Err: fmt.Errorf("it is what %s was told to run: %w", d.p.Group, err), Hint: hint,
+			Code: code, Op: "load model", Where: to.Model, Err: fmt.Errorf("it is what %s was told to run: %w", d.p.Group, err), Hint: hint,
 		}
 	}
-	d.goOver(c.Current, s)
+	d.goOver(&rollout.Deployment{Epoch: to.Epoch, Model: to.Model, Digest: s.Digest, By: to.By, Reason: to.Reason, At: to.At}, s)
 	return nil
 }
 
@@ -161,13 +190,13 @@ func (d *deployment) step(ctx context.Context) {
 		c, running, behind = d.wanted()
 	}
 	turn := c.Turns == nil || slices.Contains(c.Turns, d.engine.Instance()) || c.Current != nil && behind >= c.Current.Epoch
-	switch ahead := c.Current != nil && c.Current.Epoch > running.Epoch && turn; {
-	case ahead && d.ready != nil && d.ready.of.Is(c.Current):
+	switch ahead := c.Current != nil && c.Current.Epoch > running.Epoch; {
+	case ahead && turn && d.ready != nil && d.ready.of.Is(c.Current):
 		d.turn(c.Current)
 	case c.Next != nil && c.Next.Epoch > running.Epoch: // also where the current one could not be loaded
 		d.prepare(ctx, c.Next)
-	case ahead:
-		if d.prepare(ctx, c.Current) {
+	case ahead: // one whose turn comes later stays ready
+		if d.prepare(ctx, c.Current) && turn {
 			d.turn(c.Current)
 		}
 	default:
@@ -191,16 +220,29 @@ func (d *deployment) reached() int64 {
 // catchUp reads the control topic to its end: a partition is in an epoch that nothing was read of. If there is none in it, the topic
 // is not the one that there was, and the present model is all there is.
 func (d *deployment) catchUp(ctx context.Context, behind int64) bool {
+	// What it finds is kept apart from what obey tells, which may be far behind, and at older records at the moment.
+	var found rollout.Control
 	err := d.client.Tap(ctx, kafka.TapConfig{Topic: d.p.ControlTopic(), From: kafka.FromStart}, func(rs []record.Raw) error {
-		d.tell(ctx, rs)
+		if c := d.controlIn(ctx, rs); c != nil {
+			found = *c
+		}
 		return ctx.Err()
 	})
+	if ctx.Err() != nil {
+		return false // it may have read a part
+	}
 	if err != nil {
 		d.app.Log.LogAttrs(ctx, slog.LevelWarn, "the control topic cannot be read, and partitions wait for what it says", slog.Any("error", err))
 		return false
 	}
 	c, running, _ := d.wanted()
 	if c.Current != nil && c.Current.Epoch >= behind {
+		return true
+	}
+	if found.Current != nil && found.Current.Epoch >= behind {
+		d.mu.Lock()
+		d.control = found
+		d.mu.Unlock()
 		return true
 	}
 	d.app.Log.LogAttrs(ctx, slog.LevelWarn, "partitions were predicted with a model that the control topic knows nothing of: it was deleted or made anew. Going on with the present one",
@@ -308,14 +350,14 @@ func (d *deployment) goOver(to *rollout.Deployment, s *Scoring) {
 	}
 }
 
-// load makes the model of a deployment ready to predict: it has to be approved, to be what the deployment says, and to fit the
-// pipeline file.
+// load makes the model of a deployment ready to predict: it has to be approved, to have the digest that the deployment names, if it
+// does, and to fit the pipeline file.
 func (d *deployment) load(ctx context.Context, of *rollout.Deployment) (*Scoring, error) {
 	m, err := d.app.approved(ctx, d.p, of.Model)
 	if err != nil {
 		return nil, err
 	}
-	if m.Digest != of.Digest {
+	if of.Digest != "" && m.Digest != of.Digest {
 		return nil, &Error{
 			Code: Refused, Op: "load model", Where: of.Model, Err: fmt.Errorf("the registry has %s, and %s was promoted", m.Digest, of.Digest),
 			Hint: "use the registry that the model was promoted from",
@@ -331,7 +373,7 @@ func (d *deployment) load(ctx context.Context, of *rollout.Deployment) (*Scoring
 func (d *deployment) status() *rollout.Status {
 	_, running, _ := d.wanted()
 	s := &rollout.Status{
-		Instance: d.engine.Instance(), Member: d.engine.Member(), Program: d.app.Version, Pinned: d.pinned,
+		Instance: d.engine.Instance(), Member: d.engine.Member(), Program: d.app.Version, Update: string(d.p.Model.Update), Pinned: d.pinned,
 		Model: running.Model, Digest: running.Digest, Epoch: running.Epoch, Next: d.readiness,
 	}
 	for _, p := range d.engine.Stats().Epochs {
@@ -353,13 +395,15 @@ func (d *deployment) say(ctx context.Context) {
 		err = d.send(ctx, s.Instance, timed)
 	}
 	if err == nil {
-		d.said = value
+		d.said, d.mute = value, 0
 		return
 	}
 	if ctx.Err() == nil {
 		d.app.Log.LogAttrs(ctx, slog.LevelWarn, "the status of this instance cannot be told", slog.String("topic", d.p.StatusTopic()), slog.Any("error", err))
 	}
-	d.unsaid = d.app.Now().Add(lookEvery)
+	d.mute++
+	backoff := kafka.Backoff{Min: lookEvery, Max: 10 * time.Second}
+	d.unsaid = d.app.Now().Add(backoff.Pause(d.mute))
 }
 
 func (d *deployment) send(ctx context.Context, key string, value []byte) (err error) {
@@ -380,9 +424,12 @@ func (d *deployment) send(ctx context.Context, key string, value []byte) (err er
 	return err
 }
 
-// leave takes the status away: the instance has ended.
+// leave takes the status away: the instance has ended. It is not this one's any more if another process has its name.
 func (d *deployment) leave() {
-	if d.said != nil {
+	d.mu.Lock()
+	taken := d.taken
+	d.mu.Unlock()
+	if d.said != nil && !taken {
 		_ = d.send(context.Background(), d.engine.Instance(), nil) // who looks compares with the members of the group
 	}
 	if d.producer != nil {

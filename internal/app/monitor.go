@@ -13,6 +13,15 @@ import (
 
 // serveMonitoring answers /metrics, /livez and /readyz until stop is called.
 func (a *App) serveMonitoring(ctx context.Context, addr string, r *Running) (stop func(), err error) {
+	handler, err := metrics.NewHandler(r.engine, r.program, newCollector(r))
+	if err != nil {
+		return nil, err
+	}
+	return a.serve(ctx, addr, handler)
+}
+
+// serve answers at an address until stop is called.
+func (a *App) serve(ctx context.Context, addr string, handler http.Handler) (stop func(), err error) {
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", addr)
 	if err != nil {
@@ -20,10 +29,6 @@ func (a *App) serveMonitoring(ctx context.Context, addr string, r *Running) (sto
 			err = e.Err // the place is told already
 		}
 		return nil, &Error{Code: Failed, Op: "listen", Where: addr, Err: err, Hint: "choose another address with --http, or stop what listens there"}
-	}
-	handler, err := metrics.NewHandler(r.engine, r.program, newCollector(r))
-	if err != nil {
-		return nil, errors.Join(err, l.Close())
 	}
 	s := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second}
 	done := make(chan struct{})

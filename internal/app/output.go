@@ -131,6 +131,19 @@ func sameFile(a, b string) bool {
 	return x.Mode().IsRegular() && os.SameFile(x, y)
 }
 
+// CheckOutput wants a path that [WriteFile] could write to now; "" is none.
+func CheckOutput(path string, stdout io.Writer) error {
+	if path == "" {
+		return nil
+	}
+	out, err := create(path, stdout)
+	if err != nil {
+		return err
+	}
+	out.discard()
+	return nil
+}
+
 // WriteFile has a file written, or stdout where the path is "-". The file takes its name once it is complete.
 func WriteFile(path string, stdout io.Writer, write func(io.Writer) error) error {
 	out, err := create(path, stdout)

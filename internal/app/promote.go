@@ -1,15 +1,18 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
 	"time"
 
 	"millrace.dev/internal/config"
+	"millrace.dev/internal/engine"
 	"millrace.dev/internal/kafka"
 	"millrace.dev/internal/registry"
 	"millrace.dev/internal/rollout"
@@ -130,28 +133,34 @@ type promotion struct {
 	client   *kafka.Client
 	writer   *kafka.Transactions
 	control  *rollout.Control
+	to       rollout.Deployment              // what the model becomes
 	statuses chan map[string]*rollout.Status // what the status topic says, when that has changed
+	deaf     chan error                      // has why the status topic cannot be read
 	last     map[string]*rollout.Status      // the last word of every instance that said something
 	said     map[string]string
 	began    time.Time // of the phase
+	turn     string    // the instance whose turn it is
+	most     int       // how many instances there were
+	fewer    time.Time // since when there are fewer than that; zero is that there are not
 	out      *Promoted
 }
 
 // run takes the three steps.
 func (w *promotion) run(ctx context.Context) (err error) {
-	// Whoever holds the id alone writes the control topic: what is read of it then is what there is.
-	if w.writer, err = w.client.Transactions(ctx, kafka.TransactionConfig{ID: w.p.ControlTopic()}); err != nil {
+	// Whoever holds the id alone writes the control topic: what is read of it then is what there is. The ids of instances begin with
+	// the group and a hyphen.
+	if w.writer, err = w.client.Transactions(ctx, kafka.TransactionConfig{ID: w.p.Group + "/control"}); err != nil {
 		return err
 	}
 	defer w.writer.Close()
 	if err := w.read(ctx); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	w.watch(ctx)
-	next := w.control.Prepare(rollout.Deployment{Model: w.model.Ref, Digest: w.model.Digest, By: w.o.By, Reason: w.o.Reason}, w.app.Now())
-	w.out.Epoch = next.Next.Epoch
+	next, err := w.prepare(ctx)
+	if err != nil {
+		return err
+	}
+	defer w.watch(ctx)()
 	began := w.app.Now()
 	if err := w.write(ctx, next); err != nil {
 		return err
@@ -165,10 +174,37 @@ func (w *promotion) run(ctx context.Context) (err error) {
 	}
 	began = w.app.Now()
 	if err := w.turns(ctx); err != nil {
+		if ctx.Err() != nil { // nobody reads an error of a command that a signal has ended
+			w.app.Log.LogAttrs(ctx, slog.LevelWarn, "it is decided, and goes on without this command", slog.String("model", w.model.Ref), slog.String("group", w.p.Group))
+		}
 		return err
 	}
 	w.out.Switched = w.app.Now().Sub(began)
 	return nil
+}
+
+// prepare returns the control that has the instances make the model ready. Its epoch is above what the group has used.
+func (w *promotion) prepare(ctx context.Context) (*rollout.Control, error) {
+	committed, err := w.client.Committed(ctx, w.p.Group)
+	if err != nil {
+		return nil, err
+	}
+	var seen int64
+	for _, partitions := range committed {
+		for _, at := range partitions {
+			seen = max(seen, engine.ParseMark(at.Metadata).Epoch)
+		}
+	}
+	d := rollout.Deployment{Model: w.model.Ref, Digest: w.model.Digest, By: w.o.By, Reason: w.o.Reason}
+	next, err := w.control.Prepare(d, w.out.Before, seen, w.app.Now())
+	if err != nil {
+		return nil, &Error{
+			Code: Usage, Op: "promote", Where: w.p.Group, Err: err,
+			Hint: "it was not millrace that has set it: write no such records; choose another group, or delete the control topic and the group's offsets while no instance runs",
+		}
+	}
+	w.to, w.out.Epoch = *next.Next, next.Next.Epoch
+	return next, nil
 }
 
 // turns has the instances go over: all at once, or one after the other.
@@ -179,9 +215,9 @@ func (w *promotion) turns(ctx context.Context) error {
 			return err
 		}
 		turns := []string{}
-		for _, s := range rollout.ProgressOf(w.out.Epoch, members, w.last) {
+		for _, s := range rollout.ProgressOf(&w.to, members, w.last) {
 			turns = append(turns, s.Instance)
-			if err := w.write(ctx, w.control.Switch(slices.Clone(turns))); err != nil {
+			if err := w.decide(ctx, slices.Clone(turns)); err != nil {
 				return err
 			}
 			if err := w.awaitOne(ctx, s.Instance, len(members)); err != nil {
@@ -189,10 +225,32 @@ func (w *promotion) turns(ctx context.Context) error {
 			}
 		}
 	}
-	if err := w.write(ctx, w.control.Switch(nil)); err != nil {
+	if err := w.decide(ctx, nil); err != nil {
 		return err
 	}
 	return w.await(ctx, Switching)
+}
+
+// decide has instances go over, nil being all. The registry says already that they are to.
+func (w *promotion) decide(ctx context.Context, turns []string) error {
+	err := w.write(ctx, w.control.Switch(turns))
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	e := &Error{Code: Failed, Op: "promote " + w.model.Ref, Where: w.p.Group}
+	e.Err = fmt.Errorf("the registry has it as the champion, and whether the instances were told is not known: %w", err)
+	e.Hint = "promote it again, so that both say the same, or go back with millrace model rollback"
+	if fenced(err) {
+		e.Err = fmt.Errorf("the registry has it as the champion, but another promotion has begun, which says what the instances run: %w", err)
+		e.Hint = "let that one finish; if it fails, promote again, so that registry and instances say the same"
+	}
+	return e
+}
+
+// fenced tells whether an error is that another process has the name of this one: of an instance, or of who promotes.
+func fenced(err error) bool {
+	k, ok := errors.AsType[*kafka.Error](err)
+	return ok && k.Code == kafka.CodeFenced
 }
 
 // record notes in the registry what is to run.
@@ -209,16 +267,27 @@ func (w *promotion) record(ctx context.Context) error {
 func (w *promotion) abort(ctx context.Context, cause error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
-	if k, ok := errors.AsType[*kafka.Error](cause); ok && k.Code == kafka.CodeFenced {
-		return cause // another promotion has begun, and said what comes next
+	if errors.Is(cause, errSuperseded) {
+		return cause // the other one has said what comes next
 	}
-	if err := w.write(ctx, w.control.Abort()); err != nil {
+	if err := w.write(ctx, w.control.Abort()); fenced(err) {
+		return w.superseded()
+	} else if err != nil {
 		return errors.Join(cause, fmt.Errorf("the instances keep the model in memory, since they could not be told that it is not to come: %w", err))
 	}
 	return cause
 }
 
-// read reads what the control topic says.
+var errSuperseded = errors.New("another promotion has begun")
+
+func (w *promotion) superseded() error {
+	return &Error{
+		Code: Failed, Op: "promote " + w.model.Ref, Where: w.p.Group, Err: errSuperseded,
+		Hint: "it goes before this one, of which nothing is left: let it finish, and promote again if need be",
+	}
+}
+
+// read reads what the control topic says. A record that says nothing changes nothing, as for the instances.
 func (w *promotion) read(ctx context.Context) error {
 	w.control = &rollout.Control{}
 	return w.client.Tap(ctx, kafka.TapConfig{Topic: w.p.ControlTopic(), From: kafka.FromStart}, func(rs []record.Raw) error {
@@ -226,14 +295,18 @@ func (w *promotion) read(ctx context.Context) error {
 			if string(r.Key) != rollout.Key {
 				continue
 			}
-			c, err := rollout.DecodeControl(r.Value)
-			if err != nil {
+			switch c, err := rollout.DecodeControl(r.Value); {
+			case errors.Is(err, rollout.ErrNewer):
 				return &Error{
 					Code: Usage, Op: "promote", Where: fmt.Sprintf("%s/%d/%d", r.Topic, r.Partition, r.Offset), Err: err,
-					Hint: "it was not written by this version of millrace: use a later one, or find out who writes there",
+					Hint: "use the version of millrace that the last promotion was made with, or a later one",
 				}
+			case err != nil:
+				w.app.Log.LogAttrs(ctx, slog.LevelWarn, "a record of the control topic is no deployment, and changes nothing",
+					slog.String("topic", r.Topic), slog.Int64("offset", r.Offset), slog.Any("error", err))
+			default:
+				w.control = c
 			}
-			w.control = c
 		}
 		return ctx.Err()
 	})
@@ -256,12 +329,15 @@ func (w *promotion) write(ctx context.Context, c *rollout.Control) error {
 	return nil
 }
 
-// watch follows the statuses of the instances until ctx ends.
-func (w *promotion) watch(ctx context.Context) {
-	w.statuses, w.said = make(chan map[string]*rollout.Status, 1), map[string]string{}
+// watch follows the statuses of the instances until stop is called, which waits for it.
+func (w *promotion) watch(ctx context.Context) (stop func()) {
+	w.statuses, w.deaf, w.said = make(chan map[string]*rollout.Status, 1), make(chan error, 1), map[string]string{}
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{})
 	all := map[string]*rollout.Status{}
 	go func() {
-		_ = w.app.persist(ctx, func() {}, func() error {
+		defer close(ended)
+		w.deaf <- w.app.persist(ctx, func() {}, func() error {
 			return w.client.Tap(ctx, kafka.TapConfig{Topic: w.p.StatusTopic(), From: kafka.FromStart, Follow: true}, func(rs []record.Raw) error {
 				all = maps.Clone(all)
 				for _, r := range rs {
@@ -280,6 +356,10 @@ func (w *promotion) watch(ctx context.Context) {
 			})
 		})
 	}()
+	return func() {
+		cancel()
+		<-ended
+	}
 }
 
 // members returns who is in the group.
@@ -287,7 +367,11 @@ func (w *promotion) members(ctx context.Context) ([]rollout.Member, bool, error)
 	list, stable, err := w.client.Members(ctx, w.p.Group)
 	members := make([]rollout.Member, 0, len(list))
 	for _, m := range list {
-		members = append(members, rollout.Member{ID: m.ID, Host: m.Host})
+		one := rollout.Member{ID: m.ID, Host: m.Host}
+		if stable { // else it is about to change, and may be told as none
+			one.Assigned = m.Assigned
+		}
+		members = append(members, one)
 	}
 	return members, stable, err
 }
@@ -308,22 +392,16 @@ func (w *promotion) await(ctx context.Context, phase Phase) error {
 	})
 }
 
-// comeBack is how long an instance that has left the group may take to come back before the next one has its turn.
-const comeBack = 20 * time.Second
-
 // awaitOne waits until an instance has gone over. It leaves the group for that: who has no name for good comes back under another
-// one, of n in all, and who has ended does not.
+// one, of n in all. If none comes back the next one does not leave: what has become of the first may become of all.
 func (w *promotion) awaitOne(ctx context.Context, instance string, n int) error {
-	var away time.Time
+	w.turn = instance
+	defer func() { w.turn = "" }()
 	return w.awaitProgress(ctx, Switching, func(p rollout.Progress) bool {
 		if i := slices.IndexFunc(p, func(s rollout.Step) bool { return s.Instance == instance }); i >= 0 {
 			return p[i].Here
 		}
-		if away.IsZero() {
-			away = w.app.Now()
-		}
-		back := len(p) >= n && !slices.ContainsFunc(p, func(s rollout.Step) bool { return s.Stage == "" })
-		return back || w.app.Now().Sub(away) > comeBack
+		return len(p) >= n && p.Ready()
 	})
 }
 
@@ -335,33 +413,84 @@ func (w *promotion) awaitProgress(ctx context.Context, phase Phase, enough func(
 	w.began = w.app.Now()
 	over := time.NewTimer(limit)
 	defer over.Stop()
+	var p rollout.Progress
 	for {
 		members, stable, err := w.members(ctx)
-		if err != nil {
+		if k, ok := errors.AsType[*kafka.Error](err); err != nil && (!ok || k.Code != kafka.CodeUnavailable) {
 			return err
 		}
-		p := rollout.ProgressOf(w.out.Epoch, members, w.last)
-		w.show(phase, p)
-		if f := p.Failed(); f != nil && phase == Preparing {
-			return w.refused(f)
-		}
-		if stable && enough(p) {
-			w.out.Instances, w.out.Partitions = len(p), partitionsOf(p)
-			return nil
+		if err == nil {
+			p = rollout.ProgressOf(&w.to, members, w.last)
+			if stable {
+				w.show(phase, p)
+			}
+			if err := w.hindered(phase, p); err != nil {
+				return err
+			}
+			if stable && w.gathered(phase, len(p)) && enough(p) {
+				w.out.Instances, w.out.Partitions = len(p), partitionsOf(p)
+				return nil
+			}
 		}
 		look := time.NewTimer(lookAtGroup)
 		select {
 		case w.last = <-w.statuses:
 		case <-look.C:
+		case err := <-w.deaf:
+			look.Stop()
+			if err = cmp.Or(err, ctx.Err()); err != nil {
+				return err
+			}
 		case <-over.C:
 			look.Stop()
-			return w.tooLong(phase, limit, p)
+			return w.tooLong(phase, limit, p, err)
 		case <-ctx.Done():
 			look.Stop()
 			return ctx.Err()
 		}
 		look.Stop()
 	}
+}
+
+// comeBack is how long instances may take to come back to a group that has lost them, such as after brokers were away, before the
+// others decide without them.
+const comeBack = 10 * time.Second
+
+// gathered tells whether as many instances are in the group as there were, or those that are missing have had their time to come
+// back. Without any there is nobody who could say that the model can be loaded.
+func (w *promotion) gathered(phase Phase, n int) bool {
+	now := w.app.Now()
+	switch {
+	case n >= w.most:
+		w.most, w.fewer = n, time.Time{}
+		return true
+	case w.fewer.IsZero():
+		w.fewer = now
+	}
+	return n > 0 && (phase == Switching || now.Sub(w.fewer) >= comeBack)
+}
+
+// hindered returns why the instances cannot all get ready, or nil.
+func (w *promotion) hindered(phase Phase, p rollout.Progress) error {
+	if phase != Preparing {
+		return nil
+	}
+	if p.Superseded() {
+		return w.superseded()
+	}
+	if f := p.Failed(); f != nil {
+		return w.refused(f)
+	}
+	for i := range p {
+		if s := &p[i]; s.Update != "" && s.Update != string(w.p.Model.Update) {
+			return &Error{
+				Code: Usage, Op: "promote " + w.model.Ref, Where: s.Instance + " on " + s.Host,
+				Err:  fmt.Errorf("the instance was started with model.update: %s, and the pipeline file here says %s", s.Update, w.p.Model.Update),
+				Hint: "promote with the file that the instances run with, or start them again with this one; nothing has changed",
+			}
+		}
+	}
+	return nil
 }
 
 func partitionsOf(p rollout.Progress) []rollout.Partition {
@@ -385,6 +514,9 @@ func (w *promotion) show(phase Phase, p rollout.Progress) {
 	}
 	for i := range p {
 		s := &p[i]
+		if w.turn != "" && w.turn != s.Instance && !s.Here { // it waits for its turn
+			continue
+		}
 		if s.Stage == "" && w.app.Now().Sub(w.began) < answerWithin {
 			continue
 		}
@@ -408,13 +540,19 @@ func (w *promotion) refused(s *rollout.Step) error {
 	return e
 }
 
-// tooLong says what the promotion has waited for in vain.
-func (w *promotion) tooLong(phase Phase, limit time.Duration, p rollout.Progress) error {
+// tooLong says what the promotion has waited for in vain. away is why the group could not be looked at last; nil is that it could.
+func (w *promotion) tooLong(phase Phase, limit time.Duration, p rollout.Progress, away error) error {
 	var waits []string
+	if away != nil {
+		waits = append(waits, Message(away))
+	}
+	if w.turn != "" && !slices.ContainsFunc(p, func(s rollout.Step) bool { return s.Instance == w.turn }) {
+		waits = append(waits, w.turn+" has left the group to begin anew with it, and is not back")
+	}
 	for i := range p {
 		s := &p[i]
 		switch {
-		case phase == Switching && s.Here, phase == Preparing && s.Stage == rollout.Ready:
+		case w.turn != "" && s.Instance != w.turn, phase == Switching && s.Here, phase == Preparing && s.Stage == rollout.Ready:
 		case s.Error != "":
 			waits = append(waits, fmt.Sprintf("%s: %s", s.Instance, s.Error))
 		case phase == Switching:
@@ -425,12 +563,19 @@ func (w *promotion) tooLong(phase Phase, limit time.Duration, p rollout.Progress
 			waits = append(waits, fmt.Sprintf("%s is %s", s.Instance, s.Stage))
 		}
 	}
-	if waits == nil {
+	switch {
+	case waits != nil:
+	case len(p) < min(w.most, 1):
+		waits = []string{"all instances have left the group"}
+	default:
 		waits = []string{"the group is not at rest"}
 	}
 	e := &Error{Code: Failed, Op: "promote " + w.model.Ref, Where: w.p.Group, Err: fmt.Errorf("after %v: %s", limit, strings.Join(waits, "; "))}
 	e.Hint = "no instance has gone over to it: see the instance's log, and promote again"
-	if phase == Switching {
+	switch {
+	case w.turn != "":
+		e.Hint = "the instances that have not had their turn keep the model that they have: see the instance's log, and promote again; millrace model rollback goes back"
+	case phase == Switching:
 		e.Hint = "it is decided, and the instances go over as soon as they can: see their logs; millrace model rollback goes back"
 	}
 	return e

@@ -66,6 +66,9 @@ func (a *App) subject(ctx context.Context, o ReportOptions) (*report.Subject, er
 	for _, alias := range v.Aliases {
 		s.Aliases = append(s.Aliases, "@"+alias)
 	}
+	for _, g := range v.Gates {
+		s.Gates = append(s.Gates, report.Gate{Name: g.Name, Words: g.Words, Passed: g.Passed})
+	}
 	for _, e := range shown.Events {
 		s.Log = append(s.Log, report.Event{At: e.Time, Action: string(e.Action), Actor: e.Actor, Reason: e.Reason})
 	}

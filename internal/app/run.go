@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"log/slog"
 	"runtime"
 	"sync"
 	"time"
@@ -121,6 +122,7 @@ func (a *App) runOnce(ctx context.Context, o RunOptions) (*Ran, error) {
 	if stateful(p, m.Bundle.Plan) {
 		state = cmp.Or(o.StateDir, p.State.Dir)
 	}
+	outer := ctx
 	ctx, give := context.WithCancelCause(ctx)
 	defer give(nil)
 	var d *deployment
@@ -167,16 +169,19 @@ func (a *App) runOnce(ctx context.Context, o RunOptions) (*Ran, error) {
 	}
 	if p.Controlled() {
 		done, err := a.control(ctx, client, p, e, d)
-		if err != nil {
-			return nil, err
-		}
 		defer func() {
 			give(nil)
 			done()
 		}()
+		if err != nil {
+			return nil, err
+		}
 	}
 	err = o.missing(e.Run(ctx))
-	if cause := context.Cause(ctx); errors.Is(cause, errTurn) && err == nil {
+	if d != nil {
+		d.ended(err)
+	}
+	if cause := context.Cause(ctx); errors.Is(cause, errTurn) && err == nil && outer.Err() == nil { // else it has its turn when it is started again
 		err = cause
 	} else if cause, ok := errors.AsType[*Error](cause); ok {
 		err = cause
@@ -185,14 +190,15 @@ func (a *App) runOnce(ctx context.Context, o RunOptions) (*Ran, error) {
 }
 
 // control has an engine do what the control topic says: it pauses, resumes, and goes over to other models. It returns when what is there now
-// was done, and follows what comes then until ctx ends; done waits for that.
+// was done, and follows what comes then until ctx ends; done, which is never nil, waits for that.
 func (a *App) control(ctx context.Context, client *kafka.Client, p *config.Pipeline, e *engine.Engine, d *deployment) (done func(), err error) {
 	if err := a.persist(ctx, e.Wait, func() error { return needTopics(ctx, client, true, controlTopics(p)...) }); err != nil {
 		if k, ok := errors.AsType[*kafka.Error](err); ok && k.Code == kafka.CodeUnauthorized {
 			k.Hint += "; or set model.update: restart, which needs no topic"
 		}
-		return nil, err
+		return func() {}, err
 	}
+	a.warnOfControl(ctx, client, p)
 	followed, err := a.obey(ctx, client, p, func(rs []record.Raw) {
 		a.apply(ctx, rs, e)
 		if d != nil {
@@ -200,20 +206,33 @@ func (a *App) control(ctx context.Context, client *kafka.Client, p *config.Pipel
 		}
 	}, e.Wait)
 	if err != nil {
-		return nil, err
+		return func() {}, err
 	}
 	var left sync.WaitGroup
-	if d != nil {
-		d.engine = e
-		if err := d.begin(ctx); err != nil {
-			return nil, err
-		}
-		left.Go(func() { d.follow(ctx) })
-	}
-	return func() {
+	done = func() {
 		left.Wait()
 		<-followed
-	}, nil
+	}
+	if d == nil {
+		return done, nil
+	}
+	d.engine = e
+	if err := d.begin(ctx); err != nil {
+		return done, err
+	}
+	left.Go(func() { d.follow(ctx) })
+	return done, nil
+}
+
+// warnOfControl says so where the brokers may forget what the control topic says.
+func (a *App) warnOfControl(ctx context.Context, client *kafka.Client, p *config.Pipeline) {
+	for _, t := range controlTopics(p) {
+		l, err := client.Limits(ctx, t.Name)
+		if err == nil && l.Authoritative && !l.Compacted {
+			a.Log.LogAttrs(ctx, slog.LevelWarn, "the topic is not compacted: what instances are to do, and how they are, is forgotten with its oldest records",
+				slog.String("topic", t.Name), slog.String("hint", "set its cleanup.policy to compact"))
+		}
+	}
 }
 
 // missing says of an error for a topic that does not exist that run can make it.
@@ -229,6 +248,9 @@ func (o *RunOptions) missing(err error) error {
 func (a *App) approved(ctx context.Context, p *config.Pipeline, ref string) (*model.Loaded, error) {
 	reg, err := a.Registry(p.Model)
 	if err != nil {
+		return nil, err
+	}
+	if err := signaturesChecked(ctx, reg, p); err != nil {
 		return nil, err
 	}
 	v, err := reg.Resolve(ctx, ref, p.Name)

@@ -3,9 +3,12 @@ package app
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"os/user"
 	"slices"
+	"strings"
 
 	"millrace.dev/feature"
 	"millrace.dev/gbm"
@@ -24,6 +27,7 @@ type TrainOptions struct {
 	Threads  int
 	By       string // who trains; for the audit log
 	RunID    string
+	Interval Interval
 	Progress func(gbm.Round)
 }
 
@@ -37,12 +41,16 @@ type Trained struct {
 	File     string // the pipeline file
 	Data     string // the data that was read, as the pipeline file names it
 	Registry string // the registry's folder
+	RunID    string
+	Interval Interval
+	Unused   bool // the pipeline file does not use the interval: all of the data was read
 	Trees    int
 	Signed   bool // there is a root document: decisions are signed
 	Existed  bool // the very same model was registered before
 	State    registry.State
 	Inputs   []model.Input
 	Found    batch.Found // in tables and windows
+	Gates    []GateResult
 }
 
 // TopInputs returns the n inputs that matter most to the model, each with its share.
@@ -56,11 +64,17 @@ func (t *Trained) TopInputs(n int) []string {
 	return names
 }
 
-// Train trains the model of a pipeline file and registers it as a candidate.
+// Train trains the model of a pipeline file and registers it as a candidate, if it passes the gates of the file. One that does
+// not is registered and rejected: both the outcome and an error of code [Refused] are returned then. Training again with the
+// same data, file and run id gives the same version, or the same refusal.
 func (a *App) Train(ctx context.Context, o TrainOptions) (*Trained, error) {
-	p, err := a.Load(o.File, o.Set)
+	env, err := o.Interval.variables(a.Env)
 	if err != nil {
 		return nil, err
+	}
+	p, err := config.Load(o.File, config.Options{Set: o.Set, Env: env.lookup})
+	if err != nil {
+		return nil, unreadable(o.File, err)
 	}
 	if p.Train.Data == "" {
 		return nil, &Error{Code: Usage, Op: "train", Where: o.File, Err: errNoData, Hint: "set train.data to a file, a pattern of files, or topic://NAME"}
@@ -76,42 +90,137 @@ func (a *App) Train(ctx context.Context, o TrainOptions) (*Trained, error) {
 	if err := reg.CheckAuthor(ctx, by); err != nil {
 		return nil, err
 	}
+	x := &trainee{p: p}
+	t := &Trained{
+		File: o.File, Data: p.Train.Data, Registry: p.Model.Registry, RunID: o.RunID, Interval: o.Interval, Unused: !o.Interval.IsZero() && !env.used,
+		Signed: p.Model.Root != "",
+	}
+	if err := a.makeModel(ctx, o, x, t); err != nil {
+		if !o.Interval.IsZero() && errors.Is(err, batch.ErrNoRows) {
+			return nil, &Error{Code: Nothing, Op: "train", Err: fmt.Errorf("the data interval %s has no rows: %w", o.Interval, err), Hint: "there is nothing to train on"}
+		}
+		return nil, fmt.Errorf("train: %w", err)
+	}
+	if p.Model.Accept != nil {
+		if x.champion, err = championOf(ctx, reg, p); err != nil {
+			return nil, err
+		}
+		if t.Gates, err = a.gates(ctx, x); err != nil {
+			return nil, fmt.Errorf("train: %w", err)
+		}
+	}
+	return t, a.register(ctx, reg, x.data, by, t)
+}
+
+// makeModel trains the model, and fills in what is known of it before it is registered.
+func (a *App) makeModel(ctx context.Context, o TrainOptions, x *trainee, t *Trained) error {
+	p := x.p
+	a.Log.LogAttrs(ctx, slog.LevelDebug, "training begins", slog.String("pipeline", p.Name), slog.String("data", p.Train.Data), slog.String("run_id", o.RunID))
 	declared := p.Declaration()
 	plan, err := feature.Compile(declared)
 	if err != nil {
-		return nil, fmt.Errorf("train: %w", err)
+		return err
 	}
 	client, err := a.clientFor(p, append(tableData(p, plan), p.Train.Data, p.Train.Labels.Data)...)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer closeClient(client)
 	rows, sources, err := a.trainingRows(ctx, p, plan, client)
 	if err != nil {
-		return nil, fmt.Errorf("train: %w", err)
+		return err
 	}
 	options := a.trainOptions(p, declared, rows, client)
-	options.Sources, options.Threads, options.Progress, options.RunID = sources, o.Threads, o.Progress, o.RunID
-	var found batch.Found
-	options.Found = func(f batch.Found) { found = f }
-	b, err := batch.TrainModel(ctx, options)
-	if err != nil {
-		return nil, fmt.Errorf("train: %w", err)
+	options.Sources, options.Threads, options.Progress = sources, o.Threads, o.Progress
+	options.RunID, options.From, options.To = o.RunID, o.Interval.From, o.Interval.To
+	options.Found = func(f batch.Found) { t.Found = f }
+	if p.Model.Accept != nil && p.Model.Accept.Champion != nil {
+		options.Tested = func(rows batch.Tested) { x.tested = rows }
 	}
-	data, digest, err := b.Encode()
-	if err != nil {
-		return nil, fmt.Errorf("train: %w", err)
+	if x.bundle, err = batch.TrainModel(ctx, options); err != nil {
+		return err
+	}
+	if x.data, x.digest, err = x.bundle.Encode(); err != nil {
+		return err
+	}
+	b := x.bundle
+	t.Digest, t.Rows, t.Metrics, t.Trees, t.Inputs = x.digest, b.Lineage.Rows, b.Metrics, b.Forest.Trees(), b.Inputs
+	return nil
+}
+
+// register registers a model, and rejects it where a gate refuses it.
+func (a *App) register(ctx context.Context, reg *registry.Registry, data []byte, by string, t *Trained) error {
+	refusal := refusalOf(t.Gates)
+	if refusal != nil { // the same run may have been here before
+		switch v, err := rejectedBefore(ctx, reg, t.Digest); {
+		case err != nil:
+			return err
+		case v != nil:
+			t.Model, t.State, t.Existed = v.Ref(), v.State, true
+			refusal.Where = t.Model
+			return refusal
+		}
+	}
+	gates := make([]registry.Gate, len(t.Gates))
+	for i := range gates {
+		gates[i] = t.Gates[i].Gate
 	}
 	began := a.Now()
-	v, err := reg.Register(ctx, data, by)
+	v, err := reg.Register(ctx, data, by, gates...)
+	if err != nil {
+		return err
+	}
+	t.Model, t.State, t.Existed = v.Ref(), v.State, v.RegisteredAt.Before(began)
+	if refusal == nil {
+		return nil
+	}
+	refusal.Where = t.Model
+	if v.State != registry.StateCandidate { // a person has decided about the very same model: that is not undone here
+		return refusal
+	}
+	rejecter := gatekeeper
+	if t.Signed { // by the key of who trains
+		rejecter = ""
+	}
+	// Once it is registered it must not be left as it is, whoever wants to stop.
+	v, err = reg.Reject(context.WithoutCancel(ctx), v.Ref(), "", registry.Decision{By: rejecter, Reason: rejection(refusal)})
+	if errors.Is(err, registry.ErrRejected) {
+		err = nil // another training of the same was faster
+		v.State = registry.StateRejected
+	}
+	if err != nil {
+		return err
+	}
+	t.State = v.State
+	return refusal
+}
+
+// rejection is the reason for a rejection.
+func rejection(e *Error) string {
+	const most = 4000 // of the registry
+	text := e.Err.Error()
+	if len(text) <= most {
+		return text
+	}
+	return strings.TrimSpace(strings.ToValidUTF8(text[:most-len("…")], "")) + "…"
+}
+
+// rejectedBefore returns the version with a digest that a gate has rejected before, or nil if there is none or if the last one
+// was decided otherwise.
+func rejectedBefore(ctx context.Context, reg *registry.Registry, digest string) (*registry.Version, error) {
+	versions, err := reg.List(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return &Trained{
-		Model: v.Ref(), Digest: digest, Rows: b.Lineage.Rows, Metrics: b.Metrics,
-		File: o.File, Data: p.Train.Data, Registry: p.Model.Registry, Trees: b.Forest.Trees(),
-		Signed: p.Model.Root != "", Existed: v.RegisteredAt.Before(began), State: v.State, Inputs: b.Inputs, Found: found,
-	}, nil
+	for _, v := range slices.Backward(versions) {
+		if v.Digest == digest {
+			if v.State == registry.StateRejected && strings.HasPrefix(v.Reason, refusedBy) {
+				return &v, nil
+			}
+			return nil, nil
+		}
+	}
+	return nil, nil
 }
 
 // trainOptions returns what a pipeline file says about training.

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 
@@ -43,6 +44,19 @@ func (a *App) Registry(where config.Model) (*registry.Registry, error) {
 		a.Log.Warn("signatures are not checked: the registry has a root document, and model.root does not name it", slog.String("registry", where.Registry), slog.Int("root", logged))
 	}
 	return reg, nil
+}
+
+// signaturesChecked wants a registry that demands signatures to be opened with a root document: without one, anybody's approval would
+// let a model run.
+func signaturesChecked(ctx context.Context, reg *registry.Registry, p *config.Pipeline) error {
+	root, logged, err := reg.Root(ctx)
+	if err != nil || root != nil || logged == 0 {
+		return err
+	}
+	return &Error{
+		Code: Usage, Op: "run", Where: p.Model.Registry, Err: fmt.Errorf("the registry has root %d, and model.root names no root document: signatures would not be checked", logged),
+		Hint: "name the root document in the pipeline file: model: {root: root.json}",
+	}
 }
 
 // key reads the private key; nil is none.

@@ -226,6 +226,9 @@ func (s *trial) limit(ctx context.Context) error {
 				if latest, err = s.latest(ctx); err != nil {
 					return err
 				}
+				if latest == math.MinInt64 {
+					return &source.DataError{Path: s.name, Err: errors.New("no record has an event time, and the range is so long before the latest of them"), Hint: "give the range as offset:N"}
+				}
 			}
 			*end.at = latest - e.Before.Microseconds()
 		default:

@@ -88,7 +88,10 @@ func (l *labels) schema(data *record.Schema) (*record.Schema, error) {
 	}
 	i, ok := data.Index(l.from.Key)
 	if !ok || data.Field(i).Type != record.Enum && data.Field(i).Type != record.String {
-		return nil, fmt.Errorf("labels: key %q: want an enum or string field of the schema", l.from.Key)
+		return nil, &source.DataError{
+			Path: l.from.Data, Err: fmt.Errorf("labels: key %q: want an enum or string field of the schema", l.from.Key),
+			Hint: "name the field of the records whose values the labels have, too",
+		}
 	}
 	l.key = i
 	key := data.Field(i)

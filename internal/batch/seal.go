@@ -11,6 +11,7 @@ import (
 	"millrace.dev/feature"
 	"millrace.dev/gbm"
 	"millrace.dev/internal/pipeline"
+	"millrace.dev/internal/source"
 	"millrace.dev/model"
 	"millrace.dev/record"
 )
@@ -43,6 +44,14 @@ func (t *trainer) seal(digest string, sets [parts]*set, forest *gbm.Forest, hist
 		Profile:    t.profile,
 		Evaluation: evaluate(forest, sets[Test], train.LabelMean),
 	}
+	for _, m := range []*model.Scores{&b.Metrics.Train, &b.Metrics.Validation, &b.Metrics.Test} {
+		if math.IsInf(m.RMSE, 0) || math.IsInf(m.MAE, 0) {
+			return nil, &source.DataError{Path: t.Data, Err: fmt.Errorf("the errors in %s are too large to be squared", t.Label), Hint: "measure the label in a larger unit"}
+		}
+	}
+	if t.Tested != nil {
+		t.Tested(sets[Test].tested(predicted(forest, sets[Test])))
+	}
 	t.profile.AddPredictions(heldOut(forest, sets))
 	t.profile.Sample = t.sampler.Sample(t.profile, predicted(forest, &t.sampled))
 	if b.Golden, err = pipeline.Golden(b, append(t.golden, oddRecords(t.Schema)...)); err != nil {
@@ -62,7 +71,7 @@ func (t *trainer) lineage(digest string) (model.Lineage, error) {
 		return model.Lineage{}, err
 	}
 	l := model.Lineage{
-		DataName: t.data.Name(), DataDigest: digest, Labels: t.labels.lineage(), Where: t.Where, Params: params, RunID: t.RunID, Inputs: t.Inputs, Tables: t.Sources, PlanDigest: t.declaredDigest,
+		DataName: t.data.Name(), DataFrom: t.From.UTC(), DataTo: t.To.UTC(), DataDigest: digest, Labels: t.labels.lineage(), Where: t.Where, Params: params, RunID: t.RunID, Inputs: t.Inputs, Tables: t.Sources, PlanDigest: t.declaredDigest,
 		Rows:  model.Rows{Read: int(t.read), Train: t.rows[Train], Validation: t.rows[Validation], Test: t.rows[Test]},
 		Split: model.Split{Train: t.Split.Train, Validation: t.Split.Validation, Test: t.Split.Test, Seed: t.Split.Seed},
 	}

@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"time"
 
 	"millrace.dev/codec"
 	"millrace.dev/feature"
@@ -40,8 +41,11 @@ type TrainOptions struct {
 	Threads             int             // 0 is one for each processor
 	Progress            func(gbm.Round) // called after each tree, or nil
 	Found               func(Found)     // called once, when the inputs of all rows are computed, or nil
+	Tested              func(Tested)    // called once, with the rows of the test part, when the model is made, or nil
 	CodeVersion         string          // of millrace
 	RunID               string          // the scheduler's name of this run, for the lineage; may be ""
+	// From and To bound the data interval that the scheduler has named, for the lineage. Default: none
+	From, To time.Time
 }
 
 // Found is what the rows of the data have found in tables and windows, the rows among them that are left out. Nothing found
@@ -302,10 +306,20 @@ func (t *trainer) changed() error {
 	return &source.DataError{Path: t.Data, Err: source.ErrChanged, Hint: "train again when nothing writes to it, and nothing is deleted from it"}
 }
 
+// ErrNoRows is matched by the error of a training for which no row is left, though none is broken: the data has no records,
+// or what selects them fits none.
+var ErrNoRows = errors.New("no rows")
+
+var errNoRecords error = &noRows{errors.New("it has no records")}
+
+type noRows struct{ error }
+
+func (*noRows) Is(target error) bool { return target == ErrNoRows }
+
 // enough tells why the rows do not suffice for training.
 func (t *trainer) enough() error {
 	if t.read == 0 {
-		return &source.DataError{Path: t.Data, Err: errors.New("it has no records")}
+		return &source.DataError{Path: t.Data, Err: errNoRecords}
 	}
 	if float64(t.excluded.rejected) > maxRejected*float64(t.read) {
 		return &source.DataError{
@@ -325,6 +339,9 @@ func (t *trainer) enough() error {
 				}
 			}
 			e.Err = errors.New(msg + ")")
+			if t.rows == [parts]int{} && t.excluded.rejected == 0 {
+				e.Err = &noRows{e.Err}
+			}
 			return e
 		}
 	}
@@ -335,6 +352,7 @@ func (t *trainer) enough() error {
 type set struct {
 	frame record.Frame
 	label []float64
+	rows  []int64 // their numbers; of the test part alone, and where somebody asks for them
 }
 
 func (s *set) dataset() gbm.Dataset { return gbm.Dataset{Frame: &s.frame, Label: s.label} }
@@ -394,6 +412,9 @@ func (w *loading) commit(l *lane) error {
 			f = w.own
 		}
 		w.sets[part].add(f, i, labels[i])
+		if part == Test && w.t.Tested != nil {
+			w.sets[part].rows = append(w.sets[part].rows, l.first+int64(i))
+		}
 		if err := w.t.keepSample(l, w.frame, i); err != nil {
 			return err
 		}

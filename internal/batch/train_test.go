@@ -206,6 +206,7 @@ func TestTrainFails(t *testing.T) {
 		"where":           {flatRows(50), func(o *TrainOptions) { o.Where = "rent >" }, "where"},
 		"where a number":  {flatRows(50), func(o *TrainOptions) { o.Where = "rent > 1 and rent" }, "where"},
 		"log of 0":        {flatRows(50, "60,Ulm,2020-01-01,0"), func(o *TrainOptions) { o.Where, o.Params.LabelTransform = "", gbm.TransformLog }, "label_transform log"},
+		"huge labels":     {flatRows(50, strings.Split(strings.Repeat("60,Ulm,2020-01-01,1e200\n60,Ulm,2020-01-01,2\n", 40), "\n")[:80]...), func(o *TrainOptions) { o.Where = "" }, "errors in rent are too large to be squared"},
 		"extension":       {flatRows(50), func(o *TrainOptions) { o.Data += ".txt" }, "unknown kind of data file"},
 		"no file":         {flatRows(50), func(o *TrainOptions) { o.Data = "no/such.csv" }, "no such file"},
 	} {

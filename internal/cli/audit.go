@@ -134,6 +134,7 @@ type liveAt struct {
 	Events int         `json:"events"`
 	Head   string      `json:"head"`
 	Root   int         `json:"root,omitempty"`
+	Later  int         `json:"later,omitempty"`
 	Models []liveModel `json:"models"`
 }
 
@@ -150,7 +151,7 @@ func (c *cli) modelLogAt(ctx context.Context, m *app.Models, o *logOptions) erro
 	if err != nil {
 		return err
 	}
-	result := liveAt{Time: at.Time, Events: at.Events, Head: at.Sum, Root: at.Root, Models: []liveModel{}}
+	result := liveAt{Time: at.Time, Events: at.Events, Head: at.Sum, Root: at.Root, Later: at.Later, Models: []liveModel{}}
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	line("at %s, after %s", at.Time.Format(time.RFC3339), count(at.Events, "event"))
@@ -165,6 +166,10 @@ func (c *cli) modelLogAt(ctx context.Context, m *app.Models, o *logOptions) erro
 			result.Models = append(result.Models, liveJSON(l))
 			printLive(line, l)
 		}
+	}
+	if at.Later > 0 {
+		c.note("clocks differ: event %d is dated after that time, and %s behind it not: if its clock was ahead, they count too; see millrace model log\n",
+			at.Events+1, count(at.Later, "event"))
 	}
 	if c.json {
 		return c.printJSON(result)

@@ -24,8 +24,8 @@ import (
 // Main runs the command that args name and returns the exit code of the process. SIGINT and SIGTERM end the command
 // in good order: what is in hand is finished first.
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	c := &cli{in: stdin, out: stdout, err: newScreen(stderr), color: colored(stderr)}
-	ctx, stop, caught := signals()
+	c := &cli{in: stdin, out: stdout, err: newScreen(stderr), color: colored(stderr), xcom: xcomFolder}
+	ctx, stop := signals()
 	defer stop()
 	root := c.root()
 	root.SetArgs(args)
@@ -33,8 +33,8 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if _, told := errors.AsType[*app.Error](err); err != nil && !c.started && !told {
 		err = usage(cmd, err) // of the parser of the command line
 	}
-	if s := caught(); s != nil && (err == nil || errors.Is(err, context.Canceled)) {
-		return 128 + int(s.(syscall.Signal)) //nolint:errcheck,forcetypeassert // the two signals asked for are of this type
+	if code := signalCode(ctx, err); code != 0 {
+		return code
 	}
 	if errors.Is(err, errUnread) {
 		return unreadCode
@@ -53,8 +53,8 @@ func (s *stopped) Unwrap() error { return context.Canceled }
 const signalGrace = time.Second
 
 // signals returns a context that ends at the first SIGINT or SIGTERM; one that comes later than signalGrace after it
-// kills the process, as if nobody listened. caught returns the signal that came, or nil.
-func signals() (ctx context.Context, stop func(), caught func() os.Signal) {
+// kills the process, as if nobody listened.
+func signals() (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	ch := make(chan os.Signal, 1)
 	signal.Notify(ch, syscall.SIGINT, syscall.SIGTERM)
@@ -66,16 +66,19 @@ func signals() (ctx context.Context, stop func(), caught func() os.Signal) {
 		case <-ctx.Done():
 		}
 	}()
-	stop = func() {
+	return ctx, func() {
 		signal.Stop(ch)
 		cancel(nil)
 	}
-	return ctx, stop, func() os.Signal {
-		if s, ok := errors.AsType[*stopped](context.Cause(ctx)); ok {
-			return s.signal
-		}
-		return nil
+}
+
+// signalCode returns the exit code of a command that a signal has ended, 128 and the number of the signal; 0 if none has.
+func signalCode(ctx context.Context, err error) int {
+	s, ok := errors.AsType[*stopped](context.Cause(ctx))
+	if !ok || err != nil && !errors.Is(err, context.Canceled) {
+		return 0
 	}
+	return 128 + int(s.signal.(syscall.Signal)) //nolint:errcheck,forcetypeassert // the two signals asked for are of this type
 }
 
 // cli holds the streams of the process and the flags that all commands share.
@@ -89,6 +92,7 @@ type cli struct {
 	file    string
 	set     []string
 	json    bool
+	xcom    string // the folder in which Airflow looks for a result, where it is there
 	key     string // the file of a private key
 }
 
@@ -119,7 +123,7 @@ topic with exactly-once. Begin with
 	root.PersistentFlags().BoolVarP(&c.verbose, "verbose", "v", false, "also log what is of interest for finding faults")
 	root.AddCommand(c.versionCommand())
 	root.AddCommand(
-		c.initCommand(), c.lintCommand(), c.testCommand(), c.trainCommand(), c.modelCommand(), c.keyCommand(), c.rootCommand(), c.reportCommand(), c.predictCommand(), c.explainCommand(), c.planCommand(), c.runCommand(), c.pauseCommand(), c.resumeCommand(),
+		c.initCommand(), c.lintCommand(), c.testCommand(), c.trainCommand(), c.scheduleCommand(), c.modelCommand(), c.keyCommand(), c.rootCommand(), c.reportCommand(), c.predictCommand(), c.explainCommand(), c.planCommand(), c.runCommand(), c.pauseCommand(), c.resumeCommand(),
 		c.verifyCommand(), c.backtestCommand(), c.profileCommand(), c.driftCommand(), c.dlqCommand(),
 		c.brokerCommand(), c.produceCommand(), c.tapCommand(), c.demoCommand(),
 	)
@@ -212,6 +216,10 @@ func version() string {
 func (c *cli) report(err error) app.Code {
 	if err == nil {
 		return app.OK
+	}
+	if r, ok := errors.AsType[*reported](err); ok {
+		code, _ := app.Explain(r.error)
+		return code
 	}
 	if ps, ok := errors.AsType[config.Problems](err); ok {
 		if err := ps.WriteText(c.err, c.color); err != nil {

@@ -3,6 +3,7 @@ package cli
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -144,9 +145,9 @@ func TestMainInProcess(t *testing.T) {
 
 // TestSignal holds that SIGTERM ends a command in good order, with the code of a shell.
 func TestSignal(t *testing.T) {
-	ctx, stop, caught := signals()
+	ctx, stop := signals()
 	defer stop()
-	if caught() != nil {
+	if signalCode(ctx, nil) != 0 {
 		t.Fatal("a signal before there was one")
 	}
 	p, err := os.FindProcess(os.Getpid())
@@ -157,8 +158,10 @@ func TestSignal(t *testing.T) {
 		t.Skip("no signals here: ", err)
 	}
 	<-ctx.Done()
-	if s := caught(); s != syscall.SIGTERM {
-		t.Errorf("caught %v", s)
+	for err, want := range map[error]int{nil: 143, context.Cause(ctx): 143, context.Canceled: 143, errors.New("boom"): 0} {
+		if got := signalCode(ctx, err); got != want {
+			t.Errorf("with the error %v the code is %d, want %d", err, got, want)
+		}
 	}
 }
 

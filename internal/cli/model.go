@@ -54,7 +54,9 @@ type listedVersion struct {
 	DecidedBy    string     `json:"decided_by,omitempty"`
 	DecidedAt    *time.Time `json:"decided_at,omitempty"`
 	Reason       string     `json:"reason,omitempty"`
-	Purged       bool       `json:"purged,omitempty"`
+	// Gates are the outcomes of the gates that it met in training.
+	Gates  []registry.Gate `json:"gates,omitempty"`
+	Purged bool            `json:"purged,omitempty"`
 
 	Approvals []listedApproval `json:"approvals,omitempty"`
 	Wants     string           `json:"wants,omitempty"`
@@ -80,7 +82,7 @@ type listedIgnored struct {
 func listed(v registry.Version) listedVersion {
 	l := listedVersion{
 		Model: v.Ref(), State: string(v.State), Aliases: append([]string{}, v.Aliases...), Digest: v.Digest, Bytes: v.Bytes,
-		RegisteredBy: v.RegisteredBy, RegisteredAt: v.RegisteredAt, DecidedBy: v.DecidedBy, Reason: v.Reason, Purged: v.Purged,
+		RegisteredBy: v.RegisteredBy, RegisteredAt: v.RegisteredAt, DecidedBy: v.DecidedBy, Reason: v.Reason, Purged: v.Purged, Gates: v.Gates,
 	}
 	if !v.DecidedAt.IsZero() {
 		l.DecidedAt = &v.DecidedAt
@@ -191,7 +193,14 @@ func (c *cli) modelShow(models opener) *cobra.Command {
 func (c *cli) printShown(s *app.Shown) error {
 	v, b := s.Version, s.Bundle
 	var w strings.Builder
-	line := func(format string, args ...any) { fmt.Fprintf(&w, format+"\n", args...) }
+	line := func(format string, args ...any) {
+		for i := range args { // what a bundle says must not look like what millrace says of it
+			if s, ok := args[i].(string); ok {
+				args[i] = oneLine(s)
+			}
+		}
+		fmt.Fprintf(&w, format+"\n", args...)
+	}
 	line("%s", strings.TrimSpace(fmt.Sprintf("%s  %s  %s", v.Ref(), v.State, aliases(v))))
 	if v.Wants != "" {
 		line("  approval    %s", v.Wants)
@@ -211,10 +220,13 @@ func (c *cli) printShown(s *app.Shown) error {
 	for _, x := range r.Reasons {
 		line("              %8s excluded: %s", grouped(int64(x.Rows)), x.Reason)
 	}
-	line("  parameters  %s", b.Lineage.Params)
+	if run := runOf(&b.Lineage); run != "" {
+		line("  run         %s", run)
+	}
+	line("  parameters  %s", string(b.Lineage.Params))
 	line("  trees       %d", b.Forest.Trees())
 	line("  golden rows %d", len(b.Golden))
-	line("\n%s", scoreTable(&b.Metrics))
+	w.WriteString("\n" + scoreTable(&b.Metrics) + "\n")
 	width := len("input")
 	for _, in := range b.Inputs {
 		width = max(width, utf8.RuneCountInString(oneLine(in.Name)))
@@ -233,6 +245,16 @@ func (c *cli) printShown(s *app.Shown) error {
 			line("    %s: %s", f.Name, f.Expr)
 		}
 	}
+	if len(v.Gates) > 0 {
+		line("\n  gates")
+		for _, g := range v.Gates {
+			verdict := "passed "
+			if !g.Passed {
+				verdict = "REFUSED"
+			}
+			line("    %s  %s: %s", verdict, g.Name, g.Words)
+		}
+	}
 	line("\n  log")
 	for _, e := range s.Events {
 		line("    %s", strings.TrimSuffix(fmt.Sprintf("%s  %s by %s: %s", e.Time.Format(time.RFC3339), e.Action, as(e.Actor, e.Role), e.Reason), ": "))
@@ -242,6 +264,18 @@ func (c *cli) printShown(s *app.Shown) error {
 	}
 	_, err := fmt.Fprint(c.out, w.String())
 	return err
+}
+
+// runOf says which run of a scheduler a model is of; "" if of none.
+func runOf(l *model.Lineage) string {
+	var parts []string
+	if l.RunID != "" {
+		parts = append(parts, oneLine(l.RunID))
+	}
+	if !l.DataTo.IsZero() {
+		parts = append(parts, "of "+app.Interval{From: l.DataFrom, To: l.DataTo}.String())
+	}
+	return strings.Join(parts, ", ")
 }
 
 type decision func(r *registry.Registry, ctx context.Context, ref, defaultModel string, d registry.Decision) (registry.Version, error)
@@ -285,18 +319,21 @@ func (c *cli) printDecided(ctx context.Context, m *app.Models, v registry.Versio
 	champion, err := m.Registry.Resolve(ctx, v.Model+"@"+registry.AliasChampion, "")
 	switch {
 	case errors.Is(err, registry.ErrNotApproved) && v.State == registry.StateApproved: // who approves may not promote
-		c.note("%s has no champion; next:\n  millrace model promote %s %s\n", v.Model, v.Ref(), who(m.Root != ""))
+		c.note("%s has no champion; next:\n  millrace model promote %s%s %s\n", v.Model, v.Ref(), c.pipelineOf(m, v), who(m.Root != ""))
 	case errors.Is(err, registry.ErrNotApproved):
 		c.note("%s has no champion: run does not start until a version is approved; what runs already goes on\n", v.Model)
 	case err != nil || v.State != registry.StateApproved: // nothing comes next
 	case champion.Number != v.Number:
-		c.note("%s stays the champion; next:\n  millrace model promote %s %s\n", champion.Ref(), v.Ref(), who(m.Root != ""))
+		c.note("%s stays the champion; next:\n  millrace model promote %s%s %s\n", champion.Ref(), v.Ref(), c.pipelineOf(m, v), who(m.Root != ""))
 	default:
-		c.note("it is %s@%s now: a run that is up keeps its model until it is started again; next:\n  millrace run", v.Model, registry.AliasChampion)
-		if m.Name == v.Model {
-			c.note("%s\n", fileFlag(c.file))
-		} else {
-			c.note(" -f PIPELINE\n")
-		}
+		c.note("it is %s@%s now: a run that is up keeps its model until another is promoted; next:\n  millrace run%s\n", v.Model, registry.AliasChampion, c.pipelineOf(m, v))
 	}
+}
+
+// pipelineOf returns the flag that names the pipeline file of a version, "" where it need not be named.
+func (c *cli) pipelineOf(m *app.Models, v registry.Version) string {
+	if m.Name != v.Model {
+		return " -f PIPELINE"
+	}
+	return fileFlag(c.file)
 }

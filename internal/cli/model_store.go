@@ -47,7 +47,9 @@ approved any more, but the same bundle can be registered again.`,
 				r.Bytes += b.Bytes
 				r.Bundles = append(r.Bundles, collectedBundles{Digest: b.Digest, Bytes: b.Bytes, Versions: append([]string{}, b.Versions...), Reason: b.Reason})
 			}
-			c.noteCollected(&r) // also of a run that failed: what went is gone
+			if err == nil || len(r.Bundles) > 0 || r.Temporary > 0 { // also of a run that failed: what went is gone
+				c.noteCollected(&r)
+			}
 			if err != nil {
 				return err
 			}

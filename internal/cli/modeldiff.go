@@ -198,7 +198,7 @@ func text(s *string) string {
 		return "-"
 	}
 	if strings.HasPrefix(*s, "sha256:") {
-		return shortDigest(*s)
+		return oneLine(shortDigest(*s))
 	}
 	return orDash(oneLine(*s))
 }

@@ -42,6 +42,9 @@ func (c *cli) modelRollback(where *app.ModelsOptions) *cobra.Command {
 func (c *cli) promoteCommand(where *app.ModelsOptions, cmd *cobra.Command, rollback bool) *cobra.Command {
 	o, d := app.PromoteOptions{Rollback: rollback}, &registry.Decision{}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if o.Timeout <= 0 {
+			return usage(cmd, fmt.Errorf("--timeout %v: want more than 0", o.Timeout))
+		}
 		o.File, o.Set = c.file, c.set
 		set, err := overrides(where)
 		if err != nil {
@@ -91,11 +94,11 @@ func (c *cli) showStep(s app.Step) {
 	word := string(s.Stage)
 	switch {
 	case s.Phase == app.Switching && s.Here:
-		word = fmt.Sprintf("has gone over, with %s", count(len(s.Partitions), "partition"))
-	case s.Phase == app.Switching:
-		word = fmt.Sprintf("goes over: %d of %s have", len(s.Partitions), count(len(s.Partitions)+len(s.Others), "partition"))
+		word = "has gone over, with " + count(len(s.Partitions), "partition")
 	case s.Stage == rollout.Failed:
 		word = "cannot load it: " + oneLine(s.Error)
+	case s.Phase == app.Switching:
+		word = fmt.Sprintf("goes over: %d of %s have", len(s.Partitions), count(len(s.Partitions)+len(s.Others), "partition"))
 	case s.Stage == "":
 		word = "has not answered yet"
 	}

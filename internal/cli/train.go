@@ -1,7 +1,7 @@
 package cli
 
 import (
-	"encoding/json"
+	"cmp"
 	"fmt"
 	"math"
 	"strings"
@@ -15,6 +15,7 @@ import (
 
 func (c *cli) trainCommand() *cobra.Command {
 	var o app.TrainOptions
+	var start, end, file string
 	cmd := &cobra.Command{
 		Use:   "train [PIPELINE]",
 		Short: "Train a model on labelled history and register it as a candidate",
@@ -22,29 +23,26 @@ func (c *cli) trainCommand() *cobra.Command {
 train part with the validation part to say when to stop, measures the model on the test part, and registers it.
 The same data and the same pipeline file give the same model, bit for bit, on any machine.
 
-With --json the last line of standard output is
-  {"model":"NAME@N","digest":"sha256:...","rows":{...},"metrics":{"train":{...},"validation":{...},"test":{...}}}`,
+A model that a gate of model.accept refuses is rejected, and the exit code is 3.
+
+A scheduler names the run by --run-id and the data by --data-interval-start and --data-interval-end, for which
+${DATA_INTERVAL_START} and ${DATA_INTERVAL_END} stand in the pipeline file. The same run again gives the same version.
+The exit code is 99 if the interval has no rows, and 143 after SIGTERM; then nothing is registered.
+
+With --json the last line of standard output is, whatever comes of it, an object such as
+  {"model":"NAME@N","digest":"sha256:...","rows":{...},"metrics":{"train":{...},"validation":{...},"test":{...}},
+   "status":"ok","exit_code":0,"state":"candidate","existed":false,"gates":[...]}
+or {"status":"failed","exit_code":1,"error":{"code":"failed","message":"...",...}}. --result-file has the same.`,
 		Args: optionalArg,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := notNegative(cmd, "threads", o.Threads); err != nil {
-				return err
-			}
 			c.pipelineArg(args)
 			o.File, o.Set = c.file, c.set
-			progress, done := c.progress("training")
-			o.Progress = func(r gbm.Round) {
-				progress(fmt.Sprintf("tree %d, validation rmse %s", r.Trees, number(r.RMSE)))
+			file = cmp.Or(file, c.defaultResultFile())
+			t, err := (*app.Trained)(nil), app.CheckOutput(file, c.out) // before what takes long
+			if err == nil {
+				t, err = c.train(cmd, o, start, end)
 			}
-			t, err := c.app().Train(cmd.Context(), o)
-			done()
-			if err != nil {
-				return err
-			}
-			c.printTrained(t)
-			if c.json {
-				return c.printJSON(trainedJSON(t))
-			}
-			return nil
+			return c.tellResult(cmd.Context(), file, t, err)
 		},
 	}
 	c.pipelineFlags(cmd)
@@ -53,51 +51,31 @@ With --json the last line of standard output is
 	cmd.Flags().StringVar(&o.By, "by", "", "the `name` of who trains, for the audit log (default: the owner of the key, else $MILLRACE_USER, else the user's name)")
 	c.keyFlag(cmd)
 	cmd.Flags().StringVar(&o.RunID, "run-id", "", "the scheduler's `name` of this run, for the model's lineage")
+	cmd.Flags().StringVar(&start, "data-interval-start", "", "the `time`, as of RFC 3339, at which the data of this run begins")
+	cmd.Flags().StringVar(&end, "data-interval-end", "", "the `time` before which it ends")
+	cmd.Flags().StringVar(&file, "result-file", "", "write the result to a `file`, as JSON (default: "+xcomFolder+"/"+xcomFile+", where that folder is)")
 	return cmd
 }
 
-// trained is what train --json prints. A measure that is not defined is null.
-type trained struct {
-	Model   string        `json:"model"`
-	Digest  string        `json:"digest"`
-	Rows    trainedRows   `json:"rows"`
-	Metrics trainedScores `json:"metrics"`
-}
-
-type trainedRows struct {
-	Read       int `json:"read"`
-	Excluded   int `json:"excluded"`
-	Train      int `json:"train"`
-	Validation int `json:"validation"`
-	Test       int `json:"test"`
-}
-
-type trainedScores struct {
-	Train      scores `json:"train"`
-	Validation scores `json:"validation"`
-	Test       scores `json:"test"`
-}
-
-type scores struct {
-	RMSE *float64 `json:"rmse"`
-	MAE  *float64 `json:"mae"`
-	R2   *float64 `json:"r2"`
-}
-
-func trainedJSON(t *app.Trained) trained {
-	value := func(x float64) *float64 {
-		if math.IsNaN(x) || math.IsInf(x, 0) {
-			return nil
-		}
-		return &x
+// train trains a model and tells a person of it.
+func (c *cli) train(cmd *cobra.Command, o app.TrainOptions, start, end string) (*app.Trained, error) {
+	if err := notNegative(cmd, "threads", o.Threads); err != nil {
+		return nil, err
 	}
-	of := func(s model.Scores) scores { return scores{RMSE: value(s.RMSE), MAE: value(s.MAE), R2: value(s.R2)} }
-	r, m := t.Rows, t.Metrics
-	return trained{
-		Model: t.Model, Digest: t.Digest,
-		Rows:    trainedRows{Read: r.Read, Excluded: r.Excluded, Train: r.Train, Validation: r.Validation, Test: r.Test},
-		Metrics: trainedScores{Train: of(m.Train), Validation: of(m.Validation), Test: of(m.Test)},
+	var err error
+	if o.Interval, err = app.ParseInterval(start, end); err != nil {
+		return nil, err
 	}
+	progress, done := c.progress("training")
+	o.Progress = func(r gbm.Round) {
+		progress(fmt.Sprintf("tree %d, validation rmse %s", r.Trees, number(r.RMSE)))
+	}
+	t, err := c.app().Train(cmd.Context(), o)
+	done()
+	if t != nil {
+		c.printTrained(t)
+	}
+	return t, err
 }
 
 func (c *cli) printTrained(t *app.Trained) {
@@ -113,17 +91,47 @@ func (c *cli) printTrained(t *app.Trained) {
 	c.noteFound(t.Found.Tables, t.Found.Windows)
 	c.note("trained %s on %s\n\n%s", count(t.Trees, "tree"), count(r.Train, "row"), scoreTable(&t.Metrics))
 	c.note("\n  inputs by importance: %s\n\n", oneLine(strings.Join(t.TopInputs(6), ", ")))
-	if t.Existed {
+	c.printGates(t.Gates)
+	if t.Unused {
+		c.note("the pipeline file does not use ${DATA_INTERVAL_START}: all of its data was read\n")
+	}
+	switch {
+	case t.Model == "":
+		return // it could not be registered
+	case t.Existed && t.State == registry.StateRejected:
+		c.note("%s was registered and rejected before: the same data and parameters give the same model\n", t.Model)
+	case t.Existed:
 		c.note("%s was registered before: the same data and parameters give the same model\n", t.Model)
-	} else {
+	case t.State == registry.StateRejected:
+		c.note("%s is registered, and rejected\n", t.Model)
+	default:
 		c.note("%s is registered as a %s\n", t.Model, t.State)
 	}
 	c.note("  %s\n", t.Digest)
 	c.printNext(t)
 }
 
+// printGates tells what the gates say.
+func (c *cli) printGates(gates []app.GateResult) {
+	if len(gates) == 0 {
+		return
+	}
+	for i := range gates {
+		g := &gates[i]
+		verdict := "passed "
+		if !g.Passed {
+			verdict = "REFUSED"
+		}
+		c.note("  gate %s  %s: %s\n", verdict, g.Name, oneLine(g.Words))
+	}
+	c.note("\n")
+}
+
 // printNext says what to do with a model that was trained.
 func (c *cli) printNext(t *app.Trained) {
+	if t.State == registry.StateRejected {
+		return
+	}
 	file := fileFlag(t.File)
 	at := file
 	var sets strings.Builder
@@ -157,9 +165,5 @@ func scoreTable(m *model.Metrics) string {
 	return w.String()
 }
 
-// printJSON prints v on one line of standard output. Characters that mean something in HTML stay as they are.
-func (c *cli) printJSON(v any) error {
-	e := json.NewEncoder(c.out)
-	e.SetEscapeHTML(false)
-	return e.Encode(v)
-}
+// printJSON prints v on one line of standard output.
+func (c *cli) printJSON(v any) error { return writeJSON(c.out, v) }

@@ -41,6 +41,7 @@ type Pipeline struct {
 
 	Train      Train
 	Model      Model
+	Schedule   *Schedule // nil: none
 	Sink       Sink
 	DeadLetter DeadLetter
 	Checks     Checks
@@ -132,11 +133,12 @@ type Split struct {
 	Seed                    uint64
 }
 
-// Model says where models are kept, and how they are replaced.
+// Model says where models are kept, which are taken, and how they are replaced.
 type Model struct {
 	Registry string // a folder
 	Root     string // the file of the root document that is trusted; "" is none
 	Update   Update
+	Accept   *Accept // nil: training has no gates
 }
 
 // Update is how instances that run go over to another model.

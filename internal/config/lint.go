@@ -36,6 +36,8 @@ func (d *decoder) lint(top map[string]value) {
 	d.lintTables(top["tables"])
 	d.lintWindows()
 	d.lintChecks(top["checks"])
+	d.lintAccept(top["model"])
+	d.lintSchedule(top["schedule"])
 	d.lintSchema()
 	d.lintSplit()
 	d.lintParams()

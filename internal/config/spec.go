@@ -125,7 +125,8 @@ func pipelineFields() []field {
 			set:  setWindows,
 		},
 		{key: "train", kind: kindMapping, required: true, doc: "How the model is trained", fields: trainFields()},
-		{key: "model", kind: kindMapping, doc: "Where models are kept, and how a pipeline that runs goes over to another one", fields: modelFields()},
+		{key: "model", kind: kindMapping, doc: "Where models are kept, which are taken, and how a pipeline that runs goes over to another one", fields: modelFields()},
+		{key: "schedule", kind: kindMapping, doc: "When millrace schedule trains", fields: scheduleFields()},
 		{key: "sink", kind: kindMapping, required: true, doc: "The topic that predictions are written to", fields: sinkFields()},
 		{key: "dead_letter", kind: kindMapping, required: true, doc: "Where records go that get no prediction", fields: deadLetterFields()},
 		{key: "checks", kind: kindMapping, doc: "What the records of the stream have to be like: each one, and those of a window together", fields: checkFields()},
@@ -186,6 +187,7 @@ func modelFields() []field {
 			doc: "How instances that run go over to a model that is promoted: hot_swap between two commits; rolling one instance after the other, each leaving the group meanwhile; restart when they are started again",
 			set: func(p *Pipeline, v value) { p.Model.Update = Update(v.text) },
 		},
+		acceptField(),
 	}
 }
 

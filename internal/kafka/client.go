@@ -273,6 +273,8 @@ type GroupMember struct {
 	ID       string // that the group gave it
 	Instance string // that it has given itself, for good; "" if it has not
 	Host     string // that it connects from
+	// Assigned are the partitions that the group has given to it; nil where that cannot be told.
+	Assigned Partitions
 }
 
 // Members returns the members of a consumer group at the moment, none where there is no such group, and whether the group is
@@ -294,6 +296,12 @@ func (c *Client) Members(ctx context.Context, group string) (members []GroupMemb
 		one := GroupMember{ID: m.MemberID, Host: strings.TrimPrefix(m.ClientHost, "/")}
 		if m.InstanceID != nil {
 			one.Instance = *m.InstanceID
+		}
+		if a, ok := m.Assigned.AsConsumer(); ok {
+			one.Assigned = Partitions{}
+			for _, t := range a.Topics {
+				one.Assigned[t.Topic] = append(one.Assigned[t.Topic], t.Partitions...)
+			}
 		}
 		members = append(members, one)
 	}

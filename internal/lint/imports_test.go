@@ -20,7 +20,7 @@ const module = "millrace.dev"
 // tree of packages.
 func layers() [][]string {
 	return [][]string{
-		{"gbm/internal/bitplane", "internal/chart", "internal/detmath", "internal/durable", "internal/lint", "internal/rollout", "internal/secret", "internal/spell", "internal/testenv", "internal/trust"},
+		{"gbm/internal/bitplane", "internal/chart", "internal/detmath", "internal/durable", "internal/lint", "internal/rollout", "internal/secret", "internal/spell", "internal/testenv", "internal/timetable", "internal/trust"},
 		{"record", "internal/stat", "internal/durable/errorfs", "internal/registry/objects", "internal/registry/objects/fakes3"},
 		{"feature", "gbm", "codec", "internal/window", "profile"},
 		{"internal/anomaly", "internal/cdc", "internal/watch"},
@@ -64,6 +64,7 @@ func hidden() map[string]struct{ by, why string } {
 		"github.com/oschwald/maxminddb-golang/v2": {"internal/table", "the rest speaks of rows by key, not of a file format"},
 		"github.com/spf13/cobra":                  {"internal/cli", "commands are a skin over internal/app"},
 		"github.com/prometheus":                   {"internal/metrics internal/app", "the rest counts; few places say how the counts are read"},
+		"github.com/netresearch/go-cron":          {"internal/timetable", "when something is due is decided in one place, by the clock on the wall"},
 		"golang.org/x/term":                       {"internal/cli", "what a person sees is decided in one place"},
 		"golang.org/x/sys":                        {"gbm/internal/bitplane internal/cli internal/devbroker", "the standard library has what the others need"},
 	}

@@ -129,6 +129,11 @@ func (r *Registry) Import(ctx context.Context, from io.Reader, by string) (Versi
 	if err != nil {
 		return Version{}, fmt.Errorf("registry: %w", err)
 	}
+	if b, err := model.Decode(data); err != nil {
+		return Version{}, fmt.Errorf("registry: %w", err)
+	} else if b.Manifest.Name != x.Model {
+		return Version{}, fmt.Errorf("registry: %w: it says %s, and its bundle is of the model %s", ErrArchive, x.Ref(), b.Manifest.Name)
+	}
 	return r.register(ctx, data, by, provenance(x, events))
 }
 
@@ -176,10 +181,17 @@ func readArchive(from io.Reader) (x Exported, events []*Event, data []byte, err 
 	if int64(len(data)) != x.Bytes || model.Digest(data) != x.Digest {
 		return x, nil, nil, bad("the bundle is not the one of %s", x.Ref())
 	}
-	if _, err := a.Next(); !errors.Is(err, io.EOF) {
+	if _, err := a.Next(); !errors.Is(err, io.EOF) || !onlyZeros(from) {
 		return x, nil, nil, bad("something follows the bundle")
 	}
 	return x, events, data, nil
+}
+
+// onlyZeros reads to the end, and tells whether there is nothing but a little padding.
+func onlyZeros(from io.Reader) bool {
+	const most = 1 << 20
+	rest, err := io.ReadAll(io.LimitReader(from, most+1))
+	return err == nil && len(rest) <= most && len(bytes.Trim(rest, "\x00")) == 0
 }
 
 // nextFile reads the next file of an archive, which is called name unless that is "", and has at most limit bytes.

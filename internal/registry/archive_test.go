@@ -167,6 +167,7 @@ func TestForeignArchives(t *testing.T) {
 		return file{archiveHead, string(mustJSON(t, x))}
 	}
 	asIs := func(*Exported) {}
+	rents := func(x *Exported) { x.Model = "rents" }
 	good, blob := event(func(*Event) {}), file{archiveBundle, bundle}
 	for name, tc := range map[string]struct {
 		files []file
@@ -178,6 +179,7 @@ func TestForeignArchives(t *testing.T) {
 		"no events":       {[]file{head(asIs), blob}, ErrArchive, `holds "bundle.millrace" where something else`},
 		"no bundle":       {[]file{head(asIs), good}, ErrArchive, "cut off"},
 		"more":            {[]file{head(asIs), good, blob, blob}, ErrArchive, "something follows"},
+		"other model":     {[]file{head(rents), event(func(e *Event) { e.Model = "rents" }), blob}, ErrArchive, "it says rents@3, and its bundle is of the model house-prices"},
 		"path":            {[]file{head(asIs), {"../../etc/passwd", good.content}, blob}, ErrArchive, "where something else"},
 		"later format":    {[]file{head(func(x *Exported) { x.Format = 2 }), good, blob}, ErrNewer, "format 2"},
 		"huge head":       {[]file{{archiveHead, strings.Repeat(" ", maxArchiveHead+1)}, good, blob}, ErrArchive, "the limit is 4096"},
@@ -204,6 +206,27 @@ func TestForeignArchives(t *testing.T) {
 		}
 		if report := mustVerify(t, r); tc.want != nil && report.Events > 0 {
 			t.Errorf("%s: it was written: %+v", name, report)
+		}
+	}
+}
+
+// TestWhatFollowsAnArchive: nothing but the zeros that tar pads with.
+func TestWhatFollowsAnArchive(t *testing.T) {
+	t.Parallel()
+	r := openDir(t, t.TempDir())
+	mustRegister(t, r, newFactory(t).make(1))
+	archive := mustExport(t, r, "house-prices@1")
+	for name, tc := range map[string]struct {
+		tail string
+		want error
+	}{
+		"zeros":           {strings.Repeat("\x00", 8192), nil},
+		"text":            {"x", ErrArchive},
+		"another archive": {string(archive), ErrArchive},
+		"zeros, no end":   {strings.Repeat("\x00", 2<<20), ErrArchive},
+	} {
+		if _, err := r.Import(t.Context(), strings.NewReader(string(archive)+tc.tail), "carl"); !errors.Is(err, tc.want) {
+			t.Errorf("%s: got %v, want %v", name, err, tc.want)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package registry
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -79,6 +80,9 @@ type Moment struct {
 	// Root is the version of the root document in force; 0 is none.
 	Root   int
 	Models []Live // by name
+	// Later are events that come after the Events, and are dated at this time or before: clocks differ, and if it is that of the first event
+	// after the Events which is wrong, they had happened as well.
+	Later int
 }
 
 // Live is the champion of a model, and who let it be that.
@@ -106,6 +110,11 @@ func (r *Registry) At(ctx context.Context, t time.Time) (m Moment, err error) {
 			return err
 		}
 		m = Moment{Time: t, Events: n, Sum: p.sum(), Root: version(p.root)}
+		for _, e := range s.events[n:] {
+			if !e.Time.After(t) {
+				m.Later++
+			}
+		}
 		for name, e := range p.models {
 			m.Models = append(m.Models, p.live(name, e))
 		}
@@ -126,14 +135,8 @@ func version(r *trust.SignedRoot) int {
 func (s *state) live(name string, m *entry) Live {
 	l := Live{Model: name}
 	if m.champion == 0 {
-		if n := len(m.champions); n > 0 {
-			last := m.champions[n-1]
-			for _, e := range slices.Backward(s.events) {
-				if e.Model == name && e.Version == last && (e.Action == Rejected || e.Action == Retired) {
-					l.Ended = &e
-					break
-				}
-			}
+		if m.ended > 0 {
+			l.Ended = &s.events[m.ended-1]
 		}
 		return l
 	}
@@ -217,7 +220,7 @@ func (r *Registry) PublishRoot(ctx context.Context, root *trust.SignedRoot, by s
 		if _, err := inForce(s.anchor, log); err != nil {
 			return nil, err
 		}
-		if err := root.Check(); err != nil {
+		if err := errors.Join(root.Check(), reached(root, len(s.events))); err != nil {
 			return nil, err
 		}
 		return rootEvent(root, actor), nil

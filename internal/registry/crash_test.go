@@ -449,7 +449,7 @@ func (tc step) fail(t *testing.T, n int, mode errorfs.Mode) bool {
 			t.Fatal(err)
 		}
 	}
-	fsys := errorfs.New(durable.OS(), n, mode)
+	fsys := errorfs.New(quickFS{durable.OS()}, n, mode)
 	r, err := open(dir, Options{Now: clock()}, fsys)
 	if err != nil {
 		t.Fatal(err)

@@ -61,6 +61,8 @@ type Event struct {
 	Reason string `json:"reason,omitempty"`
 	// Group is the consumer group that was told to run the version; of a promotion or a rollback, "" if none was.
 	Group string `json:"group,omitempty"`
+	// Gates are the outcomes of the gates that the version met in training; of a register event, none if there were none.
+	Gates []Gate `json:"gates,omitempty"`
 	// Role is the role that Actor acted in; of a signed approval, else "".
 	Role string `json:"role,omitempty"`
 	// Envelope holds Actor's signature over all of the above, or the root document with its signatures; nil where nothing

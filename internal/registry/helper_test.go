@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -125,9 +126,31 @@ func open(dir string, o Options, fsys durable.FS) (*Registry, error) {
 	return openStore(objects.NewFolder(dir, fsys), o)
 }
 
+// quickFS does not wait for the disk, for tests of rules, which write much.
+type quickFS struct{ durable.FS }
+
+func (f quickFS) CreateTemp(dir string, perm fs.FileMode) (durable.File, error) {
+	file, err := f.FS.CreateTemp(dir, perm)
+	return quickFile{file}, err
+}
+
+func (quickFS) SyncDir(string) error { return nil }
+
+type quickFile struct{ durable.File }
+
+func (quickFile) Sync() error { return nil }
+
+// openQuick opens the registry at a location; a folder without waiting for the disk.
+func openQuick(location string, o Options) (*Registry, error) {
+	if objects.IsAddress(location) {
+		return Open(location, o)
+	}
+	return open(location, o, quickFS{durable.OS()})
+}
+
 func openDir(t testing.TB, dir string) *Registry {
 	t.Helper()
-	r, err := Open(dir, Options{Now: clock()})
+	r, err := openQuick(dir, Options{Now: clock()})
 	if err != nil {
 		t.Fatal(err)
 	}

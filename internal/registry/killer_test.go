@@ -24,7 +24,7 @@ func killerStore(location, plan string) (objects.Store, error) {
 		return nil, err
 	}
 	if what == "step" {
-		return objects.NewFolder(location, &killerFS{FS: durable.OS(), left: n, how: how}), nil
+		return objects.NewFolder(location, &killerFS{FS: quickFS{durable.OS()}, left: n, how: how}), nil
 	}
 	s, err := objects.Open(location)
 	return &slowKiller{Store: s, left: n, turns: how}, err

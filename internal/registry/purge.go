@@ -53,9 +53,7 @@ func (s *state) lose(m *entry, v *registered, e *Event) {
 	}
 	v.State, v.Approvals, v.DecidedBy, v.DecidedAt, v.Reason = StateRetired, nil, e.Actor, e.Time, e.Reason
 	v.Wants = s.wants(v)
-	if m.champion == v.Number {
-		m.champion = 0
-	}
+	m.end(v.Number, e)
 }
 
 // isKept tells whether a version that can still run, or may come to, has the bytes of a digest.

@@ -53,7 +53,7 @@ func (s *state) resolve(r reference) (Version, error) {
 	switch r.alias {
 	case AliasChampion:
 		if n = m.champion; n == 0 {
-			return Version{}, withHint(m.noChampion(r.model), m.championHint())
+			return Version{}, withHint(m.noChampion(r.model), s.championHint(m))
 		}
 	case AliasCandidate:
 		if n = m.candidate(); n == 0 {
@@ -80,13 +80,17 @@ func (m *entry) noChampion(name string) error {
 }
 
 // championHint says how a model without a champion gets one.
-func (m *entry) championHint() string {
+func (s *state) championHint(m *entry) string {
 	if n := m.candidate(); n > 0 {
 		return m.versions[n-1].approveHint()
 	}
 	for _, v := range slices.Backward(m.versions) {
 		if v.State == StateApproved {
-			return fmt.Sprintf("train a new version, or go back to %s: millrace model promote %s --by NAME --reason TEXT", v.Ref(), v.Ref())
+			who := "--by NAME --reason TEXT"
+			if s.root != nil {
+				who = "--reason TEXT --key FILE"
+			}
+			return fmt.Sprintf("train a new version, or go back to %s: millrace model promote %s %s", v.Ref(), v.Ref(), who)
 		}
 	}
 	return "train a new version"

@@ -177,18 +177,18 @@ func (s *state) sign(e *Event, k *trust.Key) (err error) {
 }
 
 // Register adds data, the bytes of a bundle, as a new version of the model that its manifest names, on behalf
-// of by. If the model has these bytes as a version that was not rejected, that one is returned; those of a
+// of by, with the outcomes of the gates that it has met. If the model has these bytes as a version that was not rejected, that one is returned; those of a
 // rejected version become a new candidate, and so do those of a version that nobody has signed where that is demanded. In a
 // registry with a root, by may be "": it is the owner of the key. An error matches those of [model.Decode], [ErrInvalid],
 // [ErrUntrusted], [ErrCorrupt] or [ErrNewer], or is one of the file system.
-func (r *Registry) Register(ctx context.Context, data []byte, by string) (Version, error) {
-	return r.register(ctx, data, by, "")
+func (r *Registry) Register(ctx context.Context, data []byte, by string, gates ...Gate) (Version, error) {
+	return r.register(ctx, data, by, "", gates...)
 }
 
 // register is [Registry.Register] with a reason, which may be empty.
-func (r *Registry) register(ctx context.Context, data []byte, by, reason string) (Version, error) {
+func (r *Registry) register(ctx context.Context, data []byte, by, reason string, gates ...Gate) (Version, error) {
 	by, err := r.name("name of who registers", by)
-	if err != nil {
+	if err := errors.Join(err, checkGates(gates)); err != nil {
 		return Version{}, fmt.Errorf("registry: %w", err)
 	}
 	if reason != "" {
@@ -240,7 +240,7 @@ func (r *Registry) register(ctx context.Context, data []byte, by, reason string)
 			ref.number = len(m.versions) + 1
 		}
 		return &Event{
-			Actor: actor, Action: Registered, Model: name, Version: ref.number, Digest: digest, Bytes: int64(len(data)), Reason: reason,
+			Actor: actor, Action: Registered, Model: name, Version: ref.number, Digest: digest, Bytes: int64(len(data)), Reason: reason, Gates: gates,
 		}, nil
 	})
 	if err != nil {
@@ -376,6 +376,9 @@ func (r *Registry) admit(ctx context.Context, s *state, v Version, e *Event) (*E
 	case v.State == StateRejected:
 		return nil, withHint(fmt.Errorf("%s: %w, by %s (%s), which is final", v.Ref(), ErrRejected, v.DecidedBy, v.Reason),
 			"register the bundle again to have it reviewed again")
+	}
+	if err := v.checkPassed(); err != nil && e.Action != Rejected && e.Action != Retired {
+		return nil, err
 	}
 	if e.Action == Promoted || e.Action == RolledBack {
 		if err := v.CheckApproved(); err != nil {

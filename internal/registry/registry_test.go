@@ -167,6 +167,9 @@ func TestDecisions(t *testing.T) {
 		t.Error(err)
 	}
 	check(2, 0, "caar") // the way back
+	if v, err := r.Before(t.Context(), "house-prices"); !errors.Is(err, ErrNotFound) {
+		t.Errorf("a second rollback goes forward, to %s: %v", v.Ref(), err)
+	}
 	mustReject(t, r, "@2")
 	check(0, 0, "crar") // people decide what comes next
 	if _, err := r.Resolve(t.Context(), "@champion", "house-prices"); !errors.Is(err, ErrNotApproved) ||
@@ -362,7 +365,14 @@ func (m *rules) decide(action Action, n int) bool {
 	case Registered, RootSet, Purged: // they are no decisions about a version
 	}
 	if crown {
-		m.champion, m.champions = n, append(m.champions, n)
+		m.champion = n
+		if at := slices.Index(m.champions, n); action == RolledBack && at >= 0 { // what was after it the last time was taken back
+			for m.champions[len(m.champions)-1] != n {
+				m.champions = m.champions[:len(m.champions)-1]
+			}
+		} else {
+			m.champions = append(m.champions, n)
+		}
 	} else if m.champion == n && m.states[n-1] != StateApproved {
 		m.champion = 0
 	}
@@ -425,7 +435,11 @@ func TestRules(t *testing.T) {
 	}
 	rapid.Check(t, func(rt *rapid.T) {
 		dir := t.TempDir()
-		r, m := openDir(t, dir), &rules{}
+		r, err := open(dir, Options{Now: clock()}, quickFS{durable.OS()})
+		if err != nil {
+			rt.Fatal(err)
+		}
+		m := &rules{}
 		decide := map[Action]func(context.Context, string, string, Decision) (Version, error){
 			Approved: r.Approve, Rejected: r.Reject, Retired: r.Retire, Promoted: r.Promote, RolledBack: r.RollBack,
 		}

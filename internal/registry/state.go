@@ -42,6 +42,8 @@ type Version struct {
 	// RegisteredBy and RegisteredAt say who registered it, and when.
 	RegisteredBy string
 	RegisteredAt time.Time
+	// Gates are the outcomes of the gates that it met in training.
+	Gates []Gate
 	// DecidedBy, DecidedAt and Reason are of the last approval or rejection; empty for a candidate.
 	DecidedBy string
 	DecidedAt time.Time
@@ -121,11 +123,13 @@ type state struct {
 	trusted
 }
 
-// entry is a model: its versions by number from 1, its champion, 0 if it has none, and all that were champions, in order.
+// entry is a model: its versions by number from 1, its champion, 0 if it has none, and those that were champions and were not rolled
+// back from, in order.
 type entry struct {
 	versions  []*registered
 	champion  int
 	crowned   int // the number of the event that made the champion
+	ended     int // that of the event that took the last champion away; 0 if none has
 	champions []int
 }
 
@@ -201,9 +205,12 @@ func (s *state) judge(e *Event) error {
 	if e.Version != len(m.versions)+1 || e.Bytes < 1 || e.Reason != "" && !isClean(e.Reason, maxReason) {
 		return fmt.Errorf("%w: it registers %s@%d, of %d bytes, after version %d", ErrCorrupt, e.Model, e.Version, e.Bytes, len(m.versions))
 	}
+	if err := checkGates(e.Gates); err != nil {
+		return fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
 	v := &registered{Version: Version{
 		Model: e.Model, Number: e.Version, Digest: e.Digest, Bytes: e.Bytes, State: StateCandidate,
-		RegisteredBy: e.Actor, RegisteredAt: e.Time,
+		RegisteredBy: e.Actor, RegisteredAt: e.Time, Gates: e.Gates,
 	}, author: e.Envelope.Signer()}
 	v.fault = v.ignore(e, s.vet(e, nil))
 	v.Wants = s.wants(v)
@@ -230,7 +237,8 @@ func (s *state) decide(m *entry, e *Event) error {
 		if !counts || !s.approve(v, e) {
 			return nil
 		}
-		if (m.champion == 0 && s.crowns(e)) || e.Format == 1 {
+		// Nobody signs the format, and no log of format 1 was signed: there it must not make a promotion of an approval.
+		if (m.champion == 0 && s.crowns(e)) || (e.Format == 1 && s.root == nil) {
 			m.crown(e)
 		}
 	case Rejected, Retired: // who may not say so is heard all the same: it is the safe side
@@ -238,9 +246,7 @@ func (s *state) decide(m *entry, e *Event) error {
 		if e.Action == Retired {
 			v.State = StateRetired
 		}
-		if m.champion == e.Version {
-			m.champion = 0
-		}
+		m.end(v.Number, e)
 	case Promoted, RolledBack:
 		if v.State != StateApproved && !s.lenient() {
 			return fmt.Errorf("%w: it promotes %s@%d, which is %s", ErrCorrupt, e.Model, e.Version, v.State)
@@ -256,12 +262,25 @@ func (s *state) decide(m *entry, e *Event) error {
 	return nil
 }
 
-// crown makes the version of an event the champion.
+// crown makes the version of an event the champion. A rollback forgets the champions that it goes back over, so that the next one goes
+// further back, and never forward to what somebody has taken back.
 func (m *entry) crown(e *Event) {
 	n := e.Version
 	m.champion, m.crowned = n, e.Seq
+	if e.Action == RolledBack {
+		for len(m.champions) > 0 && m.champions[len(m.champions)-1] != n && slices.Contains(m.champions, n) {
+			m.champions = m.champions[:len(m.champions)-1]
+		}
+	}
 	if l := len(m.champions); l == 0 || m.champions[l-1] != n {
 		m.champions = append(m.champions, n)
+	}
+}
+
+// end takes the champion away if it is version n.
+func (m *entry) end(n int, e *Event) {
+	if m.champion == n {
+		m.champion, m.ended = 0, e.Seq
 	}
 }
 

@@ -179,7 +179,7 @@ func (f store) read(ctx context.Context, s *state) error {
 		}
 		switch {
 		case errors.Is(err, fs.ErrNotExist) && seq > last:
-			return nil
+			return s.checkReached()
 		case errors.Is(err, fs.ErrNotExist):
 			return withHint(fmt.Errorf("%w: %s is missing, though later events are there", ErrCorrupt, f.event(seq)), "restore it from a backup")
 		case err != nil:

@@ -81,7 +81,7 @@ func (c *company) signed(r *trust.Root, before *trust.SignedRoot, by ...string) 
 
 // tryAs opens the registry for someone.
 func (c *company) tryAs(name string) (*Registry, error) {
-	return Open(c.dir, Options{Now: c.now, Root: c.root, Key: func() (*trust.Key, error) { return c.keys[name], nil }})
+	return openQuick(c.dir, Options{Now: c.now, Root: c.root, Key: func() (*trust.Key, error) { return c.keys[name], nil }})
 }
 
 func (c *company) as(name string) *Registry {
@@ -96,9 +96,9 @@ func (c *company) as(name string) *Registry {
 	return r
 }
 
-func (c *company) register(name string, i int) Version {
+func (c *company) register(name string, i int, gates ...Gate) Version {
 	c.t.Helper()
-	v, err := c.as(name).Register(c.t.Context(), c.f.make(i), "")
+	v, err := c.as(name).Register(c.t.Context(), c.f.make(i), "", gates...)
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -584,6 +584,8 @@ func TestChangedLogs(t *testing.T) {
 		"an event removed":     {func(l []Event) []Event { return append(l[:4:4], l[5:]...) }, "promote house-prices@1 by Dan, does not count: not trusted: it is signed for another place in the log"},
 		"an event inserted":    {func(l []Event) []Event { return append(append(l[:3:3], l[4]), l[3:]...) }, "signed for another"},
 		"two events swapped":   {func(l []Event) []Event { l[3], l[4] = l[4], l[3]; return l }, "signed for another"},
+		"a gate edited":        {func(l []Event) []Event { l[1].Gates[0].Words = "rmse is 2"; return l }, "signed for another outcome of gates"},
+		"a gate taken out":     {func(l []Event) []Event { l[1].Gates = nil; return l }, "signed for another outcome of gates"},
 		"a reason edited":      {func(l []Event) []Event { l[3].Reason = "checked by all"; return l }, "signed for another reason"},
 		"a name edited":        {func(l []Event) []Event { l[3].Actor = "Dora"; return l }, "signed for another name"},
 		"a time edited":        {func(l []Event) []Event { l[3].Time = l[3].Time.Add(-time.Hour); return l }, "signed for another time"},
@@ -593,7 +595,7 @@ func TestChangedLogs(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			c := newCompany(t)
-			c.register("Bob", 1)
+			c.register("Bob", 1, Gate{Name: "metrics.rmse", Passed: true, Words: "rmse is 12"})
 			c.register("Bob", 2)
 			c.must(Approved, "Anna", "@1")
 			c.must(Approved, "Rita", "@1")
@@ -694,9 +696,9 @@ func TestAtWithClocksThatDiffer(t *testing.T) {
 	mustRegister(t, at(0), f.make(1))
 	mustApprove(t, at(time.Hour), "@1")
 	mustRegister(t, at(time.Minute), f.make(2)) // by a clock that is an hour behind, or after one that was ahead
-	for d, want := range map[time.Duration]int{-time.Second: 0, 0: 1, time.Minute: 1, time.Hour - 1: 1, time.Hour: 3} {
-		if m, err := at(0).At(t.Context(), noon.Add(d)); err != nil || m.Events != want {
-			t.Errorf("at %v: %d events, want %d: %v", d, m.Events, want, err)
+	for d, want := range map[time.Duration][2]int{-time.Second: {0, 0}, 0: {1, 0}, time.Minute: {1, 1}, time.Hour - 1: {1, 1}, time.Hour: {3, 0}} {
+		if m, err := at(0).At(t.Context(), noon.Add(d)); err != nil || m.Events != want[0] || m.Later != want[1] {
+			t.Errorf("at %v: %d events, and %d later, want %d: %v", d, m.Events, m.Later, want, err)
 		}
 	}
 }

@@ -187,7 +187,7 @@ func (s *state) wants(v *registered) string {
 func (e *Event) claim() *trust.Claim {
 	return &trust.Claim{
 		Action: string(e.Action), Model: e.Model, Version: e.Version, Digest: e.Digest, Bytes: e.Bytes,
-		By: e.Actor, Role: e.Role, Reason: e.Reason, Group: e.Group, Seq: e.Seq, Prev: e.Prev, Time: e.Time,
+		By: e.Actor, Role: e.Role, Reason: e.Reason, Group: e.Group, Gates: gatesDigest(e.Gates), Seq: e.Seq, Prev: e.Prev, Time: e.Time,
 	}
 }
 
@@ -240,6 +240,23 @@ func (s *state) checkPlace(e *Event) error {
 	for _, p := range s.root.People {
 		if p.Until != nil && p.Until.Seq == e.Seq && p.Until.Sum != e.Sum {
 			return untrusted("root %d knows another event %d, of sum %s: the log was rewritten", s.root.Version, e.Seq, p.Until.Sum)
+		}
+	}
+	return nil
+}
+
+// checkReached wants the log to be as long as the root in force knows it to be.
+func (s *state) checkReached() error {
+	if s.root == nil {
+		return nil
+	}
+	return reached(s.root, len(s.events))
+}
+
+func reached(r *trust.SignedRoot, events int) error {
+	for _, p := range r.People {
+		if p.Until != nil && p.Until.Seq > events {
+			return untrusted("root %d knows event %d, and the log ends with event %d: its end was cut off, or it is another log", r.Version, p.Until.Seq, events)
 		}
 	}
 	return nil

@@ -29,6 +29,7 @@ type modelView struct {
 	Features            []fact
 	Inputs              string
 	Lineage             []fact
+	Gates               []string
 	Log                 []string
 	Columns             []columnView
 	Checks              string
@@ -48,6 +49,9 @@ func Model(w io.Writer, s *Subject) error {
 	}
 	for _, f := range b.Lineage.Features {
 		v.Features = append(v.Features, fact{Name: chart.OneLine(f.Name), Value: chart.OneLine(f.Expr)})
+	}
+	for i := range s.Gates {
+		v.Gates = append(v.Gates, s.Gates[i].text())
 	}
 	for _, e := range s.Log {
 		v.Log = append(v.Log, chart.OneLine(strings.TrimSuffix(fmt.Sprintf("%s  %s by %s: %s", e.At.UTC().Format(time.RFC3339), e.Action, e.Actor, e.Reason), ": ")))

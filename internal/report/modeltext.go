@@ -28,6 +28,11 @@ func ModelText(w io.Writer, s *Subject) error {
 	if g := s.groups(); g != nil {
 		section(&b, "Errors by size of the prediction; an error is the prediction minus the label", table(g, 0, 6))
 	}
+	var gates strings.Builder
+	for i := range s.Gates {
+		fmt.Fprintf(&gates, "- %s\n", s.Gates[i].text())
+	}
+	section(&b, "Gates of the training", gates.String())
 	var look strings.Builder
 	for _, line := range s.remarks() {
 		fmt.Fprintf(&look, "- %s\n", line)

@@ -26,7 +26,23 @@ type Subject struct {
 	DecidedBy    string
 	DecidedAt    time.Time
 	Reason       string
+	Gates        []Gate
 	Log          []Event
+}
+
+// Gate is the outcome of a gate in training.
+type Gate struct {
+	Name, Words string
+	Passed      bool
+}
+
+// text returns the outcome in one line.
+func (g *Gate) text() string {
+	verdict := "passed"
+	if !g.Passed {
+		verdict = "REFUSED"
+	}
+	return chart.OneLine(fmt.Sprintf("gate %s %s: %s", g.Name, verdict, g.Words))
 }
 
 // Event is a line of the log of a version.

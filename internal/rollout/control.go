@@ -15,6 +15,10 @@ const Key = "/deployment"
 // version is the version of the form of controls and statuses.
 const version = 1
 
+// mostEpoch is the highest epoch: the last whole number up to which all can be read exactly by whoever takes a number of JSON for a
+// float64, which is milliseconds for more than 200,000 years.
+const mostEpoch = 1 << 53
+
 // mostBytes is how large a record of either topic may be: they hold a few lines.
 const mostBytes = 256 << 10
 
@@ -36,10 +40,13 @@ func (d *Deployment) Is(o *Deployment) bool {
 // Control is what the instances of a pipeline are to do.
 type Control struct {
 	Version int `json:"version"`
-	// Current is what they are to run; nil is what the registry calls the champion.
+	// Current is what they are to run; nil is Before, and without that what the registry calls the champion.
 	Current *Deployment `json:"current"`
 	// Next is what they are to make ready; nil is nothing.
 	Next *Deployment `json:"next"`
+	// Before is the champion, NAME@VERSION, when the first promotion of the group began: instances that start run it until one has come
+	// to its end, whatever the registry has noted by then, as the others do. "" where there is a current deployment, or was no champion.
+	Before string `json:"before,omitempty"`
 	// Turns are the instances that may go over to Current; nil is all. It is for rolling updates.
 	Turns []string `json:"turns,omitempty"`
 }
@@ -47,8 +54,11 @@ type Control struct {
 // ErrInvalid means that a record is not one of this package's.
 var ErrInvalid = errors.New("invalid record")
 
+// ErrNewer means that a later version of millrace has written a record. It matches [ErrInvalid] too.
+var ErrNewer = fmt.Errorf("%w: of a later version of millrace", ErrInvalid)
+
 // DecodeControl reads the value of a record of the control topic; a nil one is the control that says nothing. An error
-// matches [ErrInvalid].
+// matches [ErrInvalid], or [ErrNewer].
 func DecodeControl(value []byte) (*Control, error) {
 	c := &Control{}
 	if value == nil {
@@ -57,12 +67,9 @@ func DecodeControl(value []byte) (*Control, error) {
 	if err := decode(value, c); err != nil {
 		return nil, err
 	}
-	if c.Version != version {
-		return nil, fmt.Errorf("%w: it is of version %d, this millrace reads version %d", ErrInvalid, c.Version, version)
-	}
 	for _, d := range []*Deployment{c.Current, c.Next} {
-		if d != nil && (d.Epoch <= 0 || d.Model == "" || !strings.HasPrefix(d.Digest, "sha256:")) {
-			return nil, fmt.Errorf("%w: a deployment lacks its epoch, its model or its digest", ErrInvalid)
+		if d != nil && (d.Epoch <= 0 || d.Epoch > mostEpoch || d.Model == "" || !strings.HasPrefix(d.Digest, "sha256:")) {
+			return nil, fmt.Errorf("%w: a deployment has no epoch that can be, no model or no digest", ErrInvalid)
 		}
 	}
 	return c, nil
@@ -78,30 +85,53 @@ func decode(value []byte, to any) error {
 	if len(value) > mostBytes {
 		return fmt.Errorf("%w: it has %d bytes", ErrInvalid, len(value))
 	}
+	var of struct {
+		Version int `json:"version"`
+	}
+	if err := json.NewDecoder(bytes.NewReader(value)).Decode(&of); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	if of.Version > version { // the rest may be otherwise too
+		return fmt.Errorf("%w: it is of version %d, this one reads version %d", ErrNewer, of.Version, version)
+	}
+	if of.Version != version {
+		return fmt.Errorf("%w: it has no version", ErrInvalid)
+	}
 	if err := json.NewDecoder(bytes.NewReader(value)).Decode(to); err != nil {
 		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	return nil
 }
 
-// Prepare returns the control in which d is the next deployment, with an epoch above all that c names: the time, where
-// that is higher, so that epochs rise even when a control topic was deleted.
-func (c *Control) Prepare(d Deployment, now time.Time) *Control {
+// Prepare returns the control in which d is the next deployment, with an epoch above all that c names and above seen, which is the
+// highest that instances may have used: where a control topic was deleted nothing else tells. It is the time, where that is higher.
+// champion is what the registry calls so, "" being none. Whose turn it is stays. An error matches [ErrInvalid]: no epoch is left.
+func (c *Control) Prepare(d Deployment, champion string, seen int64, now time.Time) (*Control, error) {
+	highest := max(c.highest(), seen)
+	if highest >= mostEpoch {
+		return nil, fmt.Errorf("%w: epoch %d is the last one, and none can follow it", ErrInvalid, highest)
+	}
 	d.At = now.UnixMilli()
-	d.Epoch = max(d.At, c.highest()+1)
-	return &Control{Current: c.Current, Next: &d}
+	d.Epoch = max(d.At, highest+1)
+	next := &Control{Current: c.Current, Next: &d, Before: c.Before, Turns: c.Turns}
+	if c.Current == nil && c.Before == "" {
+		next.Before = champion
+	}
+	return next, nil
 }
 
 // Switch returns the control in which the next deployment is the current one, for the instances in turns alone, nil being all.
 func (c *Control) Switch(turns []string) *Control {
 	if c.Next == nil {
-		return &Control{Current: c.Current, Turns: turns}
+		return &Control{Current: c.Current, Before: c.Before, Turns: turns}
 	}
 	return &Control{Current: c.Next, Turns: turns}
 }
 
 // Abort returns the control without a next deployment.
-func (c *Control) Abort() *Control { return &Control{Current: c.Current, Turns: c.Turns} }
+func (c *Control) Abort() *Control {
+	return &Control{Current: c.Current, Before: c.Before, Turns: c.Turns}
+}
 
 func (c *Control) highest() int64 {
 	var n int64

@@ -45,20 +45,22 @@ type Status struct {
 	Model  string `json:"model"`
 	Digest string `json:"digest"`
 	Epoch  int64  `json:"epoch"`
+	// Update is how it goes over, as model.update of its pipeline file says; "" is of a version that does not say.
+	Update string `json:"update,omitempty"`
 	// Pinned says that it was started for one model and follows no control.
 	Pinned     bool        `json:"pinned,omitempty"`
 	Next       *Readiness  `json:"next,omitempty"`
 	Partitions []Partition `json:"partitions"`
 }
 
-// DecodeStatus reads the value of a record of the status topic. An error matches [ErrInvalid].
+// DecodeStatus reads the value of a record of the status topic. An error matches [ErrInvalid], or [ErrNewer].
 func DecodeStatus(value []byte) (*Status, error) {
 	s := &Status{}
 	if err := decode(value, s); err != nil {
 		return nil, err
 	}
-	if s.Version != version || s.Instance == "" {
-		return nil, fmt.Errorf("%w: it is of version %d, this millrace reads version %d", ErrInvalid, s.Version, version)
+	if s.Instance == "" {
+		return nil, fmt.Errorf("%w: a status names no instance", ErrInvalid)
 	}
 	return s, nil
 }
@@ -73,6 +75,8 @@ func (s *Status) Encode() ([]byte, error) {
 type Member struct {
 	ID   string // that the group gave it
 	Host string
+	// Assigned are the partitions that the group has given to it, by topic; nil is not known. What it says of others is old.
+	Assigned map[string][]int32
 }
 
 // Step is how far an instance is on its way to a deployment.
@@ -84,8 +88,10 @@ type Step struct {
 	Hint     string
 	Final    bool
 	Pinned   bool
+	Update   string // how it goes over; "" is not known
 	Model    string
 	Here     bool // it predicts all of its partitions in the epoch
+	Later    bool // it was told of a later deployment
 	// Partitions are those that it predicts in the epoch, and Others those that it does not.
 	Partitions, Others []Partition
 }
@@ -93,9 +99,9 @@ type Step struct {
 // Progress is how far the members of a group are with a deployment, by instance.
 type Progress []Step
 
-// ProgressOf returns how far the members of a group are with the deployment of an epoch, by what they have said last.
+// ProgressOf returns how far the members of a group are with a deployment, by what they have said last.
 // Statuses of instances that are not in the group are not looked at: they have ended.
-func ProgressOf(epoch int64, members []Member, statuses map[string]*Status) Progress {
+func ProgressOf(to *Deployment, members []Member, statuses map[string]*Status) Progress {
 	byMember := map[string]*Status{}
 	for _, s := range statuses {
 		if s.Member != "" {
@@ -106,7 +112,7 @@ func ProgressOf(epoch int64, members []Member, statuses map[string]*Status) Prog
 	for _, m := range members {
 		step := Step{Instance: m.ID, Host: m.Host}
 		if s := byMember[m.ID]; s != nil {
-			step.take(s, epoch)
+			step.take(s, to, m.Assigned)
 		}
 		p = append(p, step)
 	}
@@ -119,22 +125,43 @@ func ProgressOf(epoch int64, members []Member, statuses map[string]*Status) Prog
 	return p
 }
 
-func (step *Step) take(s *Status, epoch int64) {
-	step.Instance, step.Pinned, step.Model = s.Instance, s.Pinned, s.Model
+func (step *Step) take(s *Status, to *Deployment, assigned map[string][]int32) {
+	step.Instance, step.Pinned, step.Update, step.Model = s.Instance, s.Pinned, s.Update, s.Model
+	step.Later = s.Epoch > to.Epoch || s.Next != nil && s.Next.Epoch > to.Epoch
+	runs := s.Epoch > to.Epoch || s.Epoch == to.Epoch && s.Digest == to.Digest
 	switch {
-	case s.Epoch >= epoch:
+	case runs:
 		step.Stage = Ready
-	case s.Next != nil && s.Next.Epoch == epoch:
+	case s.Next != nil && s.Next.Epoch == to.Epoch:
 		step.Stage, step.Error, step.Hint, step.Final = s.Next.Stage, s.Next.Error, s.Next.Hint, s.Next.Final
 	}
-	for _, p := range s.Partitions {
-		if p.Epoch >= epoch {
+	for _, p := range current(s.Partitions, assigned) {
+		if p.Epoch >= to.Epoch {
 			step.Partitions = append(step.Partitions, p)
 		} else {
 			step.Others = append(step.Others, p)
 		}
 	}
-	step.Here = s.Epoch >= epoch && len(step.Others) == 0
+	step.Here = runs && len(step.Others) == 0
+}
+
+// current returns what is said of the partitions that a member has. Of one that it has said nothing about no record is predicted yet.
+func current(said []Partition, assigned map[string][]int32) []Partition {
+	if assigned == nil {
+		return said
+	}
+	var all []Partition
+	for topic, ps := range assigned {
+		for _, p := range ps {
+			is := func(o Partition) bool { return o.Topic == topic && o.Partition == p }
+			if i := slices.IndexFunc(said, is); i >= 0 {
+				all = append(all, said[i])
+			} else {
+				all = append(all, Partition{Topic: topic, Partition: p})
+			}
+		}
+	}
+	return all
 }
 
 // Ready tells whether every member can predict with the deployment.
@@ -144,6 +171,11 @@ func (p Progress) Ready() bool {
 
 // Done tells whether every member predicts all of its partitions with the deployment.
 func (p Progress) Done() bool { return !slices.ContainsFunc(p, func(s Step) bool { return !s.Here }) }
+
+// Superseded tells whether a member was told of a later deployment.
+func (p Progress) Superseded() bool {
+	return slices.ContainsFunc(p, func(s Step) bool { return s.Later })
+}
 
 // Failed returns the first member that has failed for good, or follows no control; nil is none.
 func (p Progress) Failed() *Step {

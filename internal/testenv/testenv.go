@@ -2,8 +2,8 @@
 //
 // MILLRACE_REQUIRE lists, separated by commas, what a run must not do without: a test that lacks such a thing
 // fails instead of being skipped. The names are kafka (Java and Maven, for real brokers), s3 (bin/versitygw, a real
-// S3 server), data (the folder that MILLRACE_DATA names), vectors (the folder that MILLRACE_VECTORS names) and chromium
-// (a browser, to look at pages).
+// S3 server), data (the folder that MILLRACE_DATA names), vectors (the folder that MILLRACE_VECTORS names),
+// airflow (Python 3.11 and its packages) and chromium (a browser, to look at pages).
 package testenv
 
 import (
@@ -75,5 +75,13 @@ func Root(t testing.TB) string {
 			t.Fatal("no go.mod above the test's folder")
 		}
 		dir = up
+	}
+}
+
+// Asked ends the test, with a skip, unless MILLRACE_REQUIRE names what: for what takes minutes and no default run does.
+func Asked(t testing.TB, what, how string) {
+	t.Helper()
+	if !required(os.Getenv("MILLRACE_REQUIRE"), what) {
+		t.Skipf("MILLRACE_REQUIRE does not name %s: %s", what, how)
 	}
 }

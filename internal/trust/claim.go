@@ -25,6 +25,7 @@ type Claim struct {
 	Role    string `json:"role,omitempty"` // in which the person acts
 	Reason  string `json:"reason,omitempty"`
 	Group   string `json:"group,omitempty"`
+	Gates   string `json:"gates,omitempty"` // the digest of the outcomes of gates; of a registration that met some
 	// Seq, Prev and Time are the event's number, the sum of the event before it, and its time.
 	Seq  int       `json:"seq"`
 	Prev string    `json:"prev"`
@@ -102,6 +103,7 @@ func (c *Claim) same(signed *Claim) error {
 		{"reason", signed.Reason, c.Reason},
 		{"group", signed.Group, c.Group},
 		{"size", signed.Bytes, c.Bytes},
+		{"outcome of gates", signed.Gates, c.Gates},
 		{"place in the log", signed.Seq, c.Seq},
 		{"event before it", signed.Prev, c.Prev},
 	} {

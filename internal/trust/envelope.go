@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 )
 
 const (
@@ -86,8 +87,12 @@ func (e *Envelope) signers(keys []PublicKey) []PublicKey {
 	return who
 }
 
-// decode reads JSON that is one value and has no other keys than into.
+// decode reads JSON that is one value and has no other keys than into, each once. A key twice, or in other letters, would have
+// two readers see two documents: this one takes the last, and does not tell large letters from small ones.
 func decode(text []byte, into any) error {
+	if err := plainKeys(json.NewDecoder(bytes.NewReader(text))); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
 	if err := d.Decode(into); err != nil {
@@ -97,6 +102,47 @@ func decode(text []byte, into any) error {
 		return fmt.Errorf("%w: something follows the JSON", ErrInvalid)
 	}
 	return nil
+}
+
+// plainKey tells whether a key has small letters as the keys here do, apart from those of other formats.
+func plainKey(key string) bool {
+	return key == "payloadType" || key == "predicateType" || strings.Trim(key, "abcdefghijklmnopqrstuvwxyz0123456789_") == ""
+}
+
+// plainKeys wants the keys of the next value to be plain, and none to be twice in an object.
+func plainKeys(d *json.Decoder) error {
+	t, err := d.Token()
+	if err != nil {
+		return err
+	}
+	switch t {
+	case json.Delim('['):
+		for d.More() {
+			if err := plainKeys(d); err != nil {
+				return err
+			}
+		}
+	case json.Delim('{'):
+		seen := map[string]bool{}
+		for d.More() {
+			t, err := d.Token()
+			if err != nil {
+				return err
+			}
+			key, ok := t.(string)
+			if !ok || seen[key] || !plainKey(key) {
+				return fmt.Errorf("the key %.80q is there twice, or is not written as it should be", fmt.Sprint(t))
+			}
+			seen[key] = true
+			if err := plainKeys(d); err != nil {
+				return err
+			}
+		}
+	default:
+		return nil
+	}
+	_, err = d.Token() // the end
+	return err
 }
 
 // encode returns v as JSON that leaves <, > and & as they are.

@@ -175,8 +175,13 @@ func (r *Root) Validate() error {
 }
 
 func (r *Root) checkPeople(fail func(string, ...any) error) error {
-	seen := map[string]string{}
+	seen, looks := map[string]string{}, map[string]string{}
 	for i, p := range r.People {
+		look := looksLike(p.Name)
+		if was, ok := looks[look]; ok && was != p.Name {
+			return fail("people[%d].name: %.80q and %.80q are told apart by case or white space alone: write one person one way", i, p.Name, was)
+		}
+		looks[look] = p.Name
 		switch {
 		case !plainName(p.Name):
 			return fail("people[%d].name: %.80q is no name: want one line of plain text", i, p.Name)
@@ -218,6 +223,9 @@ func (r *Root) checkPolicy(fail func(string, ...any) error) error {
 		}
 		seen[a.Role] = true
 	}
+	if r.Policy.Promotions != nil && len(r.Policy.Promotions) == 0 { // and the next version would be written without it
+		return fail("policy.promotions lets nobody promote: leave it out, or name a role")
+	}
 	for i, role := range r.Policy.Promotions {
 		if !slices.ContainsFunc(r.People, func(p Person) bool { return p.Has(role) }) {
 			return fail("policy.promotions[%d]: nobody has the role %.80q", i, role)
@@ -225,6 +233,9 @@ func (r *Root) checkPolicy(fail func(string, ...any) error) error {
 	}
 	return nil
 }
+
+// looksLike returns a name without what hardly tells two names apart: one person under both would count for two.
+func looksLike(name string) string { return strings.ToLower(strings.Join(strings.Fields(name), " ")) }
 
 // plainName tells whether s is a name as the registry's log has it.
 func plainName(s string) bool {

@@ -148,7 +148,12 @@ func TestValidate(t *testing.T) {
 		"unknown role":      {func(r *Root) { r.Policy.Approvals[0].Role = "boss" }, "role boss, which 0 people have"},
 		"author approves":   {func(r *Root) { r.Policy.Approvals[0].Role = RoleAuthor }, "no role that approves"},
 		"role twice":        {func(r *Root) { r.Policy.Approvals[0].Role = "risk" }, "twice"},
-		"promotions":        {func(r *Root) { r.Policy.Promotions = []string{"boss"} }, "nobody has the role"},
+		"no promotions":     {func(r *Root) { r.Policy.Promotions = []string{} }, "lets nobody promote"},
+		"by case":           {func(r *Root) { r.People[2].Name = "anna" }, `"anna" and "Anna" are told apart by case or white space alone`},
+		"by white space": {func(r *Root) {
+			r.People[0].Name, r.People[1].Name, r.People[2].Name = "Anna Z", "Anna Z", "Anna\u00a0Z"
+		}, "white space alone"},
+		"promotions": {func(r *Root) { r.Policy.Promotions = []string{"boss"} }, "nobody has the role"},
 	} {
 		r, _ := document(t)
 		if err := r.Validate(); err != nil {
@@ -157,6 +162,34 @@ func TestValidate(t *testing.T) {
 		tc.change(r)
 		if err := r.Validate(); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s: %v, want %q", name, err, tc.want)
+		}
+	}
+}
+
+// TestKeysThatHide: what a person reads in a root document before signing it is what counts.
+func TestKeysThatHide(t *testing.T) {
+	t.Parallel()
+	r, _ := document(t)
+	text, err := r.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, edit := range map[string][2]string{
+		"twice":          {`"threshold": 2,`, `"threshold": 2, "threshold": 1,`},
+		"in capitals":    {`"threshold": 2,`, `"threshold": 2, "THRESHOLD": 1,`},
+		"only capitals":  {`"threshold": 2,`, `"Threshold": 2,`},
+		"a long s":       {`"threshold": 2,`, `"threshold": 2, "thre\u017fhold": 1,`},
+		"below":          {`"signed_bundles": true`, `"signed_bundles": true, "signed_bundles": false`},
+		"in a list":      {`"name": "Rita",`, `"name": "Rita", "name": "Anna",`},
+		"unknown":        {`"threshold": 2,`, `"threshold": 2, "note": "x",`},
+		"something else": {`{`, `{} {`},
+	} {
+		edited := strings.Replace(string(text), edit[0], edit[1], 1)
+		if edited == string(text) {
+			t.Fatal(name, "changes nothing in", edited)
+		}
+		if _, err := ParseRoot([]byte(edited)); !errors.Is(err, ErrInvalid) {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

@@ -72,7 +72,13 @@ func (f folder) Read(ctx context.Context, name string, limit int64) ([]byte, err
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	r, err := os.Open(f.Name(name))
+	path := f.Name(name)
+	if i, err := os.Stat(path); err != nil {
+		return nil, err
+	} else if !i.Mode().IsRegular() { // to open a named pipe is to wait for a writer
+		return nil, &fs.PathError{Op: "read", Path: path, Err: errors.New("it is not a file")}
+	}
+	r, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
@@ -93,18 +99,25 @@ func (f folder) Stat(_ context.Context, name string) (Info, error) {
 
 func (f folder) List(ctx context.Context, under, after string) ([]string, error) {
 	var names []string
-	err := filepath.WalkDir(f.Name(under), func(path string, d fs.DirEntry, err error) error {
+	root, err := filepath.EvalSymlinks(f.Name(under)) // which is not followed below
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) { // or it was removed meanwhile
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		rel, err := filepath.Rel(f.dir, path)
+		rel, err := filepath.Rel(root, path)
 		if err != nil || d.IsDir() {
 			return errors.Join(err, ctx.Err())
 		}
-		if name := filepath.ToSlash(rel); name > after {
+		if name := under + "/" + filepath.ToSlash(rel); name > after {
 			names = append(names, name)
 		}
 		return nil

@@ -24,7 +24,7 @@ import (
 const (
 	tries     = 4                      // of one request
 	firstWait = 100 * time.Millisecond // before the second try; doubled for each after it
-	patience  = 5 * time.Second        // after which a request that failed is not tried again
+	patience  = 5 * time.Second        // after which a request that failed is not tried a third time
 	maxNames  = 4 << 20                // of one list: a server that never ends must not fill the memory
 	// markerName is the object by which the store finds out whether the server refuses to overwrite.
 	markerName    = "millrace-registry"
@@ -166,13 +166,19 @@ func (b *bucket) create(ctx context.Context, name string, data []byte) error {
 		case !errors.Is(readErr, fs.ErrNotExist):
 			return readErr
 		}
-		if n+1 == tries || time.Since(began) > patience {
+		if enough(n+1, began) {
 			return b.explain(err)
 		}
 		if err := b.pause(ctx, firstWait<<n); err != nil {
 			return err
 		}
 	}
+}
+
+// enough tells whether a request has been tried often enough. Once is not: a connection that was idle may lead nowhere any more, and it
+// takes longer than the patience to find that out.
+func enough(n int, began time.Time) bool {
+	return n == tries || n > 1 && time.Since(began) > patience
 }
 
 // put asks once for an object to be written, unless there is one of that name.
@@ -196,7 +202,7 @@ func (b *bucket) retry(ctx context.Context, op func(context.Context) error) erro
 		if err == nil {
 			return nil
 		}
-		if n+1 == tries || time.Since(began) > patience || !retriable(err) {
+		if enough(n+1, began) || !retriable(err) {
 			return b.explain(err)
 		}
 		if err := b.pause(ctx, firstWait<<n); err != nil {

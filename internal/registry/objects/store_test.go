@@ -390,3 +390,18 @@ func TestServersThatStopAreGivenUp(t *testing.T) {
 		}
 	}
 }
+
+func TestEnough(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	long := now.Add(-2 * patience)
+	for _, c := range []struct {
+		n     int
+		began time.Time
+		want  bool
+	}{{1, now, false}, {1, long, false}, {2, now, false}, {2, long, true}, {tries, now, true}} {
+		if got := enough(c.n, c.began); got != c.want {
+			t.Errorf("after %d tries in %v: %v", c.n, time.Since(c.began).Round(time.Second), got)
+		}
+	}
+}

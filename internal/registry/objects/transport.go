@@ -32,7 +32,7 @@ func newTransport(l limits) http.RoundTripper {
 			}
 			return &lively{c, l.stall}, nil
 		},
-		MaxIdleConnsPerHost: 16, IdleConnTimeout: l.stall,
+		MaxIdleConnsPerHost: 32 /* as many as the registry reads at once */, IdleConnTimeout: l.stall,
 		TLSHandshakeTimeout: l.tls, ResponseHeaderTimeout: l.answer, ExpectContinueTimeout: time.Second,
 		DisableCompression:     true, // what is read is what is there
 		MaxResponseHeaderBytes: 256 << 10,

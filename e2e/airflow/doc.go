@@ -1,0 +1,2 @@
+// Package airflow has a real Airflow run the DAG of examples/airflow: make airflow.
+package airflow
