@@ -97,7 +97,11 @@ func options(tb testing.TB, c *kafka.Client, change ...func(*setup)) Options {
 	s := setup{source: source, sink: sink, letters: letters, Options: Options{
 		Client: c, SessionTimeout: sessionTimeout, TransactionTimeout: transactionTimeout, MaxQueued: 400, Threads: 2,
 		Version: "v1", LetterHeaders: func(epoch int64) []record.Header {
-			return []record.Header{{Key: LetterModel, Value: []byte("m@1")}, epochHeader(epoch)}
+			hs := []record.Header{{Key: LetterModel, Value: []byte("m@1")}}
+			if epoch > 0 {
+				hs = append(hs, epochHeader(epoch))
+			}
+			return hs
 		},
 	}}
 	for _, f := range change {
