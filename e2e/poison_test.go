@@ -347,6 +347,7 @@ func (p *project) mendSchema(ctx context.Context, t *testing.T, dead map[torture
 	must(t, os.WriteFile(p.path("pipeline.yaml"), []byte(strings.Replace(pipelineFile, "sqft_lot,", "{name: sqft_lot, quoted: true},", 1)), 0o644))
 	p.ok(t, "train", "--json", "--by", "e2e")
 	p.ok(t, "model", "approve", "@candidate", "--by", "e2e", "--reason", "it takes numbers in quotes")
+	p.ok(t, "model", "promote", "house-prices@2", "--by", "e2e", "--reason", "it takes numbers in quotes")
 	p.ok(t, "dlq", "replay", "--class", "wrong_type", "--field", "sqft_lot")
 	want := map[string]*sent{}
 	for at, s := range dead {
