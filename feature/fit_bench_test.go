@@ -58,6 +58,9 @@ func manyRows(s *record.Schema, first, n int) *record.Batch {
 
 // TestFittedAllocates nothing for a row: neither where features are computed nor where they are fitted.
 func TestFittedAllocates(t *testing.T) { //nolint:paralleltest // it counts allocations
+	if testing.Short() {
+		t.Skip("it counts the same without the race detector, in a tenth of the time")
+	}
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	specs := append(fittedSpecs(), Spec{"grams", "ngrams(s, sep: ',', top: 100, missing: true)"}, Spec{"points", "von_mises_points(x, points: [1, 2])"})
 	p := fittedPlan(t, specs)

@@ -42,7 +42,11 @@ func TestThreads(t *testing.T) {
 			valid := part(c.data.Frame, 0, 20)
 			var want []byte
 			var rounds string
-			for _, threads := range []int{1, 2, 3, 7} {
+			counts := []int{1, 2, 3, 7}
+			if testing.Short() {
+				counts = []int{1, 3}
+			}
+			for _, threads := range counts {
 				f, h, err := Train(t.Context(), p, c.data, &Dataset{Frame: valid, Label: c.data.Label[:20]}, Options{Threads: threads})
 				if err != nil {
 					t.Fatal(err)
