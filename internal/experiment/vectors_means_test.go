@@ -8,6 +8,17 @@ func vectorFamilies(dir string) []vectorFamily {
 		{"cuped", cases(checkCUPED)},
 		{"ratio_delta_method", cases(checkRatio)},
 		{"asymptotic_confidence_sequence", cases(checkSequence)},
+		{"srm_chi2", cases(checkChiSquareRatio)},
+		{"srm_sequential", cases(checkSequentialRatio)},
+		{"msprt_normal", cases(checkSPRT)},
+		{"confseq_reference", checkBoundaries},
+		{"anytime_valid_t", cases(checkAnytimeT)},
+		{"paired_t_raw", whole(checkPaired)},
+		{"mcnemar", cases(checkMcNemar)},
+		{"delong_auc", checkDeLong(dir)},
+		{"multiple_testing", whole(checkMultiple)},
+		{"sample_size", cases(checkSize)},
+		{"bandit_floor", cases(checkFloor)},
 	}
 }
 
