@@ -88,9 +88,7 @@ func (o *Options) judge(c contrast, enough bool) (Interval, float64) {
 	case c.se == 0:
 		return Interval{c.value, c.value, c.value}, 0
 	case o.Test == Fixed:
-		interval, _ := c.student(o.Level, twoSided)
-		_, p := c.student(o.Alpha, twoSided)
-		return interval, p
+		return c.student(o.Level, twoSided), c.studentP(twoSided)
 	default:
 		return c.sequence(o.Alpha, o.Level, o.Horizon, twoSided)
 	}

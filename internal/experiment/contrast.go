@@ -51,16 +51,23 @@ func welchFreedom(a, b sample) float64 {
 	return 1 / (float64(sa*sa)/(a.n-1) + float64(sb*sb)/(b.n-1))
 }
 
-// student returns the interval and the p-value of a t-test.
-func (c contrast) student(alpha float64, s side) (Interval, float64) {
-	t := c.value / c.se
-	switch s {
+// student returns the interval of a t-test.
+func (c contrast) student(alpha float64, s side) Interval {
+	if s == twoSided {
+		alpha /= 2
+	}
+	return c.around(float64(c.se*stat.StudentQuantile(alpha, c.freedom)), s)
+}
+
+// studentP returns the p-value of a t-test.
+func (c contrast) studentP(s side) float64 {
+	switch t := c.value / c.se; s {
 	case greater:
-		return c.around(float64(c.se*stat.StudentQuantile(alpha, c.freedom)), s), stat.StudentTail(t, c.freedom)
+		return stat.StudentTail(t, c.freedom)
 	case lesser:
-		return c.around(float64(c.se*stat.StudentQuantile(alpha, c.freedom)), s), stat.StudentTail(-t, c.freedom)
+		return stat.StudentTail(-t, c.freedom)
 	default:
-		return c.around(float64(c.se*stat.StudentQuantile(alpha/2, c.freedom)), s), min(1, 2*stat.StudentTail(math.Abs(t), c.freedom))
+		return min(1, 2*stat.StudentTail(math.Abs(t), c.freedom))
 	}
 }
 
