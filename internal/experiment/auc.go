@@ -121,7 +121,7 @@ func (a *AUC) Unpaired(b *AUC, alpha float64) (*AUCDifference, error) {
 }
 
 func areaFreedom(va, vb, na, nb float64) float64 {
-	return welchFreedom(sample{na, 0, va * na}, sample{nb, 0, vb * nb})
+	return welchFreedom(sample{n: na, variance: va * na}, sample{n: nb, variance: vb * nb})
 }
 
 func areaDifference(a, b, variance, freedom, alpha float64) (*AUCDifference, error) {
@@ -135,7 +135,7 @@ func areaDifference(a, b, variance, freedom, alpha float64) (*AUCDifference, err
 		}
 		return d, nil
 	}
-	c := contrast{b - a, math.Sqrt(variance), freedom, 0}
+	c := contrast{value: b - a, se: math.Sqrt(variance), freedom: freedom}
 	d.Statistic = c.value / c.se
 	if math.IsInf(freedom, 1) {
 		d.P = min(1, 2*stat.NormalTail(math.Abs(d.Statistic)))

@@ -98,7 +98,7 @@ func (g *Guards) Mean(name string, p *Paired, limit float64) (*Decision, error) 
 	d := &Decision{Guard: name, Estimate: unknown(), Limit: limit, N: p.Pairs, P: 1, Alpha: g.alpha}
 	if p.Pairs > 0 {
 		c := p.contrast()
-		d.Estimate, d.P = g.mean(c, limit, float64(p.Pairs) >= p.needed(g.least))
+		d.Estimate, d.P = g.mean(c, limit, p.Pairs >= g.least && c.normal())
 	}
 	d.decide()
 	d.Why = fmt.Sprintf("a mean of %s over %d pairs: %s", brief(d.Estimate.Value), d.N, d.words(brief))
@@ -140,9 +140,9 @@ func (g *Guards) Loss(name string, treatment *Cross, limit float64) (*Decision, 
 		d.Estimate.Value = treatment.Y.High/treatment.X.High - 1
 		p := func(share float64, s side) float64 {
 			t := treatment.adjusted(1 + share)
-			c := contrast{t.mean, math.Sqrt(t.variance / t.n), t.n - 1, t.n}
+			c := contrast{t.mean, math.Sqrt(t.variance / t.n), t.n - 1, t.n, skewness(sample{n: 1}, t, 0)}
 			switch {
-			case treatment.Units < g.least || c.se == 0 && c.n < g.horizon:
+			case treatment.Units < g.least || !c.normal() || c.se == 0 && c.n < g.horizon:
 				return 1
 			case c.se == 0 && (c.value > 0) == (s == greater) && c.value != 0:
 				return 0

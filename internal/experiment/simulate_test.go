@@ -67,7 +67,7 @@ func losses() map[string]func(r *rand.Rand) (y, x, d float64) {
 
 // batch adds units up, as plain numbers: the simulations do not need more digits.
 func batch(r *rand.Rand, units int, draw func(r *rand.Rand) (y, x, d float64), control bool) *Cross {
-	var s [9]float64
+	var s [9 + cubes]float64
 	for range units {
 		y, x, d := draw(r)
 		if control { // there the baseline is the arm itself
@@ -76,13 +76,17 @@ func batch(r *rand.Rand, units int, draw func(r *rand.Rand) (y, x, d float64), c
 				y, _, _ = draw(r)
 			}
 		}
-		for i, v := range [...]float64{y, x, d, y * y, x * x, d * d, y * x, y * d, x * d} {
+		for i, v := range [...]float64{y, x, d, y * y, x * x, d * d, y * x, y * d, x * d,
+			y * y * y, y * y * x, y * y * d, y * x * x, y * x * d, y * d * d, x * x * x, x * x * d, x * d * d, d * d * d} {
 			s[i] += v
 		}
 	}
 	c := &Cross{Units: int64(units)}
 	for i, t := range c.totals() {
 		t.High = s[i]
+	}
+	for i := range c.Cubes {
+		c.Cubes[i].High = s[9+i]
 	}
 	return c
 }

@@ -33,9 +33,9 @@ type sums struct {
 func (s sums) sample() sample {
 	mean := s.Sum / s.N
 	if s.Kind == "ProportionStatistic" {
-		return sample{s.N, mean, mean * (1 - mean)}
+		return sample{n: s.N, mean: mean, variance: mean * (1 - mean)}
 	}
-	return sample{s.N, mean, (s.SumSquares - s.Sum*s.Sum/s.N) / (s.N - 1)}
+	return sample{n: s.N, mean: mean, variance: (s.SumSquares - s.Sum*s.Sum/s.N) / (s.N - 1)}
 }
 
 func (s sums) cross() *Cross {
