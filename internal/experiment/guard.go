@@ -137,23 +137,7 @@ func (g *Guards) Loss(name string, treatment *Cross, limit float64) (*Decision, 
 	}
 	d := &Decision{Guard: name, Estimate: unknown(), Limit: limit, N: treatment.Units, P: 1, Alpha: g.alpha}
 	if treatment.Units > 0 {
-		d.Estimate.Value = treatment.Y.High/treatment.X.High - 1
-		p := func(share float64, s side) float64 {
-			t := treatment.adjusted(1 + share)
-			c := contrast{t.mean, math.Sqrt(t.variance / t.n), t.n - 1, t.n, skewness(sample{n: 1}, t, 0)}
-			switch {
-			case treatment.Units < g.least || !c.normal() || c.se == 0 && c.n < g.horizon:
-				return 1
-			case c.se == 0 && (c.value > 0) == (s == greater) && c.value != 0:
-				return 0
-			case c.se == 0:
-				return 1
-			}
-			_, p := c.sequence(g.alpha, g.alpha, g.horizon, s)
-			return p
-		}
-		d.P = p(limit, greater)
-		d.Estimate = shares(d.Estimate.Value, func(share float64, s side) bool { return p(share, s) > g.alpha })
+		d.Estimate, d.P = g.loss(treatment, limit)
 	}
 	d.decide()
 	d.Why = fmt.Sprintf("a loss of %s beside the baseline's %s over %d units, %s: %s", brief(treatment.arm().Mean), brief(treatment.baseline()), d.N,
@@ -164,26 +148,33 @@ func (g *Guards) Loss(name string, treatment *Cross, limit float64) (*Decision, 
 // mostShare is the largest share that is looked at: a loss of a million times the baseline's.
 const mostShare = 1e6
 
-// shares returns the shares around value that are possible: from the smallest one that is not too small for the data to the largest.
-func shares(value float64, possible func(share float64, s side) bool) Interval {
-	i := Interval{value, math.Inf(-1), math.Inf(1)}
-	sign := func(ok bool) float64 {
-		if ok {
-			return 1
+// loss returns the share by which the loss is larger than the baseline's, between the smallest and the largest one that the data do not rule out,
+// and the p-value of its being limit or less.
+func (g *Guards) loss(treatment *Cross, limit float64) (Interval, float64) {
+	i := Interval{treatment.Y.High/treatment.X.High - 1, math.Inf(-1), math.Inf(1)}
+	at := func(share float64) contrast {
+		t := treatment.adjusted(1 + share)
+		return contrast{t.mean, math.Sqrt(t.variance / t.n), t.n - 1, t.n, skewness(sample{n: 1}, t, 0)}
+	}
+	if c := at(limit); treatment.Units < g.least || !c.normal() || c.se == 0 && c.n < g.horizon {
+		return i, 1
+	}
+	m, reached := tuned(g.horizon, g.alpha, true), -math.Log(g.alpha)
+	// evidence returns the logarithm of the mixture for the share being larger (sign 1) or smaller (-1) than one, less what rules it out.
+	evidence := func(share, sign float64) float64 {
+		c := at(share)
+		if c.se == 0 {
+			return math.Copysign(math.Inf(1), float64(sign*c.value)) // of 0 either will do
 		}
-		return -1
+		return m.log(float64(sign*c.value/c.se)*math.Sqrt(c.n), c.n) - reached
 	}
-	top := min(value, mostShare)
-	if math.IsNaN(top) {
-		return i
+	if top := min(i.Value, mostShare); evidence(-1, 1) > 0 {
+		i.Low = rootOf(-1, top, func(x float64) float64 { return -evidence(x, 1) })
 	}
-	if possible(top, greater) && !possible(-1, greater) {
-		i.Low = rootOf(-1, top, func(x float64) float64 { return sign(possible(x, greater)) })
+	if i.Value < mostShare && evidence(mostShare, -1) > 0 {
+		i.High = rootOf(i.Value, mostShare, func(x float64) float64 { return evidence(x, -1) })
 	}
-	if possible(top, lesser) && !possible(mostShare, lesser) {
-		i.High = rootOf(top, mostShare, func(x float64) float64 { return -sign(possible(x, lesser)) })
-	}
-	return i
+	return i, min(1, math.Exp(-evidence(limit, 1)-reached))
 }
 
 // baseline returns the mean loss of the baseline per record.
