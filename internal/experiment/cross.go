@@ -154,7 +154,10 @@ func (c *Cross) covariance(a, b weights) float64 {
 // variance returns the covariance of a number with itself, which is not below 0.
 func (c *Cross) variance(a weights) float64 { return max(0, c.covariance(a, a)) }
 
-// third returns the mean of the cube of such a number, whose mean is 0.
+// cubeRounding is the share of sums of cubes below which what is left around the mean is taken for rounding errors.
+const cubeRounding = 1e-27
+
+// third returns the mean of the cube of such a number, whose mean is 0; 0 where all that is left is rounding.
 func (c *Cross) third(a weights) float64 {
 	y, x, d := Total{a.y, 0}, Total{a.x, 0}, Total{a.d, 0}
 	yy, xx, dd, yx := product(a.y, a.y), product(a.x, a.x), product(a.d, a.d), product(a.y, a.x)
@@ -164,8 +167,14 @@ func (c *Cross) third(a weights) float64 {
 		xx.times(x), xx.times(d).times(three), dd.times(x).times(three), dd.times(d),
 	}
 	var total Total
+	size := 0.0
 	for i, f := range factors {
-		total = total.plus(f.times(c.Cubes[i]))
+		part := f.times(c.Cubes[i])
+		total = total.plus(part)
+		size += math.Abs(part.High)
+	}
+	if math.Abs(total.High) <= cubeRounding*size {
+		return 0
 	}
 	return total.High / float64(c.Units)
 }

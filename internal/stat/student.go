@@ -58,13 +58,13 @@ func StudentQuantile(tail, freedom float64) float64 {
 }
 
 // StudentShiftedTail returns the probability that a variable of the noncentral Student distribution is at least t: of (Z+shift)/S, where Z
-// is standard normal and S² a chi-square variable with freedom above 0, divided by freedom. It is the power of a t-test.
+// is standard normal and S² a chi-square variable with freedom from 1 on, divided by freedom. It is the power of a t-test.
 //
 // It is the integral of the normal tail over the density of ln S, which is smooth and falls off at both ends faster than
 // exponentially: there the trapezoid rule with a step of a fraction of its width is exact to 1e-14 (Trefethen and Weideman, The
 // exponentially convergent trapezoidal rule, 2014).
 func StudentShiftedTail(t, freedom, shift float64) float64 {
-	if math.IsNaN(t) || math.IsNaN(shift) || !(freedom > 0) {
+	if math.IsNaN(t) || math.IsNaN(shift) || !(freedom >= 1) {
 		return math.NaN()
 	}
 	width := 1 / math.Sqrt(2*freedom) // of ln S, about; its density is in proportion to exp(n u - n exp(2u)/2)
