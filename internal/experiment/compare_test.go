@@ -160,6 +160,47 @@ func TestFamily(t *testing.T) {
 	near(t, "level of none found", BenjaminiYekutieli.Level(0.05, []float64{1, 1}), 0.05/2/1.5, 1e-12)
 }
 
+// TestCompareAll has a family of which one treatment is worse: its interval is wider than alone, and the others' hold 0.
+func TestCompareAll(t *testing.T) {
+	t.Parallel()
+	random := rand.New(rand.NewPCG(15, 16))
+	arm := func(shift float64) *Cross {
+		var c Cross
+		for range 1000 {
+			if err := c.Add(10+shift+random.NormFloat64(), 0, 1); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return &c
+	}
+	control := arm(0)
+	cells := []Cell{{"squared_error", "a", control, arm(0)}, {"squared_error", "b", control, arm(0.5)}, {"absolute_error", "a", control, arm(0)}}
+	findings, err := CompareAll(cells, Options{}, Holm)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, f := range findings {
+		alone, err := Compare(cells[i].Control, cells[i].Treatment, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		wider := f.Difference.High-f.Difference.Low > alone.Difference.High-alone.Difference.Low
+		if f.Metric != cells[i].Metric || f.Arm != cells[i].Arm || f.Significant != (i == 1) || f.P != alone.P || f.FamilyP < f.P || !wider {
+			t.Errorf("%+v, %+v", f, f.Comparison)
+		}
+	}
+	text, err := json.Marshal(findings[1])
+	if err != nil || !strings.Contains(string(text), `"metric":"squared_error","arm":"b","test":"sequential"`) || !strings.Contains(string(text), `"significant":true`) {
+		t.Errorf("%s, %v", text, err)
+	}
+	if _, err := CompareAll(cells, Options{}, "bonferoni"); err == nil {
+		t.Error("a correction that there is none of")
+	}
+	if _, err := CompareAll([]Cell{{"m", "a", &Cross{Units: -1}, control}}, Options{}, Holm); err == nil {
+		t.Error("sums that are none")
+	}
+}
+
 func TestSampleRatioRefuses(t *testing.T) {
 	t.Parallel()
 	for name, s := range map[string][]Stretch{
@@ -209,7 +250,7 @@ func TestArrivals(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	near(t, "chi-square of the table", r.ChiSquare, 2000*math.Pow(900*180-820*100, 2)/(1720.0*280*1000*1000), 1e-12)
+	near(t, "chi-square of the table", r.ChiSquare, 2000*80_000*80_000/(1720.0*280*1000*1000), 1e-12)
 	for _, bad := range [][2][]int64{{{1}, {1, 2}}, {{3, 1}, {2, 2}}, {{-1, 1}, {2, 2}}, {{1}, {1}}} {
 		if r, err := Arrivals(bad[0], bad[1]); err == nil {
 			t.Errorf("%v: %+v", bad, r)

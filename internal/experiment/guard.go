@@ -303,7 +303,7 @@ func (d *Decision) words(number func(float64) string) string {
 	case d.Outcome == Passes:
 		return fmt.Sprintf("at most %s (%s sure), within the limit of %s", number(d.Estimate.High), sure, number(d.Limit))
 	case !d.Estimate.Bounded():
-		return fmt.Sprintf("too little to judge by yet, with a limit of %s", number(d.Limit))
+		return "too little to judge by yet, with a limit of " + number(d.Limit)
 	default:
 		return fmt.Sprintf("from %s to %s, and the limit of %s lies between", number(d.Estimate.Low), number(d.Estimate.High), number(d.Limit))
 	}

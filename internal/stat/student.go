@@ -16,7 +16,7 @@ func StudentTail(t, freedom float64) float64 {
 		return NormalTail(math.Copysign(math.Sqrt(float64(freedom*math.Log1p(float64(t/freedom)*t))), t))
 	}
 	// Abramowitz and Stegun, 26.7.1: both tails together are the incomplete beta function at n/(n+t²).
-	near, far := 0.0, 1.0
+	var near, far float64
 	if square := float64(t * t); square <= freedom {
 		far = square / (freedom + square)
 		near = freedom / (freedom + square)
