@@ -198,7 +198,7 @@ func apportion(weights []float64) ([]int, error) {
 	}
 	sizes, rest, left := make([]int, len(weights)), make([]float64, len(weights)), Slots
 	for i, w := range weights {
-		exact := w / total * Slots
+		exact := float64(w / total * Slots)
 		sizes[i] = int(exact)
 		rest[i] = exact - float64(sizes[i])
 		if w > 0 && sizes[i] == 0 {
