@@ -70,7 +70,7 @@ func DecodeControl(value []byte) (*Control, error) {
 	if value == nil {
 		return c, nil
 	}
-	if err := decode(value, c); err != nil {
+	if err := decode(value, versionSplit, c); err != nil {
 		return nil, err
 	}
 	for _, d := range []*Deployment{c.Current, c.Next} {
@@ -103,7 +103,8 @@ func (c *Control) Encode() ([]byte, error) {
 	return json.Marshal(c)
 }
 
-func decode(value []byte, to any) error {
+// decode reads a record of a version up to newest.
+func decode(value []byte, newest int, to any) error {
 	if len(value) > mostBytes {
 		return fmt.Errorf("%w: it has %d bytes", ErrInvalid, len(value))
 	}
@@ -113,8 +114,8 @@ func decode(value []byte, to any) error {
 	if err := json.NewDecoder(bytes.NewReader(value)).Decode(&of); err != nil {
 		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	if of.Version > versionSplit { // the rest may be otherwise too
-		return fmt.Errorf("%w: it is of version %d, this one reads version %d", ErrNewer, of.Version, versionSplit)
+	if of.Version > newest { // the rest may be otherwise too
+		return fmt.Errorf("%w: it is of version %d, this one reads version %d", ErrNewer, of.Version, newest)
 	}
 	if of.Version < version {
 		return fmt.Errorf("%w: it has no version", ErrInvalid)

@@ -53,15 +53,17 @@ func TestSplitComesBack(t *testing.T) {
 func TestBadSplits(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(*rollout.Split){
-		"one arm":                 func(s *rollout.Split) { s.Arms = s.Arms[:1] },
-		"a slot without an arm":   func(s *rollout.Split) { s.Arms[1].Slots[0].To-- },
-		"a slot with two arms":    func(s *rollout.Split) { s.Arms[1].Slots[0].From-- },
-		"two arms of a name":      func(s *rollout.Split) { s.Arms[1].Name = "control" },
-		"no experiment":           func(s *rollout.Split) { s.Experiment = "" },
-		"a long salt":             func(s *rollout.Split) { s.Salt = strings.Repeat("x", 300) },
-		"no digest":               func(s *rollout.Split) { s.Arms[1].Digest = "" },
-		"another way":             func(s *rollout.Split) { s.By = "moon" },
-		"a partition twice":       func(s *rollout.Split) { s.By, s.Arms[0].Partitions, s.Arms[1].Partitions = rollout.ByPartition, []int32{1}, []int32{1} },
+		"one arm":               func(s *rollout.Split) { s.Arms = s.Arms[:1] },
+		"a slot without an arm": func(s *rollout.Split) { s.Arms[1].Slots[0].To-- },
+		"a slot with two arms":  func(s *rollout.Split) { s.Arms[1].Slots[0].From-- },
+		"two arms of a name":    func(s *rollout.Split) { s.Arms[1].Name = "control" },
+		"no experiment":         func(s *rollout.Split) { s.Experiment = "" },
+		"a long salt":           func(s *rollout.Split) { s.Salt = strings.Repeat("x", 300) },
+		"no digest":             func(s *rollout.Split) { s.Arms[1].Digest = "" },
+		"another way":           func(s *rollout.Split) { s.By = "moon" },
+		"a partition twice": func(s *rollout.Split) {
+			s.By, s.Arms[0].Partitions, s.Arms[1].Partitions = rollout.ByPartition, []int32{1}, []int32{1}
+		},
 		"a partition that is not": func(s *rollout.Split) { s.By, s.Arms[1].Partitions = rollout.ByPartition, []int32{-1} },
 		"another control":         func(s *rollout.Split) { s.Arms[0].Model = "house@3" },
 		"seventeen arms": func(s *rollout.Split) {
