@@ -3,6 +3,7 @@ package app
 import (
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -24,7 +25,7 @@ var errNoKeyField = errors.New("the pipeline file has no field by which the expe
 const (
 	headerExperiment = "millrace.experiment"
 	headerArm        = "millrace.arm"
-	headerBaseline   = "millrace.baseline" // what the control's model says of a record of another arm
+	headerBaseline   = "millrace.baseline" // what the control's model says of a record of another arm; NaN where it refuses it
 	headerForced     = "millrace.forced"   // the record has named its arm, and does not count
 )
 
@@ -233,8 +234,12 @@ func (h *headers) of(k int, own, added []record.Header) []record.Header {
 	h.all = append(appendOwn(h.all, own), added...)
 	if a != nil {
 		h.all = append(h.all, a.headers...)
-		if c := h.control; c != nil && c.batch.Problem(k) == nil {
-			h.all = append(h.all, record.Header{Key: headerBaseline, Value: h.number(c.worker.Prediction(k))})
+		if c := h.control; c != nil {
+			baseline := math.NaN() // so that it can be told from a record of the control
+			if c.batch.Problem(k) == nil {
+				baseline = c.worker.Prediction(k)
+			}
+			h.all = append(h.all, record.Header{Key: headerBaseline, Value: h.number(baseline)})
 		}
 		if h.part.forced[k] {
 			h.all = append(h.all, record.Header{Key: headerForced, Value: []byte("true")})
