@@ -20,8 +20,8 @@ const module = "millrace.dev"
 // tree of packages.
 func layers() [][]string {
 	return [][]string{
-		{"gbm/internal/bitplane", "internal/chart", "internal/detmath", "internal/durable", "internal/lint", "internal/rollout", "internal/secret", "internal/spell", "internal/testenv", "internal/timetable", "internal/trust"},
-		{"record", "internal/stat", "internal/durable/errorfs", "internal/registry/objects", "internal/registry/objects/fakes3"},
+		{"gbm/internal/bitplane", "internal/assign", "internal/chart", "internal/detmath", "internal/durable", "internal/lint", "internal/secret", "internal/spell", "internal/testenv", "internal/timetable", "internal/trust"},
+		{"record", "internal/stat", "internal/durable/errorfs", "internal/registry/objects", "internal/registry/objects/fakes3", "internal/rollout"},
 		{"feature", "gbm", "codec", "internal/window", "internal/experiment", "profile"},
 		{"internal/anomaly", "internal/cdc", "internal/outcome", "internal/watch"},
 		{"internal/table"},

@@ -56,7 +56,7 @@ type Status struct {
 // DecodeStatus reads the value of a record of the status topic. An error matches [ErrInvalid], or [ErrNewer].
 func DecodeStatus(value []byte) (*Status, error) {
 	s := &Status{}
-	if err := decode(value, s); err != nil {
+	if err := decode(value, version, s); err != nil {
 		return nil, err
 	}
 	if s.Instance == "" {
