@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"millrace.dev/internal/config"
@@ -273,8 +274,12 @@ func (r *OutcomesRunning) finish(ctx context.Context, tide *outcomesTide) error 
 // createOutcomesTopics makes the topics that are not there: that of the labels, and those that are written.
 func createOutcomesTopics(ctx context.Context, c *kafka.Client, p *config.Pipeline) error {
 	o := p.Outcomes
-	for _, topic := range append([]string{o.Topic}, o.Predictions...) {
-		if err := needTopics(ctx, c, true, kafka.NewTopic{Name: topic, Partitions: newTopicPartitions}); err != nil {
+	n := newTopicPartitions
+	if source, err := c.Topics(ctx, p.Source.Topic); err == nil {
+		n = len(source[0].Partitions)
+	}
+	for _, topic := range append(slices.Clone(o.Predictions), o.Topic) {
+		if err := needTopics(ctx, c, true, kafka.NewTopic{Name: topic, Partitions: n}); err != nil {
 			return err
 		}
 	}
@@ -282,7 +287,7 @@ func createOutcomesTopics(ctx context.Context, c *kafka.Client, p *config.Pipeli
 	if err != nil {
 		return err
 	}
-	n := len(predictions[0].Partitions)
+	n = len(predictions[0].Partitions)
 	return needTopics(ctx, c, true,
 		// An outcome has the time of its prediction, and what the brokers keep by default may be over when it is written.
 		kafka.NewTopic{Name: o.Sink, Partitions: n, Configs: map[string]string{"retention.ms": "-1"}},
