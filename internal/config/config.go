@@ -42,6 +42,8 @@ type Pipeline struct {
 	Train      Train
 	Model      Model
 	Schedule   *Schedule // nil: none
+	AB         *AB       // nil: none
+	Outcomes   *Outcomes // nil: none
 	Sink       Sink
 	DeadLetter DeadLetter
 	Checks     Checks
