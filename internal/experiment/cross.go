@@ -215,7 +215,7 @@ func (c *Cross) coherent() error {
 		if beyond(ab.High, aa.High, bb.High, 0) {
 			return fmt.Errorf("experiment: the sum of products %s is beyond what the squares allow", name)
 		}
-		noise := math.Sqrt(math.Abs(aa.High)) * math.Sqrt(math.Abs(bb.High)) * rounding
+		noise := float64(float64(math.Sqrt(math.Abs(aa.High))*math.Sqrt(math.Abs(bb.High))) * rounding)
 		if beyond(c.centred(ab, a, b).High, c.centred(aa, a, a).High, c.centred(bb, b, b).High, noise) {
 			return fmt.Errorf("experiment: the sum of products %s is beyond what the squares around the means allow", name)
 		}
@@ -239,7 +239,7 @@ func (c *Cross) coherent() error {
 
 // beyond tells whether ab² > aa·bb, by more than rounding and noise; without squares that leave the range.
 func beyond(ab, aa, bb, noise float64) bool {
-	most := math.Sqrt(max(aa, 0)) * math.Sqrt(max(bb, 0))
+	most := float64(math.Sqrt(max(aa, 0)) * math.Sqrt(max(bb, 0)))
 	return math.Abs(ab) > most+float64(slack*most)+noise
 }
 

@@ -13,7 +13,7 @@ func StudentTail(t, freedom float64) float64 {
 	case math.IsInf(t, -1):
 		return 1
 	case freedom > 1e9: // where it is the normal one (Wallace, Bounds on normal approximations to Student's, 1959)
-		return NormalTail(math.Copysign(math.Sqrt(float64(freedom*math.Log1p(float64(t/freedom)*t))), t))
+		return NormalTail(math.Copysign(math.Sqrt(float64(freedom*math.Log1p(float64(float64(t/freedom)*t)))), t))
 	}
 	// Abramowitz and Stegun, 26.7.1: both tails together are the incomplete beta function at n/(n+t²).
 	var near, far float64
@@ -24,7 +24,7 @@ func StudentTail(t, freedom float64) float64 {
 		ratio := float64(freedom/t) / t
 		near, far = ratio/(1+ratio), 1/(1+ratio)
 	}
-	half := BetaShare(freedom/2, 0.5, near, far) / 2
+	half := float64(BetaShare(freedom/2, 0.5, near, far) / 2)
 	if t < 0 {
 		return 1 - half
 	}
