@@ -354,6 +354,9 @@ func TestUnreadableInputs(t *testing.T) {
 		if len(drops) != before+1 || drops[before].Problem.Class != c.class {
 			t.Errorf("%s of %s: dropped %v", c.class, c.topic, drops[before:])
 		}
+		if c.class == "wrong_type" && drops[before].Problem.Field == "" {
+			t.Errorf("%s of %s: the letter does not name the field", c.class, c.topic)
+		}
 	}
 	if letters := j.Raw(j.p.Outcomes.DeadLetter, 0); len(letters) != len(j.Drops()) {
 		t.Errorf("%d dead letters for %d drops", len(letters), len(j.Drops()))
