@@ -492,7 +492,7 @@ func TestSameName(t *testing.T) {
 func TestGathered(t *testing.T) {
 	t.Parallel()
 	now := time.UnixMilli(0)
-	w := &promotion{app: &App{Now: func() time.Time { return now }}}
+	w := &promotion{controller: &controller{app: &App{Now: func() time.Time { return now }}}}
 	for i, c := range []struct {
 		after time.Duration
 		phase Phase
@@ -585,7 +585,7 @@ func TestRubbish(t *testing.T) {
 		t.Errorf("the instance was thrown out of %d transactions", n)
 	}
 
-	f.write(t, []byte(`{"version":2}`))
+	f.write(t, []byte(`{"version":3}`))
 	if _, err := f.app.Promote(t.Context(), f.options("flats@2")); !errors.Is(err, rollout.ErrNewer) {
 		t.Error(err)
 	}

@@ -16,14 +16,6 @@ import (
 	"millrace.dev/stream"
 )
 
-// The headers of a prediction that was made under a split.
-const (
-	headerExperiment = "millrace.experiment"
-	headerArm        = "millrace.arm"
-	headerBaseline   = "millrace.baseline"
-	headerForced     = "millrace.forced"
-)
-
 // Why records of the topics of predictions and labels cannot be read, beside the classes of package codec.
 const (
 	classNoSource      = "no_source"
