@@ -24,9 +24,9 @@ type Group struct {
 // Cohort adds up the predictions of a group that one partition of the application has seen: a record of the topic NAME.cohorts, whose
 // last record of a key counts. Those of all partitions add up to the whole ([Cohort.Merge]).
 //
-// Records, Resolved, Expired, Unpaired, Refused, Delays and Curve are by the day of the prediction. Units, Metrics and Excluded are by the day of the
-// unit's first prediction: a unit is in one cohort, with all its outcomes of any day, so that sums over days have each unit once, and
-// variances are those of whole units.
+// Records, Resolved, Expired, Unpaired, Refused, Delays and Curve are by the model and the day of the prediction. Units, Metrics and Excluded are
+// by those of the unit's first prediction in the arm: a unit is in one cohort, with all its outcomes, so that sums over the models and days of an
+// arm have each unit once, and variances are those of whole units.
 //
 // Predictions whose arm was forced count in Forced alone.
 type Cohort struct {

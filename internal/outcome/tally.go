@@ -53,7 +53,8 @@ const (
 // unit is what is known of a unit.
 type unit struct {
 	id          []byte
-	first, last int64 // days since 1970, of its predictions
+	first, last int64  // days since 1970, of its predictions
+	model       string // of the first
 	sums        map[string]contribution
 }
 
@@ -69,11 +70,11 @@ func dayOf(at int64) int64 {
 	return d
 }
 
-// cohort returns the cohort of a prediction's group and a day, which is about to change.
-func (t *Tally) cohort(p *Prediction, day int64) (*Cohort, error) {
+// cohort returns the cohort of a prediction's arm, a model and a day, which is about to change.
+func (t *Tally) cohort(p *Prediction, model string, day int64) (*Cohort, error) {
 	c := &Cohort{
 		Version: Version, Pipeline: t.o.Pipeline, Partition: t.o.Partition,
-		Group: Group{Topic: p.Topic, Experiment: p.Experiment, Arm: p.Arm, Model: p.Model, Day: time.UnixMilli(day * dayMillis).UTC().Format(time.DateOnly)},
+		Group: Group{Topic: p.Topic, Experiment: p.Experiment, Arm: p.Arm, Model: model, Day: time.UnixMilli(day * dayMillis).UTC().Format(time.DateOnly)},
 	}
 	key := c.Key()
 	t.changed[key] = true
@@ -98,7 +99,7 @@ func (t *Tally) cohort(p *Prediction, day int64) (*Cohort, error) {
 // Add takes an event.
 func (t *Tally) Add(e *Event) error {
 	p := &e.Prediction
-	c, err := t.cohort(p, dayOf(p.At))
+	c, err := t.cohort(p, p.Model, dayOf(p.At))
 	if err != nil {
 		return err
 	}
@@ -159,13 +160,14 @@ func (t *Tally) seen(c *Cohort, p *Prediction) error {
 
 // unit returns the unit of a prediction, which may be a new one.
 func (t *Tally) unit(p *Prediction) (u *unit, known bool, err error) {
-	u = &unit{id: digest(p.Topic, p.Experiment, p.Arm, p.Model, p.Unit), first: dayOf(p.At), last: dayOf(p.At), sums: map[string]contribution{}}
+	// A unit of an arm is one, whichever model has predicted its records: the control's stands in where the arm's cannot.
+	u = &unit{id: digest(p.Topic, p.Experiment, p.Arm, p.Unit), first: dayOf(p.At), last: dayOf(p.At), model: p.Model, sums: map[string]contribution{}}
 	b, ok, err := t.rows.Get(string(rowUnit) + string(u.id))
 	if err != nil || !ok {
 		return u, false, err
 	}
 	r := reader{b: b}
-	u.first, u.last = r.int(), r.int()
+	u.first, u.last, u.model = r.int(), r.int(), r.text()
 	for n := r.uint(); n > 0 && !r.bad; n-- {
 		name := r.text()
 		u.sums[name] = contribution{r.number(), r.number(), r.number()}
@@ -192,7 +194,7 @@ func (t *Tally) keep(u *unit, day int64, changed bool) error {
 	if u.last = last; !changed {
 		return nil
 	}
-	b := binary.AppendVarint(binary.AppendVarint(nil, u.first), u.last)
+	b := appendText(binary.AppendVarint(binary.AppendVarint(nil, u.first), u.last), u.model)
 	b = binary.AppendUvarint(b, uint64(len(u.sums)))
 	for _, name := range slices.Sorted(maps.Keys(u.sums)) {
 		s := u.sums[name]
@@ -214,8 +216,8 @@ func (t *Tally) labelled(c *Cohort, e *Event) error {
 	if err != nil {
 		return err
 	}
-	if u.first != dayOf(p.At) {
-		if c, err = t.cohort(p, u.first); err != nil {
+	if u.first != dayOf(p.At) || u.model != p.Model {
+		if c, err = t.cohort(p, u.model, u.first); err != nil {
 			return err
 		}
 	}

@@ -48,6 +48,7 @@ func TestTallyAgainstWhatItAddsUp(t *testing.T) {
 			}
 			if p.Arm == "1" {
 				p.Baseline = float64(rng.IntN(100))
+				p.Model = fmt.Sprintf("m@%d", 1+rng.IntN(2))
 			}
 			events = append(events, Event{Kind: Seen, Prediction: p})
 			if rng.IntN(4) > 0 {
