@@ -33,6 +33,7 @@ type Scoring struct {
 	now     func() time.Time
 	letters []record.Header
 	scorers *scorers // of the topology that was declared with it
+	span    *span    // of the records whose predictions are written; nil is all
 }
 
 // Expect says that m, a model of the same pipeline file, may come next, and that other instances may use it before this one does; nil is
@@ -82,13 +83,13 @@ func Topology(p *config.Pipeline, plan *feature.Plan, s *Scoring) *stream.Topolo
 	}
 	if !carries(p, plan) {
 		records := stream.From(t, p.Source.Topic, stream.Bytes(), stream.Bytes(), source...)
-		out := stream.MapBatch(records, "score", c.score, o)
+		out := within(s, stream.MapBatch(records, "score", c.score, o))
 		writeOutputs(p, out)
 		watchWindows(p, s, out)
 		return t
 	}
 	records := stream.From(t, p.Source.Topic, stream.String(), stream.Nullable(stream.Bytes()), source...)
-	out := stream.MapBatch(prepare(t, p, plan, s, records), "score", c.scoreCarried, o)
+	out := within(s, stream.MapBatch(prepare(t, p, plan, s, records), "score", c.scoreCarried, o))
 	writeOutputs(p, out)
 	watchWindows(p, s, out)
 	return t
