@@ -22,7 +22,7 @@ func layers() [][]string {
 	return [][]string{
 		{"gbm/internal/bitplane", "internal/chart", "internal/detmath", "internal/durable", "internal/lint", "internal/rollout", "internal/secret", "internal/spell", "internal/testenv", "internal/timetable", "internal/trust"},
 		{"record", "internal/stat", "internal/durable/errorfs", "internal/registry/objects", "internal/registry/objects/fakes3"},
-		{"feature", "gbm", "codec", "internal/window", "profile"},
+		{"feature", "gbm", "codec", "internal/window", "internal/experiment", "profile"},
 		{"internal/anomaly", "internal/cdc", "internal/watch"},
 		{"internal/table"},
 		{"model"},
