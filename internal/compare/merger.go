@@ -62,6 +62,7 @@ const DefaultLimit = 1 << 20
 // stream is how far a stream is. What waits is of one side: the one that is ahead.
 type stream struct {
 	seen  [2]bool
+	first [2]int64
 	last  [2]int64
 	ahead Which
 	queue []Prediction // ascending by offset
@@ -99,16 +100,15 @@ func (m *Merger) Add(of Stream, w Which, p Prediction) {
 		m.again[w]++
 		return
 	}
-	first := !s.seen[w]
-	s.seen[w], s.last[w] = true, p.Offset
+	if !s.seen[w] {
+		s.seen[w], s.first[w] = true, p.Offset
+	}
+	s.last[w] = p.Offset
 	if s.len() > 0 && s.ahead != w {
-		why := Lacking
-		if first {
-			why = Before
-		}
 		for s.len() > 0 && s.queue[s.head].Offset < p.Offset {
 			m.waiting--
-			m.single(of, w.other(), s.pop(), why)
+			waited := s.pop()
+			m.single(of, w.other(), waited, s.absence(w, waited.Offset))
 		}
 		if s.len() > 0 && s.queue[s.head].Offset == p.Offset {
 			m.waiting--
@@ -117,7 +117,7 @@ func (m *Merger) Add(of Stream, w Which, p Prediction) {
 		}
 	}
 	if o := w.other(); s.seen[o] && s.last[o] >= p.Offset { // it has gone past
-		m.single(of, w, &p, m.past(s, first, w, p.Offset))
+		m.single(of, w, &p, s.absence(o, p.Offset))
 		return
 	}
 	s.ahead = w
@@ -126,8 +126,13 @@ func (m *Merger) Add(of Stream, w Which, p Prediction) {
 	m.shrink(of, s)
 }
 
-// past is why the other side, which is behind an offset, does not have it.
-func (m *Merger) past(*stream, bool, Which, int64) Absence { return Lacking }
+// absence is why a side that has gone past an offset does not have it.
+func (s *stream) absence(w Which, offset int64) Absence {
+	if offset < s.first[w] {
+		return Before
+	}
+	return Lacking
+}
 
 func (m *Merger) pair(of Stream, w Which, p, waited *Prediction) {
 	if m.Pair == nil {
