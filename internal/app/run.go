@@ -321,6 +321,7 @@ func NewScoring(p *config.Pipeline, m *model.Loaded, o ScoringOptions) (*Scoring
 	if err != nil {
 		return nil, &Error{Code: Refused, Op: "load model", Where: m.Ref, Err: err, Hint: "train the model again with this version of millrace"}
 	}
+	s.path = path
 	for i := range s.Workers {
 		if s.Workers[i], err = path.NewWorker(); err != nil {
 			return nil, err

@@ -42,6 +42,7 @@ type Pipeline struct {
 	Train      Train
 	Model      Model
 	Schedule   *Schedule // nil: none
+	AB         *AB       // nil: none
 	Sink       Sink
 	DeadLetter DeadLetter
 	Checks     Checks

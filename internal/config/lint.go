@@ -38,6 +38,7 @@ func (d *decoder) lint(top map[string]value) {
 	d.lintChecks(top["checks"])
 	d.lintAccept(top["model"])
 	d.lintSchedule(top["schedule"])
+	d.lintAB(top["ab"])
 	d.lintSchema()
 	d.lintSplit()
 	d.lintParams()
@@ -107,15 +108,24 @@ func (d *decoder) lintSource() {
 			d.reportAt(at, fmt.Sprintf("%s: %s is a field of type %s", at, d.shown(at, name), d.columns[i].Type), "declare it under schema.time")
 		}
 	}
-	if name := d.p.Source.Key; name != "" {
-		const at = "source.key"
-		switch i, ok := d.column(name); {
-		case !ok:
-			d.reportAt(at, at+": the schema has no field "+d.shown(at, name), meant(name, d.columnNames(), "declare it under schema.string, and name it in train.ignore"))
-		case d.columns[i].Type != record.Enum && d.columns[i].Type != record.String:
-			d.reportAt(at, fmt.Sprintf("%s: %s is a field of type %s, and a key is a text", at, d.shown(at, name), d.columns[i].Type), "declare it under schema.enum or schema.string")
-		}
+	d.lintTextKey("source.key", d.p.Source.Key)
+}
+
+// lintTextKey wants a field whose text is a key, "" being none, and tells whether it is one.
+func (d *decoder) lintTextKey(at, name string) bool {
+	if name == "" || len(d.columns) == 0 {
+		return false
 	}
+	i, ok := d.column(name)
+	switch {
+	case !ok:
+		d.reportAt(at, at+": the schema has no field "+d.shown(at, name), meant(name, d.columnNames(), "declare it under schema.string, and name it in train.ignore"))
+		return false
+	case d.columns[i].Type != record.Enum && d.columns[i].Type != record.String:
+		d.reportAt(at, fmt.Sprintf("%s: %s is a field of type %s, and a key is a text", at, d.shown(at, name), d.columns[i].Type), "declare it under schema.enum or schema.string")
+		return false
+	}
+	return true
 }
 
 func (d *decoder) column(name string) (int, bool) {
@@ -170,13 +180,7 @@ func (d *decoder) lintLabels() {
 		}
 		return
 	}
-	i, ok := d.column(l.Key)
-	switch {
-	case !ok:
-		d.reportAt(at, at+": the schema has no field "+d.shown(at, l.Key), meant(l.Key, d.columnNames(), "declare it under schema.string, and name it in train.ignore"))
-	case d.columns[i].Type != record.Enum && d.columns[i].Type != record.String:
-		d.reportAt(at, fmt.Sprintf("%s: %s is a field of type %s, and a key is a text", at, d.shown(at, l.Key), d.columns[i].Type), "declare it under schema.enum or schema.string")
-	case l.Key == cmp.Or(l.Field, d.p.Train.Label):
+	if d.lintTextKey(at, l.Key) && l.Key == cmp.Or(l.Field, d.p.Train.Label) {
 		d.reportAt(at, at+": "+d.shown(at, l.Key)+" is the field that has the label", "")
 	}
 }

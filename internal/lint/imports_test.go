@@ -20,10 +20,10 @@ const module = "millrace.dev"
 // tree of packages.
 func layers() [][]string {
 	return [][]string{
-		{"gbm/internal/bitplane", "internal/chart", "internal/detmath", "internal/durable", "internal/lint", "internal/rollout", "internal/secret", "internal/spell", "internal/testenv", "internal/timetable", "internal/trust"},
+		{"gbm/internal/bitplane", "internal/assign", "internal/chart", "internal/detmath", "internal/durable", "internal/lint", "internal/secret", "internal/spell", "internal/testenv", "internal/timetable", "internal/trust"},
 		{"record", "internal/stat", "internal/durable/errorfs", "internal/registry/objects", "internal/registry/objects/fakes3"},
 		{"feature", "gbm", "codec", "internal/window", "internal/experiment", "profile"},
-		{"internal/anomaly", "internal/cdc", "internal/watch"},
+		{"internal/anomaly", "internal/cdc", "internal/rollout", "internal/watch"},
 		{"internal/table"},
 		{"model"},
 		{"internal/pipeline", "internal/drift"},

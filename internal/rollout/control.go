@@ -12,8 +12,12 @@ import (
 // Key is the key of the records of the control topic that this package is about. No pipeline has such a name.
 const Key = "/deployment"
 
-// version is the version of the form of controls and statuses.
-const version = 1
+// The versions of the form of controls and statuses. A control with a split has a version of its own: who does not know of splits must not
+// take it for the deployment of one model.
+const (
+	version      = 1
+	versionSplit = 2
+)
 
 // mostEpoch is the highest epoch: the last whole number up to which all can be read exactly by whoever takes a number of JSON for a
 // float64, which is milliseconds for more than 200,000 years.
@@ -22,11 +26,13 @@ const mostEpoch = 1 << 53
 // mostBytes is how large a record of either topic may be: they hold a few lines.
 const mostBytes = 256 << 10
 
-// Deployment is a model that a pipeline is to run.
+// Deployment is a model that a pipeline is to run, or several, each for a part of the records.
 type Deployment struct {
-	Epoch  int64  `json:"epoch"` // the deployments of a group have rising ones
-	Model  string `json:"model"` // NAME@VERSION
+	Epoch int64 `json:"epoch"` // the deployments of a group have rising ones
+	// Model, NAME@VERSION, and Digest are what all records are predicted with; with a split they are the control arm's.
+	Model  string `json:"model"`
 	Digest string `json:"digest"`
+	Split  *Split `json:"split,omitempty"` // nil is none
 	By     string `json:"by"`
 	Reason string `json:"reason"`
 	At     int64  `json:"at"` // milliseconds since 1970
@@ -64,12 +70,23 @@ func DecodeControl(value []byte) (*Control, error) {
 	if value == nil {
 		return c, nil
 	}
-	if err := decode(value, c); err != nil {
+	if err := decode(value, versionSplit, c); err != nil {
 		return nil, err
 	}
 	for _, d := range []*Deployment{c.Current, c.Next} {
-		if d != nil && (d.Epoch <= 0 || d.Epoch > mostEpoch || d.Model == "" || !strings.HasPrefix(d.Digest, "sha256:")) {
+		if d == nil {
+			continue
+		}
+		if d.Epoch <= 0 || d.Epoch > mostEpoch || d.Model == "" || !strings.HasPrefix(d.Digest, "sha256:") {
 			return nil, fmt.Errorf("%w: a deployment has no epoch that can be, no model or no digest", ErrInvalid)
+		}
+		if s := d.Split; s != nil {
+			if err := s.Validate(); err != nil {
+				return nil, err
+			}
+			if a := &s.Arms[0]; a.Model != d.Model || a.Digest != d.Digest {
+				return nil, fmt.Errorf("%w: the control of a split is not the model of its deployment", ErrInvalid)
+			}
 		}
 	}
 	return c, nil
@@ -78,10 +95,16 @@ func DecodeControl(value []byte) (*Control, error) {
 // Encode returns the value of a record of the control topic.
 func (c *Control) Encode() ([]byte, error) {
 	c.Version = version
+	for _, d := range []*Deployment{c.Current, c.Next} {
+		if d != nil && d.Split != nil {
+			c.Version = versionSplit
+		}
+	}
 	return json.Marshal(c)
 }
 
-func decode(value []byte, to any) error {
+// decode reads a record of a version up to newest.
+func decode(value []byte, newest int, to any) error {
 	if len(value) > mostBytes {
 		return fmt.Errorf("%w: it has %d bytes", ErrInvalid, len(value))
 	}
@@ -91,10 +114,10 @@ func decode(value []byte, to any) error {
 	if err := json.NewDecoder(bytes.NewReader(value)).Decode(&of); err != nil {
 		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	if of.Version > version { // the rest may be otherwise too
-		return fmt.Errorf("%w: it is of version %d, this one reads version %d", ErrNewer, of.Version, version)
+	if of.Version > newest { // the rest may be otherwise too
+		return fmt.Errorf("%w: it is of version %d, this one reads version %d", ErrNewer, of.Version, newest)
 	}
-	if of.Version != version {
+	if of.Version < version {
 		return fmt.Errorf("%w: it has no version", ErrInvalid)
 	}
 	if err := json.NewDecoder(bytes.NewReader(value)).Decode(to); err != nil {

@@ -97,7 +97,7 @@ func TestRecords(t *testing.T) {
 		t.Error(err, diff)
 	}
 	for name, value := range map[string]string{
-		"no JSON": "x", "another version": `{"version":2}`, "no version": `{}`, "an array": `[]`, "no epoch": `{"version":1,"current":{"model":"m@1","digest":"sha256:00"}}`,
+		"no JSON": "x", "another version": `{"version":3}`, "no version": `{}`, "an array": `[]`, "no epoch": `{"version":1,"current":{"model":"m@1","digest":"sha256:00"}}`,
 		"no model": `{"version":1,"next":{"epoch":1,"digest":"sha256:00"}}`, "no digest": `{"version":1,"next":{"epoch":1,"model":"m@1","digest":"md5:00"}}`,
 		"a negative epoch": `{"version":1,"next":{"epoch":-1,"model":"m@1","digest":"sha256:00"}}`, "an epoch that is none": `{"version":1,"next":{"epoch":1e30}}`,
 		"an epoch that is too high": `{"version":1,"current":{"epoch":9007199254740993,"model":"m@1","digest":"sha256:00"}}`,
@@ -115,7 +115,7 @@ func TestRecords(t *testing.T) {
 // TestLater tells records of a later version, whatever they look like, from such as nobody can read.
 func TestLater(t *testing.T) {
 	t.Parallel()
-	for value, later := range map[string]bool{`{"version":2,"current":"all","turns":{}}`: true, `{"version":0}`: false, `{"version":"2"}`: false, `{`: false} {
+	for value, later := range map[string]bool{`{"version":3,"current":"all","turns":{}}`: true, `{"version":0}`: false, `{"version":"2"}`: false, `{`: false} {
 		if _, err := DecodeControl([]byte(value)); errors.Is(err, ErrNewer) != later {
 			t.Errorf("%s: %v", value, err)
 		}
