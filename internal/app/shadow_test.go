@@ -14,8 +14,8 @@ import (
 	"millrace.dev/record"
 )
 
-// produce writes records n to m of flats into its three partitions, in turn.
-func (f *fleet) produce(t *testing.T, n, m int) {
+// send writes records n to m of flats into its three partitions, in turn.
+func (f *fleet) send(t *testing.T, n, m int) {
 	t.Helper()
 	p, err := f.client.NewProducer(kafka.ProducerConfig{Topic: "flats"})
 	if err != nil {
@@ -36,8 +36,8 @@ func (f *fleet) produce(t *testing.T, n, m int) {
 	}
 }
 
-// read returns what a topic holds, by the record that led to it: its value and its headers.
-func (f *fleet) read(t *testing.T, topic string) map[string]string {
+// bySource returns what a topic holds, by the record that led to it: its value and its headers.
+func (f *fleet) bySource(t *testing.T, topic string) map[string]string {
 	t.Helper()
 	all := map[string]string{}
 	err := f.client.Tap(t.Context(), kafka.TapConfig{Topic: topic, From: kafka.FromStart}, func(rs []record.Raw) error {
@@ -95,16 +95,16 @@ func TestShadow(t *testing.T) {
 	f := newFleet(t)
 	w := f.start(t, "one")
 	f.settled(t, w)
-	f.produce(t, 0, 100)
+	f.send(t, 0, 100)
 	until(t, "production is through", func() bool { return w.running().Stats().Records == 100 })
-	f.produce(t, 100, 150)
+	f.send(t, 100, 150)
 	until(t, "production is further", func() bool { return w.running().Stats().Records == 150 })
 	before, err := f.client.Committed(t.Context(), "flats")
 	if err != nil {
 		t.Fatal(err)
 	}
 	// It begins where production is: none of the 150 records is predicted.
-	go f.produceLater(t, 150, 300)
+	go f.sendLater(t, 150, 300)
 	_, began, err := f.shadow(t, ShadowOptions{Model: "flats@3"}, func(r *Running) bool { return r.Stats().Records >= 150 })
 	if err != nil {
 		t.Fatal(err)
@@ -118,7 +118,7 @@ func TestShadow(t *testing.T) {
 		}
 	}
 	until(t, "production is through all", func() bool { return w.running().Stats().Records == 300 })
-	production, shadow := f.read(t, "out"), f.read(t, "flats.shadow")
+	production, shadow := f.bySource(t, "out"), f.bySource(t, "flats.shadow")
 	if len(production) != 270 || len(shadow) != 135 {
 		t.Errorf("%d predictions of production and %d of the shadow, want 270 and 135", len(production), len(shadow))
 	}
@@ -127,30 +127,30 @@ func TestShadow(t *testing.T) {
 			t.Errorf("%s: %s beside %s", source, text, production[source])
 		}
 	}
-	if letters := f.read(t, "flats.shadow.dlq"); len(letters) != 15 {
+	if letters := f.bySource(t, "flats.shadow.dlq"); len(letters) != 15 {
 		t.Errorf("%d dead letters, want 15", len(letters))
 	}
 	// It goes on where it stopped.
-	f.produce(t, 300, 310)
+	f.send(t, 300, 310)
 	_, began, err = f.shadow(t, ShadowOptions{Model: "flats@2"}, func(r *Running) bool { return r.Stats().Records >= 10 })
 	if err != nil || !began.Resumed {
 		t.Fatalf("%+v, %v", began, err)
 	}
-	if n := len(f.read(t, "flats.shadow")); n != 144 {
+	if n := len(f.bySource(t, "flats.shadow")); n != 144 {
 		t.Errorf("%d predictions, want 144", n)
 	}
 }
 
-// produceLater is produce for another goroutine.
-func (f *fleet) produceLater(t *testing.T, n, m int) {
+// sendLater is send for another goroutine.
+func (f *fleet) sendLater(t *testing.T, n, m int) {
 	t.Helper()
-	f.produce(t, n, m)
+	f.send(t, n, m)
 }
 
 func TestShadowRange(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t)
-	f.produce(t, 0, 200)
+	f.send(t, 0, 200)
 	end, err := f.client.EndOffsets(t.Context(), "flats", true)
 	if err != nil {
 		t.Fatal(err)
@@ -171,7 +171,7 @@ func TestShadowRange(t *testing.T) {
 	if diff := cmp.Diff([2]kafka.Offsets{from, to}, [2]kafka.Offsets{began.From, began.To}); diff != "" {
 		t.Error(diff)
 	}
-	got := f.read(t, "flats.shadow")
+	got := f.bySource(t, "flats.shadow")
 	n := 0
 	for source := range got {
 		var p int32

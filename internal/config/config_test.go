@@ -170,6 +170,9 @@ func TestParse(t *testing.T) {
 		},
 		Samples:   Samples{Topic: "house-prices.features"},
 		State:     State{Dir: "dir/state/house-prices"},
+		Shadow: Shadow{
+			Topic: "house-prices.shadow", DeadLetter: "house-prices.shadow.dlq", Group: "house-prices-shadow", StateDir: "dir/state/house-prices-shadow",
+		},
 		Guarantee: ExactlyOnce, Group: "house-prices", CommitInterval: 250 * time.Millisecond,
 	}
 	sameSchema := cmp.Comparer(func(a, b *record.Schema) bool {

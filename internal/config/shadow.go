@@ -164,6 +164,9 @@ func (p *Pipeline) Topics() map[string]string {
 	if p.Checks.Window != nil {
 		topics["checks.window.topic"] = p.Checks.Window.Topic
 	}
+	if o := p.Outcomes; o != nil {
+		topics["outcomes.topic"], topics["outcomes.sink"], topics["outcomes.cohorts"], topics["outcomes.dead_letter"] = o.Topic, o.Sink, o.Cohorts, o.DeadLetter
+	}
 	for i := range p.Tables {
 		topics["tables."+p.Tables[i].Name+".topic"] = p.Tables[i].Topic
 		topics["tables."+p.Tables[i].Name+".data"] = datasource.TopicOf(p.Tables[i].Data)
@@ -206,7 +209,7 @@ func (s *Shadow) Conflicts(of *Pipeline) []Conflict {
 		add("dead_letter", own, " is shadow.topic")
 	}
 	// The names that are made of the group's belong to what runs beside it.
-	for _, taken := range []string{of.Group, of.Group + "-schedule", of.Group + "-outcomes"} {
+	for _, taken := range []string{of.Group, of.Group + "-schedule", of.OutcomesGroup()} {
 		if s.Group == taken {
 			add("group", own, ", which is %s, is a group of production: the shadow would take its partitions", taken)
 		}
@@ -230,6 +233,6 @@ func (p *Pipeline) internalTopic(topic string) bool {
 func (p *Pipeline) Shadowed() *Pipeline {
 	s := *p
 	s.Sink.Topic, s.DeadLetter.Topic, s.Group, s.State.Dir = p.Shadow.Topic, p.Shadow.DeadLetter, p.Shadow.Group, p.Shadow.StateDir
-	s.Samples, s.Checks.Window, s.Schedule, s.Model.Update = Samples{}, nil, nil, RestartUpdate
+	s.Samples, s.Checks.Window, s.Schedule, s.Model.Update, s.AB, s.Outcomes = Samples{}, nil, nil, RestartUpdate, nil, nil
 	return &s
 }
