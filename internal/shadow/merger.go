@@ -1,4 +1,4 @@
-package compare
+package shadow
 
 // Which of the two has made a prediction.
 type Which uint8

@@ -1,4 +1,4 @@
-// Package compare pairs the predictions of two models for the same records, and says how they differ: by how much, how often, where,
+// Package shadow pairs the predictions of two models for the same records, and says how they differ: by how much, how often, where,
 // for which records most, and by labels which model is better.
 //
 // # Pairing
@@ -13,4 +13,4 @@
 // correlation are of a uniform sample of [SampleSize] pairs, which holds all of them where there are no more; the report says which.
 //
 // There is no clock and no randomness. Values have no locks: each is for one goroutine at a time.
-package compare
+package shadow

@@ -1,4 +1,4 @@
-package compare
+package shadow
 
 import (
 	"cmp"
@@ -118,6 +118,17 @@ func order(a, b *Found) int {
 
 // Top returns the pairs that differ most, the largest difference first. It must not be changed.
 func (t *Tally) Top() []Found { return t.top }
+
+// Leading returns production's model with the most pairs; of several the one with the lowest index, and 0 for none.
+func (t *Tally) Leading() int32 {
+	best, most := int32(0), int64(0)
+	for m, of := range t.models {
+		if n := of.diff.N(); n > most || n == most && m < best {
+			best, most = m, n
+		}
+	}
+	return best
+}
 
 // joint is how two values go together, kept as means and sums of products of distances from them (Welford).
 type joint struct{ n, meanA, meanB, aa, bb, ab float64 }

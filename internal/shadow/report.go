@@ -1,4 +1,4 @@
-package compare
+package shadow
 
 import (
 	"millrace.dev/internal/drift"
@@ -189,4 +189,9 @@ type Bound struct {
 	Percent  bool         `json:"-"` // both are shares
 	Exceeded bool         `json:"exceeded"`
 	Why      string       `json:"why,omitempty"`
+}
+
+// NewBound returns a bound with what was found, which exceeds it or does not.
+func NewBound(name string, limit, value float64, percent bool) Bound {
+	return Bound{Name: name, Limit: drift.Number(limit), Value: drift.Number(value), Percent: percent, Exceeded: value > limit}
 }
