@@ -76,7 +76,7 @@ by both. docs/shadow.md says more.`,
 	cmd.Flags().StringVar(&o.Metric, "metric", "", "the `loss` by which labels judge: squared_error or absolute_error (default: shadow.tolerance.loss.metric, else squared_error)")
 	cmd.Flags().Float64Var(&o.Margin, "margin", 0, "the `share` of production's mean loss below which a difference does not matter (default: shadow.tolerance.loss.worse_by, else 0.01)")
 	cmd.Flags().IntVar(&o.Top, "explain", shownTop, "explain so many of the largest `differences`; 0 is none")
-	cmd.Flags().BoolVarP(&o.Follow, "follow", "f", false, "go on with what is predicted later, until told to end")
+	cmd.Flags().BoolVar(&o.Follow, "follow", false, "go on with what is predicted later, until told to end")
 	cmd.Flags().DurationVar(&o.Every, "every", 0, "with --follow, the `time` between two lines about how it stands (default 10s)")
 	cmd.Flags().StringVar(&o.HTML, "html", "", "also write a page with charts to a `file`; - is standard output, and then there is no text")
 	return cmd

@@ -31,7 +31,11 @@ type sample struct {
 
 func newSample(size int) sample { return sample{size: size, bound: math.MaxUint64} }
 
+// add takes a pair in whose difference is a number.
 func (s *sample) add(i item, row uint64) {
+	if d := i.diff(); d-d != 0 {
+		return
+	}
 	s.n++
 	if i.hash = stat.RowHash(row, 1); i.hash > s.bound {
 		return
