@@ -39,6 +39,8 @@ func (d *decoder) lint(top map[string]value) {
 	d.lintAccept(top["model"])
 	d.lintSchedule(top["schedule"])
 	d.lintAB(top["ab"])
+	d.lintOutcomes(top["outcomes"])
+	d.lintCanary(top["canary"])
 	d.lintSchema()
 	d.lintSplit()
 	d.lintParams()
