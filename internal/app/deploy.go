@@ -139,12 +139,13 @@ func (d *deployment) begin(ctx context.Context) error {
 	default: // the registry has noted the first promotion of the group, and nobody was told to go over
 		to = &rollout.Deployment{Model: c.Before, Reason: "it was the champion when a promotion began that was not finished"}
 	}
-	if to.Digest == running.Digest {
-		d.goOver(to, nil)
-		return nil
+	if to.Split == nil && to.Digest == running.Digest {
+		return d.goOver(to, []*Scoring{d.base})
 	}
-	d.app.Log.LogAttrs(ctx, slog.LevelWarn, "the champion of the registry is not what the group was told to run, which goes before it: promote a model, and both are the same",
-		slog.String("champion", running.Model), slog.String("told", to.Model), slog.String("group", d.p.Group))
+	if to.Digest != running.Digest {
+		d.app.Log.LogAttrs(ctx, slog.LevelWarn, "the champion of the registry is not what the group was told to run, which goes before it: promote a model, and both are the same",
+			slog.String("champion", running.Model), slog.String("told", to.Model), slog.String("group", d.p.Group))
+	}
 	models, err := d.load(ctx, to)
 	if err != nil {
 		code, hint := Explain(err)
