@@ -60,13 +60,20 @@ func (s *Scoring) share(models []*Scoring) {
 }
 
 // letterHeaders returns the headers of the dead letter of a record that tell what was in use in an epoch.
-func (s *Scoring) letterHeaders(epoch int64, r *record.Raw) []record.Header {
+func (s *Scoring) letterHeaders(epoch int64, r *record.Raw, p *record.Problem) []record.Header {
 	v := s.scorers.models.at(epoch)
 	if v.split == nil || r.Topic != s.scorers.pipeline.Source.Topic {
 		return v.arms[0].letters
 	}
-	i := v.split.one(r)
-	return append(slices.Clone(v.arms[i].letters), v.arm[i].headers...)
+	i, forced := v.split.one(r)
+	all := append(slices.Clone(v.arms[i].letters), v.arm[i].headers...)
+	if p.Baseline != "" {
+		all = append(all, record.Header{Key: headerBaseline, Value: []byte(p.Baseline)})
+	}
+	if forced {
+		all = append(all, record.Header{Key: headerForced, Value: []byte("true")})
+	}
+	return all
 }
 
 // Topology declares what `run` does: bring windows up to date, score the records of the source in batches, several at a
