@@ -73,7 +73,7 @@ const maxSteps = 20
 func canaryFields() []field {
 	return []field{
 		{
-			key: "steps", kind: kindList, commas: true, least: 1, defDoc: "1%, 10%, 50%, 100%",
+			key: "steps", kind: kindList, commas: true, least: 2, defDoc: "1%, 10%, 50%, 100%",
 			doc:  "The shares of the records that the model gets, one after the other; the last one is 100%",
 			item: &field{kind: kindShare, least: 0.0001, most: 1, doc: "A share"},
 		},
@@ -165,8 +165,8 @@ func (d *decoder) minOutcomes(v value) int {
 
 // CheckSteps wants shares of records that rise to 1.
 func CheckSteps(steps []float64) error {
-	if len(steps) == 0 || len(steps) > maxSteps {
-		return fmt.Errorf("want from 1 to %d steps, not %d", maxSteps, len(steps))
+	if len(steps) < 2 || len(steps) > maxSteps {
+		return fmt.Errorf("want from 2 to %d steps, not %d", maxSteps, len(steps))
 	}
 	for i, s := range steps {
 		if !(s >= 0.0001 && s <= 1) || i > 0 && s <= steps[i-1] {

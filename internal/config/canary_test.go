@@ -73,13 +73,13 @@ func TestBadCanary(t *testing.T) {
 
 func TestParseSteps(t *testing.T) {
 	t.Parallel()
-	for text, want := range map[string][]float64{"1%,10%,50%,100%": {0.01, 0.1, 0.5, 1}, "5%": {0.05, 1}, " 0.5 , 1 ": {0.5, 1}, "100%": {1}} {
+	for text, want := range map[string][]float64{"1%,10%,50%,100%": {0.01, 0.1, 0.5, 1}, "5%": {0.05, 1}, " 0.5 , 1 ": {0.5, 1}} {
 		got, err := ParseSteps(text)
 		if d := cmp.Diff(want, got); err != nil || d != "" {
 			t.Error(text, err, d)
 		}
 	}
-	for _, text := range []string{"", "x", "10%,5%", "-1%", "200%", "0", "NaN", strings.Repeat("1%,", 30)} {
+	for _, text := range []string{"", "x", "100%", "10%,5%", "-1%", "200%", "0", "NaN", strings.Repeat("1%,", 30)} {
 		if got, err := ParseSteps(text); err == nil {
 			t.Errorf("%s: %v", text, got)
 		}
