@@ -41,9 +41,6 @@ type Problem struct {
 	Class  string // a short snake_case kind, for counting: invalid_json, wrong_type, ...
 	Field  string // the field at fault, or ""
 	Reason string // one sentence for a person
-	// Baseline is what another model made of the record that was asked beside, as a decimal, NaN if it could not predict it either; ""
-	// is that none was asked.
-	Baseline string
 }
 
 // Batch is a run of records, by column, in the order of their source. A column has the type of its field and

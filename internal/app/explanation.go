@@ -276,7 +276,8 @@ func (n *inspection) explained(r *record.Raw, seen *pipeline.Seen) *Explained {
 		e.Checks = append(e.Checks, ExplainedCheck{c.Name, c.Rule, c.Otherwise.String(), verdict})
 	}
 	if p := seen.Problem; p != nil {
-		e.Rejected = &ExplainedProblem{p.Stage, p.Class, p.Field, p.Reason}
+		problem := ExplainedProblem(*p)
+		e.Rejected = &problem
 	}
 	if seen.Scored {
 		baseline := n.model.Bundle.Forest.Baseline()

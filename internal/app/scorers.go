@@ -275,7 +275,6 @@ func (j *job[K, V]) results(p *part, w, control *scorer) {
 		}
 		if problem := w.batch.Problem(k); problem != nil {
 			r := stream.Rejection(*problem) // the batch is used again
-			r.Baseline = string(h.baseline(k))
 			b.Out[i].Err = &r
 			continue
 		}

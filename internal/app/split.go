@@ -170,15 +170,16 @@ func (d *division) key(i int) ([]byte, bool) {
 	return d.text, true
 }
 
-// one returns the arm of a record by itself, and whether the record has named it.
-func (s *split) one(r *record.Raw) (arm int, forced bool) {
+// one returns the arm of a record by itself.
+func (s *split) one(r *record.Raw) int {
 	d := s.take()
 	defer s.giveBack(d)
 	if d.batch != nil {
 		d.batch.Append(*r)
 		d.read()
 	}
-	return s.arm(d, r, 0)
+	arm, _ := s.arm(d, r, 0)
+	return arm
 }
 
 // divide divides a batch among the arms of v.
@@ -233,27 +234,18 @@ func (h *headers) of(k int, own, added []record.Header) []record.Header {
 	h.all = append(appendOwn(h.all, own), added...)
 	if a != nil {
 		h.all = append(h.all, a.headers...)
-		if baseline := h.baseline(k); baseline != nil {
-			h.all = append(h.all, record.Header{Key: headerBaseline, Value: baseline})
+		if c := h.control; c != nil {
+			baseline := math.NaN() // so that it can be told from a record of the control
+			if c.batch.Problem(k) == nil {
+				baseline = c.worker.Prediction(k)
+			}
+			h.all = append(h.all, record.Header{Key: headerBaseline, Value: h.number(baseline)})
 		}
 		if h.part.forced[k] {
 			h.all = append(h.all, record.Header{Key: headerForced, Value: []byte("true")})
 		}
 	}
 	return h.all[at:len(h.all):len(h.all)]
-}
-
-// baseline returns what the control says of record k, NaN where it refuses it, so that it can be told from a record of the control; nil where
-// it was not asked.
-func (h *headers) baseline(k int) []byte {
-	switch c := h.control; {
-	case c == nil:
-		return nil
-	case c.batch.Problem(k) != nil:
-		return h.number(math.NaN())
-	default:
-		return h.number(c.worker.Prediction(k))
-	}
 }
 
 // number returns the shortest text that reads back as x.

@@ -60,20 +60,13 @@ func (s *Scoring) share(models []*Scoring) {
 }
 
 // letterHeaders returns the headers of the dead letter of a record that tell what was in use in an epoch.
-func (s *Scoring) letterHeaders(epoch int64, r *record.Raw, p *record.Problem) []record.Header {
+func (s *Scoring) letterHeaders(epoch int64, r *record.Raw) []record.Header {
 	v := s.scorers.models.at(epoch)
 	if v.split == nil || r.Topic != s.scorers.pipeline.Source.Topic {
 		return v.arms[0].letters
 	}
-	i, forced := v.split.one(r)
-	all := append(slices.Clone(v.arms[i].letters), v.arm[i].headers...)
-	if p.Baseline != "" {
-		all = append(all, record.Header{Key: headerBaseline, Value: []byte(p.Baseline)})
-	}
-	if forced {
-		all = append(all, record.Header{Key: headerForced, Value: []byte("true")})
-	}
-	return all
+	i := v.split.one(r)
+	return append(slices.Clone(v.arms[i].letters), v.arm[i].headers...)
 }
 
 // Topology declares what `run` does: bring windows up to date, score the records of the source in batches, several at a

@@ -82,7 +82,7 @@ type Options struct {
 	LetterCompat Compat
 	// LetterHeaders returns what is added to the dead letter of a record, which must not be changed, of a task with an epoch; for records
 	// of global tables, with the engine's. It is called by several goroutines at a time. Default: nothing is added
-	LetterHeaders func(epoch int64, r *record.Raw, p *record.Problem) []record.Header
+	LetterHeaders func(epoch int64, r *record.Raw) []record.Header
 	// Log. Default: nothing is logged
 	Log *slog.Logger
 	// Now is the clock, for latencies and for records without a usable timestamp. Default: time.Now

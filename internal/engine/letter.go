@@ -315,7 +315,7 @@ func (x *writer) timestamp(ts int64, l *kafka.Limits) int64 {
 // letter adds a dead letter to out: the record as it came, or as much of it as the topic takes.
 func (x *writer) letter(raw *record.Raw, d task.Drop, bare bool) {
 	l, out := x.all[x.engine.program.DeadLetters].limits, x.outbox()
-	why := append(x.engine.program.LetterHeaders(x.engine.options.Group, raw, d), x.headers(raw, &d.Problem)...)
+	why := append(x.engine.program.LetterHeaders(x.engine.options.Group, raw, d), x.headers(raw)...)
 	if bare {
 		x.form(raw, why, nil, &l, form{}, out)
 		return
@@ -391,7 +391,7 @@ func (x *writer) form(raw *record.Raw, why, compat []record.Header, l *kafka.Lim
 }
 
 // headers returns those that the options add to the dead letter of a record.
-func (x *writer) headers(raw *record.Raw, p *record.Problem) []record.Header {
+func (x *writer) headers(raw *record.Raw) []record.Header {
 	if x.engine.options.LetterHeaders == nil {
 		return nil
 	}
@@ -399,7 +399,7 @@ func (x *writer) headers(raw *record.Raw, p *record.Problem) []record.Header {
 	if x.of != nil {
 		epoch = x.of.epoch
 	}
-	return x.engine.options.LetterHeaders(epoch, raw, p)
+	return x.engine.options.LetterHeaders(epoch, raw)
 }
 
 func (x *writer) number(out *kafka.Outbox, key string, value int64) {
