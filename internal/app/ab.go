@@ -39,6 +39,14 @@ type ABStarted struct {
 	Changed bool
 }
 
+// Share returns how much of the records an arm gets, in words.
+func (s *ABStarted) Share(arm int) string {
+	if s.Split.By == rollout.ByPartition {
+		return fmt.Sprintf("%d partitions", len(s.Split.Arms[arm].Partitions))
+	}
+	return fmt.Sprintf("%.4g%%", 100*shareOf(s.Split, arm, 0))
+}
+
 var (
 	errNoAB        = errors.New("the pipeline file has no experiment")
 	errNoRunningAB = errors.New("no experiment is running")

@@ -85,7 +85,7 @@ func TestBadOutcomes(t *testing.T) {
 		"{topic: sold, horizon: 0s}":                                   "horizon",
 		"{topic: sold, horizon: 100000d}":                              "horizon",
 		"{topic: sold, horizon: 1d, key: sqft}":                        "a key is a text",
-		"{topic: sold, horizon: 1d, key: idd}":                         `did you mean`,
+		"{topic: sold, horizon: 1d, key: idd}":                         "has no field",
 		"{topic: sold, horizon: 1d, unit: sqft}":                       "a key is a text",
 		"{topic: sold, horizon: 1d, key: id, field: id}":               "is the key or the time of the labels",
 		"{topic: sold, horizon: 1d, prediction_time: zip}":             "is a field of type enum",

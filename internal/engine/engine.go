@@ -192,6 +192,7 @@ type Engine struct {
 	loop     atomic.Pointer[loop]          // for the session
 	waker    *waker                        // of the loop
 	steps    atomic.Int64                  // that the loop has done
+	idle     atomic.Uint64                 // steps in which it had nothing to commit
 	paused   atomic.Bool                   // by Pause; the reason is in the statistics
 	epoch    atomic.Int64                  // that tasks are to use
 	changes  changes
