@@ -25,6 +25,9 @@ func lease(c *rollout.Control) time.Duration {
 // loaded. It goes by how long this instance has heard nothing, so that clocks need not agree.
 func (d *deployment) attended(ctx context.Context) {
 	d.mu.Lock()
+	if d.heard.IsZero() {
+		d.heard = d.app.Now()
+	}
 	c, heard := d.control, d.heard
 	d.mu.Unlock()
 	limit := lease(&c)

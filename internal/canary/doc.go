@@ -14,9 +14,8 @@
 //
 // # What alpha means
 //
-// Each guard raises its alarm when a lower bound of what it measures is above its tolerance. The bounds hold at all looks together (they are
-// confidence sequences), and the guards share alpha equally; what was seen in one step stays in the next. So the probability that a
-// candidate within all tolerances is ever taken back by a guard is alpha at most. For shares that is exact: whatever the order of the
-// records, if each of them is wrong with a probability of the tolerance at most, given those before it. Ratios of times and of losses take
-// sums over many units for normal.
+// Each guard raises its alarm when it is shown that its tolerance is exceeded, by a test that holds at all looks together, and the guards
+// share alpha equally (package experiment, Guards); what was seen in one step stays in the next. So the probability that a candidate within
+// all tolerances is ever taken back by a guard is alpha at most. For shares that is exact; ratios of times and of losses take sums
+// over many batches and keys for normal. All evidence is sums, so that it does not matter in which order records were read.
 package canary

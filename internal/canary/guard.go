@@ -1,6 +1,7 @@
 package canary
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -43,10 +44,11 @@ type Limits struct {
 	Alpha float64
 }
 
-// The least numbers of units for which sums are taken for normal.
+// The least numbers of units for which sums are taken for normal, and the number at which bounds are the tightest, about.
 const (
 	leastBatches = 30
 	leastKeys    = 100
+	horizon      = 2000
 )
 
 // Reading is what a guard sees.
@@ -69,8 +71,8 @@ func Differs(a, b, part float64) bool {
 	return math.Abs(a/2-b/2) > float64(part*max(math.Abs(a), math.Abs(b)))/2 // halves do not overflow
 }
 
-// Read has the guards look.
-func (l *Limits) Read(e *Evidence) []Reading {
+// Read has the guards look. An error says that the evidence or the limits cannot be.
+func (l *Limits) Read(e *Evidence) ([]Reading, error) {
 	n := 0
 	for _, limit := range []*float64{l.Errors, l.Latency, l.Drift, l.Loss} {
 		if limit != nil {
@@ -78,75 +80,102 @@ func (l *Limits) Read(e *Evidence) []Reading {
 		}
 	}
 	if n == 0 {
-		return nil
+		return nil, nil
 	}
-	alpha := l.Alpha / float64(n)
+	keys, err := experiment.NewGuards(l.Alpha, n, horizon, leastKeys)
+	if err != nil {
+		return nil, err
+	}
+	batches, err := experiment.NewGuards(l.Alpha, n, horizon, leastBatches)
+	if err != nil {
+		return nil, err
+	}
 	var all []Reading
+	add := func(r Reading, d *experiment.Decision, wrong error) {
+		if d != nil {
+			r.Alarm = d.Outcome == experiment.Breaks
+		}
+		all, err = append(all, r), errors.Join(err, wrong)
+	}
 	if l.Errors != nil {
-		all = append(all, readErrors(e, *l.Errors, alpha))
+		add(readErrors(keys, e, *l.Errors))
 	}
 	if l.Latency != nil {
-		all = append(all, readLatency(e, *l.Latency, alpha))
+		add(readLatency(batches, e, *l.Latency))
 	}
 	if l.Drift != nil {
-		all = append(all, readDrift(e, *l.Drift, l.Change, alpha))
+		add(readDrift(keys, e, *l.Drift, l.Change))
 	}
 	if l.Loss != nil {
-		all = append(all, l.readLoss(e, *l.Loss, alpha))
+		add(l.readLoss(keys, e, *l.Loss))
 	}
-	return all
+	return all, err
 }
 
 // share makes a reading of a share.
-func share(guard string, k, n int64, limit, alpha float64) Reading {
+func share(g *experiment.Guards, guard string, k, n int64, limit float64) (Reading, *experiment.Decision, error) {
 	r := Reading{Guard: guard, Seen: n, Limit: limit}
-	if n > 0 {
-		r.Value, r.Bound = float64(k)/float64(n), shareAtLeast(k, n, alpha)
+	if limit >= 1 || n == 0 { // nothing is too much
+		return r, nil, nil
 	}
-	r.Alarm = r.Bound > limit
-	return r
+	d, err := g.Proportion(guard, k, n, limit)
+	if err == nil {
+		r.Value, r.Bound = d.Estimate.Value, d.Estimate.Low
+	}
+	return r, d, err
 }
 
-func readErrors(e *Evidence, limit, alpha float64) Reading {
-	r := share(Errors, e.Broken, e.Records, limit, alpha)
+func readErrors(g *experiment.Guards, e *Evidence, limit float64) (Reading, *experiment.Decision, error) {
+	r, d, err := share(g, Errors, e.Broken, e.Records, limit)
 	r.Words = fmt.Sprintf("%s of %d records refused that the control predicts%s", percent(r.Value), e.Records, r.beside(percent))
-	return r
+	return r, d, err
 }
 
-func readDrift(e *Evidence, limit, change, alpha float64) Reading {
-	r := share(Drift, e.Changed, e.Compared, limit, alpha)
+func readDrift(g *experiment.Guards, e *Evidence, limit, change float64) (Reading, *experiment.Decision, error) {
+	r, d, err := share(g, Drift, e.Changed, e.Compared, limit)
 	r.Words = fmt.Sprintf("%s of %d predictions differ by more than %s from the control's%s", percent(r.Value), e.Compared, percent(change), r.beside(percent))
-	return r
+	return r, d, err
 }
 
-func readLatency(e *Evidence, limit, alpha float64) Reading {
+// ratio takes in how much larger sums are than the control's, as a share.
+func (r *Reading) ratio(i experiment.Interval) {
+	r.Value, r.Bound = i.Value, max(i.Low, -1)
+}
+
+func readLatency(g *experiment.Guards, e *Evidence, limit float64) (Reading, *experiment.Decision, error) {
 	r := Reading{Guard: Latency, Seen: e.Scoring.Units, Limit: limit - 1}
-	if r.Seen == 0 {
+	if !(e.Scoring.X.Float64() > 0) {
 		r.Words = "no batch was timed yet"
-		return r
+		return r, nil, nil
 	}
-	value, bound := ratioAtLeast(&e.Scoring, alpha, leastBatches)
-	r.Value, r.Bound = value-1, max(bound-1, -1)
-	r.Alarm = r.Bound > r.Limit
+	d, err := g.Loss(Latency, &e.Scoring, r.Limit)
+	if err == nil {
+		r.ratio(d.Estimate)
+	}
 	r.Words = fmt.Sprintf("%s the control's time in %d batches%s", times(r.Value), r.Seen, r.beside(times))
-	return r
+	return r, d, err
 }
 
-func (l *Limits) readLoss(e *Evidence, limit, alpha float64) Reading {
+func (l *Limits) readLoss(g *experiment.Guards, e *Evidence, limit float64) (Reading, *experiment.Decision, error) {
 	r := Reading{Guard: Loss, Seen: e.Losses.Units, Limit: limit}
-	if r.Seen == 0 {
+	if !(e.Losses.X.Float64() > 0) {
 		r.Words = "no label has come yet"
-		return r
+		return r, nil, nil
 	}
-	value, bound := ratioAtLeast(&e.Losses, alpha, leastKeys)
 	name := "mean error"
-	if l.Squared {
-		value, bound, name = math.Sqrt(value), math.Sqrt(bound), "RMSE"
+	if l.Squared { // the limit is one of roots
+		name, limit = "RMSE", float64((1+limit)*(1+limit))-1
 	}
-	r.Value, r.Bound = value-1, bound-1
-	r.Alarm = r.Bound > limit
+	d, err := g.Loss(Loss, &e.Losses, limit)
+	if err == nil {
+		i := d.Estimate
+		if l.Squared {
+			i = experiment.RootRatio(i)
+		}
+		r.ratio(i)
+	}
 	r.Words = fmt.Sprintf("%s %s that of the control, for %d keys with labels%s", name, apart(r.Value), r.Seen, r.beside(apart))
-	return r
+	return r, d, err
 }
 
 // beside says what a value is at least, and what it may be.

@@ -44,13 +44,17 @@ type Decision struct {
 	Why string
 }
 
-// Decide says what is next. It depends on its arguments alone.
-func (p *Plan) Decide(at Position, e *Evidence, now time.Time) Decision {
-	d := Decision{Action: Wait, Readings: p.Limits.Read(e)}
+// Decide says what is next. It depends on its arguments alone. An error is as of [Limits.Read].
+func (p *Plan) Decide(at Position, e *Evidence, now time.Time) (Decision, error) {
+	d := Decision{Action: Wait}
+	var err error
+	if d.Readings, err = p.Limits.Read(e); err != nil {
+		return d, err
+	}
 	for i := range d.Readings {
 		if r := &d.Readings[i]; r.Alarm {
 			d.Action, d.Guard, d.Why = RollBack, r, r.Guard+": "+r.Words
-			return d
+			return d, nil
 		}
 	}
 	last := at.Step+2 >= len(p.Steps) // the next step is all records
@@ -62,18 +66,18 @@ func (p *Plan) Decide(at Position, e *Evidence, now time.Time) Decision {
 		d.Why = fmt.Sprintf("%d of %d keys with labels", e.Losses.Units, p.MinOutcomes)
 	case held < p.Hold:
 		d.Why = fmt.Sprintf("another %s", (p.Hold - held).Round(time.Second))
-		return d
+		return d, nil
 	case last:
 		d.Action = Finish
-		return d
+		return d, nil
 	default:
 		d.Action = Advance
-		return d
+		return d, nil
 	}
 	if p.Timeout > 0 && held >= p.Hold+p.Timeout {
 		d.Action, d.Why = RollBack, fmt.Sprintf("too little was seen in %s at %s: %s", held.Round(time.Second), percent(p.Steps[at.Step]), d.Why)
 	}
-	return d
+	return d, nil
 }
 
 // Next returns the place of the first step above a share, of which a candidate has nothing yet at 0.

@@ -15,6 +15,15 @@ func usual() Limits {
 	return Limits{Errors: at(0.005), Latency: at(2), Drift: at(0.1), Loss: at(0.02), Change: 0.5, Squared: true, Alpha: 0.05}
 }
 
+func readings(t *testing.T, l *Limits, e *Evidence) []Reading {
+	t.Helper()
+	all, err := l.Read(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
 // world makes records of a candidate.
 type world struct {
 	*rand.Rand
@@ -61,7 +70,7 @@ func TestGuards(t *testing.T) {
 		for looks := 0; ; looks++ {
 			w.sees(t, e, 100)
 			var alarms []string
-			for _, r := range limits.Read(e) {
+			for _, r := range readings(t, &limits, e) {
 				if r.Alarm {
 					alarms = append(alarms, r.Guard)
 				}
@@ -92,7 +101,10 @@ func TestFalseAlarms(t *testing.T) {
 		e := &Evidence{}
 		for range looks {
 			w.sees(t, e, 50)
-			d := (&Plan{Steps: []float64{0.1, 1}, MinRecords: 1 << 40, Limits: limits}).Decide(Position{}, e, time.Time{})
+			d, err := (&Plan{Steps: []float64{0.1, 1}, MinRecords: 1 << 40, Limits: limits}).Decide(Position{}, e, time.Time{})
+			if err != nil {
+				t.Fatal(err)
+			}
 			if d.Guard != nil {
 				alarms[d.Guard.Guard]++
 				alarms["any"]++
@@ -136,14 +148,14 @@ func TestDecide(t *testing.T) {
 		"an alarm at any time": {Position{Step: 1}, broken, time.Hour, RollBack, "errors: "},
 	} {
 		tc.at.Since = begin
-		d := p.Decide(tc.at, tc.e, begin.Add(tc.after))
-		if d.Action != tc.want || !strings.HasPrefix(d.Why, tc.why) || (d.Guard != nil) != (tc.e == broken) {
+		d, err := p.Decide(tc.at, tc.e, begin.Add(tc.after))
+		if err != nil || d.Action != tc.want || !strings.HasPrefix(d.Why, tc.why) || (d.Guard != nil) != (tc.e == broken) {
 			t.Errorf("%s: %+v", name, d)
 		}
 	}
 	p.Timeout = 0
-	if d := p.Decide(Position{Since: begin}, &Evidence{}, begin.Add(1e6*time.Hour)); d.Action != Wait {
-		t.Errorf("%+v", d)
+	if d, err := p.Decide(Position{Since: begin}, &Evidence{}, begin.Add(1e6*time.Hour)); err != nil || d.Action != Wait {
+		t.Errorf("%+v, %v", d, err)
 	}
 	for share, want := range map[float64]int{0: 0, 0.01: 1, 0.05: 1, 0.1: 2, 1: 2} {
 		if n := p.Next(share); n != want {
@@ -155,17 +167,17 @@ func TestDecide(t *testing.T) {
 // TestNoGuards looks at nothing, and says so.
 func TestNoGuards(t *testing.T) {
 	t.Parallel()
-	if r := (&Limits{Alpha: 0.05}).Read(&Evidence{Records: 10, Broken: 10}); r != nil {
+	if r := readings(t, &Limits{Alpha: 0.05}, &Evidence{Records: 10, Broken: 10}); r != nil {
 		t.Error(r)
 	}
 	zero := usual()
 	zero.Errors = at(0)
-	for _, r := range zero.Read(&Evidence{Records: 1000, Refused: 1, Broken: 1}) {
+	for _, r := range readings(t, &zero, &Evidence{Records: 1000, Refused: 1, Broken: 1}) {
 		if r.Alarm != (r.Guard == Errors) { // nothing is tolerated
 			t.Errorf("%+v", r)
 		}
 	}
-	for _, r := range zero.Read(&Evidence{}) {
+	for _, r := range readings(t, &zero, &Evidence{}) {
 		if r.Alarm || r.Words == "" {
 			t.Errorf("%+v", r)
 		}
