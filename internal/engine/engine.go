@@ -78,6 +78,8 @@ type Options struct {
 	Switched func()
 	// Breaker pauses partitions with too many dead letters. Default: never
 	Breaker Breaker
+	// LetterGroup is the consumer group that dead letters name. Default: Group
+	LetterGroup string
 	// LetterCompat is a system whose headers dead letters have too. Default: none
 	LetterCompat Compat
 	// LetterHeaders returns what is added to each dead letter of a task with an epoch; for records of global tables, with the
@@ -124,6 +126,9 @@ func (o *Options) setDefaults() {
 	o.Breaker.setDefaults()
 	if o.Group == "" {
 		o.Group = o.Program.Name
+	}
+	if o.LetterGroup == "" {
+		o.LetterGroup = o.Group
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
