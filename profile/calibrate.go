@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"millrace.dev/internal/detmath"
+	"millrace.dev/internal/stat"
 )
 
 const (
@@ -74,11 +75,17 @@ func (d *drawn) tail(v float64) float64 {
 		return detmath.Exp(d.logP[i-1] + float64(part*(d.logP[i]-d.logP[i-1])))
 	}
 	top := detmath.Exp(d.logP[last])
-	at := gammaTail(d.shape, d.x[last]/d.scale)
+	at := d.gammaTail(d.x[last])
 	if !(at > 1e-280) {
 		return top * detmath.Exp((d.x[last]-v)/d.scale)
 	}
-	return top * gammaTail(d.shape, v/d.scale) / at
+	return top * d.gammaTail(v) / at
+}
+
+// gammaTail is the tail of the gamma distribution that goes on from the top share.
+func (d *drawn) gammaTail(v float64) float64 {
+	_, upper := stat.GammaShares(d.shape, v/d.scale)
+	return upper
 }
 
 // value is the inverse of tail.

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"millrace.dev/internal/detmath"
+	"millrace.dev/internal/stat"
 )
 
 // Test is the outcome of a test of whether two sets of data come of one distribution.
@@ -46,7 +47,7 @@ func contingency(reference, window []uint64, statistic func(*cells) float64) (Te
 		return untested(), nil
 	}
 	s := statistic(c)
-	return Test{s, used - 1, chiSquareTail(s, used-1)}, nil
+	return Test{s, used - 1, stat.ChiSquareTail(s, float64(used-1))}, nil
 }
 
 // sides returns counts as shares; nil if there is none on either side.
@@ -92,7 +93,7 @@ func fit(expected, observed []float64) Test {
 			s += float64(d*d) / e
 		}
 	}
-	return Test{s, len(expected) - 1, chiSquareTail(s, len(expected)-1)}
+	return Test{s, len(expected) - 1, stat.ChiSquareTail(s, float64(len(expected)-1))}
 }
 
 // FitTestGrouped is [FitTest] after cells of which few rows are expected were put together, the smallest first, until no
@@ -188,7 +189,7 @@ func FisherExact(a, n, b, m uint64) float64 {
 	}
 	if k > most {
 		c := &cells{p: []float64{float64(b) / float64(m), 1 - float64(b)/float64(m)}, q: []float64{float64(a) / float64(n), 1 - float64(a)/float64(n)}, m: float64(m), n: float64(n)}
-		return chiSquareTail(chiSquare(c), 1)
+		return stat.ChiSquareTail(chiSquare(c), 1)
 	}
 	low, high := max(0, k-float64(m)), min(k, float64(n))
 	logs := func(x float64) float64 { // of the number of tables with x

@@ -6,54 +6,6 @@ import (
 	"millrace.dev/internal/detmath"
 )
 
-// chiSquareTail returns the probability that a chi-square variable is at least x.
-func chiSquareTail(x float64, freedom int) float64 { return gammaTail(float64(freedom)/2, x/2) }
-
-// gammaTail returns the regularised upper incomplete gamma function Q(a, x), for a > 0: the series of the lower one where
-// x is small, and else the continued fraction by Lentz's method (Numerical Recipes, 6.2).
-func gammaTail(a, x float64) float64 {
-	switch {
-	case !(x > 0):
-		return 1
-	case math.IsInf(x, 1):
-		return 0
-	}
-	g, _ := math.Lgamma(a)
-	front := detmath.Exp(float64(a*logOf(x)) - x - g)
-	if x < a+1 {
-		term := 1 / a
-		total := term
-		for i := a + 1; term > total*1e-17; i++ {
-			term = float64(term * (x / i))
-			total += term
-		}
-		return min(max(0, 1-float64(front*total)), 1)
-	}
-	const tiny = 1e-300
-	b := x + 1 - a
-	c, d := 1/tiny, 1/b
-	h := d
-	for i := 1.0; i < 1e5; i++ {
-		an := -i * (i - a)
-		b += 2
-		d = float64(an*d) + b
-		if math.Abs(d) < tiny {
-			d = tiny
-		}
-		c = b + an/c
-		if math.Abs(c) < tiny {
-			c = tiny
-		}
-		d = 1 / d
-		step := float64(d * c)
-		h *= step
-		if math.Abs(step-1) < 1e-15 {
-			break
-		}
-	}
-	return min(max(0, float64(front*h)), 1)
-}
-
 func logChoose(n, k float64) float64 {
 	a, _ := math.Lgamma(n + 1)
 	b, _ := math.Lgamma(k + 1)

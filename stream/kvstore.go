@@ -130,6 +130,12 @@ func (s *kvStore[K, V]) encodeKey(k K) (err error) {
 	return nil
 }
 
+// bytesOf returns a key of the store, which is the caller's.
+func (s *kvStore[K, V]) bytesOf(k K) ([]byte, error) {
+	err := s.encodeKey(k)
+	return append([]byte(nil), s.key...), err
+}
+
 func (s *kvStore[K, V]) decode(b []byte) (r row[V], err error) {
 	if len(b) < timestampBytes {
 		return r, errShortRow

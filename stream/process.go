@@ -223,6 +223,22 @@ func (s *State[K, V]) All(f func(K, V) (bool, error)) error {
 	return s.kv.scan([]byte{prefixRow}, []byte{prefixRow + 1}, func(k K, r row[V]) (bool, error) { return f(k, r.value) })
 }
 
+// Range is [State.All] for the keys from from up to and not including to, in the order of their bytes.
+func (s *State[K, V]) Range(from, to K, f func(K, V) (bool, error)) error {
+	if s.err != nil {
+		return s.err
+	}
+	low, err := s.kv.bytesOf(from)
+	if err != nil {
+		return err
+	}
+	high, err := s.kv.bytesOf(to)
+	if err != nil {
+		return err
+	}
+	return s.kv.scan(low, high, func(k K, r row[V]) (bool, error) { return f(k, r.value) })
+}
+
 // Process hands a stream to processors of one's own: supplier is called for each task. The stores are for them alone.
 func Process[K, V, K2, V2 any](s Stream[K, V], name string, supplier func() Processor[K, V, K2, V2], stores ...StoreRef) Stream[K2, V2] {
 	t := s.n.t

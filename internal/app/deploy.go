@@ -51,10 +51,10 @@ type deployment struct {
 	mute      int       // how often in a row it could not be told
 }
 
-// prepared is a deployment whose model is ready to predict.
+// prepared is a deployment whose models are ready to predict: one, or one for each arm.
 type prepared struct {
-	of      rollout.Deployment
-	scoring *Scoring
+	of     rollout.Deployment
+	models []*Scoring
 }
 
 // How long an instance is patient.
@@ -139,13 +139,14 @@ func (d *deployment) begin(ctx context.Context) error {
 	default: // the registry has noted the first promotion of the group, and nobody was told to go over
 		to = &rollout.Deployment{Model: c.Before, Reason: "it was the champion when a promotion began that was not finished"}
 	}
-	if to.Digest == running.Digest {
-		d.goOver(to, nil)
-		return nil
+	if to.Split == nil && to.Digest == running.Digest {
+		return d.goOver(to, []*Scoring{d.base})
 	}
-	d.app.Log.LogAttrs(ctx, slog.LevelWarn, "the champion of the registry is not what the group was told to run, which goes before it: promote a model, and both are the same",
-		slog.String("champion", running.Model), slog.String("told", to.Model), slog.String("group", d.p.Group))
-	s, err := d.load(ctx, to)
+	if to.Digest != running.Digest {
+		d.app.Log.LogAttrs(ctx, slog.LevelWarn, "the champion of the registry is not what the group was told to run, which goes before it: promote a model, and both are the same",
+			slog.String("champion", running.Model), slog.String("told", to.Model), slog.String("group", d.p.Group))
+	}
+	models, err := d.load(ctx, to)
 	if err != nil {
 		code, hint := Explain(err)
 		if code == Refused {
@@ -155,8 +156,9 @@ func (d *deployment) begin(ctx context.Context) error {
 			Code: code, Op: "load model", Where: to.Model, Err: fmt.Errorf("it is what %s was told to run: %w", d.p.Group, err), Hint: hint,
 		}
 	}
-	d.goOver(&rollout.Deployment{Epoch: to.Epoch, Model: to.Model, Digest: s.Digest, By: to.By, Reason: to.Reason, At: to.At}, s)
-	return nil
+	begun := *to
+	begun.Digest = models[0].Digest // of a champion before none was told
+	return d.goOver(&begun, models)
 }
 
 // follow does what the control says until ctx ends.
@@ -201,7 +203,7 @@ func (d *deployment) step(ctx context.Context) {
 		}
 	default:
 		d.ready, d.readiness = nil, nil
-		d.base.Expect(nil)
+		d.base.Expect()
 	}
 	d.escape()
 	d.base.scorers.models.forget(d.reached())
@@ -270,7 +272,7 @@ func (d *deployment) prepare(ctx context.Context, next *rollout.Deployment) bool
 	}
 	d.ready, d.readiness = nil, &rollout.Readiness{Epoch: next.Epoch, Stage: rollout.Loading}
 	d.say(ctx)
-	s, err := d.load(ctx, next)
+	models, err := d.load(ctx, next)
 	if ctx.Err() != nil {
 		return false
 	}
@@ -278,9 +280,9 @@ func (d *deployment) prepare(ctx context.Context, next *rollout.Deployment) bool
 		d.failed(ctx, next, err)
 		return false
 	}
-	d.ready = &prepared{*next, s}
+	d.ready = &prepared{*next, models}
 	d.readiness.Stage = rollout.Ready
-	d.base.Expect(s)
+	d.base.Expect(models...)
 	d.app.Log.LogAttrs(ctx, slog.LevelInfo, "the next model is ready", loaded(next)...)
 	return true
 }
@@ -325,7 +327,10 @@ var errTurn = errors.New("it is the turn of another model")
 // turn goes over to the model that is ready: at once, or in a rolling update with a new run.
 func (d *deployment) turn(to *rollout.Deployment) {
 	if d.p.Model.Update != config.Rolling {
-		d.goOver(to, d.ready.scoring)
+		if err := d.goOver(to, d.ready.models); err != nil {
+			d.failed(context.Background(), to, err)
+			d.ready = nil
+		}
 		return
 	}
 	d.app.Log.LogAttrs(context.Background(), slog.LevelInfo, "leaving the group, to come back with another model",
@@ -333,10 +338,10 @@ func (d *deployment) turn(to *rollout.Deployment) {
 	d.give(errTurn)
 }
 
-// goOver has records predicted with the model of a deployment, nil being the present one.
-func (d *deployment) goOver(to *rollout.Deployment, s *Scoring) {
-	if s != nil {
-		d.base.Serve(to.Epoch, s)
+// goOver has records predicted with the models of a deployment.
+func (d *deployment) goOver(to *rollout.Deployment, models []*Scoring) error {
+	if err := d.base.Serve(to.Epoch, to.Split, models...); err != nil {
+		return err
 	}
 	d.mu.Lock()
 	was := d.running
@@ -344,24 +349,60 @@ func (d *deployment) goOver(to *rollout.Deployment, s *Scoring) {
 	d.mu.Unlock()
 	d.ready, d.readiness = nil, nil
 	d.engine.SetEpoch(to.Epoch)
-	if was.Digest != to.Digest {
-		d.app.Log.LogAttrs(context.Background(), slog.LevelInfo, "going over to another model",
-			append(loaded(to), slog.String("before", was.Model), slog.String("by", to.By), slog.String("reason", to.Reason))...)
+	attrs := append(loaded(to), slog.String("before", was.Model), slog.String("by", to.By), slog.String("reason", to.Reason))
+	switch {
+	case to.Split != nil:
+		d.app.Log.LogAttrs(context.Background(), slog.LevelInfo, "going over to the arms of an experiment",
+			append(attrs, slog.String("experiment", to.Split.Experiment), slog.Any("arms", shares(to.Split)))...)
+	case was.Split != nil:
+		d.app.Log.LogAttrs(context.Background(), slog.LevelInfo, "an experiment has ended", append(attrs, slog.String("experiment", was.Split.Experiment))...)
+	case was.Digest != to.Digest:
+		d.app.Log.LogAttrs(context.Background(), slog.LevelInfo, "going over to another model", attrs...)
 	}
+	return nil
 }
 
-// load makes the model of a deployment ready to predict: it has to be approved, to have the digest that the deployment names, if it
+// load makes the models of a deployment ready to predict: each has to be approved, to have the digest that the deployment names, if it
 // does, and to fit the pipeline file.
-func (d *deployment) load(ctx context.Context, of *rollout.Deployment) (*Scoring, error) {
-	m, err := d.app.approved(ctx, d.p, of.Model)
+func (d *deployment) load(ctx context.Context, of *rollout.Deployment) ([]*Scoring, error) {
+	if of.Split == nil {
+		s, err := d.loadModel(ctx, of.Model, of.Digest)
+		return []*Scoring{s}, err
+	}
+	if _, err := newSplit(d.p, of.Split); err != nil {
+		return nil, err
+	}
+	var models []*Scoring
+	for i := range of.Split.Arms {
+		a := &of.Split.Arms[i]
+		at := slices.IndexFunc(models, func(s *Scoring) bool { return s.Digest == a.Digest })
+		if at >= 0 { // an A/A test
+			models = append(models, models[at])
+			continue
+		}
+		s, err := d.loadModel(ctx, a.Model, a.Digest)
+		if err != nil {
+			return nil, err
+		}
+		models = append(models, s)
+	}
+	return models, nil
+}
+
+// loadModel makes a model ready to predict; one that is in use it takes as it is.
+func (d *deployment) loadModel(ctx context.Context, ref, digest string) (*Scoring, error) {
+	m, err := d.app.approved(ctx, d.p, ref)
 	if err != nil {
 		return nil, err
 	}
-	if of.Digest != "" && m.Digest != of.Digest {
+	if digest != "" && m.Digest != digest {
 		return nil, &Error{
-			Code: Refused, Op: "load model", Where: of.Model, Err: fmt.Errorf("the registry has %s, and %s was promoted", m.Digest, of.Digest),
+			Code: Refused, Op: "load model", Where: ref, Err: fmt.Errorf("the registry has %s, and %s was promoted", m.Digest, digest),
 			Hint: "use the registry that the model was promoted from",
 		}
+	}
+	if s := d.base.scorers.models.known(m.Digest); s != nil {
+		return s, nil
 	}
 	if _, err := compileChecks("run", d.p, m); err != nil {
 		return nil, err
@@ -379,6 +420,7 @@ func (d *deployment) status() *rollout.Status {
 	for _, p := range d.engine.Stats().Epochs {
 		s.Partitions = append(s.Partitions, rollout.Partition{Topic: p.Topic, Partition: p.Partition.Partition, Epoch: p.Epoch, From: p.From})
 	}
+	s.Arms = d.base.scorers.models.armStatuses()
 	return s
 }
 

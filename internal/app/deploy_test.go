@@ -492,7 +492,7 @@ func TestSameName(t *testing.T) {
 func TestGathered(t *testing.T) {
 	t.Parallel()
 	now := time.UnixMilli(0)
-	w := &promotion{app: &App{Now: func() time.Time { return now }}}
+	w := &promotion{controller: &controller{app: &App{Now: func() time.Time { return now }}}}
 	for i, c := range []struct {
 		after time.Duration
 		phase Phase

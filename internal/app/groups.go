@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"millrace.dev/internal/assign"
 	"millrace.dev/internal/config"
 	"millrace.dev/internal/engine"
 	"millrace.dev/internal/kafka"
@@ -89,62 +88,58 @@ func notInGroups(ctx context.Context, client *kafka.Client, p *config.Pipeline, 
 	}
 }
 
-// groupsPipeline reads a pipeline file whose experiment has groups.
-func (a *App) groupsPipeline(op, file string, set []string) (*config.Pipeline, error) {
-	p, err := a.Load(file, set)
-	if err != nil {
-		return nil, err
-	}
+// withGroups wants a pipeline whose experiment has groups.
+func withGroups(p *config.Pipeline, op, file string) error {
 	fault := func(text, hint string) error {
 		return &Error{Code: Usage, Op: op, Where: file, Err: errors.New(text), Hint: hint}
 	}
 	switch {
 	case p.AB == nil:
-		return nil, fault("the pipeline file has no experiment", "add a section ab: see docs/ab.md")
+		return &Error{Code: Usage, Op: op, Where: file, Err: errNoAB, Hint: "add ab: with its arms: see docs/ab.md"}
 	case p.AB.Split != config.SplitGroups:
-		return nil, fault("the arms of the experiment have no groups of their own", "millrace run has all arms in each instance; for groups set ab.split: groups")
-	case len(p.Windows) > 0 || p.Partitioned() != nil:
-		return nil, fault("with split: groups a pipeline can have no windows and no partitioned table: their records change the order on their way, and each arm would have a state of its own that begins empty",
-			"set ab.split: key, by which the arms share the state")
+		return fault("the arms of the experiment have no groups of their own", "millrace run has all arms in each instance; for groups set ab.split: groups")
+	case p.Partitioned() != nil:
+		return fault("with split: groups a pipeline can have no partitioned table: its records change their order on the way", "set ab.split: key, by which the arms share the table")
 	}
 	for _, arm := range p.AB.Arms {
 		if arm.Name == mergeName {
-			return nil, fault("an arm is called "+mergeName+", as the group that merges the arms", "call it otherwise")
+			return fault("an arm is called "+mergeName+", as the group that merges the arms", "call it otherwise")
 		}
 	}
-	return p, nil
+	return nil
 }
 
-// groupsSplit returns the arms of a pipeline file with the models that they have now, all approved. Keys keep their arms as far as the
-// weights allow; was is nil, or the split so far, whose models stay.
+// orderly wants a model with which records keep their order on the way to it.
+func orderly(p *config.Pipeline, m *model.Loaded) error {
+	if !carries(p, m.Bundle.Plan) {
+		return nil
+	}
+	return &Error{
+		Code: Usage, Op: "load model", Where: m.Ref,
+		Err:  errors.New("with split: groups a pipeline can have no windows: records change their order on the way to them, and each arm would have windows of its own that begin empty"),
+		Hint: "set ab.split: key, by which the arms share the windows",
+	}
+}
+
+// groupsSplit returns the arms of a pipeline file with their models, all approved: those that they have now, or had in was, which may be
+// nil. Keys keep their arms of was as far as the weights allow.
 func (a *App) groupsSplit(ctx context.Context, p *config.Pipeline, was *rollout.Split) (*rollout.Split, error) {
-	s := &rollout.Split{Experiment: p.AB.Name, By: rollout.ByKey, Key: p.AB.Key, Salt: p.AB.Salt, Override: p.AB.Override}
-	weights, from := make([]float64, len(p.AB.Arms)), make([]int, len(p.AB.Arms))
-	for i, arm := range p.AB.Arms {
+	var models []*model.Loaded
+	for _, arm := range p.AB.Arms {
 		ref := arm.Model
-		if from[i] = -1; was != nil {
-			if from[i] = was.Arm(arm.Name); from[i] >= 0 {
-				ref = was.Arms[from[i]].Model
-			}
+		if was != nil && was.Arm(arm.Name) >= 0 {
+			ref = was.Arms[was.Arm(arm.Name)].Model
 		}
 		m, err := a.approved(ctx, p, ref)
 		if err != nil {
 			return nil, err
 		}
-		weights[i] = arm.Weight
-		s.Arms = append(s.Arms, rollout.Arm{Name: arm.Name, Model: m.Ref, Digest: m.Digest})
+		if err := orderly(p, m); err != nil {
+			return nil, err
+		}
+		models = append(models, m)
 	}
-	slots, err := assign.New(weights)
-	if was != nil && err == nil {
-		slots, err = was.Allocation().Resize(weights, from)
-	}
-	if err != nil {
-		return nil, err
-	}
-	for i := range s.Arms {
-		s.Arms[i].Slots = slots[i]
-	}
-	return s, s.Validate()
+	return splitOf(p.AB, models, was, 0)
 }
 
 // readGroups returns what the control topic says of an experiment with groups; without any its split is nil.
@@ -348,7 +343,8 @@ func (a *App) RunArm(ctx context.Context, o GroupOptions) (*GroupRan, error) {
 	if _, err := compileChecks("ab arm", p, m); err != nil {
 		return nil, err
 	}
-	scoring, err := NewScoring(p, m, ScoringOptions{Threads: o.Threads, Static: static, Now: a.Now})
+	q := withoutNotes(p)
+	scoring, err := NewScoring(q, m, ScoringOptions{Threads: o.Threads, Static: static, Now: a.Now})
 	if err != nil {
 		return nil, err
 	}
@@ -356,7 +352,7 @@ func (a *App) RunArm(ctx context.Context, o GroupOptions) (*GroupRan, error) {
 		return nil, err
 	}
 	eo := a.groupsEngine(client, p, o.Arm, &o)
-	if eo.Program, err = armTopology(p, o.Arm, m.Bundle.Plan, scoring).Program(); err != nil {
+	if eo.Program, err = armTopology(q, o.Arm, m.Bundle.Plan, scoring).Program(); err != nil {
 		return nil, err
 	}
 	r := &GroupRunning{Arm: o.Arm, Model: m.Ref, Digest: m.Digest, Group: eo.Group, Topic: topicOf(p, o.Arm)}
@@ -389,14 +385,13 @@ func (a *App) RunMerge(ctx context.Context, o GroupOptions) (*GroupRan, error) {
 
 // openGroups reads the pipeline file and what the experiment is that has begun. The caller closes the client.
 func (a *App) openGroups(ctx context.Context, op string, o *GroupOptions) (p *config.Pipeline, client *kafka.Client, split *rollout.Split, err error) {
-	if p, err = a.groupsPipeline(op, o.File, o.Set); err != nil {
+	if p, err = a.Load(o.File, o.Set); err != nil {
 		return nil, nil, nil, err
 	}
-	cluster, err := a.cluster(p)
-	if err != nil {
+	if err = withGroups(p, op, o.File); err != nil {
 		return nil, nil, nil, err
 	}
-	if client, err = kafka.New(cluster); err != nil {
+	if client, err = a.groupsClient(p); err != nil {
 		return nil, nil, nil, err
 	}
 	err = a.persist(ctx, func() {}, func() (err error) {
@@ -439,35 +434,18 @@ func (a *App) runGroup(ctx context.Context, p *config.Pipeline, client *kafka.Cl
 	return r.Stats(), err
 }
 
-// GroupsOptions say whose experiment with groups begins or ends.
-type GroupsOptions struct {
-	File       string // the pipeline file
-	Set        []string
-	By, Reason string // By: default the user's name
-}
-
-// GroupsPlaced is where the groups of an experiment begin, or where production goes on after it.
-type GroupsPlaced struct {
-	Experiment string
-	Group      string // of production
-	Topic      string // the source
-	Arms       []rollout.Arm
-	// At are the offsets of the source from which on its records go to the arms; or after the end, from which on production predicts them.
-	At kafka.Offsets
-	// Already says that the experiment ran before, and where it reads was not touched. Its weights are now those of the pipeline file.
-	Already bool
-	// Moved is the share of keys that have another arm than before, where it ran already.
-	Moved float64
-}
-
-// atRest wants groups without members, or says which has some.
-func atRest(ctx context.Context, client *kafka.Client, op, hint string, groups ...string) error {
+// settled wants groups without members, and waits for what transactions of theirs have under way: what they have committed is what counts
+// then, and stays so. Else it says which group has members.
+func settled(ctx context.Context, client *kafka.Client, op, hint string, groups []string) error {
 	for _, g := range groups {
 		members, _, err := client.Members(ctx, g)
 		if err != nil {
 			return err
 		}
 		if len(members) == 0 {
+			if err := client.Settle(ctx, g); err != nil {
+				return err
+			}
 			continue
 		}
 		var hosts []string
@@ -477,7 +455,7 @@ func atRest(ctx context.Context, client *kafka.Client, op, hint string, groups .
 		slices.Sort(hosts)
 		return &Error{
 			Code: Usage, Op: op, Where: "group " + g, Err: fmt.Errorf("it has %d members, on %s", len(members), strings.Join(slices.Compact(hosts), ", ")),
-			Hint: hint + "; one that was killed counts until its session has timed out, after at most 45 s",
+			Hint: hint + "; one that was killed counts until its session has timed out, after some seconds",
 		}
 	}
 	return nil

@@ -67,17 +67,22 @@ func mergeTopology(p *config.Pipeline, m *merger) *stream.Topology {
 // sourceOffset returns the offset of the record of the source that led to a result, as milliseconds since 1970; the zero time is that the
 // record is no result.
 func sourceOffset(r *stream.Record[[]byte, *[]byte]) time.Time {
-	for _, h := range slices.Backward(r.Headers) {
+	if n, ok := offsetOf(r.Headers); ok {
+		return time.UnixMilli(n)
+	}
+	return time.Time{}
+}
+
+// offsetOf returns the offset of the record of the source that led to a result, by the result's headers.
+func offsetOf(headers []record.Header) (int64, bool) {
+	for _, h := range slices.Backward(headers) {
 		if h.Key != engine.HeaderSource {
 			continue
 		}
 		n, err := strconv.ParseInt(string(h.Value[bytes.LastIndexByte(h.Value, '/')+1:]), 10, 64)
-		if err != nil || n < 0 || n > math.MaxInt64/int64(time.Millisecond) {
-			break
-		}
-		return time.UnixMilli(n)
+		return n, err == nil && n >= 0 && n <= math.MaxInt64/int64(time.Millisecond)
 	}
-	return time.Time{}
+	return 0, false
 }
 
 var notOfArm = stream.Rejection{Stage: record.StageDecode, Class: "undecodable", Reason: "the record of the arm's topic is not what an arm writes"}
@@ -111,15 +116,23 @@ func (m *merger) choose(s *stream.Step[[]byte, *[]byte, []byte]) error {
 	}
 	s.Out = stream.Record[[]byte, []byte]{Key: in.Key, NullKey: in.NullKey, Value: *in.Value, Timestamp: m.timestamp(origin.Timestamp)}
 	s.Out.Headers = append(r.headers, m.headers[arm]...)
-	if control := s.In[0]; arm > 0 && control != nil {
-		if c, err := readResult(control.Headers); err == nil && c.prediction != nil {
-			s.Out.Headers = append(s.Out.Headers, record.Header{Key: headerBaseline, Value: c.prediction})
-		}
+	if arm > 0 {
+		s.Out.Headers = append(s.Out.Headers, record.Header{Key: headerBaseline, Value: baseline(s.In[0])})
 	}
 	if forced {
 		s.Out.Headers = append(s.Out.Headers, record.Header{Key: headerForced, Value: []byte("true")})
 	}
 	return nil
+}
+
+// baseline returns what the control says of a record, NaN where it says nothing.
+func baseline(control *stream.Record[[]byte, *[]byte]) []byte {
+	if control != nil {
+		if r, err := readResult(control.Headers); err == nil && r.prediction != nil {
+			return r.prediction
+		}
+	}
+	return strconv.AppendFloat(nil, math.NaN(), 'g', -1, 64)
 }
 
 // arm returns the arm of a record of the source, and whether the record has named it.

@@ -5,21 +5,22 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
+	"reflect"
 
 	"millrace.dev/internal/assign"
 	"millrace.dev/internal/config"
 	"millrace.dev/internal/kafka"
+	"millrace.dev/internal/registry"
 	"millrace.dev/internal/rollout"
+	"millrace.dev/record"
 )
 
-// StartGroups begins an experiment with groups: it has the arms' groups begin where production's is, and the merge behind what is in the
+// startGroups begins an experiment with groups: it has the arms' groups begin where production's is, and the merge behind what is in the
 // arms' topics, and marks production's offsets. Production must be stopped. All of it can be done again if it fails halfway: the mark comes
 // last. Where the experiment runs already the weights of the pipeline file are taken over, with as few keys as possible moved.
-func (a *App) StartGroups(ctx context.Context, o GroupsOptions) (*GroupsPlaced, error) {
+func (a *App) startGroups(ctx context.Context, p *config.Pipeline, reg *registry.Registry, o *ABOptions) (*ABStarted, error) {
 	const op = "ab start"
-	p, err := a.groupsPipeline(op, o.File, o.Set)
-	if err != nil {
+	if err := withGroups(p, op, o.File); err != nil {
 		return nil, err
 	}
 	client, err := a.groupsClient(p)
@@ -32,37 +33,70 @@ func (a *App) StartGroups(ctx context.Context, o GroupsOptions) (*GroupsPlaced, 
 	if err := needTopics(ctx, client, true, controlTopics(p)...); err != nil {
 		return nil, err
 	}
+	w := &groupsChange{app: a, p: p, registry: reg, client: client, o: o}
 	name, err := markOf(ctx, client, p)
 	if err != nil {
 		return nil, err
 	}
 	if name != "" {
-		return a.reweigh(ctx, client, p, &o)
+		return w.reweigh(ctx)
 	}
-	split, err := a.groupsSplit(ctx, p, nil)
+	return w.start(ctx)
+}
+
+// groupsChange begins an experiment with groups, or gives it other weights.
+type groupsChange struct {
+	app      *App
+	p        *config.Pipeline
+	registry *registry.Registry
+	client   *kafka.Client
+	o        *ABOptions
+}
+
+func (w *groupsChange) start(ctx context.Context) (*ABStarted, error) {
+	const op = "ab start"
+	control, err := w.app.readControl(ctx, w.client, w.p)
 	if err != nil {
 		return nil, err
 	}
-	placed := &GroupsPlaced{Experiment: split.Experiment, Group: p.Group, Topic: p.Source.Topic, Arms: split.Arms}
-	if err := atRest(ctx, client, op, "stop millrace run, and what else reads the topic for this pipeline, first", allGroups(p, split, p.Group)...); err != nil {
-		return nil, err
+	if now := control.Current; now != nil && now.Split != nil {
+		return nil, &Error{
+			Code: Usage, Op: op, Where: w.p.Group, Err: fmt.Errorf("the experiment %s is running in the instances of the pipeline", now.Split.Experiment),
+			Hint: "end it first: millrace ab stop",
+		}
 	}
-	if err := createArmTopics(ctx, client, p, split.Arms); err != nil {
-		return nil, err
-	}
-	begin, err := whereProductionIs(ctx, client, p)
+	split, err := w.app.groupsSplit(ctx, w.p, nil)
 	if err != nil {
 		return nil, err
 	}
-	placed.At = begin.Offsets(p.Source.Topic)
-	if err := placeArms(ctx, client, p, split, placed.At); err != nil {
+	if err := settled(ctx, w.client, op, "stop millrace run, and the arms and the merge of an experiment before, first", allGroups(w.p, split)); err != nil {
 		return nil, err
 	}
-	g := &rollout.Groups{Split: split, By: a.actor(o.By), Reason: o.Reason, At: a.Now().UnixMilli()}
-	if err := writeGroups(ctx, client, p, g); err != nil {
+	if err := createArmTopics(ctx, w.client, w.p, split.Arms); err != nil {
 		return nil, err
 	}
-	return placed, markProduction(ctx, client, p, begin, split.Experiment)
+	begin, err := whereProductionIs(ctx, w.client, w.p)
+	if err != nil {
+		return nil, err
+	}
+	from := begin.Offsets(w.p.Source.Topic)
+	if err := placeArms(ctx, w.client, w.p, split, from); err != nil {
+		return nil, err
+	}
+	if err := w.tell(ctx, split, nil); err != nil {
+		return nil, err
+	}
+	return &ABStarted{Group: w.p.Group, Split: split, Changed: true, From: from}, markProduction(ctx, w.client, w.p, begin, split.Experiment)
+}
+
+// tell notes in the registry, and says in the control topic, which arms there are.
+func (w *groupsChange) tell(ctx context.Context, split, was *rollout.Split) error {
+	at := w.app.Now().UnixMilli()
+	to := &rollout.Deployment{Epoch: at, Model: split.Arms[0].Model, Digest: split.Arms[0].Digest, Split: split, By: w.o.By, Reason: w.o.Reason, At: at}
+	if err := noteArms(ctx, w.registry, w.p, to, was, 0); err != nil {
+		return err
+	}
+	return writeGroups(ctx, w.client, w.p, &rollout.Groups{Split: split, By: w.o.By, Reason: w.o.Reason, At: at})
 }
 
 func (a *App) groupsClient(p *config.Pipeline) (*kafka.Client, error) {
@@ -73,9 +107,9 @@ func (a *App) groupsClient(p *config.Pipeline) (*kafka.Client, error) {
 	return kafka.New(cluster)
 }
 
-// allGroups returns the groups of an experiment, and more.
-func allGroups(p *config.Pipeline, split *rollout.Split, more ...string) []string {
-	groups := append(slices.Clone(more), groupOf(p, mergeName))
+// allGroups returns the groups of production and of an experiment.
+func allGroups(p *config.Pipeline, split *rollout.Split) []string {
+	groups := []string{p.Group, groupOf(p, mergeName)}
 	for i := range split.Arms {
 		groups = append(groups, groupOf(p, split.Arms[i].Name))
 	}
@@ -83,12 +117,12 @@ func allGroups(p *config.Pipeline, split *rollout.Split, more ...string) []strin
 }
 
 // reweigh takes the weights of the pipeline file over into an experiment that runs.
-func (a *App) reweigh(ctx context.Context, client *kafka.Client, p *config.Pipeline, o *GroupsOptions) (*GroupsPlaced, error) {
-	was, err := runningGroups(ctx, client, p, "ab start")
+func (w *groupsChange) reweigh(ctx context.Context) (*ABStarted, error) {
+	was, err := runningGroups(ctx, w.client, w.p, "ab start")
 	if err != nil {
 		return nil, err
 	}
-	split, err := a.groupsSplit(ctx, p, was)
+	split, err := w.app.groupsSplit(ctx, w.p, was)
 	if err != nil {
 		return nil, err
 	}
@@ -98,21 +132,15 @@ func (a *App) reweigh(ctx context.Context, client *kafka.Client, p *config.Pipel
 	}
 	if !same || split.Salt != was.Salt || split.Key != was.Key {
 		return nil, &Error{
-			Code: Usage, Op: "ab start", Where: o.File, Err: errors.New("the experiment runs with other arms, another key or another salt"),
+			Code: Usage, Op: "ab start", Where: w.o.File, Err: errors.New("the experiment runs with other arms, another key or another salt"),
 			Hint: "weights and the override can be changed while it runs; for the rest stop the arms and the merge, and then millrace ab stop and millrace ab start",
 		}
 	}
-	moved, err := was.Allocation().Moved(split.Allocation())
-	if err != nil {
-		return nil, err
+	out := &ABStarted{Group: w.p.Group, Split: split, Changed: !reflect.DeepEqual(was, split), Moved: moved(was, split)}
+	if !out.Changed {
+		return out, nil
 	}
-	g := &rollout.Groups{Split: split, By: a.actor(o.By), Reason: o.Reason, At: a.Now().UnixMilli()}
-	if err := writeGroups(ctx, client, p, g); err != nil {
-		return nil, err
-	}
-	return &GroupsPlaced{
-		Experiment: split.Experiment, Group: p.Group, Topic: p.Source.Topic, Arms: split.Arms, Already: true, Moved: float64(moved) / assign.Slots,
-	}, nil
+	return out, w.tell(ctx, split, was)
 }
 
 // whereProductionIs returns where production goes on in all partitions of its source: at what it has committed, or where the topic begins
@@ -156,8 +184,8 @@ func placeArms(ctx context.Context, client *kafka.Client, p *config.Pipeline, sp
 		if err := client.Place(ctx, groupOf(p, arm), source); err != nil {
 			return err
 		}
-		// What a transaction of a dead instance has written stands below the end as well. It will be aborted, as the instance's group has
-		// moved on.
+		// What an open transaction of a dead instance has written stands below this end. It cannot be committed any more: the group does not
+		// know the instance.
 		end, err := client.EndOffsets(ctx, topicOf(p, arm), false)
 		if err != nil {
 			return err
@@ -179,14 +207,10 @@ func markProduction(ctx context.Context, client *kafka.Client, p *config.Pipelin
 	return client.Place(ctx, p.Group, to)
 }
 
-// StopGroups ends an experiment with groups: it has production go on behind what the merge has written, and takes away the mark. The arms
+// stopGroups ends an experiment with groups: it has production go on behind what the merge has written, and takes away the mark. The arms
 // and the merge must be stopped.
-func (a *App) StopGroups(ctx context.Context, o GroupsOptions) (*GroupsPlaced, error) {
+func (a *App) stopGroups(ctx context.Context, p *config.Pipeline, reg *registry.Registry, o *ABOptions) (*ABStopped, error) {
 	const op = "ab stop"
-	p, err := a.groupsPipeline(op, o.File, o.Set)
-	if err != nil {
-		return nil, err
-	}
 	client, err := a.groupsClient(p)
 	if err != nil {
 		return nil, err
@@ -194,11 +218,17 @@ func (a *App) StopGroups(ctx context.Context, o GroupsOptions) (*GroupsPlaced, e
 	defer client.Close()
 	ctx, cancel := context.WithTimeout(ctx, groupsTimeout)
 	defer cancel()
+	if name, err := markOf(ctx, client, p); err != nil || name == "" {
+		if err == nil {
+			err = &Error{Code: Nothing, Op: op, Where: p.Group, Err: errNoRunningAB}
+		}
+		return nil, err
+	}
 	split, err := runningGroups(ctx, client, p, op)
 	if err != nil {
 		return nil, err
 	}
-	if err := atRest(ctx, client, op, "stop the merge and then the arms first", allGroups(p, split, p.Group)...); err != nil {
+	if err := settled(ctx, client, op, "stop the merge and the arms first", allGroups(p, split)); err != nil {
 		return nil, err
 	}
 	merged, err := whereMergeIs(ctx, client, p, split)
@@ -216,9 +246,15 @@ func (a *App) StopGroups(ctx context.Context, o GroupsOptions) (*GroupsPlaced, e
 	if err := markProduction(ctx, client, p, at, ""); err != nil {
 		return nil, err
 	}
-	g := &rollout.Groups{By: a.actor(o.By), Reason: o.Reason, At: a.Now().UnixMilli()}
-	placed := &GroupsPlaced{Experiment: split.Experiment, Group: p.Group, Topic: p.Source.Topic, Arms: split.Arms, At: merged}
-	return placed, writeGroups(ctx, client, p, g)
+	now := a.Now().UnixMilli()
+	to := &rollout.Deployment{Epoch: now, By: o.By, Reason: o.Reason, At: now}
+	for i := 1; i < len(split.Arms); i++ {
+		if err := noteEnd(ctx, reg, p, to, split, &split.Arms[i]); err != nil {
+			return nil, err
+		}
+	}
+	out := &ABStopped{Group: p.Group, Experiment: split.Experiment, From: merged}
+	return out, writeGroups(ctx, client, p, &rollout.Groups{By: o.By, Reason: o.Reason, At: now})
 }
 
 // whereMergeIs returns the offsets of the source before which everything is merged, and from which on nothing is. That is the least, over
@@ -269,9 +305,9 @@ func nextResults(ctx context.Context, client *kafka.Client, topic string, from k
 		if _, ok := next[s.Partition]; ok || s.Len() == 0 {
 			return nil
 		}
-		var r recordOf
-		s.Read(0, &r.Raw)
-		at, ok := r.offset()
+		var r record.Raw
+		s.Read(0, &r)
+		at, ok := offsetOf(r.Headers)
 		if !ok {
 			return &Error{
 				Code: Failed, Op: "read topic", Where: fmt.Sprintf("%s/%d/%d", topic, s.Partition, r.Offset), Err: errNoResult,

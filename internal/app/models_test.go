@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"millrace.dev/internal/app"
+	"millrace.dev/internal/rollout"
 	"millrace.dev/record"
 	"millrace.dev/stream"
 	"millrace.dev/streamtest"
@@ -84,8 +85,7 @@ func TestModelsGoOver(t *testing.T) {
 		case at - 50:
 			c.base.Expect(c.next)
 		case at:
-			c.base.Serve(5, c.next)
-			c.driver.SetEpoch(5)
+			c.serve(t, 5, nil, c.next)
 		case at + 20:
 			c.driver.Abort()
 		case at + 100:
@@ -128,11 +128,7 @@ func TestModelsGoOver(t *testing.T) {
 func (c *succession) checkWindows(t *testing.T, records int) {
 	t.Helper()
 	rows, models := map[int64]uint64{}, map[int64][]string{}
-	for _, raw := range c.driver.Raw("rents.checks", 0) {
-		var w app.WindowResult
-		if err := json.Unmarshal(raw.Value, &w); err != nil {
-			t.Fatal(err)
-		}
+	for _, w := range c.windows(t) {
 		hour := (*w.From - c.start.UnixMilli()) / time.Hour.Milliseconds()
 		rows[hour] += w.Rows
 		models[hour] = append(models[hour], w.Model)
@@ -151,6 +147,14 @@ func (c *succession) checkWindows(t *testing.T, records int) {
 	}
 }
 
+func (c *succession) window(t *testing.T, raw *record.Raw) (w app.WindowResult) {
+	t.Helper()
+	if err := json.Unmarshal(raw.Value, &w); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
 // headerOf returns the last header of a name.
 func headerOf(r *record.Raw, name string) string {
 	text := ""
@@ -160,4 +164,13 @@ func headerOf(r *record.Raw, name string) string {
 		}
 	}
 	return text
+}
+
+// serve has models serve from an epoch on.
+func (c *succession) serve(t *testing.T, epoch int64, split *rollout.Split, models ...*app.Scoring) {
+	t.Helper()
+	if err := c.base.Serve(epoch, split, models...); err != nil {
+		t.Fatal(err)
+	}
+	c.driver.SetEpoch(epoch)
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -17,7 +16,6 @@ import (
 	"millrace.dev/internal/registry"
 	"millrace.dev/internal/rollout"
 	"millrace.dev/model"
-	"millrace.dev/record"
 )
 
 // PromoteOptions say which model the instances of a pipeline are to run.
@@ -53,18 +51,14 @@ const (
 
 // Promoted is what has become of a promotion.
 type Promoted struct {
+	Deployed
+
 	Model  string
 	Digest string
 	Before string // the model before; "" is none
 	Update config.Update
 	Group  string
-	Signed bool  // there is a root document
-	Epoch  int64 // 0 where no instance was told
-	// Instances is how many instances run the model now, and Partitions since which offset.
-	Instances  int
-	Partitions []rollout.Partition
-	// Ready and Switched are how long it took until all instances were ready, and then until all partitions had gone over.
-	Ready, Switched time.Duration
+	Signed bool // there is a root document
 }
 
 const defaultPromoteTimeout = 2 * time.Minute
@@ -89,25 +83,35 @@ func (a *App) Promote(ctx context.Context, o PromoteOptions) (*Promoted, error) 
 	if err != nil {
 		return nil, err
 	}
-	w := &promotion{app: a, p: p, o: o, registry: reg, model: m, out: &Promoted{Model: m.Ref, Digest: m.Digest, Update: p.Model.Update, Group: p.Group, Signed: p.Model.Root != ""}}
+	out := &Promoted{Model: m.Ref, Digest: m.Digest, Update: p.Model.Update, Group: p.Group, Signed: p.Model.Root != ""}
 	if v, err := reg.Resolve(ctx, "@"+registry.AliasChampion, p.Name); err == nil {
-		w.out.Before = v.Ref()
+		out.Before = v.Ref()
+	}
+	note := func(ctx context.Context, _ *rollout.Deployment) error {
+		decide := reg.Promote
+		if o.Rollback {
+			decide = reg.RollBack
+		}
+		_, err := decide(ctx, m.Ref, "", registry.Decision{By: o.By, Reason: o.Reason, Group: p.Group})
+		return err
 	}
 	if p.Model.Update == config.RestartUpdate {
-		return w.out, w.record(ctx)
+		return out, note(ctx, nil)
 	}
-	cluster, err := a.cluster(p)
+	c, err := a.controller(ctx, p)
 	if err != nil {
 		return nil, err
 	}
-	if w.client, err = kafka.New(cluster); err != nil {
-		return nil, err
+	defer c.close()
+	w := &promotion{
+		controller: c, op: "promote " + m.Ref, champion: out.Before, note: note, timeout: o.Timeout, progress: o.Progress,
+		next: rollout.Deployment{Model: m.Ref, Digest: m.Digest, By: o.By, Reason: o.Reason},
 	}
-	defer w.client.Close()
-	if err := needTopics(ctx, w.client, true, controlTopics(p)...); err != nil {
-		return nil, err
+	d, err := w.run(ctx)
+	if d != nil {
+		out.Deployed = *d
 	}
-	return w.out, w.run(ctx)
+	return out, err
 }
 
 // toPromote loads the model to promote, which has to be approved and to fit the pipeline file.
@@ -123,64 +127,64 @@ func (a *App) toPromote(ctx context.Context, p *config.Pipeline, reg *registry.R
 	return a.approved(ctx, p, ref)
 }
 
-// promotion is a promotion under way.
+// promotion has the instances of a group go over to a deployment: all of them, once all are ready, or none.
 type promotion struct {
-	app      *App
-	p        *config.Pipeline
-	o        PromoteOptions
-	registry *registry.Registry
-	model    *model.Loaded
-	client   *kafka.Client
-	writer   *kafka.Transactions
-	control  *rollout.Control
-	to       rollout.Deployment              // what the model becomes
-	statuses chan map[string]*rollout.Status // what the status topic says, when that has changed
-	deaf     chan error                      // has why the status topic cannot be read
-	last     map[string]*rollout.Status      // the last word of every instance that said something
-	said     map[string]string
-	began    time.Time // of the phase
-	turn     string    // the instance whose turn it is
-	most     int       // how many instances there were
-	fewer    time.Time // since when there are fewer than that; zero is that there are not
-	out      *Promoted
+	*controller
+
+	op       string             // what the command does, for errors: promote house-prices@2
+	next     rollout.Deployment // without an epoch
+	champion string             // of the registry, NAME@VERSION; "" is none
+	// note notes in the registry what is to run, before any record is predicted with it.
+	note     func(context.Context, *rollout.Deployment) error
+	timeout  time.Duration // Default: 2 min
+	progress func(Step)    // nil: nobody looks
+
+	to    rollout.Deployment // next, with its epoch
+	said  map[string]string
+	began time.Time // of the phase
+	turn  string    // the instance whose turn it is
+	most  int       // how many instances there were
+	fewer time.Time // since when there are fewer than that; zero is that there are not
+	out   Deployed
+}
+
+// Deployed is what has become of a deployment.
+type Deployed struct {
+	Epoch int64 // 0 where no instance was told
+	// Instances is how many instances have gone over, and Partitions since which offset.
+	Instances  int
+	Partitions []rollout.Partition
+	// Ready and Switched are how long it took until all instances were ready, and then until all partitions had gone over.
+	Ready, Switched time.Duration
 }
 
 // run takes the three steps.
-func (w *promotion) run(ctx context.Context) (err error) {
-	// Whoever holds the id alone writes the control topic: what is read of it then is what there is. The ids of instances begin with
-	// the group and a hyphen.
-	if w.writer, err = w.client.Transactions(ctx, kafka.TransactionConfig{ID: w.p.Group + "/control"}); err != nil {
-		return err
-	}
-	defer w.writer.Close()
-	if err := w.read(ctx); err != nil {
-		return err
-	}
+func (w *promotion) run(ctx context.Context) (*Deployed, error) {
+	w.said = map[string]string{}
 	next, err := w.prepare(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer w.watch(ctx)()
 	began := w.app.Now()
 	if err := w.write(ctx, next); err != nil {
-		return err
+		return nil, err
 	}
 	if err := w.await(ctx, Preparing); err != nil {
-		return w.abort(ctx, err)
+		return nil, w.abort(ctx, err)
 	}
 	w.out.Ready = w.app.Now().Sub(began)
-	if err := w.record(ctx); err != nil { // before any record is predicted with it
-		return w.abort(ctx, err)
+	if err := w.note(ctx, &w.to); err != nil { // before any record is predicted with it
+		return nil, w.abort(ctx, err)
 	}
 	began = w.app.Now()
 	if err := w.turns(ctx); err != nil {
 		if ctx.Err() != nil { // nobody reads an error of a command that a signal has ended
-			w.app.Log.LogAttrs(ctx, slog.LevelWarn, "it is decided, and goes on without this command", slog.String("model", w.model.Ref), slog.String("group", w.p.Group))
+			w.app.Log.LogAttrs(ctx, slog.LevelWarn, "it is decided, and goes on without this command", slog.String("model", w.next.Model), slog.String("group", w.p.Group))
 		}
-		return err
+		return nil, err
 	}
 	w.out.Switched = w.app.Now().Sub(began)
-	return nil
+	return &w.out, nil
 }
 
 // prepare returns the control that has the instances make the model ready. Its epoch is above what the group has used.
@@ -195,11 +199,10 @@ func (w *promotion) prepare(ctx context.Context) (*rollout.Control, error) {
 			seen = max(seen, engine.ParseMark(at.Metadata).Epoch)
 		}
 	}
-	d := rollout.Deployment{Model: w.model.Ref, Digest: w.model.Digest, By: w.o.By, Reason: w.o.Reason}
-	next, err := w.control.Prepare(d, w.out.Before, seen, w.app.Now())
+	next, err := w.control.Prepare(w.next, w.champion, seen, w.app.Now())
 	if err != nil {
 		return nil, &Error{
-			Code: Usage, Op: "promote", Where: w.p.Group, Err: err,
+			Code: Usage, Op: w.op, Where: w.p.Group, Err: err,
 			Hint: "it was not millrace that has set it: write no such records; choose another group, or delete the control topic and the group's offsets while no instance runs",
 		}
 	}
@@ -237,7 +240,7 @@ func (w *promotion) decide(ctx context.Context, turns []string) error {
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
-	e := &Error{Code: Failed, Op: "promote " + w.model.Ref, Where: w.p.Group}
+	e := &Error{Code: Failed, Op: w.op, Where: w.p.Group}
 	e.Err = fmt.Errorf("the registry has it as the champion, and whether the instances were told is not known: %w", err)
 	e.Hint = "promote it again, so that both say the same, or go back with millrace model rollback"
 	if fenced(err) {
@@ -251,16 +254,6 @@ func (w *promotion) decide(ctx context.Context, turns []string) error {
 func fenced(err error) bool {
 	k, ok := errors.AsType[*kafka.Error](err)
 	return ok && k.Code == kafka.CodeFenced
-}
-
-// record notes in the registry what is to run.
-func (w *promotion) record(ctx context.Context) error {
-	decide := w.registry.Promote
-	if w.o.Rollback {
-		decide = w.registry.RollBack
-	}
-	_, err := decide(ctx, w.model.Ref, "", registry.Decision{By: w.o.By, Reason: w.o.Reason, Group: w.p.Group})
-	return err
 }
 
 // abort takes the next deployment out again, since cause is in its way.
@@ -282,98 +275,9 @@ var errSuperseded = errors.New("another promotion has begun")
 
 func (w *promotion) superseded() error {
 	return &Error{
-		Code: Failed, Op: "promote " + w.model.Ref, Where: w.p.Group, Err: errSuperseded,
+		Code: Failed, Op: w.op, Where: w.p.Group, Err: errSuperseded,
 		Hint: "it goes before this one, of which nothing is left: let it finish, and promote again if need be",
 	}
-}
-
-// read reads what the control topic says. A record that says nothing changes nothing, as for the instances.
-func (w *promotion) read(ctx context.Context) error {
-	w.control = &rollout.Control{}
-	return w.client.Tap(ctx, kafka.TapConfig{Topic: w.p.ControlTopic(), From: kafka.FromStart}, func(rs []record.Raw) error {
-		for _, r := range rs {
-			if string(r.Key) != rollout.Key {
-				continue
-			}
-			switch c, err := rollout.DecodeControl(r.Value); {
-			case errors.Is(err, rollout.ErrNewer):
-				return &Error{
-					Code: Usage, Op: "promote", Where: fmt.Sprintf("%s/%d/%d", r.Topic, r.Partition, r.Offset), Err: err,
-					Hint: "use the version of millrace that the last promotion was made with, or a later one",
-				}
-			case err != nil:
-				w.app.Log.LogAttrs(ctx, slog.LevelWarn, "a record of the control topic is no deployment, and changes nothing",
-					slog.String("topic", r.Topic), slog.Int64("offset", r.Offset), slog.Any("error", err))
-			default:
-				w.control = c
-			}
-		}
-		return ctx.Err()
-	})
-}
-
-// write tells all instances.
-func (w *promotion) write(ctx context.Context, c *rollout.Control) error {
-	value, err := c.Encode()
-	if err != nil {
-		return err
-	}
-	if err := w.writer.Begin(); err != nil {
-		return err
-	}
-	w.writer.Send(&record.Raw{Topic: w.p.ControlTopic(), Key: []byte(rollout.Key), Value: value, Timestamp: w.app.Now().UnixMilli()})
-	if err := w.writer.Commit(ctx); err != nil {
-		return err
-	}
-	w.control = c
-	return nil
-}
-
-// watch follows the statuses of the instances until stop is called, which waits for it.
-func (w *promotion) watch(ctx context.Context) (stop func()) {
-	w.statuses, w.deaf, w.said = make(chan map[string]*rollout.Status, 1), make(chan error, 1), map[string]string{}
-	ctx, cancel := context.WithCancel(ctx)
-	ended := make(chan struct{})
-	all := map[string]*rollout.Status{}
-	go func() {
-		defer close(ended)
-		w.deaf <- w.app.persist(ctx, func() {}, func() error {
-			return w.client.Tap(ctx, kafka.TapConfig{Topic: w.p.StatusTopic(), From: kafka.FromStart, Follow: true}, func(rs []record.Raw) error {
-				all = maps.Clone(all)
-				for _, r := range rs {
-					if s, err := rollout.DecodeStatus(r.Value); r.Value != nil && err == nil {
-						all[string(r.Key)] = s
-					} else {
-						delete(all, string(r.Key)) // it has ended, or speaks another language: it is then missed in the group
-					}
-				}
-				select {
-				case <-w.statuses:
-				default:
-				}
-				w.statuses <- all
-				return ctx.Err()
-			})
-		})
-	}()
-	return func() {
-		cancel()
-		<-ended
-	}
-}
-
-// members returns who is in the group.
-func (w *promotion) members(ctx context.Context) ([]rollout.Member, bool, error) {
-	list, stable, err := w.client.Members(ctx, w.p.Group)
-	members := make([]rollout.Member, 0, len(list))
-	for _, m := range list {
-		one := rollout.Member{ID: m.ID, Host: m.Host}
-		if stable { // else it is about to change, and may be told as none
-			one.Assigned = m.Assigned
-		}
-		members = append(members, one)
-	}
-	return members, stable, err
 }
 
 // How often the group is looked at while nothing is said, and when it is worth a word that an instance has not answered.
@@ -406,10 +310,7 @@ func (w *promotion) awaitOne(ctx context.Context, instance string, n int) error 
 }
 
 func (w *promotion) awaitProgress(ctx context.Context, phase Phase, enough func(rollout.Progress) bool) error {
-	limit := w.o.Timeout
-	if limit == 0 {
-		limit = defaultPromoteTimeout
-	}
+	limit := cmp.Or(w.timeout, defaultPromoteTimeout)
 	w.began = w.app.Now()
 	over := time.NewTimer(limit)
 	defer over.Stop()
@@ -484,7 +385,7 @@ func (w *promotion) hindered(phase Phase, p rollout.Progress) error {
 	for i := range p {
 		if s := &p[i]; s.Update != "" && s.Update != string(w.p.Model.Update) {
 			return &Error{
-				Code: Usage, Op: "promote " + w.model.Ref, Where: s.Instance + " on " + s.Host,
+				Code: Usage, Op: w.op, Where: s.Instance + " on " + s.Host,
 				Err:  fmt.Errorf("the instance was started with model.update: %s, and the pipeline file here says %s", s.Update, w.p.Model.Update),
 				Hint: "promote with the file that the instances run with, or start them again with this one; nothing has changed",
 			}
@@ -509,7 +410,7 @@ func partitionsOf(p rollout.Progress) []rollout.Partition {
 
 // show tells of instances that have got further.
 func (w *promotion) show(phase Phase, p rollout.Progress) {
-	if w.o.Progress == nil {
+	if w.progress == nil {
 		return
 	}
 	for i := range p {
@@ -523,14 +424,14 @@ func (w *promotion) show(phase Phase, p rollout.Progress) {
 		word := fmt.Sprint(phase, s.Stage, s.Error, s.Here, len(s.Partitions), len(s.Others))
 		if w.said[s.Instance] != word {
 			w.said[s.Instance] = word
-			w.o.Progress(Step{*s, phase})
+			w.progress(Step{*s, phase})
 		}
 	}
 }
 
 // refused says why an instance is in the way.
 func (w *promotion) refused(s *rollout.Step) error {
-	e := &Error{Code: Refused, Op: "promote " + w.model.Ref, Where: s.Instance + " on " + s.Host}
+	e := &Error{Code: Refused, Op: w.op, Where: s.Instance + " on " + s.Host}
 	if s.Pinned {
 		e.Code, e.Err = Usage, fmt.Errorf("the instance was started with --model, for %s alone", s.Model)
 		e.Hint = "start it without --model, so that it runs what is promoted; nothing has changed"
@@ -570,7 +471,7 @@ func (w *promotion) tooLong(phase Phase, limit time.Duration, p rollout.Progress
 	default:
 		waits = []string{"the group is not at rest"}
 	}
-	e := &Error{Code: Failed, Op: "promote " + w.model.Ref, Where: w.p.Group, Err: fmt.Errorf("after %v: %s", limit, strings.Join(waits, "; "))}
+	e := &Error{Code: Failed, Op: w.op, Where: w.p.Group, Err: fmt.Errorf("after %v: %s", limit, strings.Join(waits, "; "))}
 	e.Hint = "no instance has gone over to it: see the instance's log, and promote again"
 	switch {
 	case w.turn != "":

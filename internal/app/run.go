@@ -167,6 +167,9 @@ func (a *App) runOnce(ctx context.Context, o RunOptions) (*Ran, error) {
 			return nil, err
 		}
 	}
+	if err := a.persist(ctx, e.Wait, func() error { return notInGroups(ctx, client, p, o.InstanceID) }); err != nil {
+		return nil, err
+	}
 	if p.Controlled() {
 		done, err := a.control(ctx, client, p, e, d)
 		defer func() {
@@ -297,6 +300,7 @@ func NewScoring(p *config.Pipeline, m *model.Loaded, o ScoringOptions) (*Scoring
 	if err != nil {
 		return nil, &Error{Code: Refused, Op: "load model", Where: m.Ref, Err: err, Hint: "train the model again with this version of millrace"}
 	}
+	s.path = path
 	for i := range s.Workers {
 		if s.Workers[i], err = path.NewWorker(); err != nil {
 			return nil, err

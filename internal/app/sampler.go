@@ -12,6 +12,8 @@ import (
 type scored struct {
 	prediction, sample []byte
 	counted            *counted
+	number             float64 // the prediction
+	partition          int32   // of the source; only where an arm has a topic of its own
 }
 
 // predictionCodec writes predictions.
@@ -57,19 +59,19 @@ func newSampler(p *config.Pipeline, s *Scoring) *sampler {
 	return &sampler{rate: sample.Rate(p.Samples.Rate), encoder: sample.NewEncoder(s.Model, s.Digest, s.Bundle.Plan)}
 }
 
-// choose decides which records of a batch are sampled, and returns where its rows are.
-func choose[K, V any](s *sampler, w *scorer, b *stream.Batch[K, V, scored]) pipeline.Lookup {
+// choose decides which records of a part of a batch are sampled, and returns where its rows are.
+func choose[K, V any](s *sampler, w *scorer, b *stream.Batch[K, V, scored], p *part) pipeline.Lookup {
 	if s == nil {
 		return &w.rows
 	}
 	w.journal.Begin(&w.rows, w.batch.Len())
-	for i := range b.In {
-		origin, ok := b.Origin(i)
-		if !ok || w.batch.Problem(i) != nil || !s.rate.Takes(origin.Topic, origin.Partition, origin.Offset) {
+	for k := range p.len() {
+		origin, ok := b.Origin(p.place(k))
+		if !ok || w.batch.Problem(k) != nil || !s.rate.Takes(origin.Topic, origin.Partition, origin.Offset) {
 			continue
 		}
-		w.journal.Mark(i)
-		raw := w.batch.Raw(i)
+		w.journal.Mark(k)
+		raw := w.batch.Raw(k)
 		raw.Topic, raw.Partition, raw.Offset, raw.Key, raw.Timestamp = origin.Topic, origin.Partition, origin.Offset, origin.Key, origin.Timestamp
 	}
 	if !w.journal.Any() {

@@ -1,17 +1,13 @@
 package app
 
 import (
-	"context"
-	"fmt"
-	"math"
 	"slices"
 	"time"
 
 	"millrace.dev/feature"
 	"millrace.dev/internal/config"
-	"millrace.dev/internal/engine"
 	"millrace.dev/internal/pipeline"
-	"millrace.dev/internal/sample"
+	"millrace.dev/internal/rollout"
 	"millrace.dev/internal/table"
 	"millrace.dev/model"
 	"millrace.dev/record"
@@ -32,33 +28,45 @@ type Scoring struct {
 	watcher *watcher // nil: windows are not checked
 	now     func() time.Time
 	letters []record.Header
+	path    *pipeline.Path
 	scorers *scorers // of the topology that was declared with it
 }
 
-// Expect says that m, a model of the same pipeline file, may come next, and that other instances may use it before this one does; nil is
-// that none comes. It is safe for concurrent use.
-func (s *Scoring) Expect(m *Scoring) {
-	s.share(m)
-	s.scorers.models.expect(m)
+// Expect says that models, all of the same pipeline file, may come next, and that other instances may use them before this one does. It is
+// safe for concurrent use.
+func (s *Scoring) Expect(models ...*Scoring) {
+	s.share(models)
+	s.scorers.models.expect(models)
 }
 
-// Serve has the tasks of the topology that was declared with s score with m from an epoch on: a model of the same pipeline
-// file. It is safe for concurrent use.
-func (s *Scoring) Serve(epoch int64, m *Scoring) {
-	s.share(m)
-	s.scorers.models.add(s.scorers.serve(epoch, m))
+// Serve has the tasks of the topology that was declared with s score with other models from an epoch on: one, or one for each arm of a
+// split, all of the same pipeline file. It is safe for concurrent use.
+func (s *Scoring) Serve(epoch int64, split *rollout.Split, models ...*Scoring) error {
+	s.share(models)
+	v, err := s.scorers.serving(epoch, split, models)
+	if err == nil {
+		s.scorers.models.add(v)
+	}
+	return err
 }
 
-// share has m count the windows that were judged with those of s.
-func (s *Scoring) share(m *Scoring) {
-	if m != nil && m.watcher != nil && s.watcher != nil {
-		m.watcher.checked = s.watcher.checked
+// share has models count the windows that were judged with those of s.
+func (s *Scoring) share(models []*Scoring) {
+	for _, m := range models {
+		if m.watcher != nil && s.watcher != nil {
+			m.watcher.checked = s.watcher.checked
+		}
 	}
 }
 
-// letterHeaders returns the headers of dead letters that tell what was in use in an epoch.
-func (s *Scoring) letterHeaders(epoch int64) []record.Header {
-	return s.scorers.models.at(epoch).letters
+// letterHeaders returns the headers of the dead letter of a record that tell what was in use in an epoch.
+func (s *Scoring) letterHeaders(epoch int64, r *record.Raw) []record.Header {
+	v := s.scorers.models.at(epoch)
+	if v.split == nil || r.Topic != s.scorers.pipeline.Source.Topic {
+		return v.arms[0].letters
+	}
+	i := v.split.one(r)
+	return append(slices.Clone(v.arms[i].letters), v.arm[i].headers...)
 }
 
 // Topology declares what `run` does: bring windows up to date, score the records of the source in batches, several at a
@@ -238,208 +246,4 @@ func (o *originKey) Process(r *stream.Record[string, carried]) error {
 		}
 	}
 	return o.ctx.Forward(&o.out)
-}
-
-// scorers score the batches of a topology: its models, and the tables in which all of them look up rows.
-type scorers struct {
-	pipeline *config.Pipeline
-	models   models
-	sources  []rowSource // by table of the plan
-	refs     []stream.GlobalRef
-	columns  int // the aggregates of all windows
-	now      func() time.Time
-}
-
-type scorer struct {
-	worker  *pipeline.Worker
-	batch   *record.Batch
-	rows    finder
-	windows [][]float64
-	journal sample.Journal
-	checked map[string][]record.Header // the headers of predictions that break rules, by the rules' names
-}
-
-func newScorer(w *pipeline.Worker) *scorer {
-	return &scorer{worker: w, batch: w.NewBatch(), checked: map[string][]record.Header{}}
-}
-
-// maxChecked bounds the headers that a scorer keeps.
-const maxChecked = 256
-
-// marked returns the headers of a prediction whose record breaks rules. They must not be changed.
-func (w *scorer) marked(rules string) []record.Header {
-	if hs, ok := w.checked[rules]; ok {
-		return hs
-	}
-	hs := append(slices.Clone(w.worker.Headers()), record.Header{Key: headerChecks, Value: []byte(rules)})
-	if len(w.checked) < maxChecked {
-		w.checked[rules] = hs
-	}
-	return hs
-}
-
-func newScorers(t *stream.Topology, p *config.Pipeline, plan *feature.Plan, s *Scoring) *scorers {
-	c := &scorers{pipeline: p}
-	for _, w := range plan.Windows() {
-		c.columns += len(w.Aggregates)
-	}
-	for _, of := range plan.Tables() {
-		source := newRowSource(t, p, of, s)
-		c.sources = append(c.sources, source)
-		if source.ref != nil {
-			c.refs = append(c.refs, source.ref)
-		}
-	}
-	if s != nil {
-		c.now, s.scorers = s.now, c
-		c.models.add(c.serve(0, s))
-	}
-	return c
-}
-
-// concurrency returns how many batches are scored at a time.
-func (s *scorers) concurrency() int {
-	if len(s.models.list) == 0 { // the topology is only described
-		return 1
-	}
-	return max(1, cap(s.models.list[0].free))
-}
-
-// take returns a worker, when there is one, with an empty batch.
-func (v *served) take(ctx context.Context) (*scorer, error) {
-	select {
-	case w := <-v.free:
-		w.batch.Reset()
-		return w, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
-// timestamp returns the timestamp that record i of a batch came with, if it matters: the clock's, which the source gives to a
-// record without one, is not known in batch.
-func timestamp[K, V any](v *served, b *stream.Batch[K, V, scored], i int) int64 {
-	if v.origins {
-		if origin, ok := b.Origin(i); ok {
-			return origin.Timestamp
-		}
-	}
-	return b.In[i].Timestamp
-}
-
-func (v *served) giveBack(w *scorer) {
-	w.batch.Reset() // let go of the records
-	w.rows.release()
-	v.free <- w
-}
-
-// score predicts a batch.
-func (s *scorers) score(ctx context.Context, b *stream.Batch[[]byte, []byte, scored]) error {
-	v := s.models.at(b.Epoch)
-	w, err := v.take(ctx)
-	if err != nil {
-		return err
-	}
-	defer v.giveBack(w)
-	for i := range b.In {
-		w.batch.Append(record.Raw{Key: b.In[i].Key, Value: b.In[i].Value, Headers: b.In[i].Headers, Timestamp: timestamp(v, b, i)})
-	}
-	w.worker.Decode(w.batch)
-	w.rows.bind(b)
-	w.worker.Complete(w.batch, pipeline.Enrichment{Rows: choose(v.sampler, w, b)})
-	results(s, v, w, b)
-	return nil
-}
-
-// scoreCarried predicts a batch of records that have been to their windows and rows.
-func (s *scorers) scoreCarried(ctx context.Context, b *stream.Batch[string, carried, scored]) error {
-	v := s.models.at(b.Epoch)
-	w, err := v.take(ctx)
-	if err != nil {
-		return err
-	}
-	defer v.giveBack(w)
-	for k := range w.windows {
-		w.windows[k] = w.windows[k][:0]
-	}
-	for i := range b.In {
-		in := &b.In[i]
-		w.batch.Append(record.Raw{Value: in.Value.value, Headers: in.Headers, Timestamp: timestamp(v, b, i)})
-		for k := range w.windows {
-			x := math.NaN()
-			if k < len(in.Value.windows) {
-				x = in.Value.windows[k]
-			}
-			w.windows[k] = append(w.windows[k], x)
-		}
-		w.rows.rows = append(w.rows.rows, in.Value.row)
-	}
-	w.worker.Decode(w.batch)
-	w.rows.bind(b)
-	w.worker.Complete(w.batch, pipeline.Enrichment{Rows: choose(v.sampler, w, b), Windows: w.windows})
-	results(s, v, w, b)
-	return nil
-}
-
-// appendOwn appends the headers that a record came with, but for those that say what a prediction is: they are of another prediction, or
-// made up, and one that this prediction does not have would pass for its own.
-func appendOwn(headers, own []record.Header) []record.Header {
-	for _, h := range own {
-		switch h.Key {
-		case headerModel, headerDigest, headerChecks, engine.HeaderSource, engine.HeaderSourceTimestamp:
-		default:
-			headers = append(headers, h)
-		}
-	}
-	return headers
-}
-
-var errNoOutput = &stream.Rejection{
-	Stage: record.StageEncode, Class: "no_output", Reason: "the data path gave no result for this record",
-}
-
-// results gives a batch what a worker has made of it.
-func results[K, V any](s *scorers, v *served, w *scorer, b *stream.Batch[K, V, scored]) {
-	model, marks := w.worker.Headers(), w.worker.Marks()
-	last, failure := w.worker.Failure()
-	samples := v.sampler.samples(w)
-	counted := v.watcher.count(w.worker, w.batch, s.now())
-	var headers []record.Header
-	for i := range b.In {
-		if i == last {
-			if origin, ok := b.Origin(i); ok {
-				failure.Where = fmt.Sprintf("%s/%d/%d", origin.Topic, origin.Partition, origin.Offset)
-			}
-			b.Out[i].Err = &stream.Stop{Err: failure} // what follows is not looked at
-			continue
-		}
-		if p := w.batch.Problem(i); p != nil {
-			r := stream.Rejection(*p) // the batch is used again
-			b.Out[i].Err = &r
-			continue
-		}
-		out := w.worker.Output(i)
-		if out == nil {
-			b.Out[i].Err = errNoOutput
-			continue
-		}
-		added := model
-		for len(marks) > 0 && marks[0].Row <= i {
-			if marks[0].Row == i {
-				added = w.marked(marks[0].Rules)
-			}
-			marks = marks[1:]
-		}
-		b.Out[i].Value.prediction, b.Out[i].Headers = out, added
-		b.Out[i].Value.counted, counted = counted, nil
-		if samples != nil {
-			b.Out[i].Value.sample = samples[i]
-		}
-		if own := b.In[i].Headers; len(own) > 0 {
-			at := len(headers)
-			headers = append(appendOwn(headers, own), added...)
-			b.Out[i].Headers = headers[at:len(headers):len(headers)]
-		}
-	}
-	b.Memory = w.worker.Exchange(b.Memory)
 }

@@ -168,7 +168,7 @@ func watchWindows[K any](p *config.Pipeline, s *Scoring, records stream.Stream[K
 	if s != nil {
 		w, m = s.watcher, &s.scorers.models
 	}
-	parts := stream.Process(records, tallyNode, func() stream.Processor[K, scored, string, []byte] { return &tallying[K]{watcher: w} })
+	parts := stream.Process(records, tallyNode, func() stream.Processor[K, scored, string, []byte] { return &tallying[K]{first: w} })
 	parts = parts.Keys(stream.String()).Values(stream.Bytes()).Repartition(checksNode, stream.Partitions(1))
 	store := stream.NewStore(checksNode, stream.String(), stream.Bytes())
 	results := stream.Process(parts, checksNode, func() stream.Processor[string, []byte, string, result] {
@@ -184,30 +184,46 @@ func watchWindows[K any](p *config.Pipeline, s *Scoring, records stream.Stream[K
 
 // tallying puts together what the batches of a task have counted, and tells it with each commit.
 type tallying[K any] struct {
-	watcher *watcher // of the model that has scored the last batch
+	first   *watcher // of the model that a topology has begun with
 	ctx     *stream.ProcessorContext[string, []byte]
-	total   *watch.Tally
+	tallies []*modelTally // of the models that have scored batches lately
 	clock   eventClock
 	since   time.Time // the first of the event times that the clock waits with
 	latest  int64
+}
+
+// modelTally is what was scored with a model.
+type modelTally struct {
+	watcher *watcher
+	total   *watch.Tally
 }
 
 // mostTick is how long event times of a slow partition wait for enough others: it has nothing that waits, so that they are near the
 // clock's time, and a wrong one can only say that it is where it is.
 const mostTick = 5 * time.Second
 
-// Init makes an empty tally.
+// Init notes the context.
 func (t *tallying[K]) Init(ctx *stream.ProcessorContext[string, []byte]) error {
-	t.ctx, t.latest = ctx, watch.Unknown
-	return t.begin(t.watcher)
+	t.ctx, t.latest, t.tallies = ctx, watch.Unknown, nil
+	_, err := t.tally(t.first)
+	return err
 }
 
-// begin makes an empty tally for what a model scores.
-func (t *tallying[K]) begin(w *watcher) (err error) {
+// tally returns the tally of what a model scores: other models have other bins.
+func (t *tallying[K]) tally(w *watcher) (*modelTally, error) {
+	for _, m := range t.tallies {
+		if m.watcher == w {
+			return m, nil
+		}
+	}
 	o := &w.options
-	t.watcher = w
-	t.total, err = watch.NewTally(o.Every, o.Reference, o.Layout)
-	return err
+	total, err := watch.NewTally(o.Every, o.Reference, o.Layout)
+	if err != nil {
+		return nil, err
+	}
+	m := &modelTally{w, total}
+	t.tallies = append(t.tallies, m)
+	return m, nil
 }
 
 // Process takes over what the batch of the record has counted, if the record has that with it.
@@ -216,15 +232,11 @@ func (t *tallying[K]) Process(r *stream.Record[K, scored]) error {
 	if c == nil {
 		return nil
 	}
-	if c.watcher != t.watcher { // another model: what it counts has other bins
-		if err := t.Flush(); err != nil {
-			return err
-		}
-		if err := t.begin(c.watcher); err != nil {
-			return err
-		}
+	m, err := t.tally(c.watcher)
+	if err != nil {
+		return err
 	}
-	t.total.Merge(c.tally)
+	m.total.Merge(c.tally)
 	for _, at := range c.times {
 		if len(t.clock.times) == 0 {
 			t.since = t.ctx.Now()
@@ -235,8 +247,8 @@ func (t *tallying[K]) Process(r *stream.Record[K, scored]) error {
 		t.reach(t.clock.tell())
 	}
 	c.giveBack()
-	if t.total.Full() { // hostile times, or very old data: it must not pile up until the commit
-		return t.Flush()
+	if m.total.Full() { // hostile times, or very old data: it must not pile up until the commit
+		return t.tell(m)
 	}
 	return nil
 }
@@ -248,20 +260,34 @@ func (t *tallying[K]) reach(at int64, ok bool) {
 	}
 }
 
-// Flush tells what was counted.
+// Flush tells what was counted, and forgets models that have scored nothing since the last one.
 func (t *tallying[K]) Flush() error {
-	if t.total.Empty() {
-		return nil
+	used := t.tallies[:0]
+	for _, m := range t.tallies {
+		if m.total.Empty() {
+			continue
+		}
+		used = append(used, m)
+		if err := t.tell(m); err != nil {
+			return err
+		}
 	}
-	of := watch.Part{By: t.watcher.options.By, Partition: t.ctx.Partition(), Latest: t.latest}
-	err := t.total.Parts(of, func(p *watch.Part) error {
+	clear(t.tallies[len(used):])
+	t.tallies = used
+	return nil
+}
+
+// tell tells what was counted of a model.
+func (t *tallying[K]) tell(m *modelTally) error {
+	of := watch.Part{By: m.watcher.options.By, Partition: t.ctx.Partition(), Latest: t.latest}
+	err := m.total.Parts(of, func(p *watch.Part) error {
 		value, err := p.AppendBinary(nil)
 		if err != nil {
 			return err
 		}
 		return t.ctx.Forward(&stream.Record[string, []byte]{Key: checksNode, Value: value, Timestamp: t.ctx.Now().UnixMilli()})
 	})
-	t.total.Reset()
+	m.total.Reset()
 	return err
 }
 

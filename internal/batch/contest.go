@@ -195,7 +195,7 @@ func (p *pairing) judge() {
 	deviation := math.Sqrt(squares.Float64() / (n - 1) / n) // of the mean
 	switch {
 	case deviation > 0:
-		c.P = stat.StudentTail(c.Difference/deviation, c.Rows-1)
+		c.P = stat.StudentTail(c.Difference/deviation, float64(c.Rows-1))
 	case c.Difference > 0: // the same in every row
 		c.P = 0
 	default:
@@ -203,7 +203,7 @@ func (p *pairing) judge() {
 	}
 	width := 0.0
 	if p.o.Confidence > 0.5 {
-		width = float64(deviation * stat.StudentQuantile(1-p.o.Confidence, c.Rows-1))
+		width = float64(deviation * stat.StudentQuantile(1-p.o.Confidence, float64(c.Rows-1)))
 	}
 	c.Low, c.High = c.Difference-width, c.Difference+width
 	c.Worse = c.P < 1-p.o.Confidence

@@ -115,7 +115,7 @@ func (c *cli) printLog(events []registry.Event) error {
 	w := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "SEQ\tTIME\tWHO\tACTION\tMODEL\tREASON") //nolint:errcheck // Flush reports it
 	for _, e := range events {
-		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\n", e.Seq, e.Time.Format(time.RFC3339), as(e.Actor, e.Role), e.Action, subject(&e), cmp.Or(e.Reason, "-")) //nolint:errcheck // Flush reports it
+		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\n", e.Seq, e.Time.Format(time.RFC3339), as(e.Actor, e.Role), e.Action, subject(&e), cmp.Or(why(&e), "-")) //nolint:errcheck // Flush reports it
 	}
 	return w.Flush()
 }

@@ -57,6 +57,7 @@ type listedVersion struct {
 	// Gates are the outcomes of the gates that it met in training.
 	Gates  []registry.Gate `json:"gates,omitempty"`
 	Purged bool            `json:"purged,omitempty"`
+	Trials []listedTrial   `json:"trials,omitempty"`
 
 	Approvals []listedApproval `json:"approvals,omitempty"`
 	Wants     string           `json:"wants,omitempty"`
@@ -87,7 +88,7 @@ func listed(v registry.Version) listedVersion {
 	if !v.DecidedAt.IsZero() {
 		l.DecidedAt = &v.DecidedAt
 	}
-	l.Wants = v.Wants
+	l.Wants, l.Trials = v.Wants, listedTrials(v)
 	for _, a := range v.Approvals {
 		l.Approvals = append(l.Approvals, listedApproval(a))
 	}
@@ -138,13 +139,13 @@ func (c *cli) printVersions(versions []registry.Version) error {
 	return w.Flush()
 }
 
-// aliases returns the aliases of v as they are written, with a comma between them.
+// aliases returns the aliases of v, and its share in trials, as they are written, with a comma between them.
 func aliases(v registry.Version) string {
 	var list []string
 	for _, a := range v.Aliases {
 		list = append(list, "@"+a)
 	}
-	return strings.Join(list, ",")
+	return strings.Join(append(list, onTrial(v)...), ",")
 }
 
 // shownModel is a model as model show --json prints it.
@@ -257,7 +258,10 @@ func (c *cli) printShown(s *app.Shown) error {
 	}
 	line("\n  log")
 	for _, e := range s.Events {
-		line("    %s", strings.TrimSuffix(fmt.Sprintf("%s  %s by %s: %s", e.Time.Format(time.RFC3339), e.Action, as(e.Actor, e.Role), e.Reason), ": "))
+		line("    %s", strings.TrimSuffix(fmt.Sprintf("%s  %s by %s: %s", e.Time.Format(time.RFC3339), e.Action, as(e.Actor, e.Role), why(&e)), ": "))
+		for _, said := range trialLines(e.Trial) {
+			line("      %s", said)
+		}
 	}
 	for _, i := range v.Ignored {
 		line("    %s", app.Message(i.Err))

@@ -43,6 +43,7 @@ type Pipeline struct {
 	Model      Model
 	Schedule   *Schedule // nil: none
 	AB         *AB       // nil: none
+	Outcomes   *Outcomes // nil: none
 	Sink       Sink
 	DeadLetter DeadLetter
 	Checks     Checks

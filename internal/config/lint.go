@@ -39,6 +39,7 @@ func (d *decoder) lint(top map[string]value) {
 	d.lintAccept(top["model"])
 	d.lintSchedule(top["schedule"])
 	d.lintAB(top["ab"])
+	d.lintOutcomes(top["outcomes"])
 	d.lintSchema()
 	d.lintSplit()
 	d.lintParams()

@@ -128,6 +128,7 @@ func pipelineFields() []field {
 		{key: "model", kind: kindMapping, doc: "Where models are kept, which are taken, and how a pipeline that runs goes over to another one", fields: modelFields()},
 		{key: "schedule", kind: kindMapping, doc: "When millrace schedule trains", fields: scheduleFields()},
 		{key: "ab", kind: kindMapping, doc: "Several models at the same time, each for a part of the records: see [A/B tests](../ab.md)", fields: abFields()},
+		{key: "outcomes", kind: kindMapping, doc: "How predictions find their labels, which millrace outcomes joins: see [outcomes](../outcomes.md)", fields: outcomesFields()},
 		{key: "sink", kind: kindMapping, required: true, doc: "The topic that predictions are written to", fields: sinkFields()},
 		{key: "dead_letter", kind: kindMapping, required: true, doc: "Where records go that get no prediction", fields: deadLetterFields()},
 		{key: "checks", kind: kindMapping, doc: "What the records of the stream have to be like: each one, and those of a window together", fields: checkFields()},

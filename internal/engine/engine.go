@@ -82,9 +82,9 @@ type Options struct {
 	LetterGroup string
 	// LetterCompat is a system whose headers dead letters have too. Default: none
 	LetterCompat Compat
-	// LetterHeaders returns what is added to each dead letter of a task with an epoch; for records of global tables, with the
-	// engine's. It is called by several goroutines at a time, once for each of them and epoch. Default: nothing is added
-	LetterHeaders func(epoch int64) []record.Header
+	// LetterHeaders returns what is added to the dead letter of a record, which must not be changed, of a task with an epoch; for records
+	// of global tables, with the engine's. It is called by several goroutines at a time. Default: nothing is added
+	LetterHeaders func(epoch int64, r *record.Raw) []record.Header
 	// Log. Default: nothing is logged
 	Log *slog.Logger
 	// Now is the clock, for latencies and for records without a usable timestamp. Default: time.Now
@@ -197,6 +197,7 @@ type Engine struct {
 	loop     atomic.Pointer[loop]          // for the session
 	waker    *waker                        // of the loop
 	steps    atomic.Int64                  // that the loop has done
+	idle     atomic.Uint64                 // steps in which it had nothing to commit
 	paused   atomic.Bool                   // by Pause; the reason is in the statistics
 	epoch    atomic.Int64                  // that tasks are to use
 	changes  changes

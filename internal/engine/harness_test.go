@@ -96,7 +96,7 @@ func options(tb testing.TB, c *kafka.Client, change ...func(*setup)) Options {
 	tb.Helper()
 	s := setup{source: source, sink: sink, letters: letters, Options: Options{
 		Client: c, SessionTimeout: sessionTimeout, TransactionTimeout: transactionTimeout, MaxQueued: 400, Threads: 2,
-		Version: "v1", LetterHeaders: func(epoch int64) []record.Header {
+		Version: "v1", LetterHeaders: func(epoch int64, _ *record.Raw) []record.Header {
 			hs := []record.Header{{Key: LetterModel, Value: []byte("m@1")}}
 			if epoch > 0 {
 				hs = append(hs, epochHeader(epoch))

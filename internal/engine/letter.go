@@ -79,10 +79,8 @@ type writer struct {
 	tally   *tally
 	now     int64 // milliseconds
 	text    []byte
-	own     []record.Header // of all dead letters, with an epoch
-	epoch   int64           // that own is for; -1 is none
-	origin  record.Raw      // of the record at hand, if that carries it
-	source  string          // topic and partition whose text is prefix
+	origin  record.Raw // of the record at hand, if that carries it
+	source  string     // topic and partition whose text is prefix
 	part    int32
 	prefix  []byte
 }
@@ -96,7 +94,7 @@ type target struct {
 }
 
 func newWriter(l *loop, r *running) *writer {
-	x := &writer{loop: l, engine: l.engine, of: r, all: map[string]*target{}, logs: map[string]*target{}, last: &target{}, epoch: -1}
+	x := &writer{loop: l, engine: l.engine, of: r, all: map[string]*target{}, logs: map[string]*target{}, last: &target{}}
 	own := repartitionTopics(l.engine.program)
 	for topic, limits := range l.plan.limits {
 		x.all[topic] = &target{topic, limits, l.plan.partitions[topic], slices.Contains(own, topic)}
@@ -317,7 +315,7 @@ func (x *writer) timestamp(ts int64, l *kafka.Limits) int64 {
 // letter adds a dead letter to out: the record as it came, or as much of it as the topic takes.
 func (x *writer) letter(raw *record.Raw, d task.Drop, bare bool) {
 	l, out := x.all[x.engine.program.DeadLetters].limits, x.outbox()
-	why := x.engine.program.LetterHeaders(x.engine.options.LetterGroup, raw, d)
+	why := append(x.engine.program.LetterHeaders(x.engine.options.LetterGroup, raw, d), x.headers(raw)...)
 	if bare {
 		x.form(raw, why, nil, &l, form{}, out)
 		return
@@ -366,10 +364,8 @@ func (x *writer) form(raw *record.Raw, why, compat []record.Header, l *kafka.Lim
 			out.Header(h.Key, h.Value)
 		}
 	}
-	for _, hs := range [][]record.Header{why, x.headers()} {
-		for _, h := range hs {
-			out.Header(h.Key, h.Value)
-		}
+	for _, h := range why {
+		out.Header(h.Key, h.Value)
 	}
 	if v := x.engine.options.Version; v != "" {
 		out.Header(LetterVersion, []byte(v))
@@ -394,8 +390,8 @@ func (x *writer) form(raw *record.Raw, why, compat []record.Header, l *kafka.Lim
 	}
 }
 
-// headers returns those that the options add to a dead letter.
-func (x *writer) headers() []record.Header {
+// headers returns those that the options add to the dead letter of a record.
+func (x *writer) headers(raw *record.Raw) []record.Header {
 	if x.engine.options.LetterHeaders == nil {
 		return nil
 	}
@@ -403,10 +399,7 @@ func (x *writer) headers() []record.Header {
 	if x.of != nil {
 		epoch = x.of.epoch
 	}
-	if x.epoch != epoch {
-		x.own, x.epoch = x.engine.options.LetterHeaders(epoch), epoch
-	}
-	return x.own
+	return x.engine.options.LetterHeaders(epoch, raw)
 }
 
 func (x *writer) number(out *kafka.Outbox, key string, value int64) {

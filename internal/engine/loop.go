@@ -157,6 +157,7 @@ func (l *loop) between(ctx context.Context) (began bool, err error) {
 		return false, err
 	}
 	if l.settling || !l.worked.Load() && !l.outlet.waiting() && !l.globals.waiting() && !l.parked() && !l.turnsAny() {
+		l.engine.idle.Add(1)
 		return false, nil
 	}
 	return true, l.begin()

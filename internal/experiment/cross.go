@@ -95,28 +95,46 @@ func fits(x float64) bool { return math.Abs(x) <= MostLoss } // not so for NaN
 // rounding is the share of a sum of squares below which what is left around the mean is taken for rounding errors.
 const rounding = 1e-24
 
-// centred returns the sum of (a-mean(a))(b-mean(b)), given sum(ab), sum(a) and sum(b); 0 where the difference is of rounding alone.
-func (c *Cross) centred(ab, a, b Total) float64 {
+// centred returns the sum of (a-mean(a))(b-mean(b)), given sum(ab), sum(a) and sum(b).
+func (c *Cross) centred(ab, a, b Total) Total {
+	if c.Units < 2 {
+		return Total{}
+	}
+	return ab.minus(a.times(b).over(float64(c.Units)))
+}
+
+// weights make one number of a unit: a y + b x + c d.
+type weights struct{ y, x, d float64 }
+
+// covariance returns the sample covariance, over the units, of two such numbers; 0 where all that is left is rounding. It computes with
+// 31 digits to the end: numbers such as y - x may be a small part of what they are made of.
+func (c *Cross) covariance(a, b weights) float64 {
 	if c.Units < 2 {
 		return 0
 	}
-	expected := a.times(b).over(float64(c.Units))
-	rest := ab.minus(expected).Float64()
-	if math.Abs(rest) <= float64(rounding*max(math.Abs(ab.High), math.Abs(expected.High))) {
+	first, second := [3]float64{a.y, a.x, a.d}, [3]float64{b.y, b.x, b.d}
+	sums, squares := [3]Total{c.Y, c.X, c.D}, [3]float64{c.YY.High, c.XX.High, c.DD.High}
+	products := [3][3]Total{{c.YY, c.YX, c.YD}, {c.YX, c.XX, c.XD}, {c.YD, c.XD, c.DD}}
+	var total Total
+	size := 0.0
+	for i, u := range first {
+		for j, v := range second {
+			w := product(u, v)
+			if w.High == 0 {
+				continue
+			}
+			total = total.plus(w.times(c.centred(products[i][j], sums[i], sums[j])))
+			size += float64(math.Abs(w.High) * math.Sqrt(max(0, squares[i])) * math.Sqrt(max(0, squares[j])))
+		}
+	}
+	if math.Abs(total.High) <= rounding*size {
 		return 0
 	}
-	return rest
+	return total.High / float64(c.Units-1)
 }
 
-// spread are sums of products around the means.
-type spread struct{ yy, xx, dd, yx, yd, xd float64 }
-
-func (c *Cross) spread() spread {
-	return spread{
-		max(0, c.centred(c.YY, c.Y, c.Y)), max(0, c.centred(c.XX, c.X, c.X)), max(0, c.centred(c.DD, c.D, c.D)),
-		c.centred(c.YX, c.Y, c.X), c.centred(c.YD, c.Y, c.D), c.centred(c.XD, c.X, c.D),
-	}
-}
+// variance returns the covariance of a number with itself, which is not below 0.
+func (c *Cross) variance(a weights) float64 { return max(0, c.covariance(a, a)) }
 
 // Validate tells whether units can have such sums: finite, at least a record for each unit, squares that are not below what the means
 // need, and products that are not beyond the squares (Cauchy-Schwarz), each within rounding.
@@ -150,7 +168,7 @@ func (c *Cross) coherent() error {
 			return fmt.Errorf("experiment: the sum of products %s is beyond what the squares allow", name)
 		}
 		noise := math.Sqrt(math.Abs(aa.High)) * math.Sqrt(math.Abs(bb.High)) * rounding
-		if beyond(c.centred(ab, a, b), c.centred(aa, a, a), c.centred(bb, b, b), noise) {
+		if beyond(c.centred(ab, a, b).High, c.centred(aa, a, a).High, c.centred(bb, b, b).High, noise) {
 			return fmt.Errorf("experiment: the sum of products %s is beyond what the squares around the means allow", name)
 		}
 		return nil

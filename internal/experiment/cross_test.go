@@ -57,13 +57,15 @@ func TestCrossStaysExact(t *testing.T) {
 			}
 		}
 		y, x, d := func(u unit) float64 { return u.y }, func(u unit) float64 { return u.x }, func(u unit) float64 { return u.d }
-		s := c.spread()
-		near(t, "yy", s.yy, exactSpread(units, y, y), 1e-12)
-		near(t, "xx", s.xx, exactSpread(units, x, x), 1e-12)
-		near(t, "dd", s.dd, exactSpread(units, d, d), 1e-12)
-		near(t, "yx", s.yx, exactSpread(units, y, x), 1e-10)
-		near(t, "yd", s.yd, exactSpread(units, y, d), 1e-10)
-		near(t, "xd", s.xd, exactSpread(units, x, d), 1e-10)
+		wy, wx, wd := weights{1, 0, 0}, weights{0, 1, 0}, weights{0, 0, 1}
+		near(t, "yy", 99*c.variance(wy), exactSpread(units, y, y), 1e-12)
+		near(t, "xx", 99*c.variance(wx), exactSpread(units, x, x), 1e-12)
+		near(t, "dd", 99*c.variance(wd), exactSpread(units, d, d), 1e-12)
+		near(t, "yx", 99*c.covariance(wy, wx), exactSpread(units, y, x), 1e-10)
+		near(t, "yd", 99*c.covariance(wy, wd), exactSpread(units, y, d), 1e-10)
+		near(t, "xd", 99*c.covariance(wx, wd), exactSpread(units, x, d), 1e-10)
+		diff := func(u unit) float64 { return u.x - u.y }
+		near(t, "x-y", 99*c.variance(weights{-1, 1, 0}), exactSpread(units, diff, diff), 1e-8) // the test's own difference is rounded
 		if err := c.Validate(); err != nil {
 			t.Error(err)
 		}

@@ -21,9 +21,9 @@ const module = "millrace.dev"
 func layers() [][]string {
 	return [][]string{
 		{"gbm/internal/bitplane", "internal/assign", "internal/chart", "internal/detmath", "internal/durable", "internal/lint", "internal/secret", "internal/spell", "internal/testenv", "internal/timetable", "internal/trust"},
-		{"record", "internal/stat", "internal/durable/errorfs", "internal/registry/objects", "internal/registry/objects/fakes3", "internal/rollout"},
+		{"record", "internal/stat", "internal/durable/errorfs", "internal/registry/objects", "internal/registry/objects/fakes3"},
 		{"feature", "gbm", "codec", "internal/window", "internal/experiment", "profile"},
-		{"internal/anomaly", "internal/cdc", "internal/watch"},
+		{"internal/anomaly", "internal/cdc", "internal/rollout", "internal/watch", "internal/outcome"},
 		{"internal/table"},
 		{"model"},
 		{"internal/pipeline", "internal/drift"},

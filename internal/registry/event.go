@@ -24,12 +24,14 @@ const (
 	Promoted   Action = "promote"  // it is the one to run from now on
 	RolledBack Action = "rollback" // the same, of one that was before
 	Retired    Action = "retire"   // it is not to run any more
+	Tried      Action = "trial"    // it predicts a share of the records, or does so no more
 	RootSet    Action = "root"     // of no model: a version of the document that says who may decide
 	Purged     Action = "purge"    // its bundle is removed
 )
 
 const (
 	eventFormat = 2        // in format 1 each approval also promotes
+	trialFormat = 3        // of events with a trial, and of no others: who knows of none must not pass over it
 	maxEvent    = 64 << 10 // bytes of an event's file
 	maxActor    = 200      // bytes
 	maxReason   = 4000     // bytes
@@ -59,10 +61,12 @@ type Event struct {
 	Bytes  int64  `json:"bytes,omitempty"`
 	// Reason says why; in a register event where the bundle comes from, "" if it was made here.
 	Reason string `json:"reason,omitempty"`
-	// Group is the consumer group that was told to run the version; of a promotion or a rollback, "" if none was.
+	// Group is the consumer group that was told to run the version; of a promotion, a rollback or a trial, "" if none was.
 	Group string `json:"group,omitempty"`
 	// Gates are the outcomes of the gates that the version met in training; of a register event, none if there were none.
 	Gates []Gate `json:"gates,omitempty"`
+	// Trial is what has happened to a trial of the version; of a trial event, and of a promotion that ends one.
+	Trial *Trial `json:"trial,omitempty"`
 	// Role is the role that Actor acted in; of a signed approval, else "".
 	Role string `json:"role,omitempty"`
 	// Envelope holds Actor's signature over all of the above, or the root document with its signatures; nil where nothing
@@ -120,8 +124,8 @@ func decodeEvent(data []byte) (*Event, error) {
 	if err := json.Unmarshal(text, &head); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
-	if head.Format > eventFormat {
-		return nil, fmt.Errorf("%w: it has format %d, this millrace reads format %d: use a later millrace", ErrNewer, head.Format, eventFormat)
+	if head.Format > trialFormat {
+		return nil, fmt.Errorf("%w: it has format %d, this millrace reads format %d: use a later millrace", ErrNewer, head.Format, trialFormat)
 	}
 	e := &Event{}
 	d := json.NewDecoder(bytes.NewReader(text))

@@ -143,6 +143,9 @@ func (r *Registry) hasMore(ctx context.Context, n int) bool {
 // placed puts the event behind the last one of a state, and returns it.
 func (e *Event) placed(s *state, now time.Time) *Event {
 	e.Format, e.Seq, e.Prev, e.Time = eventFormat, len(s.events)+1, s.sum(), now.UTC().Round(0)
+	if e.Trial != nil {
+		e.Format = trialFormat
+	}
 	return e
 }
 
@@ -271,8 +274,10 @@ type Decision struct {
 	// Role is the role that an approval is given in, of a registry with a root. Default: the first of the person's that the
 	// policy still needs.
 	Role string
-	// Group is the consumer group that is told to run the version, of a promotion; "" if none is.
+	// Group is the consumer group that is told to run the version, of a promotion or a trial; "" if none is.
 	Group string
+	// Trial is what is noted of a trial; of [Registry.Try], and of a promotion that ends one. Default: nil, there is none.
+	Trial *Trial
 }
 
 // Approve approves a version; its bundle must be intact. It becomes the champion if the model has none. In a registry with a
@@ -348,7 +353,10 @@ func (r *Registry) decide(ctx context.Context, action Action, ref, defaultModel 
 		// An alias stands for one version throughout: were it looked up again after another writer won, the
 		// decision could fall on a version that nobody has looked at.
 		target = reference{model: v.Model, number: v.Number}
-		e := &Event{Actor: actor, Action: action, Model: v.Model, Version: v.Number, Digest: v.Digest, Reason: reason, Group: d.Group}
+		e := &Event{Actor: actor, Action: action, Model: v.Model, Version: v.Number, Digest: v.Digest, Reason: reason, Group: d.Group, Trial: d.Trial}
+		if err := checkTrial(e); err != nil {
+			return nil, err
+		}
 		if s.root != nil && action == Approved {
 			if e.Role = d.Role; e.Role == "" {
 				e.Role = s.role(key, s.models[v.Model].versions[v.Number-1])
@@ -368,6 +376,14 @@ func (r *Registry) decide(ctx context.Context, action Action, ref, defaultModel 
 // admit returns e, which is about v, nil if that was decided already, or why it cannot be decided.
 func (r *Registry) admit(ctx context.Context, s *state, v Version, e *Event) (*Event, error) {
 	decided := v.DecidedBy == e.Actor && v.Reason == e.Reason
+	if e.Action == Tried {
+		if news, err := v.admitTrial(e); err != nil || !news {
+			return nil, err
+		}
+		if e.ends() {
+			return e, nil
+		}
+	}
 	switch {
 	case e.Action == Approved && v.State == StateApproved && decided,
 		e.Action == Rejected && v.State == StateRejected && decided,
@@ -377,15 +393,15 @@ func (r *Registry) admit(ctx context.Context, s *state, v Version, e *Event) (*E
 		return nil, withHint(fmt.Errorf("%s: %w, by %s (%s), which is final", v.Ref(), ErrRejected, v.DecidedBy, v.Reason),
 			"register the bundle again to have it reviewed again")
 	}
-	if err := v.checkPassed(); err != nil && e.Action != Rejected && e.Action != Retired {
+	if err := v.checkPassed(); err != nil && !e.refuses() {
 		return nil, err
 	}
-	if e.Action == Promoted || e.Action == RolledBack {
+	if e.Action == Promoted || e.Action == RolledBack || e.Action == Tried {
 		if err := v.CheckApproved(); err != nil {
 			return nil, err
 		}
 	}
-	if e.Action != Rejected && e.Action != Retired { // nobody can have looked at what is not there
+	if !e.refuses() { // nobody can have looked at what is not there
 		if v.Purged {
 			return nil, v.purged()
 		}

@@ -44,6 +44,8 @@ type Version struct {
 	RegisteredAt time.Time
 	// Gates are the outcomes of the gates that it met in training.
 	Gates []Gate
+	// Trials are those that have not ended, in the order in which they were noted last.
+	Trials []RunningTrial
 	// DecidedBy, DecidedAt and Reason are of the last approval or rejection; empty for a candidate.
 	DecidedBy string
 	DecidedAt time.Time
@@ -162,11 +164,17 @@ func (s *state) sum() string {
 
 // apply adds an event. It refuses one that does not follow from those before it, which no writer has written.
 func (s *state) apply(e *Event) error {
-	if e.Format < 1 || e.Format > eventFormat || e.Seq != len(s.events)+1 {
+	if e.Format < 1 || e.Format > trialFormat || e.Seq != len(s.events)+1 {
 		return fmt.Errorf("%w: it says that it is event %d, of format %d", ErrCorrupt, e.Seq, e.Format)
 	}
 	if e.Prev != s.sum() {
 		return fmt.Errorf("%w: it does not follow the event before it: one of the two has been replaced", ErrCorrupt)
+	}
+	if (e.Format == trialFormat) != (e.Trial != nil) {
+		return fmt.Errorf("%w: it is of format %d, which is for trials alone", ErrCorrupt, e.Format)
+	}
+	if err := checkTrial(e); err != nil {
+		return fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
 	if err := s.checkPlace(e); err != nil {
 		return err
@@ -225,10 +233,10 @@ func (s *state) decide(m *entry, e *Event) error {
 		return fmt.Errorf("%w: it is about %s@%d, which is not registered", ErrCorrupt, e.Model, e.Version)
 	}
 	v := m.versions[e.Version-1]
-	if v.Digest != e.Digest || v.State == StateRejected || !isClean(e.Reason, maxReason) || e.Role != "" && !isClean(e.Role, maxRole) {
+	if v.Digest != e.Digest || v.State == StateRejected && !e.ends() || !isClean(e.Reason, maxReason) || e.Role != "" && !isClean(e.Role, maxRole) {
 		return fmt.Errorf("%w: it does not fit %s@%d", ErrCorrupt, e.Model, e.Version)
 	}
-	if v.Purged && e.Action != Rejected && e.Action != Retired && !s.lenient() {
+	if v.Purged && !e.refuses() && !s.lenient() {
 		return fmt.Errorf("%w: it is about %s@%d, which was purged", ErrCorrupt, e.Model, e.Version)
 	}
 	counts := v.ignore(e, s.vet(e, v)) == nil
@@ -253,8 +261,11 @@ func (s *state) decide(m *entry, e *Event) error {
 		}
 		if counts && v.State == StateApproved {
 			m.crown(e)
+			m.settle(e.Group)
 		}
 		return nil
+	case Tried:
+		return s.try(v, e, counts)
 	default:
 		return fmt.Errorf("%w: its action is %.40q", ErrCorrupt, e.Action)
 	}

@@ -64,7 +64,7 @@ func (s *state) lenient() bool { return s.root != nil || len(s.roots) > 0 }
 
 // vetRole tells why a person may not do what the event says.
 func (s *state) vetRole(e *Event, v *registered, p *trust.Person) error {
-	if v != nil && v.Purged && e.Action != Rejected && e.Action != Retired {
+	if v != nil && v.Purged && !e.refuses() {
 		return untrusted("the bundle of %s had been removed", v.Ref())
 	}
 	switch e.Action {
@@ -74,7 +74,10 @@ func (s *state) vetRole(e *Event, v *registered, p *trust.Person) error {
 		}
 	case Approved:
 		return s.vetApproval(e, v, p)
-	case Promoted, RolledBack:
+	case Promoted, RolledBack, Tried:
+		if e.ends() { // not to run it is the safe side
+			return nil
+		}
 		if err := s.vetPromoter(p); err != nil {
 			return err
 		}
@@ -187,7 +190,7 @@ func (s *state) wants(v *registered) string {
 func (e *Event) claim() *trust.Claim {
 	return &trust.Claim{
 		Action: string(e.Action), Model: e.Model, Version: e.Version, Digest: e.Digest, Bytes: e.Bytes,
-		By: e.Actor, Role: e.Role, Reason: e.Reason, Group: e.Group, Gates: gatesDigest(e.Gates), Seq: e.Seq, Prev: e.Prev, Time: e.Time,
+		By: e.Actor, Role: e.Role, Reason: e.Reason, Group: e.Group, Gates: gatesDigest(e.Gates), Trial: trialDigest(e.Trial), Seq: e.Seq, Prev: e.Prev, Time: e.Time,
 	}
 }
 

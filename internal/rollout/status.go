@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+
+	"millrace.dev/internal/experiment"
 )
 
 // Stage is how far an instance is with making a deployment ready.
@@ -51,6 +53,20 @@ type Status struct {
 	Pinned     bool        `json:"pinned,omitempty"`
 	Next       *Readiness  `json:"next,omitempty"`
 	Partitions []Partition `json:"partitions"`
+	// Arms are the arms of experiments that it has predicted for since it started, by experiment and name.
+	Arms []ArmStatus `json:"arms,omitempty"`
+}
+
+// ArmStatus is what an instance has done for an arm since it started, records of transactions that were undone included.
+type ArmStatus struct {
+	Experiment string `json:"experiment"`
+	Arm        string `json:"arm"`
+	Model      string `json:"model"`
+	Records    int64  `json:"records"` // all, those too that were refused
+	Refused    int64  `json:"refused"`
+	// Seconds is, over batches, how long the arm's model took (y), how long the control's took for the same records (x), and how many
+	// records these were; nil is none, as for the control.
+	Seconds *experiment.Cross `json:"seconds,omitempty"`
 }
 
 // DecodeStatus reads the value of a record of the status topic. An error matches [ErrInvalid], or [ErrNewer].

@@ -9,9 +9,7 @@ import (
 func TestStudent(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
-		t       float64
-		freedom int
-		want    float64
+		t, freedom, want float64
 	}{
 		{0.0, 1, 0.5},
 		{0.3, 1, 0.407226420922258},
@@ -51,13 +49,13 @@ func TestStudent(t *testing.T) {
 	} {
 		got := StudentTail(c.t, c.freedom)
 		if math.Abs(got-c.want) > 1e-8*c.want {
-			t.Errorf("tail of %v with %d: %v, want %v", c.t, c.freedom, got, c.want)
+			t.Errorf("tail of %v with %v: %v, want %v", c.t, c.freedom, got, c.want)
 		}
 		if q := StudentQuantile(c.want, c.freedom); math.Abs(q-c.t) > 1e-7*max(1, math.Abs(c.t)) {
-			t.Errorf("quantile of %v with %d: %v, want %v", c.want, c.freedom, q, c.t)
+			t.Errorf("quantile of %v with %v: %v, want %v", c.want, c.freedom, q, c.t)
 		}
 		if mirror := StudentTail(-c.t, c.freedom); math.Abs(mirror+got-1) > 1e-12 {
-			t.Errorf("the tails of %v and %v with %d sum to %v", c.t, -c.t, c.freedom, mirror+got)
+			t.Errorf("the tails of %v and %v with %v sum to %v", c.t, -c.t, c.freedom, mirror+got)
 		}
 	}
 	for x, want := range map[float64]float64{math.Inf(1): 0, math.Inf(-1): 1} {

@@ -26,6 +26,7 @@ type Claim struct {
 	Reason  string `json:"reason,omitempty"`
 	Group   string `json:"group,omitempty"`
 	Gates   string `json:"gates,omitempty"` // the digest of the outcomes of gates; of a registration that met some
+	Trial   string `json:"trial,omitempty"` // the digest of what is said of a trial; of an event that says something
 	// Seq, Prev and Time are the event's number, the sum of the event before it, and its time.
 	Seq  int       `json:"seq"`
 	Prev string    `json:"prev"`
@@ -104,6 +105,7 @@ func (c *Claim) same(signed *Claim) error {
 		{"group", signed.Group, c.Group},
 		{"size", signed.Bytes, c.Bytes},
 		{"outcome of gates", signed.Gates, c.Gates},
+		{"trial", signed.Trial, c.Trial},
 		{"place in the log", signed.Seq, c.Seq},
 		{"event before it", signed.Prev, c.Prev},
 	} {

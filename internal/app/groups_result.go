@@ -33,9 +33,10 @@ type refusal struct {
 }
 
 // armTopology declares what an arm does: predict all records of the source, and write what comes of each to the topic of the arm.
+// p has been by withoutNotes.
 func armTopology(p *config.Pipeline, arm string, plan *feature.Plan, s *Scoring) *stream.Topology {
 	t := stream.New(groupOf(p, arm))
-	c := newScorers(t, withoutNotes(p), plan, s)
+	c := newScorers(t, p, plan, s)
 	records := stream.From(t, p.Source.Topic, stream.Bytes(), stream.Bytes(), stream.UseClock(), stream.KeepUnreadable())
 	out := stream.MapBatch(records, "score", func(ctx context.Context, b *stream.Batch[[]byte, []byte, scored]) error {
 		return all(ctx, c, b)
@@ -113,8 +114,8 @@ func guardedScore(ctx context.Context, c *scorers, b *stream.Batch[[]byte, []byt
 	return c.score(ctx, b)
 }
 
-// result is what an arm has made of a record of the source.
-type result struct {
+// armResult is what an arm has made of a record of the source.
+type armResult struct {
 	headers    []record.Header // of a prediction, as in the sink
 	prediction []byte          // as text; nil: the record is refused
 	refused    refusal
@@ -123,14 +124,14 @@ type result struct {
 var errNoResult = errors.New("it is no result of an arm")
 
 // readResult reads the headers of a record of an arm's topic.
-func readResult(headers []record.Header) (r result, err error) {
+func readResult(headers []record.Header) (r armResult, err error) {
 	for i, h := range slices.Backward(headers) {
 		switch h.Key {
 		case headerResult:
 			if _, err := strconv.ParseFloat(string(h.Value), 64); err != nil {
 				return r, errNoResult
 			}
-			return result{headers: headers[:i:i], prediction: h.Value}, nil
+			return armResult{headers: headers[:i:i], prediction: h.Value}, nil
 		case headerRefused:
 			if json.Unmarshal(h.Value, &r.refused) != nil || r.refused.Stage == "" || r.refused.Class == "" {
 				return r, errNoResult

@@ -1,0 +1,292 @@
+package app
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"math"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"millrace.dev/internal/kafka"
+	"millrace.dev/internal/outcome"
+)
+
+// outcomesWatch is what the tasks of an instance and the application around them know of one another. It is safe for concurrent use.
+type outcomesWatch struct {
+	clock *outcomesClock
+	// reached is the event time as of which predictions may expire: whatever was in the topics when it was that time was processed.
+	// math.MinInt64 is not known yet.
+	reached atomic.Int64
+
+	mu      sync.Mutex
+	swept   map[int32]int64 // by partition, as of which time nothing is left to be done
+	cohorts map[int32]map[CohortName]CohortCount
+}
+
+func newOutcomesWatch(clock *outcomesClock) *outcomesWatch {
+	w := &outcomesWatch{clock: clock, swept: map[int32]int64{}, cohorts: map[int32]map[CohortName]CohortCount{}}
+	w.reached.Store(math.MinInt64)
+	return w
+}
+
+// joined notes how far a task is.
+func (w *outcomesWatch) joined(partition int32, swept int64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.swept[partition] = swept
+}
+
+// done tells whether so many tasks have nothing left to do as of a time.
+func (w *outcomesWatch) done(tasks int, at int64) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n := 0
+	for _, swept := range w.swept {
+		if swept >= at {
+			n++
+		}
+	}
+	return n >= tasks
+}
+
+// CohortName says whose predictions are counted.
+type CohortName struct{ Topic, Experiment, Arm, Model string }
+
+// CohortCount counts predictions, of all days.
+type CohortCount struct {
+	Records, Resolved, Expired, Forced, Units int64
+}
+
+// Pending returns those that wait for their labels.
+func (c *CohortCount) Pending() int64 { return c.Records - c.Resolved - c.Expired }
+
+func (c *CohortCount) add(o CohortCount) {
+	c.Records += o.Records
+	c.Resolved += o.Resolved
+	c.Expired += o.Expired
+	c.Forced += o.Forced
+	c.Units += o.Units
+}
+
+// tallied notes what a task has counted.
+func (w *outcomesWatch) tallied(partition int32, t *outcome.Tally) {
+	counts := map[CohortName]CohortCount{}
+	t.Cohorts(func(c *outcome.Cohort) {
+		name := CohortName{c.Topic, c.Experiment, c.Arm, c.Model}
+		n := counts[name]
+		n.add(CohortCount{Records: c.Records, Resolved: c.Resolved, Expired: c.Expired, Forced: c.Forced, Units: c.Units})
+		counts[name] = n
+	})
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.cohorts[partition] = counts
+}
+
+// CountedCohort is a count with its name.
+type CountedCohort struct {
+	CohortName
+	CohortCount
+}
+
+// counted returns what the tasks of this instance have counted, by name.
+func (w *outcomesWatch) counted() []CountedCohort {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	sums := map[CohortName]CohortCount{}
+	for _, counts := range w.cohorts {
+		for name, n := range counts {
+			s := sums[name]
+			s.add(n)
+			sums[name] = s
+		}
+	}
+	var list []CountedCohort
+	for name, n := range sums {
+		list = append(list, CountedCohort{name, n})
+	}
+	slices.SortFunc(list, func(a, b CountedCohort) int {
+		return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Experiment, b.Experiment), cmp.Compare(a.Arm, b.Arm), cmp.Compare(a.Model, b.Model))
+	})
+	return list
+}
+
+// outcomesClock tells what time it is by the event times of predictions and labels: by the median of some in a row, so that one that is wrong
+// changes nothing. Where none come for a while, it follows the clock.
+type outcomesClock struct {
+	now   func() time.Time
+	idle  time.Duration // after which it follows the clock, that much behind
+	fixed int64         // what it says, whatever comes; math.MinInt64 is that it depends
+
+	mu     sync.Mutex
+	times  eventClock
+	since  time.Time // the first of the times that wait
+	last   time.Time // the last event, or the start
+	latest int64
+}
+
+func newOutcomesClock(now func() time.Time, idle time.Duration) *outcomesClock {
+	return &outcomesClock{now: now, idle: idle, fixed: math.MinInt64, last: now(), latest: math.MinInt64}
+}
+
+// fewTicks is how many event times it takes to tell the time, if more do not come: one of them may be wrong.
+const fewTicks = 3
+
+// note takes an event time, in milliseconds.
+func (c *outcomesClock) note(at int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.last = c.now()
+	if len(c.times.times) == 0 {
+		c.since = c.last
+	}
+	if median, ok := c.times.tick(at); ok {
+		c.latest = max(c.latest, median)
+	}
+}
+
+// time returns the time, in milliseconds, or math.MinInt64 where it is not known.
+func (c *outcomesClock) time() int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.fixed != math.MinInt64 {
+		return c.fixed
+	}
+	now := c.now()
+	if len(c.times.times) >= fewTicks && now.Sub(c.since) >= mostTick {
+		median, _ := c.times.tell()
+		c.latest = max(c.latest, median)
+	}
+	if now.Sub(c.last) >= c.idle {
+		c.latest = max(c.latest, now.Add(-c.idle).UnixMilli())
+	}
+	return min(c.latest, now.UnixMilli())
+}
+
+// outcomesTide finds out how far the group is.
+type outcomesTide struct {
+	client *kafka.Client
+	group  string
+	inputs []string // topics
+	join   string   // the topic in which predictions and labels meet
+	watch  *outcomesWatch
+	pause  time.Duration
+	empty  map[place]int64 // the offset up to which it was looked, and no record found
+}
+
+// place is a partition.
+type place struct {
+	topic     string
+	partition int32
+}
+
+// rise waits until everything was processed that is in the topics now, and then lets predictions expire as of the time that it is now.
+func (t *outcomesTide) rise(ctx context.Context) error {
+	at := t.watch.clock.time()
+	if at == math.MinInt64 || at <= t.watch.reached.Load() {
+		return nil
+	}
+	if err := t.passed(ctx, t.inputs...); err != nil {
+		return err
+	}
+	if err := t.passed(ctx, t.join); err != nil {
+		return err
+	}
+	t.watch.reached.Store(at)
+	return nil
+}
+
+// passed waits until the group has committed everything that is in topics now.
+func (t *outcomesTide) passed(ctx context.Context, topics ...string) error {
+	goals := map[string]kafka.Offsets{}
+	for _, topic := range topics {
+		ends, err := t.client.EndOffsets(ctx, topic, false)
+		if err != nil {
+			return err
+		}
+		goals[topic] = ends
+	}
+	for {
+		left, err := t.left(ctx, goals)
+		if err != nil || !left {
+			return err
+		}
+		if err := pause(ctx, t.pause); err != nil {
+			return err
+		}
+	}
+}
+
+// left tells whether the group has still to process a record before some offsets.
+func (t *outcomesTide) left(ctx context.Context, goals map[string]kafka.Offsets) (bool, error) {
+	committed, err := t.client.Committed(ctx, t.group)
+	if err != nil {
+		return false, err
+	}
+	for topic, ends := range goals {
+		start, err := t.client.StartOffsets(ctx, topic)
+		if err != nil {
+			return false, err
+		}
+		at := committed.Offsets(topic)
+		for p, end := range ends {
+			from := max(at[p], start[p])
+			if t.empty[place{topic, p}] >= from { // there was nothing between
+				from = max(from, t.empty[place{topic, p}])
+			}
+			if from >= end {
+				continue
+			}
+			some, err := t.some(ctx, topic, p, from, end)
+			if err != nil || some {
+				return some, err
+			}
+			t.empty[place{topic, p}] = end
+		}
+	}
+	return false, nil
+}
+
+// errSome ends reading at the first record.
+var errSome = errors.New("there is a record")
+
+// some tells whether there is a record in a part of a partition: there may be none but the markers of transactions.
+func (t *outcomesTide) some(ctx context.Context, topic string, partition int32, from, end int64) (bool, error) {
+	err := t.client.Read(ctx, kafka.ReadConfig{
+		From: map[string]kafka.Offsets{topic: {partition: from}}, Until: map[string]kafka.Offsets{topic: {partition: end}},
+	}, func(s kafka.Step) error {
+		if s.Len() > 0 {
+			return errSome
+		}
+		return nil
+	})
+	if errors.Is(err, errSome) {
+		return true, nil
+	}
+	if _, ok := errors.AsType[*kafka.RangeError](err); ok { // records were deleted meanwhile: look again
+		return true, nil
+	}
+	return false, err
+}
+
+// follow rises again and again, until ctx ends.
+func (t *outcomesTide) follow(ctx context.Context, log *slog.Logger) {
+	backoff := kafka.Backoff{Min: t.pause, Max: time.Minute}
+	for try := 1; ; {
+		err := t.rise(ctx)
+		wait := t.pause
+		if err != nil && ctx.Err() == nil {
+			wait = backoff.Pause(try)
+			log.LogAttrs(ctx, slog.LevelWarn, "how far the group is cannot be found out; nothing expires meanwhile", slog.Any("error", err), slog.Int("try", try))
+			try++
+		} else {
+			try = 1
+		}
+		if pause(ctx, wait) != nil {
+			return
+		}
+	}
+}

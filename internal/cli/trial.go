@@ -1,0 +1,74 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+
+	"millrace.dev/internal/registry"
+)
+
+// listedTrial is a trial that has not ended.
+type listedTrial struct {
+	Experiment string  `json:"experiment"`
+	Kind       string  `json:"kind"`
+	Arm        string  `json:"arm"`
+	Share      float64 `json:"share"`
+	Control    string  `json:"control"`
+	Group      string  `json:"group"`
+	Seq        int     `json:"seq"` // of the event that said so last
+}
+
+func listedTrials(v registry.Version) []listedTrial {
+	var list []listedTrial
+	for i := range v.Trials {
+		t := &v.Trials[i]
+		list = append(list, listedTrial{t.Experiment, string(t.Kind), t.Arm, t.Share, t.Control, t.Group, t.Seq})
+	}
+	return list
+}
+
+// percent returns a share as people write it.
+func percent(share float64) string { return fmt.Sprintf("%.4g%%", 100*share) }
+
+// onTrial returns the trials of v that have not ended, as they are written beside its aliases.
+func onTrial(v registry.Version) []string {
+	var list []string
+	for i := range v.Trials {
+		list = append(list, v.Trials[i].Experiment+":"+percent(v.Trials[i].Share))
+	}
+	return list
+}
+
+// why returns the reason of an event, with what has happened where it is one of a trial.
+func why(e *registry.Event) string {
+	t := e.Trial
+	if t == nil {
+		return e.Reason
+	}
+	said := fmt.Sprintf("%s %s: ", t.Experiment, t.Phase)
+	switch {
+	case t.Phase != registry.TrialEnded:
+		said += fmt.Sprintf("%s of the records, beside %s", percent(t.Share), t.Control)
+	case t.Guard != "":
+		said += fmt.Sprintf("%s by the guard %s", strings.ReplaceAll(string(t.Verdict), "_", " "), t.Guard)
+	default:
+		said += strings.ReplaceAll(string(t.Verdict), "_", " ")
+	}
+	return said + ": " + e.Reason
+}
+
+// trialLines are the numbers of a trial, for people.
+func trialLines(t *registry.Trial) []string {
+	if t == nil {
+		return nil
+	}
+	var lines []string
+	for i := range t.Guards {
+		lines = append(lines, t.Guards[i].Guard+": "+t.Guards[i].Words)
+	}
+	for i := range t.Touched {
+		of := &t.Touched[i]
+		lines = append(lines, fmt.Sprintf("%s: %s, in %s", of.Topic, count(int(of.Records), "record"), count(len(of.Partitions), "partition")))
+	}
+	return lines
+}

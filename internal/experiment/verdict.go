@@ -1,0 +1,94 @@
+package experiment
+
+import (
+	"fmt"
+	"math"
+)
+
+// Verdict is what can be said of a candidate beside the champion.
+type Verdict string
+
+// The verdicts.
+const (
+	Better       Verdict = "better"
+	Worse        Verdict = "worse"
+	NoDifference Verdict = "no_difference" // none that is larger than the margin
+	NotYet       Verdict = "not_yet"
+)
+
+// Judgement is the verdict on paired losses, with what it rests on.
+type Judgement struct {
+	Verdict    Verdict  `json:"verdict"`
+	Pairs      int64    `json:"pairs"`
+	Difference Interval `json:"difference"` // of the mean losses, candidate minus champion
+	P          float64  `json:"p"`
+	Alpha      float64  `json:"alpha"`
+	Margin     float64  `json:"margin"`
+	Why        string   `json:"why"` // in words, with the numbers
+}
+
+// Judge compares a candidate with the champion by the differences of their losses on the same records. It is better or worse when the
+// interval leaves 0 out; there is no difference larger than the margin when the interval lies within it; and else it is not known yet.
+//
+// Sequential is the anytime-valid t-test of Lindon, Ham, Tingley and Bojinov (arXiv:2210.08589), Fixed is Student's paired t-test. Either
+// takes the mean for normal, so nothing is decided below the least number of pairs, nor while the differences are so skewed that
+// Cochran's rule asks for more. A margin of 0 asks for no verdict of no difference.
+func (p *Paired) Judge(options Options, margin float64) (*Judgement, error) {
+	o, err := options.complete()
+	if err != nil {
+		return nil, err
+	}
+	if !(margin >= 0 && margin <= MostLoss) {
+		return nil, fmt.Errorf("experiment: a margin is a number from 0, not %g", margin)
+	}
+	if err := p.Validate(); err != nil {
+		return nil, err
+	}
+	j := &Judgement{Verdict: NotYet, Pairs: p.Pairs, Difference: unknown(), P: 1, Alpha: o.Alpha, Margin: margin}
+	if p.Pairs == 0 {
+		j.Why = "no pair of losses is there yet"
+		return j, nil
+	}
+	d, needed := p.contrast(), p.needed(o.Least)
+	enough := float64(p.Pairs) >= needed
+	if j.Difference, j.P = o.judge(d, enough); enough && o.Test == Sequential && d.se > 0 {
+		j.Difference, j.P = d.anytimeT(&o)
+	}
+	j.decide(&o, enough, needed)
+	return j, nil
+}
+
+func (j *Judgement) decide(o *Options, enough bool, needed float64) {
+	i := j.Difference
+	kind := "confidence sequence"
+	if o.Test == Fixed {
+		kind = "interval"
+	}
+	numbers := fmt.Sprintf("(%g %% %s %s to %s, %d pairs)", 100*(1-o.Level), kind, brief(i.Low), brief(i.High), j.Pairs)
+	switch {
+	case !enough:
+		j.Why = fmt.Sprintf("%d pairs are too few: %.0f are needed before the mean of such differences can be judged", j.Pairs, math.Ceil(needed))
+	case i.High < 0:
+		j.Verdict, j.Why = Better, fmt.Sprintf("the mean loss is lower by %s %s", brief(-i.Value), numbers)
+	case i.Low > 0:
+		j.Verdict, j.Why = Worse, fmt.Sprintf("the mean loss is higher by %s %s", brief(i.Value), numbers)
+	case j.Margin > 0 && i.Low >= -j.Margin && i.High <= j.Margin:
+		j.Verdict, j.Why = NoDifference, fmt.Sprintf("the mean losses differ by no more than %s %s", brief(j.Margin), numbers)
+	case !i.Bounded():
+		j.Why = fmt.Sprintf("%d pairs differ by the same, %s: that is not believed before %.0f pairs", j.Pairs, brief(i.Value), o.Horizon)
+	default:
+		j.Why = fmt.Sprintf("the mean loss differs by %s, which may be chance %s", brief(i.Value), numbers)
+	}
+}
+
+// brief writes a number with four digits.
+func brief(x float64) string {
+	switch {
+	case math.IsInf(x, 1):
+		return "any"
+	case math.IsInf(x, -1):
+		return "-any"
+	default:
+		return fmt.Sprintf("%.4g", x)
+	}
+}
