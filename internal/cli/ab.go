@@ -138,4 +138,6 @@ type abStopped struct {
 }
 
 // partitionList is never null in JSON.
-func partitionList(ps []rollout.Partition) []rollout.Partition { return append([]rollout.Partition{}, ps...) }
+func partitionList(ps []rollout.Partition) []rollout.Partition {
+	return append([]rollout.Partition{}, ps...)
+}
