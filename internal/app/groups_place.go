@@ -356,7 +356,7 @@ func (a *App) GroupsStatus(ctx context.Context, p *config.Pipeline, client *kafk
 		return nil, err
 	}
 	s.Merging = len(members)
-	least := int64(math.MaxInt64)
+	least, partitions := int64(math.MaxInt64), 0
 	sizes := g.Split.Allocation().Sizes()
 	for i := range g.Split.Arms {
 		arm := ArmProgress{Name: g.Split.Arms[i].Name, Model: g.Split.Arms[i].Model, Group: groupOf(p, g.Split.Arms[i].Name), Weight: float64(sizes[i]) / assign.Slots}
@@ -364,10 +364,10 @@ func (a *App) GroupsStatus(ctx context.Context, p *config.Pipeline, client *kafk
 			return nil, err
 		}
 		arm.Instances = len(members)
-		if arm.Lag, err = sumLag(ctx, client, arm.Group, p.Source.Topic); err != nil {
+		if arm.Lag, partitions, err = sumLag(ctx, client, arm.Group, p.Source.Topic); err != nil {
 			return nil, err
 		}
-		if arm.Ahead, err = sumLag(ctx, client, s.MergeGroup, topicOf(p, arm.Name)); err != nil {
+		if arm.Ahead, _, err = sumLag(ctx, client, s.MergeGroup, topicOf(p, arm.Name)); err != nil {
 			return nil, err
 		}
 		least = min(least, arm.Lag)
@@ -375,18 +375,18 @@ func (a *App) GroupsStatus(ctx context.Context, p *config.Pipeline, client *kafk
 		s.Arms = append(s.Arms, arm)
 	}
 	for i := range s.Arms {
-		if arm := &s.Arms[i]; arm.Lag > least && arm.Ahead <= int64(len(g.Split.Arms)) {
+		if arm := &s.Arms[i]; arm.Lag > least && arm.Ahead <= int64(partitions) { // the rest are markers
 			s.Waits = append(s.Waits, arm.Name)
 		}
 	}
 	return s, nil
 }
 
-func sumLag(ctx context.Context, client *kafka.Client, group, topic string) (int64, error) {
+// sumLag returns the lag of all partitions of a topic, and how many there are.
+func sumLag(ctx context.Context, client *kafka.Client, group, topic string) (n int64, partitions int, err error) {
 	lag, err := client.Lag(ctx, group, topic)
-	var n int64
 	for _, l := range lag {
 		n += l
 	}
-	return n, err
+	return n, len(lag), err
 }
