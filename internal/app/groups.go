@@ -70,6 +70,25 @@ func markOf(ctx context.Context, client *kafka.Client, p *config.Pipeline) (stri
 	return "", nil
 }
 
+// outsideGroups is notInGroups as soon as the brokers answer. A cluster that has just begun knows of no groups for a moment, which is not
+// worth a line in the log.
+func (a *App) outsideGroups(ctx context.Context, client *kafka.Client, p *config.Pipeline, instance string, wait func()) error {
+	const quiet, every = 2 * time.Second, 100 * time.Millisecond
+	for began := time.Now(); ; {
+		err := notInGroups(ctx, client, p, instance)
+		if e, ok := errors.AsType[*kafka.Error](err); !ok || e.Code != kafka.CodeUnavailable {
+			return err
+		}
+		if time.Since(began) > quiet {
+			break
+		}
+		if err := pause(ctx, every); err != nil {
+			return err
+		}
+	}
+	return a.persist(ctx, wait, func() error { return notInGroups(ctx, client, p, instance) })
+}
+
 // notInGroups refuses to run a pipeline whose records go to an experiment with groups: each of them would be predicted twice.
 func notInGroups(ctx context.Context, client *kafka.Client, p *config.Pipeline, instance string) error {
 	if p.AB != nil && p.AB.Split == config.SplitGroups && strings.HasPrefix(instance, "ab-") {

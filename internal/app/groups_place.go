@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"reflect"
 
@@ -253,8 +254,24 @@ func (a *App) stopGroups(ctx context.Context, p *config.Pipeline, reg *registry.
 			return nil, err
 		}
 	}
+	a.emptyArmTopics(ctx, client, p, split)
 	out := &ABStopped{Group: p.Group, Experiment: split.Experiment, From: merged}
 	return out, writeGroups(ctx, client, p, &rollout.Groups{By: o.By, Reason: o.Reason, At: now})
+}
+
+// emptyArmTopics deletes what the arms have predicted: nobody reads it any more.
+func (a *App) emptyArmTopics(ctx context.Context, client *kafka.Client, p *config.Pipeline, split *rollout.Split) {
+	for i := range split.Arms {
+		topic := topicOf(p, split.Arms[i].Name)
+		end, err := client.EndOffsets(ctx, topic, false)
+		if err == nil {
+			err = client.DeleteRecords(ctx, topic, end)
+		}
+		if err != nil {
+			a.Log.LogAttrs(ctx, slog.LevelWarn, "what an arm has predicted cannot be deleted: nobody reads it any more", slog.String("topic", topic), slog.Any("error", err),
+				slog.String("hint", "delete the topic"))
+		}
+	}
 }
 
 // whereMergeIs returns the offsets of the source before which everything is merged, and from which on nothing is. That is the least, over

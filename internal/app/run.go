@@ -167,9 +167,6 @@ func (a *App) runOnce(ctx context.Context, o RunOptions) (*Ran, error) {
 			return nil, err
 		}
 	}
-	if err := a.persist(ctx, e.Wait, func() error { return notInGroups(ctx, client, p, o.InstanceID) }); err != nil {
-		return nil, err
-	}
 	if p.Controlled() {
 		done, err := a.control(ctx, client, p, e, d)
 		defer func() {
@@ -179,6 +176,9 @@ func (a *App) runOnce(ctx context.Context, o RunOptions) (*Ran, error) {
 		if err != nil {
 			return nil, err
 		}
+	}
+	if err := a.outsideGroups(ctx, client, p, o.InstanceID, e.Wait); err != nil {
+		return nil, err
 	}
 	err = o.missing(e.Run(ctx))
 	if d != nil {

@@ -9,9 +9,6 @@ import (
 	"time"
 )
 
-// lackPatience is after how long without progress it is told that records of sources in step wait for those of another source.
-const lackPatience = 10 * time.Second
-
 // Lack is a partition for whose records those of other topics wait: see stream.InStep.
 type Lack struct {
 	Partition
@@ -45,8 +42,9 @@ func (r *running) lacking(now time.Time) (lacks uint32, wait time.Duration) {
 	if !r.started || lacks == 0 || r.halted() {
 		return 0, -1
 	}
-	if d := now.Sub(time.Unix(0, r.moved.Load())); d < lackPatience {
-		return 0, lackPatience - d
+	patience := r.loop.engine.options.LackPatience
+	if d := now.Sub(time.Unix(0, r.moved.Load())); d < patience {
+		return 0, patience - d
 	}
 	return lacks, -1
 }
