@@ -190,10 +190,13 @@ func (g *groups) command(ctx context.Context, t *testing.T, verb string) (p plac
 // waits wants the merge to tell for which topic it waits.
 func (g *groups) waits(ctx context.Context, t *testing.T, merge *instance, topic string) {
 	t.Helper()
-	_, metrics, err := merge.get(ctx, "/metrics")
-	must(t, err)
-	if want := fmt.Sprintf("millrace_lacking_partitions{topic=%q} %d\n", topic, g.traffic.partitions); !strings.Contains(metrics, want) {
-		t.Errorf("no %s in the metrics", want)
+	want := fmt.Sprintf("millrace_lacking_partitions{topic=%q} %d\n", topic, g.traffic.partitions)
+	err := poll(ctx, func() (bool, error) { // each partition for itself is told after a while
+		_, metrics, err := merge.get(ctx, "/metrics")
+		return strings.Contains(metrics, want), err
+	})
+	if err != nil {
+		t.Fatalf("no %s in the metrics: %v", want, err)
 	}
 	if !strings.Contains(merge.log(), "topic="+topic) {
 		t.Errorf("the log does not name %s", topic)

@@ -144,7 +144,13 @@ func (p *project) start(t *testing.T, id string, more ...string) *instance {
 	return p.launch(t, id, append([]string{"run"}, more...)...)
 }
 
-// launch starts an instance of a command that runs until it is stopped, as start does.
+// startCommand is start for another command of the binary.
+func (p *project) startCommand(t *testing.T, command, id string, more ...string) *instance {
+	t.Helper()
+	return p.launch(t, id, append([]string{command}, more...)...)
+}
+
+// launch starts an instance of a command that runs until it is stopped, whatever its words.
 func (p *project) launch(t *testing.T, id string, command ...string) *instance {
 	t.Helper()
 	p.started++

@@ -103,36 +103,33 @@ func (m *merger) choose(s *stream.Step[[]byte, *[]byte, []byte]) error {
 		}
 	}
 	s.Of = arm
-	r, err := readResult(s.In[arm].Headers)
+	r, err := readResult(s.In[arm])
 	if err != nil {
 		return &notOfArm
 	}
-	if r.prediction == nil {
-		return &stream.Rejection{Stage: r.refused.Stage, Class: r.refused.Class, Field: r.refused.Field, Reason: r.refused.Reason}
+	control, baseline := armResult{}, strconv.AppendFloat(nil, math.NaN(), 'g', -1, 64) // NaN: it says nothing of the record
+	if arm > 0 && s.In[0] != nil {
+		if control, err = readResult(s.In[0]); err == nil && control.prediction != nil {
+			baseline = control.prediction
+		}
 	}
-	in := s.In[arm]
-	if in.Value == nil {
-		return &notOfArm
+	if why := r.refused; r.prediction == nil {
+		if control.prediction == nil {
+			return &stream.Rejection{Stage: why.Stage, Class: why.Class, Field: why.Field, Reason: why.Reason}
+		}
+		// As in an instance that has all arms: no record is lost to a trial.
+		r = control
+		r.headers = append(r.headers, record.Header{Key: headerRefused, Value: []byte(why.Class)})
 	}
-	s.Out = stream.Record[[]byte, []byte]{Key: in.Key, NullKey: in.NullKey, Value: *in.Value, Timestamp: m.timestamp(origin.Timestamp)}
+	s.Out = stream.Record[[]byte, []byte]{Key: s.In[arm].Key, NullKey: s.In[arm].NullKey, Value: r.value, Timestamp: m.timestamp(origin.Timestamp)}
 	s.Out.Headers = append(r.headers, m.headers[arm]...)
 	if arm > 0 {
-		s.Out.Headers = append(s.Out.Headers, record.Header{Key: headerBaseline, Value: baseline(s.In[0])})
+		s.Out.Headers = append(s.Out.Headers, record.Header{Key: headerBaseline, Value: baseline})
 	}
 	if forced {
 		s.Out.Headers = append(s.Out.Headers, record.Header{Key: headerForced, Value: []byte("true")})
 	}
 	return nil
-}
-
-// baseline returns what the control says of a record, NaN where it says nothing.
-func baseline(control *stream.Record[[]byte, *[]byte]) []byte {
-	if control != nil {
-		if r, err := readResult(control.Headers); err == nil && r.prediction != nil {
-			return r.prediction
-		}
-	}
-	return strconv.AppendFloat(nil, math.NaN(), 'g', -1, 64)
 }
 
 // arm returns the arm of a record of the source, and whether the record has named it.

@@ -312,3 +312,36 @@ func TestMergeIncomplete(t *testing.T) {
 		}
 	}
 }
+
+// TestMergeInstead holds that the control's prediction stands where the model of another arm refuses a record that the control predicts.
+func TestMergeInstead(t *testing.T) {
+	t.Parallel()
+	x := newParted(t, "")
+	x.within(t)
+	results := [][][]record.Raw{x.arm(t, 0), x.arm(t, 1)}
+	want := map[string]string{} // the control's predictions, by source
+	for i := range results[0][0] {
+		if control := &results[0][0][i]; headerOf(control, "millrace.ab.prediction") != "" && headerOf(control, "millrace.model") != "" {
+			want[headerOf(control, "millrace.source")] = string(control.Value)
+		}
+		other := &results[1][0][i]
+		n := len(other.Headers)
+		other.Headers = append([]record.Header{{Key: "millrace.ab.refused", Value: []byte(`{"stage":"score","class":"not_finite","reason":"it is not a number"}`)}}, other.Headers[n-2:]...)
+	}
+	for p := 1; p < partedTopics; p++ {
+		results[0][p], results[1][p] = nil, nil
+	}
+	d := x.merge(t)
+	x.pipeAll(t, d, results, rand.New(rand.NewPCG(1, 1)))
+	arms := map[string]int{}
+	for _, r := range d.Raw("predictions", 0) {
+		arm, why := headerOf(&r, "millrace.arm"), headerOf(&r, "millrace.refused")
+		arms[arm]++
+		if headerOf(&r, "millrace.model") != "houses@1" || string(r.Value) != want[headerOf(&r, "millrace.source")] || (arm == "new") != (why == "not_finite") || (arm == "new") != (headerOf(&r, "millrace.baseline") != "") {
+			t.Errorf("%s: %v", r.Value, r.Headers)
+		}
+	}
+	if arms["new"] < 10 || arms["control"] < 10 {
+		t.Errorf("%v", arms)
+	}
+}

@@ -18,10 +18,10 @@ import (
 
 // The topic of an arm has one record for each of the source, in the same partition and the same order, which carries that record. It is a
 // prediction with the headers that it would have in the sink, and after these the one of headerResult; or the record as it came with the
-// header headerRefused. Whichever of the two is last counts: those before it may be the record's own.
+// header headerNoResult. Whichever of the two is last counts: those before it may be the record's own.
 const (
-	headerResult  = "millrace.ab.prediction" // the shortest text that reads back as the prediction
-	headerRefused = "millrace.ab.refused"    // a refusal
+	headerResult   = "millrace.ab.prediction" // the shortest text that reads back as the prediction
+	headerNoResult = "millrace.ab.refused"    // a refusal
 )
 
 // refusal is why an arm has no prediction, as JSON.
@@ -100,7 +100,7 @@ func refuse(out *stream.Result[scored], in *stream.Record[[]byte, []byte]) error
 	if err != nil {
 		return err
 	}
-	*out = stream.Result[scored]{Value: scored{prediction: in.Value}, Null: in.NullValue, Headers: []record.Header{{Key: headerRefused, Value: text}}}
+	*out = stream.Result[scored]{Value: scored{prediction: in.Value}, Null: in.NullValue, Headers: []record.Header{{Key: headerNoResult, Value: text}}}
 	return nil
 }
 
@@ -117,22 +117,23 @@ func guardedScore(ctx context.Context, c *scorers, b *stream.Batch[[]byte, []byt
 // armResult is what an arm has made of a record of the source.
 type armResult struct {
 	headers    []record.Header // of a prediction, as in the sink
+	value      []byte          // the record with the prediction
 	prediction []byte          // as text; nil: the record is refused
 	refused    refusal
 }
 
 var errNoResult = errors.New("it is no result of an arm")
 
-// readResult reads the headers of a record of an arm's topic.
-func readResult(headers []record.Header) (r armResult, err error) {
-	for i, h := range slices.Backward(headers) {
+// readResult reads a record of an arm's topic.
+func readResult(in *stream.Record[[]byte, *[]byte]) (r armResult, err error) {
+	for i, h := range slices.Backward(in.Headers) {
 		switch h.Key {
 		case headerResult:
-			if _, err := strconv.ParseFloat(string(h.Value), 64); err != nil {
+			if _, err := strconv.ParseFloat(string(h.Value), 64); err != nil || in.Value == nil {
 				return r, errNoResult
 			}
-			return armResult{headers: headers[:i:i], prediction: h.Value}, nil
-		case headerRefused:
+			return armResult{headers: in.Headers[:i:i], value: *in.Value, prediction: h.Value}, nil
+		case headerNoResult:
 			if json.Unmarshal(h.Value, &r.refused) != nil || r.refused.Stage == "" || r.refused.Class == "" {
 				return r, errNoResult
 			}

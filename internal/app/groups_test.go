@@ -14,7 +14,9 @@ import (
 )
 
 // groupsTest returns overrides of the pipeline file that make an experiment with groups.
-func groupsTest(more ...string) []string { return sizesTest(append([]string{"ab.split=groups"}, more...)...) }
+func groupsTest(more ...string) []string {
+	return sizesTest(append([]string{"ab.split=groups"}, more...)...)
+}
 
 // part is an arm, or the merge, at work.
 type groupWorker struct {
