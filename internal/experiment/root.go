@@ -24,7 +24,7 @@ func rootOf(low, high float64, f func(float64) float64) float64 {
 		if math.Abs(fb) < math.Abs(fa) && step > 1 {
 			best = b
 		}
-		limit := 1e-15*math.Abs(best) + math.SmallestNonzeroFloat64
+		limit := float64(1e-15*math.Abs(best)) + math.SmallestNonzeroFloat64
 		if fx == 0 || math.Abs(b-a) <= 2*limit {
 			return best
 		}
