@@ -54,7 +54,7 @@ func (b *Bounded) Merge(o *Bounded) error {
 // Validate tells whether numbers between the bounds can have such sums.
 func (b *Bounded) Validate() error {
 	width := b.High - b.Low
-	if !(width > 0) || !fits(b.Low) || !fits(b.High) {
+	if !(width >= 1/MostLoss) || !fits(b.Low) || !fits(b.High) {
 		return fmt.Errorf("experiment: %g and %g are no bounds", b.Low, b.High)
 	}
 	n := float64(b.N)
