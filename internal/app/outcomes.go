@@ -108,7 +108,7 @@ func (a *App) Outcomes(ctx context.Context, o OutcomesOptions) (*OutcomesRan, er
 		}
 		watch.fix(at)
 	}
-	r, err := a.newOutcomes(p, &o, client, watch)
+	r, err := a.newOutcomes(ctx, p, &o, client, watch)
 	if err != nil {
 		return nil, err
 	}
@@ -151,8 +151,19 @@ func noOutcomes(op string, p *config.Pipeline) error {
 }
 
 // newOutcomes makes the application.
-func (a *App) newOutcomes(p *config.Pipeline, o *OutcomesOptions, client *kafka.Client, w *outcomesWatch) (*OutcomesRunning, error) {
-	program, err := OutcomesTopology(p, w).Program()
+func (a *App) newOutcomes(ctx context.Context, p *config.Pipeline, o *OutcomesOptions, client *kafka.Client, w *outcomesWatch) (*OutcomesRunning, error) {
+	r := &OutcomesRunning{watch: w, p: p, group: p.OutcomesGroup()}
+	own := map[string]int{}
+	for _, name := range []string{joinNode, unitsNode} { // they stay as they are when topics that are read get more partitions: keys must not move
+		err := a.persist(ctx, func() {}, func() (err error) {
+			own[name], err = countPartitions(ctx, client, r.internal(name))
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	program, err := OutcomesTopology(p, w, own[joinNode], own[unitsNode]).Program()
 	if err != nil {
 		return nil, err
 	}
@@ -160,15 +171,25 @@ func (a *App) newOutcomes(p *config.Pipeline, o *OutcomesOptions, client *kafka.
 	if o.Once {
 		interval = p.CommitInterval
 	}
-	e, err := engine.New(engine.Options{
-		Client: client, Program: program, Group: p.OutcomesGroup(), Guarantee: engine.Guarantee(p.Guarantee), InstanceID: o.InstanceID,
+	r.program = program
+	r.engine, err = engine.New(engine.Options{
+		Client: client, Program: program, Group: r.group, Guarantee: engine.Guarantee(p.Guarantee), InstanceID: o.InstanceID,
 		StateDir: cmp.Or(o.StateDir, p.OutcomesState()), CommitInterval: interval, Version: a.Version, Log: a.Log, Now: a.Now,
 		LetterCompat: engine.Compat(p.DeadLetter.Compat),
 	})
-	if err != nil {
-		return nil, err
+	return r, err
+}
+
+// countPartitions returns how many partitions a topic has, 0 if there is none of the name.
+func countPartitions(ctx context.Context, client *kafka.Client, name string) (int, error) {
+	topics, err := client.Topics(ctx, name)
+	if k, ok := errors.AsType[*kafka.Error](err); ok && k.Code == kafka.CodeUnknownTopic {
+		return 0, nil
 	}
-	return &OutcomesRunning{engine: e, program: program, watch: w, p: p, group: p.OutcomesGroup()}, nil
+	if err != nil {
+		return 0, err
+	}
+	return len(topics[0].Partitions), nil
 }
 
 // runOutcomes runs the application, with once until there is nothing left to be done.

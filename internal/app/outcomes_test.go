@@ -49,7 +49,7 @@ func newJoinTest(t *testing.T, more string, o ...streamtest.Option) *joinTest {
 	j := &joinTest{t: t, p: p}
 	clock := time.UnixMilli(start).Add(24 * time.Hour)
 	j.watch = newOutcomesWatch(func() time.Time { return clock }, time.Hour)
-	j.Driver = streamtest.New(t, OutcomesTopology(p, j.watch), append([]streamtest.Option{streamtest.StartAt(clock)}, o...)...)
+	j.Driver = streamtest.New(t, OutcomesTopology(p, j.watch, 0, 0), append([]streamtest.Option{streamtest.StartAt(clock)}, o...)...)
 	return j
 }
 
@@ -621,6 +621,6 @@ func TestOutcomesTopology(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		streamtest.Golden(t, OutcomesTopology(p, nil), "testdata/"+name)
+		streamtest.Golden(t, OutcomesTopology(p, nil, 0, 0), "testdata/"+name)
 	}
 }
