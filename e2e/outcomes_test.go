@@ -77,8 +77,11 @@ func plot(seed uint64, n int, start int64) (events []event, want map[string]*exp
 		r := &kgo.Record{
 			Topic: "predictions", Key: []byte(key), Timestamp: time.UnixMilli(e.at), Value: fmt.Appendf(nil, `{"sqft":%d,"zip":%q,"prediction":%g}`, i, e.unit, e.value),
 			Headers: []kgo.RecordHeader{
-				{Key: "millrace.experiment", Value: []byte("pricing")}, {Key: "millrace.arm", Value: []byte(e.arm)}, {Key: "millrace.model", Value: []byte("houses@1")},
-				{Key: "millrace.digest", Value: []byte("sha256:1")}, {Key: "millrace.source", Value: []byte(source)},
+				{Key: "millrace.experiment", Value: []byte("pricing")},
+				{Key: "millrace.arm", Value: []byte(e.arm)},
+				{Key: "millrace.model", Value: []byte("houses@1")},
+				{Key: "millrace.digest", Value: []byte("sha256:1")},
+				{Key: "millrace.source", Value: []byte(source)},
 			},
 		}
 		if e.arm == "new" {

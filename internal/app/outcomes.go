@@ -196,16 +196,11 @@ func countPartitions(ctx context.Context, client *kafka.Client, name string) (in
 func (a *App) runOutcomes(ctx context.Context, r *OutcomesRunning, client *kafka.Client, once bool) error {
 	o := r.p.Outcomes
 	tide := newOutcomesTide(client, r.group, r.internal(joinNode), append([]string{o.Topic}, o.Predictions...), r.watch, tideEvery)
-	work := func(ctx context.Context) error {
-		tide.follow(ctx, a.Log)
-		return nil
-	}
 	if once {
 		if err := alone(ctx, client, r.group); err != nil {
 			return err
 		}
 		tide.pause = tideEveryOnce
-		work = func(ctx context.Context) error { return r.finish(ctx, tide) }
 	}
 	run, stop := context.WithCancel(ctx)
 	defer stop()
@@ -213,9 +208,13 @@ func (a *App) runOutcomes(ctx context.Context, r *OutcomesRunning, client *kafka
 	defer cancel()
 	worked := make(chan error, 1)
 	go func() {
-		err := work(watching)
-		stop()
-		worked <- err
+		if once {
+			worked <- r.finish(watching, tide)
+			stop()
+			return
+		}
+		tide.follow(watching, a.Log)
+		worked <- nil
 	}()
 	err := r.engine.Run(run)
 	cancel()
@@ -253,20 +252,6 @@ func alone(ctx context.Context, client *kafka.Client, group string) error {
 
 // finish returns when everything that is in the topics now is processed and committed, and what is past has expired.
 func (r *OutcomesRunning) finish(ctx context.Context, tide *outcomesTide) error {
-	tasks := 0
-	for try := 1; ; try++ { // the application makes its topics first
-		topics, err := tide.client.Topics(ctx, tide.join)
-		if err == nil {
-			tasks = len(topics[0].Partitions)
-			break
-		}
-		if k, ok := errors.AsType[*kafka.Error](err); !ok || k.Code != kafka.CodeUnknownTopic && k.Code != kafka.CodeUnavailable {
-			return err
-		}
-		if err := pause(ctx, tide.pause); err != nil {
-			return err
-		}
-	}
 	persist := func(do func() error) error {
 		for {
 			err := do()
@@ -276,6 +261,16 @@ func (r *OutcomesRunning) finish(ctx context.Context, tide *outcomesTide) error 
 			if err := pause(ctx, time.Second); err != nil {
 				return err
 			}
+		}
+	}
+	tasks := 0
+	for tasks == 0 { // the application makes its topics first
+		err := persist(func() (err error) {
+			tasks, err = countPartitions(ctx, tide.client, tide.join)
+			return err
+		})
+		if err = cmp.Or(err, pause(ctx, tide.pause)); err != nil {
+			return err
 		}
 	}
 	if err := persist(func() error { return tide.rise(ctx) }); err != nil {

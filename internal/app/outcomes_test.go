@@ -64,7 +64,9 @@ func (j *joinTest) predicted(key string, at int64, value float64, headers ...str
 
 func (j *joinTest) predictedAs(source, key string, at int64, value float64, headers ...string) {
 	hs := []record.Header{
-		{Key: "trace", Value: []byte("x")}, {Key: "millrace.model", Value: []byte("houses@1")}, {Key: "millrace.digest", Value: []byte("sha256:1")},
+		{Key: "trace", Value: []byte("x")},
+		{Key: "millrace.model", Value: []byte("houses@1")},
+		{Key: "millrace.digest", Value: []byte("sha256:1")},
 		{Key: "millrace.source", Value: []byte(source)},
 	}
 	for i := 0; i < len(headers); i += 2 {

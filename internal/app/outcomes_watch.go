@@ -253,10 +253,7 @@ func (t *outcomesTide) left(ctx context.Context, goals map[string]kafka.Offsets)
 		at := committed.Offsets(topic)
 		for p, end := range ends {
 			of := place{topic, p}
-			from := max(at[p], start[p])
-			if t.empty[of] >= from { // there was nothing between
-				from = t.empty[of]
-			}
+			from := max(at[p], start[p], t.empty[of])
 			if from >= end {
 				continue
 			}
