@@ -195,6 +195,7 @@ func (c *tallyingCohorts) Init(ctx *stream.ProcessorContext[string, []byte]) err
 	}
 	c.watch.tallied(ctx.Partition(), c.tally)
 	ctx.OnWallClock(outcomesTick, func(int64) error {
+		c.watch.alive(ctx.Partition())
 		to := c.watch.reached.Load().Predictions
 		if to == outcome.Unknown {
 			return nil
