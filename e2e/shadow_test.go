@@ -202,8 +202,10 @@ type comparison struct {
 	Production compared `json:"production"`
 	Candidate  compared `json:"candidate"`
 	Top        []struct {
-		Inputs []struct{ Name string } `json:"inputs"`
-		Lacks  string                  `json:"lacks"`
+		Inputs []struct {
+			Name string `json:"name"`
+		} `json:"inputs"`
+		Lacks string `json:"lacks"`
 	} `json:"top"`
 }
 
@@ -211,7 +213,9 @@ type compared struct {
 	Read  int `json:"read"`
 	Again int `json:"again"`
 	Alone struct {
-		Lacking, Before, Behind int
+		Lacking int `json:"lacking"`
+		Before  int `json:"before"`
+		Behind  int `json:"behind"`
 	} `json:"alone"`
 }
 
@@ -276,14 +280,15 @@ func (s *shadows) full(ctx context.Context, length time.Duration) {
 	}
 	dir := s.path("small")
 	must(s.t, os.MkdirAll(dir, 0o755))
-	script := fmt.Sprintf("mount -t tmpfs -o size=192k none %s && exec %s shadow --model @champion --instance-id full --create-topics --from earliest --min-free 0 --set shadow.topic=full --state-dir %s/state", dir, s.binary, dir)
-	i := s.launch(s.t, "full", "unshare", "-rm", "sh", "-c", script)
+	script := func(size, free string) string {
+		return fmt.Sprintf("mount -t tmpfs -o size=%s none %s && exec %s shadow --model @champion --instance-id full --create-topics --from earliest --min-free %s --set shadow.topic=full --state-dir %s/state", size, dir, s.binary, free, dir)
+	}
+	i := s.launch(s.t, "full", "unshare", "-rm", "sh", "-c", script("8k", "0"))
 	s.phase(ctx, "a shadow whose disk is full", length)
 	if code, err := i.exit(ctx); code != 1 || err != nil || !strings.Contains(i.log(), "no space left") {
 		s.t.Errorf("a shadow whose disk is full ends with %d, %v: %s", code, err, tail(i.log(), 5))
 	}
-	script = strings.Replace(script, "--min-free 0", "--min-free 0.9", 1)
-	i = s.launch(s.t, "nearly-full", "unshare", "-rm", "sh", "-c", script)
+	i = s.launch(s.t, "nearly-full", "unshare", "-rm", "sh", "-c", script("160k", "0.95"))
 	if code, err := i.exit(ctx); code != 1 || err != nil || !strings.Contains(i.log(), "free") {
 		s.t.Errorf("a shadow whose disk is nearly full ends with %d, %v: %s", code, err, tail(i.log(), 5))
 	}

@@ -77,7 +77,7 @@ type shadowing struct {
 	model    *model.Loaded
 	kept     *span
 	from, to kafka.Offsets // of a range; nil is none
-	range_   string        // tells ranges apart; "" is none
+	id       string        // of a range; "" is none
 }
 
 func (s *shadowing) clientID() string {
@@ -97,8 +97,8 @@ func (s *shadowing) span() *span {
 // stateDir returns the folder of the state. One that is for a range has a folder of its own.
 func (s *shadowing) stateDir() string {
 	dir := cmp.Or(s.options.StateDir, s.pipeline.State.Dir)
-	if s.range_ != "" {
-		dir += "-" + s.range_
+	if s.id != "" {
+		dir += "-" + s.id
 	}
 	return dir
 }
@@ -131,7 +131,7 @@ func (a *App) shadowing(ctx context.Context, o *ShadowOptions) (*shadowing, erro
 			return nil, err
 		}
 	}
-	if len(m.Bundle.Plan.Windows()) > 0 || s.range_ != "" {
+	if len(m.Bundle.Plan.Windows()) > 0 || s.id != "" {
 		s.kept = &span{}
 	}
 	return s, nil
@@ -198,8 +198,8 @@ func (a *App) shadowRange(ctx context.Context, s *shadowing) error {
 		s.to = to
 	}
 	sum := sha256.Sum256([]byte(id.String() + s.model.Digest))
-	s.range_ = hex.EncodeToString(sum[:4])
-	p.Group += "-" + s.range_
+	s.id = hex.EncodeToString(sum[:4])
+	p.Group += "-" + s.id
 	return nil
 }
 
