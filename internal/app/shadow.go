@@ -222,10 +222,8 @@ func (a *App) beginShadow(ctx context.Context, give context.CancelCauseFunc, s *
 	done = func() {}
 	var b *ShadowBegin
 	err = a.persist(ctx, w.engine.Wait, func() (err error) {
-		if w.create {
-			if err := createShadowTopics(ctx, s, w); err != nil {
-				return err
-			}
+		if err := shadowTopics(ctx, s, w); err != nil { // before any offset is set
+			return err
 		}
 		b, err = a.placeShadow(ctx, s, w)
 		return err
@@ -278,8 +276,8 @@ func asError(op string, err error) error {
 	return &Error{Code: code, Op: op, Err: err, Hint: hint}
 }
 
-// createShadowTopics makes the topics that a shadow writes, with as many partitions as those of production have.
-func createShadowTopics(ctx context.Context, s *shadowing, w *shadowed) error {
+// shadowTopics wants the topics that a shadow writes, or makes them, with as many partitions as those of production have.
+func shadowTopics(ctx context.Context, s *shadowing, w *shadowed) error {
 	for _, t := range []struct{ own, like string }{{w.p.Sink.Topic, s.produced.Sink.Topic}, {w.p.DeadLetter.Topic, s.produced.DeadLetter.Topic}} {
 		found, err := w.client.Topics(ctx, t.like)
 		if err != nil && len(kafka.Missing(err)) > 0 {
@@ -288,7 +286,7 @@ func createShadowTopics(ctx context.Context, s *shadowing, w *shadowed) error {
 		if err != nil {
 			return err
 		}
-		if err := needTopics(ctx, w.client, true, kafka.NewTopic{Name: t.own, Partitions: len(found[0].Partitions)}); err != nil {
+		if err := needTopics(ctx, w.client, w.create, kafka.NewTopic{Name: t.own, Partitions: len(found[0].Partitions)}); err != nil {
 			return err
 		}
 	}
