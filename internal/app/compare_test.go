@@ -120,6 +120,27 @@ func TestCompareSame(t *testing.T) {
 	}
 }
 
+// TestComparePartitions pairs topics with other numbers of partitions.
+func TestComparePartitions(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	for _, topic := range []string{"flats.shadow", "flats.shadow.dlq"} {
+		if err := f.broker.CreateTopic(topic, 5, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w := f.start(t, "one")
+	f.settled(t, w)
+	f.both(t, w, "flats@1", 400)
+	r, err := f.app.CompareShadow(t.Context(), CompareOptions{File: f.file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Pairs != 360 || r.Agreement.Same != 360 || r.Production.Alone != (shadow.Absences{}) || r.Candidate.Alone != (shadow.Absences{}) {
+		t.Errorf("%+v", r)
+	}
+}
+
 func TestCompareTolerance(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t)
