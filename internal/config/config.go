@@ -43,6 +43,7 @@ type Pipeline struct {
 	Model      Model
 	Schedule   *Schedule // nil: none
 	AB         *AB       // nil: none
+	Canary     Canary
 	Outcomes   *Outcomes // nil: none
 	Sink       Sink
 	DeadLetter DeadLetter

@@ -40,6 +40,7 @@ func (d *decoder) lint(top map[string]value) {
 	d.lintSchedule(top["schedule"])
 	d.lintAB(top["ab"])
 	d.lintOutcomes(top["outcomes"])
+	d.lintCanary(top["canary"])
 	d.lintSchema()
 	d.lintSplit()
 	d.lintParams()

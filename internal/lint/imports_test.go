@@ -23,7 +23,7 @@ func layers() [][]string {
 		{"gbm/internal/bitplane", "internal/assign", "internal/chart", "internal/detmath", "internal/durable", "internal/lint", "internal/secret", "internal/spell", "internal/testenv", "internal/timetable", "internal/trust"},
 		{"record", "internal/stat", "internal/durable/errorfs", "internal/registry/objects", "internal/registry/objects/fakes3"},
 		{"feature", "gbm", "codec", "internal/window", "internal/experiment", "profile"},
-		{"internal/anomaly", "internal/cdc", "internal/outcome", "internal/rollout", "internal/watch"},
+		{"internal/anomaly", "internal/canary", "internal/cdc", "internal/outcome", "internal/rollout", "internal/watch"},
 		{"internal/table"},
 		{"model"},
 		{"internal/pipeline", "internal/drift"},
