@@ -90,7 +90,7 @@ type studentMixture struct{ g float64 }
 // log returns the logarithm of the mixture for a squared t statistic of n units.
 func (m studentMixture) log(square, freedom, n float64) float64 {
 	r := m.g / (m.g + n)
-	return 0.5*math.Log(r) + float64(0.5*(freedom+1)*(math.Log1p(square/freedom)-math.Log1p(float64(r*square)/freedom)))
+	return float64(0.5*math.Log(r)) + float64(0.5*(freedom+1)*(math.Log1p(square/freedom)-math.Log1p(float64(r*square)/freedom)))
 }
 
 // bound returns the size of t at which the mixture reaches 1/alpha; +Inf where no t does.

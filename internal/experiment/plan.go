@@ -106,7 +106,7 @@ func (d Design) Plan() (*Plan, error) {
 	if n > mostCount {
 		return nil, errors.New("experiment: no number of units is enough: plan for a larger difference")
 	}
-	p := &Plan{Control: atLeast(n * d.Weights[0]), Treatment: atLeast(n * d.Weights[1]), Effect: d.Effect, Ratio: d.units(Sequential) / d.units(Fixed)}
+	p := &Plan{Control: atLeast(float64(n * d.Weights[0])), Treatment: atLeast(float64(n * d.Weights[1])), Effect: d.Effect, Ratio: d.units(Sequential) / d.units(Fixed)}
 	p.finish(&d)
 	return p, nil
 }

@@ -8,6 +8,14 @@ import (
 
 // The simulations of this file are seeded: a rate is the same on each run, and failures print the seed.
 
+// simulation ends a test that computes for seconds, under -short.
+func simulation(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("this simulates thousands of experiments")
+	}
+}
+
 // rateOf returns in which share of runs f is true.
 func rateOf(runs int, seed uint64, f func(r *rand.Rand) bool) float64 {
 	r := rand.New(rand.NewPCG(seed, 7))
@@ -96,7 +104,8 @@ func batch(r *rand.Rand, units int, draw func(r *rand.Rand) (y, x, d float64), c
 // TestAA looks at experiments without a difference 60 times each: a confidence sequence may be looked at, and a t-test may not.
 func TestAA(t *testing.T) {
 	t.Parallel()
-	const runs, seed = 400, 1
+	simulation(t)
+	const runs, seed = 300, 1
 	for name, draw := range losses() {
 		for _, share := range []int{1, 9} { // units of the control for one of the treatment
 			var peeked, outside, relativeOutside int
@@ -139,6 +148,7 @@ func TestAA(t *testing.T) {
 // TestCoverage looks once, at the size that was planned: intervals of 95 % hold the difference in 95 % of experiments.
 func TestCoverage(t *testing.T) {
 	t.Parallel()
+	simulation(t)
 	const runs, seed = 1000, 2
 	for name, draw := range losses() {
 		var relative int
@@ -257,7 +267,8 @@ func TestSampleRatioRates(t *testing.T) {
 // TestGuardRates asks guards forty times where the truth lies on the limit: there they may neither break nor pass, but for their error rate.
 func TestGuardRates(t *testing.T) {
 	t.Parallel()
-	const runs, seed, times = 300, 5, 40
+	simulation(t)
+	const runs, seed, times = 200, 5, 40
 	g, err := NewGuards(0.05, 1, 2000, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -370,7 +381,7 @@ func TestGuardRates(t *testing.T) {
 		}
 		n := runs
 		if name == "a quantile" { // which sorts all values each time
-			n = 60
+			n = 30
 		}
 		breaks, passes := simulate(n, times, 0)
 		within(t, name+" at the limit breaks", seed, breaks, 0, 0.05)
