@@ -182,6 +182,7 @@ func (s *shadows) settle(ctx context.Context) {
 // sameAsItself replays all that there is with the champion: no prediction differs, though the window and the table have a part in it.
 func (s *shadows) sameAsItself(ctx context.Context) {
 	s.t.Helper()
+	must(s.t, s.cluster.CreateTopic(ctx, "same", shadowPartitions, map[string]string{"message.timestamp.type": "LogAppendTime"}))
 	i := s.shadow("same", "@champion", "--from", "earliest", "--to", "latest", "--set", "shadow.topic=same", "--state-dir", s.path("state-same"))
 	if code, err := i.exit(ctx); code != 0 || err != nil {
 		s.t.Fatalf("a shadow of a range ends with %d, %v", code, err)
@@ -189,6 +190,9 @@ func (s *shadows) sameAsItself(ctx context.Context) {
 	r := s.compare(ctx, 0, "--shadow-topic", "same")
 	if r.Pairs != s.sent || r.Agreement.Same != r.Pairs || r.Agreement.Different != 0 || len(r.Top) != 0 {
 		s.t.Errorf("the champion beside itself: %+v of %d records", r, s.sent)
+	}
+	if l := r.Candidate.Latency; l == nil || l.Records != r.Pairs || !(l.P99 > 0) {
+		s.t.Errorf("the brokers have set the times, and the latency is %+v", l)
 	}
 }
 
@@ -210,8 +214,12 @@ type comparison struct {
 }
 
 type compared struct {
-	Read  int `json:"read"`
-	Again int `json:"again"`
+	Read    int `json:"read"`
+	Again   int `json:"again"`
+	Latency *struct {
+		Records int     `json:"records"`
+		P99     float64 `json:"p99"`
+	} `json:"latency"`
 	Alone struct {
 		Lacking int `json:"lacking"`
 		Before  int `json:"before"`

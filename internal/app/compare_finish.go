@@ -105,7 +105,7 @@ func (c *comparing) remarks(r *shadow.Report) {
 		}
 	}
 	if r.Production.Latency == nil && r.Candidate.Latency == nil {
-		note("how late predictions came cannot be told from the topics: their timestamps are those of the records; with message.timestamp.type=LogAppendTime on both topics they are the brokers'")
+		note("how late predictions came cannot be told from the topics: their timestamps are those of the records; with message.timestamp.type=LogAppendTime on a topic they are the brokers'")
 	}
 	if c.labels.dropped > 0 {
 		note("%d labels or pairs that wait for one were left out: there is room for %d", c.labels.dropped, mostLabels)

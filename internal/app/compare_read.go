@@ -267,7 +267,7 @@ func (c *comparing) take(w shadow.Which, raw *record.Raw) {
 		}
 	}
 	topic, partition, offset, ok := parsePlace(from)
-	if !ok || topic != c.p.Source.Topic {
+	if !ok || topic != c.p.Source.Topic || int(partition) >= c.source {
 		s.other++
 		return
 	}

@@ -204,10 +204,22 @@ func TestShadowRefused(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t)
 	for _, set := range [][]string{
-		{"shadow.topic=out"}, {"shadow.topic=flats"}, {"shadow.topic=dlq"}, {"shadow.dead_letter=out"}, {"shadow.group=flats"}, {"shadow.topic=flats-control"},
-		{"shadow.topic=flats-status"}, {"shadow.topic=flats.features"}, {"shadow.dead_letter=flats.shadow"}, {"shadow.topic=flats-w-changelog"}, {"shadow.group=flats-schedule"},
-		{"sink.topic=elsewhere", "shadow.topic=out"}, {"group=other", "shadow.group=flats"}, {"source.topic=other", "shadow.dead_letter=flats"},
-		{"sink.topic=flats.shadow"}, {"state.dir=here", "shadow.state_dir=here"},
+		{"shadow.topic=out"},
+		{"shadow.topic=flats"},
+		{"shadow.topic=dlq"},
+		{"shadow.dead_letter=out"},
+		{"shadow.group=flats"},
+		{"shadow.topic=flats-control"},
+		{"shadow.topic=flats-status"},
+		{"shadow.topic=flats.features"},
+		{"shadow.dead_letter=flats.shadow"},
+		{"shadow.topic=flats-w-changelog"},
+		{"shadow.group=flats-schedule"},
+		{"sink.topic=elsewhere", "shadow.topic=out"},
+		{"group=other", "shadow.group=flats"},
+		{"source.topic=other", "shadow.dead_letter=flats"},
+		{"sink.topic=flats.shadow"},
+		{"state.dir=here", "shadow.state_dir=here"},
 	} {
 		_, err := f.shadow(t, ShadowOptions{Model: "flats@3", Set: set}, nil)
 		if code, _ := Explain(err); err == nil || code != Refused && code != Usage {
