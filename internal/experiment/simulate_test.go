@@ -108,10 +108,10 @@ func TestAA(t *testing.T) {
 	const runs, seed = 300, 1
 	for name, draw := range losses() {
 		for _, share := range []int{1, 9} { // units of the control for one of the treatment
-			var peeked, outside, relativeOutside int
+			var peeked, outside, relativeOutside, careless int
 			rate := rateOf(runs, seed, func(r *rand.Rand) bool {
 				var control, treatment Cross
-				var found, peek, out, relOut bool
+				var found, peek, out, relOut, bare bool
 				for day := range looks {
 					n := dayUnits(day)
 					control.Merge(batch(r, n*share, draw, true))
@@ -123,12 +123,15 @@ func TestAA(t *testing.T) {
 					found = found || c.Significant()
 					out = out || c.Difference.Excludes(0)
 					relOut = relOut || c.Relative.Excludes(0)
-					peek = peek || absolute(control.adjusted(c.Theta), treatment.adjusted(c.Theta)).studentP(twoSided) <= 0.05
+					d := absolute(control.adjusted(c.Theta), treatment.adjusted(c.Theta))
+					peek = peek || d.studentP(twoSided) <= 0.05
+					_, p := d.sequence(0.05, 0.05, 2000, twoSided)
+					bare = bare || p <= 0.05
 					if share > 1 && day == 30 {
 						break // 90 to 10 takes ten times the draws
 					}
 				}
-				for hit, count := range map[*bool]*int{&peek: &peeked, &out: &outside, &relOut: &relativeOutside} {
+				for hit, count := range map[*bool]*int{&peek: &peeked, &out: &outside, &relOut: &relativeOutside, &bare: &careless} {
 					if *hit {
 						*count++
 					}
@@ -137,6 +140,9 @@ func TestAA(t *testing.T) {
 			})
 			if share == 1 {
 				within(t, name+": t-tests repeated at each look", seed, float64(peeked)/runs, 0.33, 0.47)
+			}
+			if share > 1 && name == "squared errors of prices" {
+				within(t, name+", 90 to 10: the confidence sequence without a look at the skewness", seed, float64(careless)/runs, 0.06, 0.15)
 			}
 			within(t, name+": the confidence sequence", seed, rate, 0, 0.05)
 			within(t, name+": its interval misses at some look", seed, float64(outside)/runs, 0, 0.05)
