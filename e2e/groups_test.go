@@ -162,9 +162,9 @@ func newGroups(ctx context.Context, t *testing.T, seed uint64, partitions, keys,
 func (g *groups) arm(t *testing.T, name string) *instance {
 	t.Helper()
 	if name == "merge" {
-		return g.launch(t, name, "ab", "merge")
+		return g.startCommand(t, []string{"ab", "merge"}, name)
 	}
-	return g.launch(t, name, "ab", "arm", name)
+	return g.startCommand(t, []string{"ab", "arm", name}, name)
 }
 
 // command begins or ends the experiment, once the brokers have noticed that all instances are gone.

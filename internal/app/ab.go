@@ -300,13 +300,21 @@ func noteArms(ctx context.Context, reg *registry.Registry, p *config.Pipeline, t
 // noteEnd notes that an arm gets no records any more. One whose start was not noted has no end.
 func noteEnd(ctx context.Context, reg *registry.Registry, p *config.Pipeline, to *rollout.Deployment, old *rollout.Split, a *rollout.Arm) error {
 	_, err := reg.Try(ctx, a.Model, "", registry.Decision{By: to.By, Reason: to.Reason, Group: p.Group, Trial: &registry.Trial{
-		Experiment: old.Experiment, Kind: registry.TrialAB, Phase: registry.TrialEnded, Verdict: registry.VerdictStopped, Arm: a.Name,
+		Experiment: old.Experiment, Kind: trialKind(old), Phase: registry.TrialEnded, Verdict: registry.VerdictStopped, Arm: a.Name,
 		Control: old.Arms[0].Model, Epoch: to.Epoch,
 	}})
 	if errors.Is(err, registry.ErrInvalid) {
 		return nil
 	}
 	return err
+}
+
+// trialKind returns what an experiment is for.
+func trialKind(s *rollout.Split) registry.TrialKind {
+	if s.Canary != nil {
+		return registry.TrialCanary
+	}
+	return registry.TrialAB
 }
 
 // ABStopped is what has become of the end of an experiment.
