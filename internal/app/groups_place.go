@@ -87,7 +87,7 @@ func (w *groupsChange) start(ctx context.Context) (*ABStarted, error) {
 	if err := markProduction(ctx, w.client, w.p, begin, split.Experiment); err != nil {
 		return nil, err
 	}
-	return &ABStarted{Group: w.p.Group, Split: split, Changed: true, From: from}, w.tell(ctx, split, nil)
+	return &ABStarted{Group: w.p.Group, Split: split, Changed: true, Groups: true, From: from}, w.tell(ctx, split, nil)
 }
 
 // tell notes in the registry, and says in the control topic, which arms there are.
@@ -137,7 +137,7 @@ func (w *groupsChange) reweigh(ctx context.Context) (*ABStarted, error) {
 			Hint: "weights and the override can be changed while it runs; for the rest stop the arms and the merge, and then millrace ab stop and millrace ab start",
 		}
 	}
-	out := &ABStarted{Group: w.p.Group, Split: split, Changed: !reflect.DeepEqual(was, split), Moved: moved(was, split)}
+	out := &ABStarted{Group: w.p.Group, Split: split, Groups: true, Changed: !reflect.DeepEqual(was, split), Moved: moved(was, split)}
 	if !out.Changed {
 		return out, nil
 	}

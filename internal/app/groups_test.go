@@ -114,7 +114,9 @@ func TestGroups(t *testing.T) {
 	refused("a start while production runs", err, "it has 1 members")
 	until(t, "100 results", func() bool { return f.results(t) == 100 })
 	one.end()
-	_ = <-one.done // it has ended in good order, or the cleanup says how
+	if err := <-one.done; err != nil {
+		t.Fatal(err)
+	}
 	f.produce(t, 100, 50)
 	s, err := f.app.StartAB(ctx, f.ab(groupsTest()...))
 	if err != nil {
@@ -194,7 +196,9 @@ func TestGroups(t *testing.T) {
 	f.produce(t, 240, 30)
 	until(t, "270 results", func() bool { return f.results(t) == 270 })
 	two.end()
-	_ = <-two.done // the same
+	if err := <-two.done; err != nil {
+		t.Fatal(err)
+	}
 
 	f.halfway(t)
 
