@@ -147,6 +147,12 @@ func (p *project) start(t *testing.T, id string, more ...string) *instance {
 // startCommand is start for another command of the binary.
 func (p *project) startCommand(t *testing.T, command, id string, more ...string) *instance {
 	t.Helper()
+	return p.launch(t, id, append([]string{p.binary, command, "--instance-id", id, "--json", "--http", "127.0.0.1:0"}, more...)...)
+}
+
+// launch is start with all of the command.
+func (p *project) launch(t *testing.T, id string, args ...string) *instance {
+	t.Helper()
 	p.started++
 	base := filepath.Join(p.logs, fmt.Sprintf("%02d-%s", p.started, id))
 	i := &instance{id: id, out: base + ".out", err: base + ".err"}
@@ -156,7 +162,6 @@ func (p *project) startCommand(t *testing.T, command, id string, more ...string)
 	errs, err := os.Create(i.err)
 	must(t, err)
 	defer errs.Close() //nolint:errcheck // the child has its own
-	args := append([]string{p.binary, command, "--instance-id", id, "--json", "--http", "127.0.0.1:0"}, more...)
 	i.proc, err = leash.Start(leash.Command{Args: args, Dir: p.dir, Env: p.env(), Stdout: out, Stderr: errs})
 	must(t, err)
 	t.Cleanup(func() {

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"millrace.dev/internal/outcome"
+	"millrace.dev/internal/experiment"
 )
 
 // Canary says how a model is let in by steps: see docs/canary.md.
@@ -61,9 +61,9 @@ func (g *Guards) Has(name string) bool { return !slices.Contains(g.Without, name
 // LossName returns the metric of outcomes by which the guard of the loss judges.
 func (g *Guards) LossName() string {
 	if g.LossMetric == MetricMAE {
-		return outcome.AbsoluteError
+		return "absolute_error"
 	}
-	return outcome.SquaredError
+	return "squared_error"
 }
 
 // maxSteps bounds the steps of a canary.
@@ -145,7 +145,7 @@ func (d *decoder) lintCanary(v value) {
 		case d.failed["outcomes"]:
 		case o == nil:
 			d.reportKey("canary.guards", "canary.guards: a loss needs labels, and the file has no outcomes", "say under outcomes where labels come from, or leave the loss out")
-		case !slices.ContainsFunc(o.Losses, func(l outcome.Loss) bool { return l.Name == metric }):
+		case !slices.ContainsFunc(o.Metrics, func(m experiment.Metric) bool { return m.String() == metric }):
 			d.reportKey("canary.guards", "canary.guards: outcomes.metrics does not have "+metric, "add it there")
 		}
 	}

@@ -50,6 +50,7 @@ type Pipeline struct {
 	Checks     Checks
 	Samples    Samples
 	State      State
+	Shadow     Shadow
 	Tests      []Test // in the order of the file
 
 	Guarantee      Guarantee

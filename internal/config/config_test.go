@@ -172,8 +172,11 @@ func TestParse(t *testing.T) {
 			Topic: "housing.dlq", Compat: "none",
 			Breaker: Breaker{Rate: 0.05, Records: 200, Over: time.Minute, Consecutive: 50, Retry: time.Minute},
 		},
-		Samples:   Samples{Topic: "house-prices.features"},
-		State:     State{Dir: "dir/state/house-prices"},
+		Samples: Samples{Topic: "house-prices.features"},
+		State:   State{Dir: "dir/state/house-prices"},
+		Shadow: Shadow{
+			Topic: "house-prices.shadow", DeadLetter: "house-prices.shadow.dlq", Group: "house-prices-shadow", StateDir: "dir/state/house-prices-shadow",
+		},
 		Guarantee: ExactlyOnce, Group: "house-prices", CommitInterval: 250 * time.Millisecond,
 	}
 	sameSchema := cmp.Comparer(func(a, b *record.Schema) bool {

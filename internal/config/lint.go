@@ -47,6 +47,7 @@ func (d *decoder) lint(top map[string]value) {
 	d.lintKafka()
 	d.lintTopics()
 	d.lintControl()
+	d.lintShadow(top["shadow"])
 	d.lintSinkField()
 	d.lintTests(top["tests"])
 }

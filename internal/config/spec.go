@@ -150,6 +150,7 @@ func pipelineFields() []field {
 			doc: "The folder of the state, for one process alone; it can be deleted while that does not run, and is then restored from Kafka",
 			set: func(p *Pipeline, v value) { p.State.Dir = v.text },
 		}}},
+		{key: "shadow", kind: kindMapping, doc: "Where millrace shadow writes what a candidate predicts of the production topic, and how far that may be from production", fields: shadowFields()},
 		{
 			key: "tests", kind: kindList, defDoc: "none",
 			doc:  "Records with what the pipeline has to make of them, for millrace test",
