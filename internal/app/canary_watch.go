@@ -42,7 +42,7 @@ type canaryWatch struct {
 	seed     maphash.Seed
 	cohorts  map[string]*outcome.Cohort    // of the arm, by key
 	timed    map[string]*rollout.ArmStatus // the last word of each instance
-	past     experiment.Cross              // what instances had timed that have begun anew
+	past     []int64                       // what instances had timed that have begun anew, as [rollout.ArmStatus.Ratios]
 	fields   *outcomeFields                // of predictions
 	labels   string                        // the topic of cohorts; "" is none
 	ended    chan struct{}                 // is closed once nothing is read any more
