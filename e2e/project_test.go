@@ -141,13 +141,15 @@ type instance struct {
 // start starts an instance; more are arguments of run. It is killed at the end of the test, at the latest.
 func (p *project) start(t *testing.T, id string, more ...string) *instance {
 	t.Helper()
-	return p.startCommand(t, "run", id, more...)
+	return p.startCommand(t, []string{"run"}, id, more...)
 }
 
 // startCommand is start for another command of the binary.
-func (p *project) startCommand(t *testing.T, command, id string, more ...string) *instance {
+func (p *project) startCommand(t *testing.T, command []string, id string, more ...string) *instance {
 	t.Helper()
-	return p.launch(t, id, append([]string{p.binary, command, "--instance-id", id, "--json", "--http", "127.0.0.1:0"}, more...)...)
+	args := append([]string{p.binary}, command...)
+	args = append(args, "--instance-id", id, "--json", "--http", "127.0.0.1:0")
+	return p.launch(t, id, append(args, more...)...)
 }
 
 // launch is start with all of the command.

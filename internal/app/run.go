@@ -205,6 +205,9 @@ func (a *App) runOnce(ctx context.Context, o RunOptions) (*Ran, error) {
 			return nil, err
 		}
 	}
+	if err := a.outsideGroups(ctx, client, p, o.InstanceID, e.Wait); err != nil {
+		return nil, err
+	}
 	err = o.missing(e.Run(ctx))
 	if d != nil {
 		d.ended(err)

@@ -61,9 +61,9 @@ func (g *Guards) Has(name string) bool { return !slices.Contains(g.Without, name
 // LossName returns the metric of outcomes by which the guard of the loss judges.
 func (g *Guards) LossName() string {
 	if g.LossMetric == MetricMAE {
-		return "absolute_error"
+		return LossAbsolute
 	}
-	return "squared_error"
+	return LossSquared
 }
 
 // maxSteps bounds the steps of a canary.
