@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"math"
 	"strconv"
 	"sync"
 	"time"
@@ -14,6 +13,7 @@ import (
 	"millrace.dev/internal/experiment"
 	"millrace.dev/internal/kafka"
 	"millrace.dev/internal/registry"
+	"millrace.dev/internal/shadow"
 	"millrace.dev/record"
 )
 
@@ -34,9 +34,9 @@ type Better struct {
 	Pairs   int64              `json:"pairs"`   // of predictions, the shadow's and production's, of one house
 	Labels  int64              `json:"labels"`  // pairs with a price that is known
 	Verdict experiment.Verdict `json:"verdict"` // by these
-	// RMSE and Before are the errors of the candidate and of the champion, over the pairs with a price.
-	RMSE   float64 `json:"rmse"`
-	Before float64 `json:"rmse_before"`
+	// MAE and Before are the mean absolute errors of the candidate and of the champion, over the pairs with a price.
+	MAE    float64 `json:"mae"`
+	Before float64 `json:"mae_before"`
 	Live   bool    `json:"live"` // it was promoted
 	// Predictions is how many the stream has of it.
 	Predictions int64 `json:"predictions"`
@@ -81,7 +81,9 @@ func (d *demo) better(ctx context.Context, client *kafka.Client, producer *kafka
 	}
 	b.Predictions = check.ofNext()
 	if b.Live {
-		d.Show.Say("%v predictions are the new model's: each partition went over between two commits", int(b.Predictions))
+		d.Show.Say("%v predictions since are the new model's, and none of them the old one's", int(b.Predictions))
+	} else {
+		d.Show.Say("%s is not promoted: it is not shown to be better on so few houses", b.Model)
 	}
 	return b, nil
 }
@@ -165,18 +167,23 @@ func (d *demo) compare(ctx context.Context, client *kafka.Client, b *Better, lis
 	if _, err := quiet.Outcomes(ctx, app.OutcomesOptions{File: d.file, Set: d.set, CreateTopics: true, Once: true}); err != nil {
 		return err
 	}
-	r, err := quiet.CompareShadow(ctx, app.CompareOptions{File: d.file, Set: d.set, Model: b.Model, HTML: d.path("compare.html"), Top: 3})
+	r, err := quiet.CompareShadow(ctx, app.CompareOptions{File: d.file, Set: d.set, Model: b.Model, Metric: shadow.Absolute, HTML: d.path("compare.html"), Top: 3})
 	if err != nil {
 		return err
 	}
 	b.Pairs, b.Verdict = r.Pairs, experiment.NotYet
-	d.Show.Say("%v houses have a prediction of both: they differ by %.0f in the mean, and %v are the same", int(r.Pairs), float64(r.Difference.MeanSize), int(r.Agreement.Same))
+	d.Show.Say("%v houses have a prediction of both, which differ by %v in the mean", int(r.Pairs), int(r.Difference.MeanSize))
 	if l := r.Labels; l != nil {
-		b.Labels, b.Verdict = l.Pairs, l.Judgement.Verdict
-		b.RMSE, b.Before = math.Sqrt(float64(l.Candidate)), math.Sqrt(float64(l.Production))
-		d.Show.Say("%v of them are sold: rmse %.0f, before %.0f; the verdict is %s", int(l.Pairs), b.RMSE, b.Before, b.Verdict)
+		b.Labels, b.Before, b.MAE = l.Pairs, float64(l.MAE[shadow.Production]), float64(l.MAE[shadow.Candidate])
+		if l.Verdict != nil {
+			b.Verdict = l.Verdict.Verdict
+		}
+		d.Show.Say("%v of them are sold: mean absolute error %v, before %v", int(l.Pairs), int(b.MAE), int(b.Before))
+		if l.Verdict != nil {
+			d.Show.Say("the verdict, which holds however often one looks: %s", b.Verdict)
+		}
 	}
-	d.Show.Say("all of it is in %s", d.path("compare.html"))
+	d.Show.Say("the whole comparison is in %s", d.path("compare.html"))
 	return nil
 }
 
@@ -186,7 +193,7 @@ func (d *demo) promote(ctx context.Context, b *Better) error {
 	if err != nil {
 		return err
 	}
-	reason := fmt.Sprintf("better in the shadow: rmse %.0f on %d houses, where the champion has %.0f", b.RMSE, b.Labels, b.Before)
+	reason := fmt.Sprintf("better in the shadow: mean absolute error %.0f on %d houses, where the champion has %.0f", b.MAE, b.Labels, b.Before)
 	if _, err := m.Registry.Approve(ctx, b.Model, m.Name, registry.Decision{By: "demo", Reason: reason}); err != nil {
 		return err
 	}

@@ -16,11 +16,11 @@ func dirichlet(counts, shares []float64, k float64) float64 {
 	for _, c := range counts {
 		total += c
 	}
-	log := 0.5*math.Log(total/k) - stat.StirlingRest(total) + stat.StirlingRest(k)
+	log := float64(0.5*math.Log(total/k)) - stat.StirlingRest(total) + stat.StirlingRest(k)
 	for i, c := range counts {
 		prior := float64(k * shares[i])
 		at := prior + c
-		log += stat.Deviance(at, float64(total*shares[i])) - 0.5*math.Log(at/prior) + stat.StirlingRest(at) - stat.StirlingRest(prior)
+		log += stat.Deviance(at, float64(total*shares[i])) - float64(0.5*math.Log(at/prior)) + stat.StirlingRest(at) - stat.StirlingRest(prior)
 	}
 	return log
 }
