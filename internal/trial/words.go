@@ -1,0 +1,71 @@
+package trial
+
+import (
+	"fmt"
+	"math"
+	"strings"
+
+	"millrace.dev/internal/chart"
+	"millrace.dev/internal/experiment"
+	"millrace.dev/internal/outcome"
+)
+
+func grouped(n int64) string { return chart.Grouped(n) }
+
+func percent(x float64) string { return chart.Percent(x) }
+
+func number(x float64) string { return chart.Number(x) }
+
+// signed writes a relative difference.
+func signed(x float64) string {
+	switch {
+	case math.IsNaN(x):
+		return "-"
+	case math.IsInf(x, 0):
+		return "anything"
+	default:
+		return fmt.Sprintf("%+.3g%%", 100*x)
+	}
+}
+
+// beside writes by how much something is below or above something else.
+func beside(i experiment.Interval) string {
+	where := "below"
+	if i.Value > 0 {
+		where = "above"
+	}
+	return fmt.Sprintf("%.3g%% %s", math.Abs(100*i.Value), where)
+}
+
+// probability writes a p-value.
+func probability(p float64) string {
+	if p < 1e-4 {
+		return "below 0.0001"
+	}
+	return fmt.Sprintf("%.2g", p)
+}
+
+// numbers joins counts.
+func numbers(counts []int64) string {
+	var parts []string
+	for _, n := range counts {
+		parts = append(parts, grouped(n))
+	}
+	return strings.Join(parts, " and ")
+}
+
+func rounded(counts []float64) string {
+	var whole []int64
+	for _, x := range counts {
+		whole = append(whole, int64(math.Round(x)))
+	}
+	return numbers(whole)
+}
+
+// metricWord is what people call a metric: differences of the squared error are told as those of its root.
+func metricWord(name string) string {
+	if name == outcome.SquaredError {
+		return "RMSE"
+	}
+	return strings.ReplaceAll(name, "_", " ")
+}
