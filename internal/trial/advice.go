@@ -32,11 +32,9 @@ func (t *tally) warnChecks(say sayer) {
 		say("sample_ratio", "the arms have %s keys where %s are expected (p = %s): keys get lost, or are not assigned as they should be; do not trust any comparison before it is known why",
 			numbers(r.Counts), rounded(r.Expected), probability(min(r.P, r.AnytimeP)))
 	}
-	for of, a := range map[string]*Arrivals{"mature": t.out.Mature} {
-		if a != nil && a.Unequal {
-			say("arrivals", "labels arrive for %s of the predictions of the arms, on %s days (p = %s): the arm changes who gets a label, so the labels that are there are not those of like records",
-				t.shares(a), of, probability(min(a.P, a.AnytimeP)))
-		}
+	if a := t.out.Mature; a != nil && a.Unequal {
+		say("arrivals", "labels arrive for %s of the predictions of the arms, on mature days (p = %s): the arm changes who gets a label, so the labels that are there are not those of like records",
+			t.shares(a), probability(min(a.P, a.AnytimeP)))
 	}
 	if a := t.out.Recent; a != nil && a.Unequal {
 		say("arrivals", "labels have arrived for %s of the predictions of the arms on days that are not mature (p = %s): they come later in one arm than in the other, or less often",

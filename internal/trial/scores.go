@@ -1,9 +1,11 @@
 package trial
 
 import (
+	"cmp"
 	"container/heap"
 	"crypto/sha256"
 	"encoding/binary"
+	"slices"
 
 	"millrace.dev/internal/experiment"
 	"millrace.dev/internal/outcome"
@@ -81,8 +83,9 @@ func (s *Scores) curves() (own, baseline *experiment.AUC) {
 	var predictions, baselines []float64
 	var labels []bool
 	paired := len(s.kept) > 0
-	for i := range s.kept {
-		o := &s.kept[i]
+	kept := slices.SortedFunc(slices.Values(s.kept), func(a, b scored) int { return cmp.Compare(a.rank, b.rank) }) // the order decides how sums are rounded
+	for i := range kept {
+		o := &kept[i]
 		predictions, baselines, labels = append(predictions, o.prediction), append(baselines, o.baseline), append(labels, o.label)
 		paired = paired && o.paired
 	}
