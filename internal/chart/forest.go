@@ -33,8 +33,6 @@ func (p *Forest) SVG() template.HTML {
 		c.h = 20
 		return c.svg()
 	}
-	zero := f.atX(0)
-	f.line("mark", zero, f.top, zero, f.bottom)
 	f.line("axis", f.left, f.bottom, f.right, f.bottom)
 	f.xTicks(p.Axis)
 	c.text("soft", middle, c.w/2, f.bottom+35, c.w, p.Axis.Title)
@@ -75,7 +73,8 @@ func (f *frame) estimate(y float64, r *Estimate) {
 		f.text("soft", end, f.w-1, y+14, f.w*2/3, r.Text)
 	}
 	f.text("ink", start, 0, y+14, room, r.Name)
-	class, at := series(r.Series), y+25
+	class, at, zero := series(r.Series), y+25, f.atX(0)
+	f.line("mark", zero, y+18, zero, y+rowHeight-3)
 	low, high := f.left, f.right
 	openLow, openHigh := !finite(r.Low) || r.Low < f.x.low, !finite(r.High) || r.High > f.x.high
 	if !openLow {

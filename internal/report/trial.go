@@ -137,15 +137,15 @@ func differenceTable(r *trial.Report) [][]string {
 		name := strings.ReplaceAll(c.Metric, "_", " ")
 		absolute := "-"
 		if c.Difference.Bounded() {
-			absolute = chart.Number(c.Difference.Low) + " to " + chart.Number(c.Difference.High)
+			absolute = chart.Short(c.Difference.Low) + " to " + chart.Short(c.Difference.High)
 		}
 		saved := "-"
 		if c.Comparison.Adjusted {
 			saved = chart.Percent(max(0, c.Saved))
 		}
 		rows = append(rows, []string{
-			shown(name) + ", " + shown(c.Arm), chart.Grouped(c.Control.Units) + " and " + chart.Grouped(c.Treatment.Units), chart.Number(c.Control.Mean), chart.Number(c.Treatment.Mean),
-			chart.Number(c.Difference.Value), absolute, relativeText(c.Relative.Value), spanText(c.Relative), pText(c.AdjustedP, c.Enough), saved, verdictText(c),
+			shown(name) + ", " + shown(c.Arm), chart.Grouped(c.Control.Units) + " and " + chart.Grouped(c.Treatment.Units), chart.Short(c.Control.Mean), chart.Short(c.Treatment.Mean),
+			chart.Short(c.Difference.Value), absolute, relativeText(c.Relative.Value), spanText(c.Relative), pText(c.AdjustedP, c.Enough), saved, verdictText(c),
 		})
 		if c.RMSE != nil {
 			rows = append(rows, []string{

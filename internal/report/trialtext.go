@@ -20,7 +20,7 @@ func TrialText(w io.Writer, r *trial.Report) error {
 	b.WriteString("\n" + wrapped(upper(chart.OneLine(r.Advice.Words))+".", "") + "\n")
 	b.WriteString(indented(table(armRows(r), 2, 99)))
 	if len(r.Comparisons) > 0 {
-		b.WriteString("\n" + comparisonHead(r) + "\n" + indented(table(comparisonRows(r), 2, 7)))
+		b.WriteString("\n" + wrapped(comparisonHead(r), "") + indented(table(comparisonRows(r), 2, 7)))
 	}
 	if checks := checkWords(r); len(checks) > 0 {
 		b.WriteString("\nChecks\n")
@@ -164,6 +164,22 @@ func pText(p float64, known bool) string {
 	}
 }
 
+// pWords is a p-value in a sentence.
+func pWords(p float64) string {
+	if p < 1e-4 {
+		return "p < 0.0001"
+	}
+	return "p = " + pText(p, true)
+}
+
+// listed joins words: a, b and c.
+func listed(words []string) string {
+	if n := len(words); n > 1 {
+		return strings.Join(words[:n-1], ", ") + " and " + words[n-1]
+	}
+	return strings.Join(words, "")
+}
+
 // verdictText is a verdict in a word or two.
 func verdictText(c *trial.Comparison) string {
 	switch c.Verdict {
@@ -190,14 +206,14 @@ func checkWords(r *trial.Report) []string {
 		a  *trial.Arrivals
 	}{{"mature days", r.Mature}, {"days that are not mature", r.Recent}} {
 		if x.a != nil {
-			out = append(out, fmt.Sprintf("Labels on %s: they have come for %s (p = %s): %s.", x.of, sharesText(r, x.a), pText(min(1, x.a.AnytimeP), true), equal(x.a.Unequal, "alike in the arms", "not alike")))
+			out = append(out, fmt.Sprintf("Labels on %s: they have come for %s (%s): %s.", x.of, sharesText(r, x.a), pWords(x.a.AnytimeP), equal(x.a.Unequal, "alike in the arms", "not alike")))
 		}
 	}
 	for i := range r.Alike {
 		a := &r.Alike[i]
 		if a.Enough {
-			out = append(out, fmt.Sprintf("Baseline: on the records of %s the %s of the control's model is %s beside its own (p = %s): %s.", chart.OneLine(a.Arm), lossName(a.Metric),
-				relativeText(shownRelative(a)), pText(a.P, true), equal(a.Differ, "the records are alike", "the records are not alike")))
+			out = append(out, fmt.Sprintf("Baseline: on the records of %s the %s of the control's model is %s beside its own (%s): %s.", chart.OneLine(a.Arm), lossName(a.Metric),
+				relativeText(shownRelative(a)), pWords(a.P), equal(a.Differ, "the records are alike", "the records are not alike")))
 		}
 	}
 	out = append(out, maturityWords(r)...)
@@ -236,8 +252,8 @@ func ratioWords(r *trial.Report) string {
 		for i, n := range x.Counts {
 			counts, expected = append(counts, chart.Grouped(n)), append(expected, chart.Grouped(int64(math.Round(x.Expected[i]))))
 		}
-		return fmt.Sprintf("Sample ratio: %s keys, expected %s (p = %s at any time; chi-square %.3g, p = %s), %s: %s.", strings.Join(counts, " and "), strings.Join(expected, " and "),
-			pText(x.AnytimeP, true), x.ChiSquare, pText(x.P, true), chart.OneLine(x.Why), equal(x.Broken, "as the shares say", "broken"))
+		return fmt.Sprintf("Sample ratio: %s keys, expected %s (%s at any time; chi-square %.3g, %s), %s: %s.", listed(counts), listed(expected),
+			pWords(x.AnytimeP), x.ChiSquare, pWords(x.P), chart.OneLine(x.Why), equal(x.Broken, "as the shares say", "broken"))
 	}
 }
 
@@ -246,7 +262,7 @@ func sharesText(r *trial.Report, a *trial.Arrivals) string {
 	for i := range r.Arms {
 		parts = append(parts, chart.Percent(a.Share(i))+" of "+chart.OneLine(r.Arms[i].Name))
 	}
-	return strings.Join(parts, " and ")
+	return listed(parts)
 }
 
 func maturityWords(r *trial.Report) []string {
@@ -263,7 +279,7 @@ func maturityWords(r *trial.Report) []string {
 			due, unresolved = due+n.Predictions, unresolved+n.Predictions-n.Resolved
 		}
 	}
-	s := fmt.Sprintf("Maturity: %d of %s mature; %s of all predictions wait", mature, counted(len(r.Days), "day"), chart.Percent(float64(waiting)/float64(max(1, all))))
+	s := fmt.Sprintf("Maturity: %d of %s are mature; %s of all predictions wait", mature, counted(len(r.Days), "day"), chart.Percent(float64(waiting)/float64(max(1, all))))
 	if due > 0 {
 		s += fmt.Sprintf(", and %s of those of mature days have no label", chart.Percent(float64(unresolved)/float64(due)))
 	}

@@ -29,20 +29,20 @@ type sayer func(kind, format string, args ...any)
 
 func (t *tally) warnChecks(say sayer) {
 	if r := t.out.Ratio; r != nil && r.Broken {
-		say("sample_ratio", "the arms have %s keys where %s are expected (p = %s): keys get lost, or are not assigned as they should be; do not trust any comparison before it is known why",
+		say("sample_ratio", "the arms have %s keys where %s are expected (%s): keys get lost, or are not assigned as they should be; do not trust any comparison before it is known why",
 			numbers(r.Counts), rounded(r.Expected), probability(min(r.P, r.AnytimeP)))
 	}
 	if a := t.out.Mature; a != nil && a.Unequal {
-		say("arrivals", "labels arrive for %s of the predictions of the arms, on mature days (p = %s): the arm changes who gets a label, so the labels that are there are not those of like records",
+		say("arrivals", "labels arrive for %s of the predictions of the arms, on mature days (%s): the arm changes who gets a label, so the labels that are there are not those of like records",
 			t.shares(a), probability(min(a.P, a.AnytimeP)))
 	}
 	if a := t.out.Recent; a != nil && a.Unequal {
-		say("arrivals", "labels have arrived for %s of the predictions of the arms on days that are not mature (p = %s): they come later in one arm than in the other, or less often",
+		say("arrivals", "labels have arrived for %s of the predictions of the arms on days that are not mature (%s): they come later in one arm than in the other, or less often",
 			t.shares(a), probability(min(a.P, a.AnytimeP)))
 	}
 	for _, a := range t.out.Alike {
 		if a.Differ {
-			say("baselines", "the control's model errs by %s on the records of %s, and by %s on its own (p = %s): the records of the arms are not alike",
+			say("baselines", "the control's model errs by %s on the records of %s, and by %s on its own (%s): the records of the arms are not alike",
 				number(a.Treatment.Mean), a.Arm, number(a.Control.Mean), probability(a.P))
 		}
 	}
@@ -126,7 +126,7 @@ func (t *tally) shares(a *Arrivals) string {
 	for i := range t.Arms {
 		parts = append(parts, percent(a.Share(i)))
 	}
-	return strings.Join(parts, " and ")
+	return listed(parts)
 }
 
 // advise says what to do.

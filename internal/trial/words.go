@@ -40,9 +40,9 @@ func beside(i experiment.Interval) string {
 // probability writes a p-value.
 func probability(p float64) string {
 	if p < 1e-4 {
-		return "below 0.0001"
+		return "p < 0.0001"
 	}
-	return fmt.Sprintf("%.2g", p)
+	return fmt.Sprintf("p = %.2g", p)
 }
 
 // numbers joins counts.
@@ -51,7 +51,15 @@ func numbers(counts []int64) string {
 	for _, n := range counts {
 		parts = append(parts, grouped(n))
 	}
-	return strings.Join(parts, " and ")
+	return listed(parts)
+}
+
+// listed joins words: a, b and c.
+func listed(words []string) string {
+	if n := len(words); n > 1 {
+		return strings.Join(words[:n-1], ", ") + " and " + words[n-1]
+	}
+	return strings.Join(words, "")
 }
 
 func rounded(counts []float64) string {
