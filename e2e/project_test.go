@@ -141,6 +141,12 @@ type instance struct {
 // start starts an instance; more are arguments of run. It is killed at the end of the test, at the latest.
 func (p *project) start(t *testing.T, id string, more ...string) *instance {
 	t.Helper()
+	return p.startCommand(t, "run", id, more...)
+}
+
+// startCommand is start for another command of the binary.
+func (p *project) startCommand(t *testing.T, command, id string, more ...string) *instance {
+	t.Helper()
 	p.started++
 	base := filepath.Join(p.logs, fmt.Sprintf("%02d-%s", p.started, id))
 	i := &instance{id: id, out: base + ".out", err: base + ".err"}
@@ -150,7 +156,7 @@ func (p *project) start(t *testing.T, id string, more ...string) *instance {
 	errs, err := os.Create(i.err)
 	must(t, err)
 	defer errs.Close() //nolint:errcheck // the child has its own
-	args := append([]string{p.binary, "run", "--instance-id", id, "--json", "--http", "127.0.0.1:0"}, more...)
+	args := append([]string{p.binary, command, "--instance-id", id, "--json", "--http", "127.0.0.1:0"}, more...)
 	i.proc, err = leash.Start(leash.Command{Args: args, Dir: p.dir, Env: p.env(), Stdout: out, Stderr: errs})
 	must(t, err)
 	t.Cleanup(func() {

@@ -15,6 +15,7 @@ type collector struct {
 	lookups, rows, refused, windows, rules       *prometheus.Desc
 	checked, checkedUntil, left                  *prometheus.Desc
 	checkValue, checkThreshold, checkSeverity    *prometheus.Desc
+	armRecords, armRefused, armSeconds           *prometheus.Desc
 }
 
 func newCollector(r *Running) *collector {
@@ -25,7 +26,10 @@ func newCollector(r *Running) *collector {
 		r:              r,
 		predictions:    desc("predictions_total", "Committed predictions."),
 		samples:        desc("samples_total", "Committed samples of what was known of a record."),
-		model:          desc("model_info", "1 for the model in use.", "model", "digest"),
+		model:          desc("model_info", "1 for the model in use; in an experiment for that of each arm.", "model", "digest"),
+		armRecords:     desc("arm_records_total", "Records of an arm of an experiment, predicted or refused.", "experiment", "arm", "model"),
+		armRefused:     desc("arm_refused_total", "Records of an arm of an experiment that were refused.", "experiment", "arm", "model"),
+		armSeconds:     desc("arm_scoring_seconds_total", "How long the models of an arm and of the control took for the records of the arm, to compare.", "experiment", "arm", "of"),
 		missing:        desc("input_missing_total", "Values that a model input lacked.", "input"),
 		unseen:         desc("input_unseen_total", "Levels of a model input that training has not seen.", "input"),
 		fittedMissing:  desc("fitted_missing_total", "Records in which a fitted function had no value to work on.", "feature"),
@@ -49,9 +53,10 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeBy
 
 // Collect implements [prometheus.Collector].
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
-	counter := func(d *prometheus.Desc, v uint64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+	number := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, v, labels...)
 	}
+	counter := func(d *prometheus.Desc, v uint64, labels ...string) { number(d, float64(v), labels...) }
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
@@ -60,8 +65,10 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	if s.SamplesTopic != "" {
 		counter(c.samples, s.Samples)
 	}
-	ref, digest := c.r.Present()
-	gauge(c.model, 1, ref, digest)
+	for _, m := range c.r.models() {
+		gauge(c.model, 1, m.Model, m.Digest)
+	}
+	c.collectArms(number)
 	for _, in := range s.Inputs {
 		counter(c.missing, in.Missing, in.Input)
 		counter(c.unseen, in.Unseen, in.Input)
@@ -94,6 +101,18 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 			n      uint64
 		}{{"added", w.Added}, {"late", w.Late}, {"too_late", w.TooLate}, {"untimed", w.Untimed}, {"keyless", w.Keyless}, {"filtered", w.Filtered}} {
 			counter(c.windows, n.n, w.Window, n.result)
+		}
+	}
+}
+
+// collectArms makes metrics of the arms of an experiment.
+func (c *collector) collectArms(counter func(*prometheus.Desc, float64, ...string)) {
+	for _, a := range c.r.scoring.scorers.models.armStatuses() {
+		counter(c.armRecords, float64(a.Records), a.Experiment, a.Arm, a.Model)
+		counter(c.armRefused, float64(a.Refused), a.Experiment, a.Arm, a.Model)
+		if a.Seconds != nil {
+			counter(c.armSeconds, a.Seconds.Y.Float64(), a.Experiment, a.Arm, "arm")
+			counter(c.armSeconds, a.Seconds.X.Float64(), a.Experiment, a.Arm, "control")
 		}
 	}
 }

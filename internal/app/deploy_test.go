@@ -585,7 +585,7 @@ func TestRubbish(t *testing.T) {
 		t.Errorf("the instance was thrown out of %d transactions", n)
 	}
 
-	f.write(t, []byte(`{"version":2}`))
+	f.write(t, []byte(`{"version":3}`))
 	if _, err := f.app.Promote(t.Context(), f.options("flats@2")); !errors.Is(err, rollout.ErrNewer) {
 		t.Error(err)
 	}

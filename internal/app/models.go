@@ -149,6 +149,16 @@ func (m *models) ready(s *Scoring) *served {
 	return nil
 }
 
+// begin has the counts of an experiment begin at 0, unless it goes on.
+func (m *models) begin(experiment string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if last := m.list[len(m.list)-1]; last.split != nil && last.split.of.Experiment == experiment {
+		return
+	}
+	m.arms = slices.DeleteFunc(m.arms, func(c *armCounts) bool { return c.Experiment == experiment })
+}
+
 // countsOf returns the counts of an arm, which go on while its experiment does.
 func (m *models) countsOf(experiment string, a *rollout.Arm) *armCounts {
 	m.mu.Lock()
@@ -265,6 +275,7 @@ func (s *scorers) serving(epoch int64, of *rollout.Split, models []*Scoring) (*s
 	if v.split, err = newSplit(s.pipeline, of); err != nil {
 		return nil, err
 	}
+	s.models.begin(of.Experiment)
 	v.arm = make([]arm, len(of.Arms))
 	for i := range of.Arms {
 		a := &v.arm[i]

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"millrace.dev/internal/config"
@@ -71,6 +72,9 @@ func (r *OutcomesRunning) Stats() *OutcomesRan {
 // outcomesInterval is how often outcomes are committed: nobody waits for them as for a prediction, and sums are written with each commit.
 const outcomesInterval = time.Second
 
+// leastIdle is after which time without predictions, or labels, time goes on by the clock, where the grace is shorter.
+const leastIdle = 10 * time.Minute
+
 // How often it is asked how far the group is.
 const (
 	tideEvery     = 2 * time.Second
@@ -99,14 +103,15 @@ func (a *App) Outcomes(ctx context.Context, o OutcomesOptions) (*OutcomesRan, er
 		return nil, err
 	}
 	defer client.Close()
-	clock := newOutcomesClock(a.Now, p.Outcomes.Join.Grace)
+	watch := newOutcomesWatch(a.Now, max(p.Outcomes.Join.Grace, leastIdle))
 	if o.Once {
-		clock.fixed = a.Now().UnixMilli()
-		if !o.Until.IsZero() {
-			clock.fixed = o.Until.UnixMilli()
+		at := o.Until
+		if at.IsZero() {
+			at = a.Now()
 		}
+		watch.fix(at)
 	}
-	r, err := a.newOutcomes(p, &o, client, newOutcomesWatch(clock))
+	r, err := a.newOutcomes(p, &o, client, watch)
 	if err != nil {
 		return nil, err
 	}
@@ -164,10 +169,7 @@ func (a *App) newOutcomes(p *config.Pipeline, o *OutcomesOptions, client *kafka.
 // runOutcomes runs the application, with once until there is nothing left to be done.
 func (a *App) runOutcomes(ctx context.Context, r *OutcomesRunning, client *kafka.Client, once bool) error {
 	o := r.p.Outcomes
-	tide := &outcomesTide{
-		client: client, group: r.group, inputs: append([]string{o.Topic}, o.Predictions...), join: r.internal(joinNode), watch: r.watch, pause: tideEvery,
-		empty: map[place]int64{},
-	}
+	tide := newOutcomesTide(client, r.group, r.internal(joinNode), append([]string{o.Topic}, o.Predictions...), r.watch, tideEvery)
 	work := func(ctx context.Context) error {
 		tide.follow(ctx, a.Log)
 		return nil
@@ -253,7 +255,7 @@ func (r *OutcomesRunning) finish(ctx context.Context, tide *outcomesTide) error 
 	if err := persist(func() error { return tide.rise(ctx) }); err != nil {
 		return err
 	}
-	to := r.watch.reached.Load()
+	to := *r.watch.reached.Load()
 	for again := true; again; again = !r.watch.done(tasks, to) { // a round that was undone is done again
 		for !r.watch.done(tasks, to) {
 			if err := pause(ctx, tide.pause); err != nil {
@@ -273,8 +275,12 @@ func (r *OutcomesRunning) finish(ctx context.Context, tide *outcomesTide) error 
 // createOutcomesTopics makes the topics that are not there: that of the labels, and those that are written.
 func createOutcomesTopics(ctx context.Context, c *kafka.Client, p *config.Pipeline) error {
 	o := p.Outcomes
-	for _, topic := range append([]string{o.Topic}, o.Predictions...) {
-		if err := needTopics(ctx, c, true, kafka.NewTopic{Name: topic, Partitions: newTopicPartitions}); err != nil {
+	n := newTopicPartitions
+	if source, err := c.Topics(ctx, p.Source.Topic); err == nil {
+		n = len(source[0].Partitions)
+	}
+	for _, topic := range append(slices.Clone(o.Predictions), o.Topic) {
+		if err := needTopics(ctx, c, true, kafka.NewTopic{Name: topic, Partitions: n}); err != nil {
 			return err
 		}
 	}
@@ -282,7 +288,7 @@ func createOutcomesTopics(ctx context.Context, c *kafka.Client, p *config.Pipeli
 	if err != nil {
 		return err
 	}
-	n := len(predictions[0].Partitions)
+	n = len(predictions[0].Partitions)
 	return needTopics(ctx, c, true,
 		// An outcome has the time of its prediction, and what the brokers keep by default may be over when it is written.
 		kafka.NewTopic{Name: o.Sink, Partitions: n, Configs: map[string]string{"retention.ms": "-1"}},

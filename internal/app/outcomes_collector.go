@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"millrace.dev/internal/outcome"
 )
 
 // outcomesCollector makes metrics of outcomes when they are asked for: the engine has its own, the lag among them.
@@ -22,7 +23,7 @@ func newOutcomesCollector(r *OutcomesRunning) *outcomesCollector {
 		cohort: desc("outcome_predictions", "Predictions of this instance's partitions, of all days: resolved, expired, pending or forced.",
 			"topic", "experiment", "arm", "model", "status"),
 		share:  desc("outcome_unresolved_ratio", "The share of these that have no label, yet or for good.", "topic", "experiment", "arm", "model"),
-		behind: desc("outcome_expiry_time_seconds", "The event time as of which predictions expire: seconds since 1970; absent while it is not known."),
+		behind: desc("outcome_time_seconds", "The event time as of which predictions expire (labels) and labels are forgotten (predictions): seconds since 1970; absent while it is not known.", "of"),
 	}
 }
 
@@ -36,8 +37,11 @@ func (c *outcomesCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 	s := c.r.Stats()
 	ch <- prometheus.MustNewConstMetric(c.written, prometheus.CounterValue, float64(s.Outcomes))
-	if at := c.r.watch.reached.Load(); at != math.MinInt64 {
-		gauge(c.behind, float64(at)/1000)
+	at := c.r.watch.reached.Load()
+	for of, ms := range map[string]int64{"labels": at.Labels, "predictions": at.Predictions} {
+		if ms != outcome.Unknown {
+			gauge(c.behind, float64(ms)/1000, of)
+		}
 	}
 	for i := range s.Cohorts {
 		k := &s.Cohorts[i]

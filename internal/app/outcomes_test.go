@@ -48,7 +48,7 @@ func newJoinTest(t *testing.T, more string, o ...streamtest.Option) *joinTest {
 	}
 	j := &joinTest{t: t, p: p}
 	clock := time.UnixMilli(start).Add(24 * time.Hour)
-	j.watch = newOutcomesWatch(newOutcomesClock(func() time.Time { return clock }, time.Hour))
+	j.watch = newOutcomesWatch(func() time.Time { return clock }, time.Hour)
 	j.Driver = streamtest.New(t, OutcomesTopology(p, j.watch), append([]streamtest.Option{streamtest.StartAt(clock)}, o...)...)
 	return j
 }
@@ -81,7 +81,7 @@ func (j *joinTest) labelled(key string, at int64, value float64) {
 
 // reach lets predictions expire as of a time.
 func (j *joinTest) reach(at int64) {
-	j.watch.reached.Store(at)
+	j.watch.reached.Store(&outcome.Reached{Labels: at, Predictions: at})
 	j.Advance(time.Second)
 }
 
@@ -180,6 +180,37 @@ func TestLabelsWithinTheHorizon(t *testing.T) {
 			}
 			j.want()
 		})
+	}
+}
+
+// TestOneSideFarBehind reads history: all labels are there, and predictions come one after the other; and the other way round.
+func TestOneSideFarBehind(t *testing.T) {
+	t.Parallel()
+	j := newJoinTest(t, "")
+	j.labelled("a", minutes(10), 1)
+	j.labelled("z", minutes(900), 1)
+	j.watch.reached.Store(&outcome.Reached{Labels: minutes(900), Predictions: outcome.Unknown})
+	j.Advance(time.Second)
+	j.predicted("a", minutes(5), 1)
+	j.predicted("b", minutes(6), 1)
+	j.want("1 resolved 1 at 10")
+	j.watch.reached.Store(&outcome.Reached{Labels: minutes(901), Predictions: minutes(6)})
+	j.Advance(time.Second)
+	j.want("2 expired")
+	j.predicted("z", minutes(880), 1)
+	j.want("3 resolved 1 at 900")
+
+	j = newJoinTest(t, "")
+	j.predicted("a", minutes(5), 1)
+	j.predicted("b", minutes(900), 1)
+	j.watch.reached.Store(&outcome.Reached{Labels: minutes(5), Predictions: minutes(900)})
+	j.Advance(time.Second)
+	j.labelled("a", minutes(10), 2)
+	j.want("1 resolved 2 at 10")
+	j.watch.reached.Store(&outcome.Reached{Labels: minutes(10), Predictions: minutes(901)})
+	j.Advance(time.Second)
+	if rows := streamtest.StateOf(j.Driver, joinNode, stream.String(), stream.Bytes()); len(rows) != 3 {
+		t.Errorf("%d rows: want two of the prediction that waits, and one of that which is resolved", len(rows))
 	}
 }
 
@@ -521,13 +552,13 @@ func TestOutcomesClock(t *testing.T) {
 	t.Parallel()
 	now := time.UnixMilli(start).Add(240 * time.Hour)
 	c := newOutcomesClock(func() time.Time { return now }, time.Hour)
-	if got := c.time(); got != math.MinInt64 {
+	if got := c.time(); got != outcome.Unknown {
 		t.Errorf("it is %d before anything came", got)
 	}
 	c.note(minutes(100))
 	c.note(now.UnixMilli()) // a wrong clock
 	now = now.Add(2 * mostTick)
-	if got := c.time(); got != math.MinInt64 {
+	if got := c.time(); got != outcome.Unknown {
 		t.Errorf("two records tell that it is %d", got)
 	}
 	c.note(minutes(101))

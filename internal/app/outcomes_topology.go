@@ -2,7 +2,6 @@ package app
 
 import (
 	"errors"
-	"math"
 	"strconv"
 	"time"
 
@@ -104,15 +103,15 @@ type joining struct {
 	watch   *outcomesWatch
 	ctx     *stream.ProcessorContext[string, outcome.Event]
 	joiner  *outcome.Joiner
-	swept   int64
+	swept   outcome.Reached
 	out     stream.Record[string, outcome.Event]
 }
 
 // Init opens the store.
 func (j *joining) Init(ctx *stream.ProcessorContext[string, outcome.Event]) error {
-	j.ctx, j.swept = ctx, math.MinInt64
+	j.ctx, j.swept = ctx, notReached()
 	j.joiner = outcome.NewJoiner(stateRows{stream.Open(ctx, j.store)}, j.options, j.emit)
-	j.watch.joined(ctx.Partition(), math.MinInt64)
+	j.watch.joined(ctx.Partition(), j.swept)
 	ctx.OnWallClock(outcomesTick, j.tick)
 	return nil
 }
@@ -124,11 +123,11 @@ func (j *joining) emit(e *outcome.Event) error {
 
 // Process takes an input.
 func (j *joining) Process(r *stream.Record[string, outcome.Input]) error {
-	at := r.Value.At
 	if p := r.Value.Prediction; p != nil {
-		at = p.At
+		j.watch.predictions.note(p.At)
+	} else {
+		j.watch.labels.note(r.Value.At)
 	}
-	j.watch.clock.note(at)
 	return j.joiner.Take(r.Key, &r.Value)
 }
 
@@ -140,7 +139,7 @@ func (j *joining) tick(int64) error {
 	if err != nil || more {
 		return err
 	}
-	if to := j.watch.reached.Load(); to > j.swept {
+	if to := *j.watch.reached.Load(); to != j.swept {
 		if more, err = j.joiner.Sweep(to, sliceRows); err != nil {
 			return err
 		}
@@ -195,8 +194,8 @@ func (c *tallyingCohorts) Init(ctx *stream.ProcessorContext[string, []byte]) err
 	}
 	c.watch.tallied(ctx.Partition(), c.tally)
 	ctx.OnWallClock(outcomesTick, func(int64) error {
-		to := c.watch.reached.Load()
-		if to == math.MinInt64 {
+		to := c.watch.reached.Load().Predictions
+		if to == outcome.Unknown {
 			return nil
 		}
 		_, err := c.tally.Sweep(to, sliceRows)

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -17,36 +16,49 @@ import (
 
 // outcomesWatch is what the tasks of an instance and the application around them know of one another. It is safe for concurrent use.
 type outcomesWatch struct {
-	clock *outcomesClock
-	// reached is the event time as of which predictions may expire: whatever was in the topics when it was that time was processed.
-	// math.MinInt64 is not known yet.
-	reached atomic.Int64
+	labels, predictions *outcomesClock
+	// reached is as of which times predictions may expire and labels be forgotten: whatever was in the topics when it was that time was
+	// processed. It is never nil.
+	reached atomic.Pointer[outcome.Reached]
 
 	mu      sync.Mutex
-	swept   map[int32]int64 // by partition, as of which time nothing is left to be done
+	swept   map[int32]outcome.Reached // by partition, as of which time nothing is left to be done
 	cohorts map[int32]map[CohortName]CohortCount
 }
 
-func newOutcomesWatch(clock *outcomesClock) *outcomesWatch {
-	w := &outcomesWatch{clock: clock, swept: map[int32]int64{}, cohorts: map[int32]map[CohortName]CohortCount{}}
-	w.reached.Store(math.MinInt64)
+// notReached is what is reached at the start.
+func notReached() outcome.Reached {
+	return outcome.Reached{Labels: outcome.Unknown, Predictions: outcome.Unknown}
+}
+
+func newOutcomesWatch(now func() time.Time, idle time.Duration) *outcomesWatch {
+	w := &outcomesWatch{
+		labels: newOutcomesClock(now, idle), predictions: newOutcomesClock(now, idle), swept: map[int32]outcome.Reached{},
+		cohorts: map[int32]map[CohortName]CohortCount{},
+	}
+	w.reached.Store(new(notReached()))
 	return w
 }
 
+// fix has both clocks say a time, whatever comes.
+func (w *outcomesWatch) fix(at time.Time) {
+	w.labels.fixed, w.predictions.fixed = at.UnixMilli(), at.UnixMilli()
+}
+
 // joined notes how far a task is.
-func (w *outcomesWatch) joined(partition int32, swept int64) {
+func (w *outcomesWatch) joined(partition int32, swept outcome.Reached) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.swept[partition] = swept
 }
 
 // done tells whether so many tasks have nothing left to do as of a time.
-func (w *outcomesWatch) done(tasks int, at int64) bool {
+func (w *outcomesWatch) done(tasks int, at outcome.Reached) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	n := 0
 	for _, swept := range w.swept {
-		if swept >= at {
+		if swept == at {
 			n++
 		}
 	}
@@ -114,12 +126,12 @@ func (w *outcomesWatch) counted() []CountedCohort {
 	return list
 }
 
-// outcomesClock tells what time it is by the event times of predictions and labels: by the median of some in a row, so that one that is wrong
+// outcomesClock tells what time it is by the event times of predictions, or of labels: by the median of some in a row, so that one that is wrong
 // changes nothing. Where none come for a while, it follows the clock.
 type outcomesClock struct {
 	now   func() time.Time
 	idle  time.Duration // after which it follows the clock, that much behind
-	fixed int64         // what it says, whatever comes; math.MinInt64 is that it depends
+	fixed int64         // what it says, whatever comes; outcome.Unknown is that it depends
 
 	mu     sync.Mutex
 	times  eventClock
@@ -129,7 +141,7 @@ type outcomesClock struct {
 }
 
 func newOutcomesClock(now func() time.Time, idle time.Duration) *outcomesClock {
-	return &outcomesClock{now: now, idle: idle, fixed: math.MinInt64, last: now(), latest: math.MinInt64}
+	return &outcomesClock{now: now, idle: idle, fixed: outcome.Unknown, last: now(), latest: outcome.Unknown}
 }
 
 // fewTicks is how many event times it takes to tell the time, if more do not come: one of them may be wrong.
@@ -148,11 +160,11 @@ func (c *outcomesClock) note(at int64) {
 	}
 }
 
-// time returns the time, in milliseconds, or math.MinInt64 where it is not known.
+// time returns the time, in milliseconds, or outcome.Unknown.
 func (c *outcomesClock) time() int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.fixed != math.MinInt64 {
+	if c.fixed != outcome.Unknown {
 		return c.fixed
 	}
 	now := c.now()
@@ -174,7 +186,14 @@ type outcomesTide struct {
 	join   string   // the topic in which predictions and labels meet
 	watch  *outcomesWatch
 	pause  time.Duration
+	seen   map[place]int64 // where the group was when it was last asked
 	empty  map[place]int64 // the offset up to which it was looked, and no record found
+}
+
+func newOutcomesTide(client *kafka.Client, group, join string, inputs []string, w *outcomesWatch, pause time.Duration) *outcomesTide {
+	return &outcomesTide{
+		client: client, group: group, inputs: inputs, join: join, watch: w, pause: pause, seen: map[place]int64{}, empty: map[place]int64{},
+	}
 }
 
 // place is a partition.
@@ -185,8 +204,8 @@ type place struct {
 
 // rise waits until everything was processed that is in the topics now, and then lets predictions expire as of the time that it is now.
 func (t *outcomesTide) rise(ctx context.Context) error {
-	at := t.watch.clock.time()
-	if at == math.MinInt64 || at <= t.watch.reached.Load() {
+	at := outcome.Reached{Labels: t.watch.labels.time(), Predictions: t.watch.predictions.time()}
+	if at == *t.watch.reached.Load() {
 		return nil
 	}
 	if err := t.passed(ctx, t.inputs...); err != nil {
@@ -195,7 +214,7 @@ func (t *outcomesTide) rise(ctx context.Context) error {
 	if err := t.passed(ctx, t.join); err != nil {
 		return err
 	}
-	t.watch.reached.Store(at)
+	t.watch.reached.Store(&at)
 	return nil
 }
 
@@ -233,18 +252,23 @@ func (t *outcomesTide) left(ctx context.Context, goals map[string]kafka.Offsets)
 		}
 		at := committed.Offsets(topic)
 		for p, end := range ends {
+			of := place{topic, p}
 			from := max(at[p], start[p])
-			if t.empty[place{topic, p}] >= from { // there was nothing between
-				from = max(from, t.empty[place{topic, p}])
+			if t.empty[of] >= from { // there was nothing between
+				from = t.empty[of]
 			}
 			if from >= end {
 				continue
+			}
+			if was, ok := t.seen[of]; !ok || was != from { // it gets on; where it does not, there may be nothing to get on with
+				t.seen[of] = from
+				return true, nil
 			}
 			some, err := t.some(ctx, topic, p, from, end)
 			if err != nil || some {
 				return some, err
 			}
-			t.empty[place{topic, p}] = end
+			t.empty[of] = end
 		}
 	}
 	return false, nil

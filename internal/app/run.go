@@ -8,6 +8,7 @@ import (
 	"errors"
 	"log/slog"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -65,6 +66,25 @@ func (r *Running) Present() (ref, digest string) {
 	}
 	_, running, _ := r.deployment.wanted()
 	return running.Model, running.Digest
+}
+
+// models returns the models that records are predicted with now, one or those of the arms, each once.
+func (r *Running) models() (all []rollout.Deployment) {
+	ref, digest := r.Present()
+	all = []rollout.Deployment{{Model: ref, Digest: digest}}
+	if r.deployment == nil {
+		return all
+	}
+	_, running, _ := r.deployment.wanted()
+	if running.Split == nil {
+		return all
+	}
+	for _, a := range running.Split.Arms {
+		if !slices.ContainsFunc(all, func(d rollout.Deployment) bool { return d.Digest == a.Digest }) {
+			all = append(all, rollout.Deployment{Model: a.Model, Digest: a.Digest})
+		}
+	}
+	return all
 }
 
 // Stats returns what the pipeline has done so far. It is safe for concurrent use.

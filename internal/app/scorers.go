@@ -1,6 +1,7 @@
 package app
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"math"
@@ -244,7 +245,7 @@ func (j *job[K, V]) compute(p *part, w *scorer, s *sampler) {
 func appendOwn(headers, own []record.Header) []record.Header {
 	for _, h := range own {
 		switch h.Key {
-		case headerModel, headerDigest, headerChecks, headerExperiment, headerArm, headerBaseline, headerForced, engine.HeaderSource, engine.HeaderSourceTimestamp:
+		case headerModel, headerDigest, headerChecks, headerExperiment, headerArm, headerBaseline, headerForced, headerRefused, engine.HeaderSource, engine.HeaderSourceTimestamp:
 		default:
 			headers = append(headers, h)
 		}
@@ -274,6 +275,10 @@ func (j *job[K, V]) results(p *part, w, control *scorer) {
 			continue
 		}
 		if problem := w.batch.Problem(k); problem != nil {
+			if control != nil && control.batch.Problem(k) == nil && control.worker.Output(k) != nil { // no record is lost to a trial
+				j.instead(p, &h, control, k, problem.Class)
+				continue
+			}
 			r := stream.Rejection(*problem) // the batch is used again
 			b.Out[i].Err = &r
 			continue
@@ -291,9 +296,7 @@ func (j *job[K, V]) results(p *part, w, control *scorer) {
 			marks = marks[1:]
 		}
 		if j.began { // the batch has the memory of another worker already
-			n := len(b.Memory)
-			b.Memory = append(b.Memory, out...)
-			out = b.Memory[n:len(b.Memory):len(b.Memory)]
+			out = j.keep(out)
 		}
 		b.Out[i].Value.prediction, b.Out[i].Headers = out, h.of(k, b.In[i].Headers, added)
 		b.Out[i].Value.counted, counted = counted, nil
@@ -307,4 +310,19 @@ func (j *job[K, V]) results(p *part, w, control *scorer) {
 	if !j.began {
 		b.Memory, j.began = w.worker.Exchange(b.Memory), true
 	}
+}
+
+// instead gives record k of a part what the control has made of it, since the arm's model refuses it, for a reason of class.
+func (j *job[K, V]) instead(p *part, h *headers, control *scorer, k int, class string) {
+	i := p.place(k)
+	out := &j.batch.Out[i]
+	out.Value.prediction = bytes.Clone(control.worker.Output(k))
+	out.Headers = h.of(k, j.batch.In[i].Headers, append(slices.Clone(control.worker.Headers()), record.Header{Key: headerRefused, Value: []byte(class)}))
+}
+
+// keep returns a copy of an output that lasts as long as the batch.
+func (j *job[K, V]) keep(out []byte) []byte {
+	n := len(j.batch.Memory)
+	j.batch.Memory = append(j.batch.Memory, out...)
+	return j.batch.Memory[n:len(j.batch.Memory):len(j.batch.Memory)]
 }

@@ -27,6 +27,7 @@ const (
 	headerArm        = "millrace.arm"
 	headerBaseline   = "millrace.baseline" // what the control's model says of a record of another arm; NaN where it refuses it
 	headerForced     = "millrace.forced"   // the record has named its arm, and does not count
+	headerRefused    = "millrace.refused"  // why the arm's model has no prediction, so that the control's stands here
 )
 
 // split says to which arms the records of a batch go. It is safe for concurrent use.

@@ -13,10 +13,20 @@ import (
 // AUC is the area under a receiver operating characteristic: the probability that a record of the class 1 gets a higher score than one of
 // the class 0, where equals count half.
 type AUC struct {
-	Area     float64
-	Variance float64   // of the area, by DeLong
+	Area     float64   `json:"area"`
+	Variance float64   `json:"variance"` // of the area, by DeLong
+	Ones     int64     `json:"ones"`     // records of class 1
+	Zeros    int64     `json:"zeros"`
 	ones     []float64 // of each record of class 1, the share of class 0 that is below it
 	zeros    []float64 // of each record of class 0, the share of class 1 that is above it
+}
+
+// check tells whether there are records enough for a variance.
+func (a *AUC) check() error {
+	if a.Ones < 2 || a.Zeros < 2 {
+		return fmt.Errorf("experiment: an AUC needs two records of each class, and has %d of class 1 and %d of class 0", a.Ones, a.Zeros)
+	}
+	return nil
 }
 
 // NewAUC returns the area for scores and the labels of the same records, of which both classes need two. Its variance is that of DeLong,
@@ -38,10 +48,11 @@ func NewAUC(scores []float64, labels []bool) (*AUC, error) {
 			zero = append(zero, s)
 		}
 	}
-	if len(one) < 2 || len(zero) < 2 {
-		return nil, fmt.Errorf("experiment: an AUC needs two records of each class, and has %d of class 1 and %d of class 0", len(one), len(zero))
+	a := &AUC{Ones: int64(len(one)), Zeros: int64(len(zero))}
+	if err := a.check(); err != nil {
+		return nil, err
 	}
-	a := &AUC{ones: placements(one, zero), zeros: placements(zero, one)}
+	a.ones, a.zeros = placements(one, zero), placements(zero, one)
 	for i := range a.zeros {
 		a.zeros[i] = 1 - a.zeros[i]
 	}
@@ -95,8 +106,8 @@ type AUCDifference struct {
 
 // Paired returns how much higher the area of b is, which scored the same records in the same order.
 func (a *AUC) Paired(b *AUC, alpha float64) (*AUCDifference, error) {
-	if len(a.ones) != len(b.ones) || len(a.zeros) != len(b.zeros) {
-		return nil, errors.New("experiment: the two areas are not of the same records")
+	if len(a.ones) == 0 || len(a.ones) != len(b.ones) || len(a.zeros) != len(b.zeros) {
+		return nil, errors.New("experiment: the two areas are not of the same records, or not of records that were kept")
 	}
 	covariance := covarianceOf(a.ones, b.ones)/float64(len(a.ones)) + covarianceOf(a.zeros, b.zeros)/float64(len(a.zeros))
 	return areaDifference(a.Area, b.Area, a.Variance+b.Variance-2*covariance, math.Inf(1), alpha)
@@ -105,12 +116,12 @@ func (a *AUC) Paired(b *AUC, alpha float64) (*AUCDifference, error) {
 // Unpaired returns how much higher the area of b is, which scored other records: those of another arm. The degrees of freedom are those
 // of Welch and Satterthwaite, as pROC has them.
 func (a *AUC) Unpaired(b *AUC, alpha float64) (*AUCDifference, error) {
-	na, nb := float64(len(a.ones)+len(a.zeros)), float64(len(b.ones)+len(b.zeros))
+	na, nb := float64(a.Ones+a.Zeros), float64(b.Ones+b.Zeros)
 	return areaDifference(a.Area, b.Area, a.Variance+b.Variance, areaFreedom(a.Variance, b.Variance, na, nb), alpha)
 }
 
 func areaFreedom(va, vb, na, nb float64) float64 {
-	return welchFreedom(sample{na, 0, va * na}, sample{nb, 0, vb * nb})
+	return welchFreedom(sample{n: na, variance: va * na}, sample{n: nb, variance: vb * nb})
 }
 
 func areaDifference(a, b, variance, freedom, alpha float64) (*AUCDifference, error) {
@@ -124,13 +135,13 @@ func areaDifference(a, b, variance, freedom, alpha float64) (*AUCDifference, err
 		}
 		return d, nil
 	}
-	c := contrast{b - a, math.Sqrt(variance), freedom, 0}
+	c := contrast{value: b - a, se: math.Sqrt(variance), freedom: freedom}
 	d.Statistic = c.value / c.se
 	if math.IsInf(freedom, 1) {
 		d.P = min(1, 2*stat.NormalTail(math.Abs(d.Statistic)))
 		d.Difference = c.around(float64(c.se*stat.NormalQuantile(alpha/2)), twoSided)
 		return d, nil
 	}
-	d.Difference, d.P = c.student(alpha, twoSided)
+	d.Difference, d.P = c.student(alpha, twoSided), c.studentP(twoSided)
 	return d, nil
 }

@@ -31,6 +31,8 @@ type Comparison struct {
 	Saved    float64 `json:"saved,omitempty"`
 	// Enough tells whether there are units enough for a decision: without, the intervals have no bounds, and P is 1.
 	Enough bool `json:"enough"`
+	// Needed is how many units of both arms it takes for that, about.
+	Needed int64 `json:"needed"`
 }
 
 // Significant tells whether the difference is one at the error rate.
@@ -69,28 +71,30 @@ func Compare(control, treatment *Cross, options Options) (*Comparison, error) {
 		share := d.se / plain.se
 		c.Saved = 1 - float64(share*share)
 	}
-	c.Enough = min(control.Units, treatment.Units) >= o.Least
-	c.Difference, c.P = o.judge(d, c.Enough)
+	least := min(control.Units, treatment.Units)
+	c.Needed = int64(max(d.needed(), d.n*float64(o.Least)/float64(least)))
+	c.Enough = least >= o.Least && d.normal()
+	c.Difference, c.P = o.judge(d, least >= o.Least)
 	if c.Control.Mean != 0 {
-		c.Relative, _ = o.judge(relativeAdjusted(control, treatment, theta), c.Enough)
+		known := math.Sqrt(control.adjusted(0).variance/float64(control.Units)) <= mostVague*math.Abs(c.Control.Mean)
+		c.Relative, _ = o.judge(relativeAdjusted(control, treatment, theta), known && least >= o.Least)
 	}
 	return c, nil
 }
 
-// judge returns the interval and the p-value of a contrast. Where nothing varies, a sequence believes it only from the horizon on:
-// it may be that the rare units have not come yet that the arms differ in.
+// judge returns the interval and the p-value of a contrast, which are those of no data where there are too few, or where the estimate is not normal.
+// Where nothing varies, a sequence believes it only from the horizon on: it may be that the rare units have not come yet that the arms
+// differ in.
 func (o *Options) judge(c contrast, enough bool) (Interval, float64) {
 	switch {
-	case !enough || c.se == 0 && o.Test == Sequential && c.n < o.Horizon:
+	case !enough || !c.normal() || c.se == 0 && o.Test == Sequential && c.n < o.Horizon:
 		return Interval{c.value, math.Inf(-1), math.Inf(1)}, 1
 	case c.se == 0 && c.value == 0:
 		return Interval{}, 1
 	case c.se == 0:
 		return Interval{c.value, c.value, c.value}, 0
 	case o.Test == Fixed:
-		interval, _ := c.student(o.Level, twoSided)
-		_, p := c.student(o.Alpha, twoSided)
-		return interval, p
+		return c.student(o.Level, twoSided), c.studentP(twoSided)
 	default:
 		return c.sequence(o.Alpha, o.Level, o.Horizon, twoSided)
 	}
@@ -122,7 +126,8 @@ func (a weights) less(factor float64, b weights) weights {
 // adjusted returns the mean loss per record less theta times that of the baseline.
 func (c *Cross) adjusted(theta float64) sample {
 	y, x := c.linear()
-	return sample{float64(c.Units), c.perRecord(c.Y) - float64(theta*c.perRecord(c.X)), c.variance(y.less(theta, x))}
+	w := y.less(theta, x)
+	return sample{float64(c.Units), c.perRecord(c.Y) - float64(theta*c.perRecord(c.X)), c.variance(w), c.third(w)}
 }
 
 // pooledTheta returns the regression of the loss on that of the baseline, over the units of both arms; 0 where the baseline does not vary.
@@ -147,6 +152,11 @@ func relativeAdjusted(control, treatment *Cross, theta float64) contrast {
 	c.value /= size
 	y, x := control.linear()
 	slope := weights{}.less(-treatment.perRecord(treatment.Y)/mean, y).less(theta, x) // times the mean, and as GrowthBook has it
-	c.se = math.Sqrt(float64(control.variance(slope)/float64(control.Units))+float64(b.variance/b.n)) / size
+	a.variance, a.third = control.variance(slope), control.third(slope)
+	c.se, c.skew = math.Sqrt(a.variance/a.n+b.variance/b.n)/size, cautious(a, b, -1)
 	return c
 }
+
+// mostVague is the standard error of the control's mean, as a share of it, up to which a difference may be divided by it: beyond, the delta method does not
+// hold.
+const mostVague = 0.1

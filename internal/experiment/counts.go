@@ -70,21 +70,12 @@ func (b binary) interval(successes, trials, alpha float64) (low, high float64) {
 	at := successes / trials
 	excess := func(p float64) float64 { return b.log(successes, trials, p) + math.Log(alpha) }
 	low, high = 0, 1
-	if at > 0 {
-		low = rootOf(0, at, func(p float64) float64 {
-			if p <= 0 {
-				return -1
-			}
-			return -excess(p)
-		})
+	const end = 1e-15 // where a mixture does not reach 1/alpha here, it never does
+	if first := float64(at * end); at > 0 && excess(first) > 0 {
+		low = rootOf(first, at, func(p float64) float64 { return -excess(p) })
 	}
-	if at < 1 && !b.oneSided {
-		high = rootOf(at, 1, func(p float64) float64 {
-			if p >= 1 {
-				return 1
-			}
-			return excess(p)
-		})
+	if last := 1 - float64((1-at)*end); !b.oneSided && last < 1 && excess(last) > 0 {
+		high = rootOf(at, last, excess)
 	}
 	return low, high
 }

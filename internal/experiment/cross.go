@@ -12,7 +12,8 @@ const MostLoss = 1e70
 
 // Cross accumulates, over units, the loss of the arm (y), the loss of the baseline on the same records (x) and the number of records
 // (d): their sums and the sums of their products, from which means, variances, ratios over records, and the adjustment by the
-// baseline come. The zero value is empty.
+// baseline come; and the sums of products of three, which tell how skewed the units are, and so from how many on their mean is a
+// normal one. The zero value is empty.
 //
 // The loss of a unit is the sum over its records. In the control arm the baseline is the arm itself: x is y.
 //
@@ -30,7 +31,11 @@ type Cross struct {
 	YX    Total `json:"yx"`
 	YD    Total `json:"yd"`
 	XD    Total `json:"xd"`
+	// Cubes are the sums of products of three: yyy, yyx, yyd, yxx, yxd, ydd, xxx, xxd, xdd, ddd.
+	Cubes [cubes]Total `json:"cubes"`
 }
+
+const cubes = 10
 
 // Add takes a unit in. d counts its records: a whole number from 1. On an error nothing is added.
 func (c *Cross) Add(y, x, d float64) error { return c.change(y, x, d, 1) }
@@ -60,9 +65,15 @@ func (c *Cross) change(y, x, d float64, by int64) error {
 		*c = Cross{} // no rounding error outlives the units
 		return nil
 	}
-	c.merge(&Cross{
-		by, Total{y, 0}, Total{x, 0}, Total{d, 0}, product(y, y), product(x, x), product(d, d), product(y, x), product(y, d), product(x, d),
-	}, by < 0)
+	one := Cross{
+		by, Total{y, 0}, Total{x, 0}, Total{d, 0}, product(y, y), product(x, x), product(d, d), product(y, x), product(y, d), product(x, d), [cubes]Total{},
+	}
+	ty, tx, td := one.Y, one.X, one.D
+	one.Cubes = [cubes]Total{
+		one.YY.times(ty), one.YY.times(tx), one.YY.times(td), one.XX.times(ty), one.YX.times(td), one.DD.times(ty),
+		one.XX.times(tx), one.XX.times(td), one.DD.times(tx), one.DD.times(td),
+	}
+	c.merge(&one, by < 0)
 	return nil
 }
 
@@ -77,6 +88,13 @@ func (c *Cross) merge(o *Cross, negative bool) {
 			*t = t.minus(*from[i])
 		} else {
 			*t = t.plus(*from[i])
+		}
+	}
+	for i := range c.Cubes {
+		if t := o.Cubes[i]; negative {
+			c.Cubes[i] = c.Cubes[i].minus(t)
+		} else {
+			c.Cubes[i] = c.Cubes[i].plus(t)
 		}
 	}
 }
@@ -136,6 +154,22 @@ func (c *Cross) covariance(a, b weights) float64 {
 // variance returns the covariance of a number with itself, which is not below 0.
 func (c *Cross) variance(a weights) float64 { return max(0, c.covariance(a, a)) }
 
+// third returns the mean of the cube of such a number, whose mean is 0.
+func (c *Cross) third(a weights) float64 {
+	y, x, d := Total{a.y, 0}, Total{a.x, 0}, Total{a.d, 0}
+	yy, xx, dd, yx := product(a.y, a.y), product(a.x, a.x), product(a.d, a.d), product(a.y, a.x)
+	three, six := Total{3, 0}, Total{6, 0}
+	factors := [cubes]Total{
+		yy.times(y), yy.times(x).times(three), yy.times(d).times(three), xx.times(y).times(three), yx.times(d).times(six), dd.times(y).times(three),
+		xx.times(x), xx.times(d).times(three), dd.times(x).times(three), dd.times(d),
+	}
+	var total Total
+	for i, f := range factors {
+		total = total.plus(f.times(c.Cubes[i]))
+	}
+	return total.High / float64(c.Units)
+}
+
 // Validate tells whether units can have such sums: finite, at least a record for each unit, squares that are not below what the means
 // need, and products that are not beyond the squares (Cauchy-Schwarz), each within rounding.
 func (c *Cross) Validate() error {
@@ -153,6 +187,11 @@ func (c *Cross) Validate() error {
 	}
 	if c.Units > 0 && !(c.D.High >= float64(c.Units) && c.D.High == math.Trunc(c.D.High)) {
 		return errors.New("experiment: the records of units must be a whole number, one or more for each unit")
+	}
+	for i, t := range c.Cubes {
+		if !(math.Abs(t.High) <= limit*MostLoss) || t.High+t.Low != t.High || c.Units == 0 && t != (Total{}) {
+			return fmt.Errorf("experiment: sum %d of products of three is out of range", i)
+		}
 	}
 	return c.coherent()
 }

@@ -46,7 +46,7 @@ func TestCrossStaysExact(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		for range 1_000_000 { // a unit that gets one more outcome replaces its contribution
+		for range 250_000 { // a unit that gets one more outcome replaces its contribution
 			i := random.IntN(len(units))
 			if err := c.Remove(units[i].y, units[i].x, units[i].d); err != nil {
 				t.Fatal(err)
@@ -111,7 +111,7 @@ func TestCrossJSON(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	const want = `{"units":2,"y":4,"x":3,"d":3,"yy":10,"xx":5,"dd":5,"yx":5,"yd":7,"xd":4}`
+	const want = `{"units":2,"y":4,"x":3,"d":3,"yy":10,"xx":5,"dd":5,"yx":5,"yd":7,"xd":4,"cubes":[28,11,19,7,8,13,9,6,6,9]}`
 	if b, err := json.Marshal(c); err != nil || string(b) != want {
 		t.Errorf("got %s, %v, want %s", b, err, want)
 	}

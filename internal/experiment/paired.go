@@ -68,38 +68,18 @@ func (p *Paired) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// sample returns the mean and the variance.
-func (p *Paired) sample() sample {
-	n := float64(p.Pairs)
-	s := sample{n, p.Sum.over(n).High, 0}
-	if p.Pairs > 1 {
-		rest := p.Squares.minus(p.Sum.times(p.Sum).over(n)).High
-		if rest > rounding*p.Squares.High {
-			s.variance = rest / (n - 1)
-		}
-	}
-	return s
-}
-
 // contrast returns the mean difference.
 func (p *Paired) contrast() contrast {
-	s := p.sample()
-	return contrast{s.mean, math.Sqrt(s.variance / s.n), s.n - 1, s.n}
-}
-
-// needed returns how many pairs it takes before the mean can be taken for normal: Cochran's rule, 25 times the squared skewness (Sampling
-// Techniques, 1977, section 2.15), and least. Where a few large differences make up all, it asks for about 25 of them.
-func (p *Paired) needed(least int64) float64 {
-	s := p.sample()
-	need := float64(least)
-	if s.variance > 0 {
-		n, mean := Total{s.n, 0}, p.Sum.over(s.n)
+	n := float64(p.Pairs)
+	mean := p.Sum.over(n)
+	s := sample{n, mean.High, 0, 0}
+	if rest := p.Squares.minus(p.Sum.times(mean)).High; p.Pairs > 1 && rest > rounding*p.Squares.High {
+		s.variance = rest / (n - 1)
 		// The third central moment: cubes - 3 mean squares + 2 n mean³.
-		third := p.Cubes.minus(Total{3, 0}.times(mean).times(p.Squares)).plus(Total{2, 0}.times(n).times(mean).times(mean).times(mean)).High / s.n
-		skew := third / s.variance / math.Sqrt(s.variance)
-		need = max(need, float64(25*float64(skew*skew)))
+		double := Total{2 * n, 0}.times(mean).times(mean).times(mean)
+		s.third = p.Cubes.minus(Total{3, 0}.times(mean).times(p.Squares)).plus(double).High / n
 	}
-	return need
+	return contrast{s.mean, math.Sqrt(s.variance / n), n - 1, n, skewness(sample{n: 1}, s, 0)}
 }
 
 // studentMixture is the mixture over differences for normal variables whose variance is not known: a normal distribution of variance 1/g

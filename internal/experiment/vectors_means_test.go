@@ -33,9 +33,9 @@ type sums struct {
 func (s sums) sample() sample {
 	mean := s.Sum / s.N
 	if s.Kind == "ProportionStatistic" {
-		return sample{s.N, mean, mean * (1 - mean)}
+		return sample{n: s.N, mean: mean, variance: mean * (1 - mean)}
 	}
-	return sample{s.N, mean, (s.SumSquares - s.Sum*s.Sum/s.N) / (s.N - 1)}
+	return sample{n: s.N, mean: mean, variance: (s.SumSquares - s.Sum*s.Sum/s.N) / (s.N - 1)}
 }
 
 func (s sums) cross() *Cross {
@@ -69,12 +69,12 @@ func (v *tally) isInterval(i Interval, ci [2]number) {
 
 func checkWelch(v *tally, c *meansCase) {
 	d := c.contrast()
-	interval, p := d.student(c.Alpha, map[string]side{"TwoSidedTTest": twoSided, "OneSidedTreatmentLesserTTest": lesser, "OneSidedTreatmentGreaterTTest": greater}[c.Test])
+	tested := map[string]side{"TwoSidedTTest": twoSided, "OneSidedTreatmentLesserTTest": lesser, "OneSidedTreatmentGreaterTTest": greater}[c.Test]
 	v.is("freedom", d.freedom, c.DOF)
 	v.is("difference", d.value, c.Expected)
 	v.is("standard error", d.se, c.SE)
-	v.isInterval(interval, c.CI)
-	v.isP("p", p, c.P)
+	v.isInterval(d.student(c.Alpha, tested), c.CI)
+	v.isP("p", d.studentP(tested), c.P)
 }
 
 func checkSequence(v *tally, c *meansCase) {
@@ -161,9 +161,8 @@ func checkRatio(v *tally, c *ratioCase) {
 	v.is("mean b", b.mean, c.MeanB)
 	v.is("variance b", b.variance, c.VarB)
 	d := absolute(a, b)
-	i, p := d.student(0.05, twoSided)
 	v.is("difference", d.value, c.Expected)
 	v.is("standard error", d.se, c.SE)
-	v.isInterval(i, c.CI)
-	v.isP("p", p, c.P)
+	v.isInterval(d.student(0.05, twoSided), c.CI)
+	v.isP("p", d.studentP(twoSided), c.P)
 }

@@ -49,12 +49,12 @@ func (p *Paired) Judge(options Options, margin float64) (*Judgement, error) {
 		j.Why = "no pair of losses is there yet"
 		return j, nil
 	}
-	d, needed := p.contrast(), p.needed(o.Least)
-	enough := float64(p.Pairs) >= needed
+	d := p.contrast()
+	enough := p.Pairs >= o.Least && d.normal()
 	if j.Difference, j.P = o.judge(d, enough); enough && o.Test == Sequential && d.se > 0 {
 		j.Difference, j.P = d.anytimeT(&o)
 	}
-	j.decide(&o, enough, needed)
+	j.decide(&o, enough, max(d.needed(), float64(o.Least)))
 	return j, nil
 }
 
@@ -67,7 +67,7 @@ func (j *Judgement) decide(o *Options, enough bool, needed float64) {
 	numbers := fmt.Sprintf("(%g %% %s %s to %s, %d pairs)", 100*(1-o.Level), kind, brief(i.Low), brief(i.High), j.Pairs)
 	switch {
 	case !enough:
-		j.Why = fmt.Sprintf("%d pairs are too few: %.0f are needed before the mean of such differences can be judged", j.Pairs, math.Ceil(needed))
+		j.Why = fmt.Sprintf("%d pairs are too few: about %.0f are needed before the mean of such differences can be judged", j.Pairs, math.Ceil(needed))
 	case i.High < 0:
 		j.Verdict, j.Why = Better, fmt.Sprintf("the mean loss is lower by %s %s", brief(-i.Value), numbers)
 	case i.Low > 0:

@@ -284,14 +284,25 @@ func keyOf(b string) (string, error) {
 	return key, r.end()
 }
 
-// Sweep lets predictions expire, and forgets predictions and labels, as of a time, in milliseconds: limit rows at most. It tells whether
-// there are more.
-func (j *Joiner) Sweep(now int64, limit int) (more bool, err error) {
-	n, err := j.expire(now-j.horizon-j.grace, limit)
-	if err != nil || n >= limit {
-		return true, err
+// Reached says up to which event times, in milliseconds, everything was taken that has come; math.MinInt64 is not known. Predictions expire by
+// the time of the labels, and labels are forgotten by that of the predictions: either may be far behind the other, as where history is read.
+type Reached struct{ Labels, Predictions int64 }
+
+// Unknown is a [Reached] that is not known.
+const Unknown = math.MinInt64
+
+// Sweep lets predictions expire, and forgets predictions and labels: limit rows at most. It tells whether there are more.
+func (j *Joiner) Sweep(r Reached, limit int) (more bool, err error) {
+	n := 0
+	if r.Labels != Unknown {
+		if n, err = j.expire(r.Labels-j.horizon-j.grace, limit); err != nil || n >= limit {
+			return true, err
+		}
 	}
-	m, err := j.forget(now-j.early-j.grace, limit-n)
+	if r.Predictions == Unknown {
+		return false, nil
+	}
+	m, err := j.forget(r.Predictions-j.early-j.grace, limit-n)
 	return n+m >= limit, err
 }
 

@@ -84,3 +84,39 @@ func TestBadSplits(t *testing.T) {
 		}
 	}
 }
+
+// FuzzDecodeControl has what is read be what may be run: with arms that each have a model, of which one has each slot.
+func FuzzDecodeControl(f *testing.F) {
+	for _, s := range []*rollout.Split{nil, split()} {
+		value, err := control(s).Encode()
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(value)
+	}
+	f.Add([]byte(`{"version":2,"next":{"epoch":1,"model":"m@1","digest":"sha256:","split":{"by":"partition","arms":[{},{}]}}}`))
+	f.Fuzz(func(t *testing.T, value []byte) {
+		c, err := rollout.DecodeControl(value)
+		if err != nil {
+			if !errors.Is(err, rollout.ErrInvalid) {
+				t.Fatalf("%v is no error of this package", err)
+			}
+			return
+		}
+		for _, d := range []*rollout.Deployment{c.Current, c.Next} {
+			if d == nil || d.Split == nil {
+				continue
+			}
+			if err := d.Split.Validate(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		again, err := c.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := rollout.DecodeControl(again); err != nil {
+			t.Fatalf("%s: %v", again, err)
+		}
+	})
+}
