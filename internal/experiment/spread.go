@@ -52,6 +52,9 @@ func (c *Cross) Beside(options Options) (Interval, error) {
 	n, ratio, size := float64(c.Units), c.Y.High/c.X.High, c.X.High/float64(c.Units)
 	w := weights{y: 1 / size, x: -ratio / size}
 	d := contrast{value: ratio - 1, se: math.Sqrt(c.variance(w) / n), freedom: n - 1, n: n}
+	if d.se > 0 {
+		d.skew = c.third(w) / n / n / d.se / d.se / d.se
+	}
 	i, _ := o.judge(d, c.Units >= o.Least)
 	return i, nil
 }
@@ -74,11 +77,12 @@ func Alike(control, treatment *Cross, options Options) (*Comparison, error) {
 	if control.Units == 0 || treatment.Units == 0 {
 		return c, nil
 	}
-	c.Enough = min(control.Units, treatment.Units) >= o.Least
 	a, b := control.baselineSample(), treatment.baselineSample()
-	c.Difference, c.P = o.judge(absolute(a, b), c.Enough)
+	d, least := absolute(a, b), min(control.Units, treatment.Units)
+	c.Enough, c.Needed = least >= o.Least && d.normal(), int64(max(d.needed(), d.n*float64(o.Least)/float64(least)))
+	c.Difference, c.P = o.judge(d, least >= o.Least)
 	if a.mean != 0 {
-		c.Relative, _ = o.judge(relative(a, b), c.Enough)
+		c.Relative, _ = o.judge(relative(a, b), least >= o.Least)
 	}
 	return c, nil
 }
@@ -94,5 +98,5 @@ func (c *Cross) baselineArm() Arm {
 
 func (c *Cross) baselineSample() sample {
 	_, x := c.linear()
-	return sample{n: float64(c.Units), mean: c.perRecord(c.X), variance: c.variance(x)}
+	return sample{n: float64(c.Units), mean: c.perRecord(c.X), variance: c.variance(x), third: c.third(x)}
 }

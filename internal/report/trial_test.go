@@ -110,6 +110,9 @@ func TestTrialText(t *testing.T) {
 					c.Units += 60
 				}
 			}
+			other := *seen.Cohorts[1]
+			other.Model, other.Metrics = "houses@1", nil
+			seen.Cohorts = append(seen.Cohorts, &other)
 		},
 		"trial_empty.txt": func(s *trial.Setup, seen *trial.Seen) {
 			s.Running, s.Since, s.Metrics, *seen = false, time.Time{}, nil, trial.Seen{}

@@ -216,6 +216,11 @@ func checkWords(r *trial.Report) []string {
 				relativeText(shownRelative(a)), pWords(a.P), equal(a.Differ, "the records are alike", "the records are not alike")))
 		}
 	}
+	for i := range r.Arms {
+		if a := &r.Arms[i]; a.Instead > 0 {
+			out = append(out, fmt.Sprintf("Refused: %s predictions of %s are the control's, as its own model has refused the records; they count for the arm.", chart.Grouped(a.Instead), chart.OneLine(a.Name)))
+		}
+	}
 	out = append(out, maturityWords(r)...)
 	for i := range r.Comparisons {
 		if c := &r.Comparisons[i]; c.Metric == r.Metrics[0] && c.Comparison.Adjusted && c.Enough {

@@ -83,8 +83,8 @@ func (t *tally) warnTime(say sayer) {
 func (t *tally) warnRecords(say sayer) {
 	for _, c := range t.out.Comparisons {
 		if c.Metric == t.Metrics[0] && !c.Enough {
-			say("too_few", "%s and %s have %s and %s keys with an outcome: neither is judged below %s, nor while a few large losses make up most of the difference", t.Arms[0].Name, c.Arm,
-				grouped(c.Control.Units), grouped(c.Treatment.Units), grouped(t.MinUnits))
+			say("too_few", "%s and %s have %s and %s keys with an outcome: neither is judged below %s, nor while a few large losses make up most of the difference%s", t.Arms[0].Name, c.Arm,
+				grouped(c.Control.Units), grouped(c.Treatment.Units), grouped(t.MinUnits), needed(c.Needed))
 		}
 	}
 	l := &t.out.LeftOut
@@ -117,8 +117,16 @@ func (t *tally) warnRefused(say sayer) {
 		if err != nil || control.Served == 0 || a.Served == 0 || r.P > checkAlpha {
 			continue
 		}
-		say("refused", "%s refuses %s of its records, and %s %s: what is refused is in no metric", a.Name, percent(share(a.Refused, a.Served)), control.Name, percent(share(control.Refused, control.Served)))
+		say("refused", "%s refuses %s of its records, and %s %s: what an arm refuses has the control's prediction, which counts for the arm, and a dead letter once the arm is promoted", a.Name, percent(share(a.Refused, a.Served)), control.Name, percent(share(control.Refused, control.Served)))
 	}
+}
+
+// needed says how many keys it takes; 0 is not known.
+func needed(n int64) string {
+	if n == 0 {
+		return ""
+	}
+	return ": it takes about " + grouped(n) + " in both"
 }
 
 func (t *tally) shares(a *Arrivals) string {
@@ -254,7 +262,7 @@ func (t *tally) waits(all map[string]*found) string {
 	}
 	for _, c := range t.out.Comparisons {
 		if c.Metric == t.Metrics[0] && !c.Enough {
-			return fmt.Sprintf("there are too few keys with an outcome to judge %s by", c.Arm)
+			return fmt.Sprintf("there are too few keys with an outcome to judge %s by%s", c.Arm, needed(c.Needed))
 		}
 	}
 	var parts []string

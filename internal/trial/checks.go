@@ -109,13 +109,41 @@ func (t *tally) ratio() error {
 			return nil
 		}
 	}
-	result, err := experiment.SampleRatio(s)
+	result, err := t.likelier(s, days)
 	if err != nil {
 		return err
 	}
 	r.Tested, r.Ratio = true, result
 	r.Broken = result.Mismatch(experiment.Sequential, checkAlpha) || t.Test == experiment.Fixed && !t.early() && result.Mismatch(experiment.Fixed, checkAlpha)
 	return nil
+}
+
+// likelier tests the counts of a stretch. A key of which the arm's model has refused some records, and not others, is in its count twice. So it
+// also tests them without those that have a refused record, where that is nearer to the shares.
+func (t *tally) likelier(s experiment.Stretch, days []string) (*experiment.Ratio, error) {
+	r, err := experiment.SampleRatio(s)
+	if err != nil || !t.recurrent() {
+		return r, err
+	}
+	fewer := experiment.Stretch{Counts: slices.Clone(s.Counts), Weights: s.Weights}
+	for i := range fewer.Counts {
+		for _, c := range t.refused[i] {
+			if slices.Contains(days, c.Day) {
+				fewer.Counts[i] -= c.Units
+			}
+		}
+	}
+	if slices.Equal(fewer.Counts, s.Counts) {
+		return r, nil
+	}
+	other, err := experiment.SampleRatio(fewer)
+	if err != nil {
+		return nil, err
+	}
+	if other.LogBayes < r.LogBayes {
+		return other, nil
+	}
+	return r, nil
 }
 
 // units returns how many keys each arm has first seen on some days.

@@ -29,7 +29,7 @@ func Judge(s *Setup, seen *Seen, at time.Time) (*Report, error) {
 		return nil, fmt.Errorf("trial: an experiment of %d arms", len(s.Arms))
 	}
 	t := &tally{
-		Setup: s, at: at, byArm: make([]outcome.Cohort, len(s.Arms)), days: map[string][]outcome.Cohort{},
+		Setup: s, at: at, byArm: make([]outcome.Cohort, len(s.Arms)), instead: make([]outcome.Cohort, len(s.Arms)), refused: make([][]*outcome.Cohort, len(s.Arms)), days: map[string][]outcome.Cohort{},
 		out: &Report{
 			Pipeline: s.Pipeline, Group: s.Group, Experiment: s.Experiment, Topic: s.Topic, Running: s.Running, At: at, Test: s.Test, Alpha: s.Alpha,
 			Correction: "none", Level: s.Alpha, Margin: s.Margin, Planned: s.Units, MinUnits: s.MinUnits, Metrics: append([]string{}, s.Metrics...),
@@ -65,8 +65,11 @@ type tally struct {
 	at    time.Time
 	out   *Report
 	byArm []outcome.Cohort
-	days  map[string][]outcome.Cohort // by day, then by arm
-	order []string                    // of the days
+	// instead is the part of byArm that has the control's prediction, since the arm's model refused.
+	instead []outcome.Cohort
+	refused [][]*outcome.Cohort         // what that was made of
+	days    map[string][]outcome.Cohort // by day, then by arm
+	order   []string                    // of the days
 }
 
 // sum adds up cohorts.
@@ -80,7 +83,13 @@ func (t *tally) sum(cohorts []*outcome.Cohort) {
 		case i < 0:
 			t.out.LeftOut.OtherArms += c.Records
 			continue
-		case c.Model != t.Arms[i].Model:
+		case c.Model == t.Arms[i].Model:
+		case c.Model == t.Arms[0].Model:
+			// What the arm's model has refused, and the control has predicted. It counts for the arm: the control's records are those
+			// that its model does not refuse, and so the arm's must be.
+			t.instead[i].Merge(c)
+			t.refused[i] = append(t.refused[i], c)
+		default:
 			t.out.LeftOut.OtherModels += c.Records
 			continue
 		}
@@ -99,7 +108,7 @@ func (t *tally) arms(statuses []*rollout.Status) {
 		c := &t.byArm[i]
 		r := ArmReport{
 			Arm: a, Predictions: c.Records, Units: c.Units, Resolved: c.Resolved, Expired: c.Expired, Pending: c.Records - c.Resolved - c.Expired,
-			Unpaired: c.Unpaired, Forced: c.Forced, Delays: c.Delays, Excluded: c.Excluded,
+			Unpaired: c.Unpaired, Forced: c.Forced, Instead: t.instead[i].Records, Delays: c.Delays, Excluded: c.Excluded,
 		}
 		if r.Delays == nil {
 			r.Delays = make([]int64, len(outcome.DelayBounds())+1)
@@ -216,7 +225,7 @@ func (t *tally) decide(c *Comparison) {
 	case c.Control.Units == 0 || c.Treatment.Units == 0:
 		c.Why = "no outcomes of both arms yet"
 	case !c.Enough:
-		c.Why = fmt.Sprintf("too few keys with an outcome: %d and %d", c.Control.Units, c.Treatment.Units)
+		c.Why = fmt.Sprintf("too few keys with an outcome: %d and %d; it takes about %d", c.Control.Units, c.Treatment.Units, c.Needed)
 	case t.early():
 		c.Why = fmt.Sprintf("the one look is at %d keys, of which %d are there", t.Units, t.judged())
 	case c.AdjustedP <= t.Alpha && c.Difference.Value < 0:

@@ -194,34 +194,36 @@ func TestJudge(t *testing.T) {
 		verdict  experiment.Verdict
 		warnings []string
 	}{
-		"a better arm":           {world: world{scale: []float64{1, 0.9}}, action: Promote, words: "stop for b: its RMSE is ", verdict: experiment.Better},
-		"a worse arm":            {world: world{scale: []float64{1, 1.1}}, action: Stop, words: "stop, and go on with a: the RMSE of b is ", verdict: experiment.Worse},
-		"no difference":          {world: world{}, action: Wait, words: "wait: the RMSE of b may be from -", verdict: experiment.NotYet},
-		"no difference, margin":  {world: world{judging: Judging{Margin: 0.05}}, action: Stop, words: "there is no difference larger than 5.0%", verdict: experiment.NoDifference},
-		"a little better, 1M":    {world: world{days: 20, perDay: 50_000, scale: []float64{1, 0.997}}, action: Promote, words: "stop for b: its RMSE is 0.", verdict: experiment.Better},
-		"best of three":          {world: world{shares: []float64{0.4, 0.3, 0.3}, scale: []float64{1, 0.95, 0.85}}, action: Promote, words: "stop for c: "},
-		"one of three is worse":  {world: world{shares: []float64{0.4, 0.3, 0.3}, scale: []float64{1, 1, 1.2}}, action: Remove, words: "take out c: "},
-		"few keys":               {world: world{perDay: 10}, action: Wait, words: "too few keys", verdict: experiment.NotYet, warnings: []string{"too_few"}},
-		"a broken ratio":         {world: world{scale: []float64{1, 0.9}, assign: []float64{0.55, 0.45}}, action: Distrust, words: "keys contradict", warnings: []string{"sample_ratio"}},
-		"unequal arrivals":       {world: world{label: []float64{0.95, 0.9}}, action: Distrust, words: "do not arrive alike", warnings: []string{"arrivals"}},
-		"unequal, none missing":  {world: world{label: []float64{1, 0.98}}, action: Distrust, words: "do not arrive alike", warnings: []string{"arrivals"}},
-		"unequal before mature":  {world: world{label: []float64{0.6, 0.4}, age: 1}, action: Distrust, words: "do not arrive alike", warnings: []string{"arrivals", "immature"}},
-		"not mature":             {world: world{age: 1}, action: Wait, verdict: experiment.NotYet, warnings: []string{"immature"}},
-		"outcomes are behind":    {world: world{}, change: late, action: Wait, warnings: []string{"overdue"}},
-		"three days":             {world: world{days: 3}, action: Wait, warnings: []string{"short"}},
-		"fixed, before its time": {world: world{scale: []float64{1, 0.9}, judging: Judging{Test: experiment.Fixed, Units: 20_000}}, action: Wait, words: "the one look is at 20,000 keys", verdict: experiment.NotYet, warnings: []string{"peeking"}},
-		"fixed, at its time":     {world: world{scale: []float64{1, 0.9}, judging: Judging{Test: experiment.Fixed}}, action: Promote, verdict: experiment.Better},
-		"fixed, nothing found":   {world: world{judging: Judging{Test: experiment.Fixed}}, action: Stop, words: "no difference was shown at the planned size", verdict: experiment.NotYet},
-		"no outcomes":            {world: world{}, change: func(s *Setup, seen *Seen) { s.Metrics, seen.Cohorts = nil, nil }, action: Wait, words: "without outcomes"},
-		"nothing yet":            {world: world{}, change: func(_ *Setup, seen *Seen) { seen.Cohorts = nil }, action: Wait, words: "too few", verdict: experiment.NotYet, warnings: []string{"too_few"}},
-		"over, decided":          {world: world{scale: []float64{1, 0.9}}, change: func(s *Setup, _ *Seen) { s.Running = false }, action: Promote, words: "it is over: stop for b"},
-		"over, not decided":      {world: world{}, change: func(s *Setup, _ *Seen) { s.Running = false }, action: Wait, words: "it is over, and has decided nothing"},
-		"another model before":   {world: world{}, change: otherModel, action: Wait, warnings: []string{"other_models"}},
-		"other arms":             {world: world{}, change: otherArm, action: Wait, warnings: []string{"other_arms"}},
-		"better and worse":       {world: world{}, change: torn, action: Look, words: "decide: b is better by squared_error, and worse by absolute_error"},
-		"changed shares":         {world: world{settings: []Setting{{noon(-1), []float64{0.9, 0.1}}, {noon(4), []float64{0.5, 0.5}}}}, action: Wait, warnings: []string{"weights"}},
-		"other records":          {world: world{}, change: otherRecords, action: Distrust, words: "the records of the arms are not alike", warnings: []string{"baselines"}},
-		"a refusing arm":         {world: world{}, change: refusing, action: Wait, warnings: []string{"refused"}},
+		"a better arm":                    {world: world{scale: []float64{1, 0.9}}, action: Promote, words: "stop for b: its RMSE is ", verdict: experiment.Better},
+		"a worse arm":                     {world: world{scale: []float64{1, 1.1}}, action: Stop, words: "stop, and go on with a: the RMSE of b is ", verdict: experiment.Worse},
+		"no difference":                   {world: world{}, action: Wait, words: "wait: the RMSE of b may be from -", verdict: experiment.NotYet},
+		"no difference, margin":           {world: world{judging: Judging{Margin: 0.05}}, action: Stop, words: "there is no difference larger than 5.0%", verdict: experiment.NoDifference},
+		"a little better, 1M":             {world: world{days: 20, perDay: 50_000, scale: []float64{1, 0.997}}, action: Promote, words: "stop for b: its RMSE is 0.", verdict: experiment.Better},
+		"best of three":                   {world: world{shares: []float64{0.4, 0.3, 0.3}, scale: []float64{1, 0.95, 0.85}}, action: Promote, words: "stop for c: "},
+		"one of three is worse":           {world: world{shares: []float64{0.4, 0.3, 0.3}, scale: []float64{1, 1, 1.2}}, action: Remove, words: "take out c: "},
+		"few keys":                        {world: world{perDay: 10}, action: Wait, words: "too few keys", verdict: experiment.NotYet, warnings: []string{"too_few"}},
+		"a broken ratio":                  {world: world{scale: []float64{1, 0.9}, assign: []float64{0.55, 0.45}}, action: Distrust, words: "keys contradict", warnings: []string{"sample_ratio"}},
+		"unequal arrivals":                {world: world{label: []float64{0.95, 0.9}}, action: Distrust, words: "do not arrive alike", warnings: []string{"arrivals"}},
+		"unequal, none missing":           {world: world{label: []float64{1, 0.98}}, action: Distrust, words: "do not arrive alike", warnings: []string{"arrivals"}},
+		"unequal before mature":           {world: world{label: []float64{0.6, 0.4}, age: 1}, action: Distrust, words: "do not arrive alike", warnings: []string{"arrivals", "immature"}},
+		"not mature":                      {world: world{age: 1}, action: Wait, verdict: experiment.NotYet, warnings: []string{"immature"}},
+		"outcomes are behind":             {world: world{}, change: late, action: Wait, warnings: []string{"overdue"}},
+		"three days":                      {world: world{days: 3}, action: Wait, warnings: []string{"short"}},
+		"fixed, before its time":          {world: world{scale: []float64{1, 0.9}, judging: Judging{Test: experiment.Fixed, Units: 20_000}}, action: Wait, words: "the one look is at 20,000 keys", verdict: experiment.NotYet, warnings: []string{"peeking"}},
+		"fixed, at its time":              {world: world{scale: []float64{1, 0.9}, judging: Judging{Test: experiment.Fixed}}, action: Promote, verdict: experiment.Better},
+		"fixed, nothing found":            {world: world{judging: Judging{Test: experiment.Fixed}}, action: Stop, words: "no difference was shown at the planned size", verdict: experiment.NotYet},
+		"no outcomes":                     {world: world{}, change: func(s *Setup, seen *Seen) { s.Metrics, seen.Cohorts = nil, nil }, action: Wait, words: "without outcomes"},
+		"nothing yet":                     {world: world{}, change: func(_ *Setup, seen *Seen) { seen.Cohorts = nil }, action: Wait, words: "too few", verdict: experiment.NotYet, warnings: []string{"too_few"}},
+		"over, decided":                   {world: world{scale: []float64{1, 0.9}}, change: func(s *Setup, _ *Seen) { s.Running = false }, action: Promote, words: "it is over: stop for b"},
+		"over, not decided":               {world: world{}, change: func(s *Setup, _ *Seen) { s.Running = false }, action: Wait, words: "it is over, and has decided nothing"},
+		"another model before":            {world: world{}, change: otherModel, action: Wait, warnings: []string{"other_models"}},
+		"other arms":                      {world: world{}, change: otherArm, action: Wait, warnings: []string{"other_arms"}},
+		"better and worse":                {world: world{}, change: torn, action: Look, words: "decide: b is better by squared_error, and worse by absolute_error"},
+		"changed shares":                  {world: world{settings: []Setting{{noon(-1), []float64{0.9, 0.1}}, {noon(4), []float64{0.5, 0.5}}}}, action: Wait, warnings: []string{"weights"}},
+		"other records":                   {world: world{}, change: otherRecords, action: Distrust, words: "the records of the arms are not alike", warnings: []string{"baselines"}},
+		"a refusing arm":                  {world: world{}, change: refusing, action: Wait, warnings: []string{"refused"}},
+		"refused, by the control":         {world: world{}, change: instead(1), action: Wait},
+		"refused, of keys that come back": {world: world{records: 8}, change: instead(8), action: Wait},
 		"left out": {
 			world: world{}, action: Wait, warnings: []string{"excluded", "strange", "unpaired"},
 			change: func(_ *Setup, seen *Seen) {
@@ -260,6 +262,27 @@ func otherModel(_ *Setup, seen *Seen) {
 	c := *seen.Cohorts[0]
 	c.Model = "houses@9"
 	seen.Cohorts = append(seen.Cohorts, &c)
+}
+
+// instead has the model of b refuse every fifth key, or records of it, which the control predicts in its place.
+func instead(records int64) func(*Setup, *Seen) {
+	return func(_ *Setup, seen *Seen) {
+		for _, c := range seen.Cohorts {
+			if c.Arm != "b" {
+				continue
+			}
+			other := *c
+			other.Model, other.Units, other.Metrics = "houses@1", c.Units/5, map[string]*experiment.Cross{}
+			other.Records, other.Resolved, other.Expired = c.Units/5, c.Units/5, 0
+			other.Delays = make([]int64, len(c.Delays))
+			if records == 1 {
+				c.Units -= other.Units
+			}
+			c.Records -= other.Records
+			c.Resolved -= other.Resolved
+			seen.Cohorts = append(seen.Cohorts, &other)
+		}
+	}
 }
 
 func otherArm(_ *Setup, seen *Seen) {

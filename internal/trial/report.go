@@ -82,6 +82,8 @@ type ArmReport struct {
 	Pending     int64 `json:"pending"`
 	Unpaired    int64 `json:"unpaired"`
 	Forced      int64 `json:"forced"`
+	// Instead are the predictions that are the control's, since the arm's model refused the record; they count for the arm.
+	Instead int64 `json:"instead"`
 	// Delays counts the resolved by how long their labels took.
 	Delays   []int64          `json:"delays"`
 	Excluded map[string]int64 `json:"excluded,omitempty"`

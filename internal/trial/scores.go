@@ -17,9 +17,10 @@ const MostScores = 100_000
 // Scores are the predictions of an arm with their labels, for the area under the curve: all of them, or a sample that depends on the
 // records alone. Its memory is bounded.
 type Scores struct {
-	arm, model, topic, experiment string
-	seen                          int64
-	kept                          sample
+	arm, topic, experiment string
+	models                 []string // the arm's, and the control's for what that refused
+	seen                   int64
+	kept                   sample
 }
 
 // scored is a prediction with its label.
@@ -49,7 +50,7 @@ func (s *sample) Pop() any {
 func NewScores(s *Setup) []*Scores {
 	var all []*Scores
 	for _, a := range s.Arms {
-		all = append(all, &Scores{arm: a.Name, model: a.Model, topic: s.Topic, experiment: s.Experiment})
+		all = append(all, &Scores{arm: a.Name, models: []string{a.Model, s.Arms[0].Model}, topic: s.Topic, experiment: s.Experiment})
 	}
 	return all
 }
@@ -57,7 +58,7 @@ func NewScores(s *Setup) []*Scores {
 // Add takes an outcome in, if it is one of the arm, and its label is 0 or 1. Predictions whose arm was forced, or that the control could not
 // make, do not count.
 func (s *Scores) Add(o *outcome.Outcome) {
-	if o.Topic != s.topic || o.Experiment != s.experiment || o.Arm != s.arm || o.Model != s.model || o.Forced || o.Unpaired {
+	if o.Topic != s.topic || o.Experiment != s.experiment || o.Arm != s.arm || !slices.Contains(s.models, o.Model) || o.Forced || o.Unpaired {
 		return
 	}
 	if o.Status != outcome.Resolved || o.Label == nil || *o.Label != 0 && *o.Label != 1 {
