@@ -143,6 +143,9 @@ func (w *abPlanning) past(ctx context.Context) error {
 	return nil
 }
 
+// sameModel is the correlation of losses from which on the models have been one: it says nothing of another one.
+const sameModel = 0.9999
+
 // take takes what was seen.
 func (w *abPlanning) take(past *trial.Past, from string) {
 	p := &w.plan
@@ -158,7 +161,7 @@ func (w *abPlanning) take(past *trial.Past, from string) {
 		p.PerDay = past.PerDay
 		note("rate")
 	}
-	if past.Treatment.Units >= p.MinUnits {
+	if c := past.Treatment.Correlation; past.Treatment.Units >= p.MinUnits && c < sameModel {
 		p.Correlation = past.Treatment.Correlation
 		note("correlation")
 	}
