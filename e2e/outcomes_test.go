@@ -139,7 +139,7 @@ func TestOutcomesKilled(t *testing.T) {
 	crew := &crew{p: p, t: t, members: make([]*instance, 3), down: make([]bool, 3)}
 	launch := func(i int) *instance {
 		id := fmt.Sprintf("outcomes-%d", i)
-		return p.startCommand(t, "outcomes", id, "--create-topics", "--state-dir", p.path(id))
+		return p.startCommand(t, []string{"outcomes"}, id, "--create-topics", "--state-dir", p.path(id))
 	}
 	restart := func(at time.Duration, i int) fault {
 		return fault{at: at, what: fmt.Sprintf("start %d", i), do: func(context.Context) error {

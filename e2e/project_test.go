@@ -141,11 +141,19 @@ type instance struct {
 // start starts an instance; more are arguments of run. It is killed at the end of the test, at the latest.
 func (p *project) start(t *testing.T, id string, more ...string) *instance {
 	t.Helper()
-	return p.startCommand(t, "run", id, more...)
+	return p.startCommand(t, []string{"run"}, id, more...)
 }
 
 // startCommand is start for another command of the binary.
-func (p *project) startCommand(t *testing.T, command, id string, more ...string) *instance {
+func (p *project) startCommand(t *testing.T, command []string, id string, more ...string) *instance {
+	t.Helper()
+	args := append([]string{p.binary}, command...)
+	args = append(args, "--instance-id", id, "--json", "--http", "127.0.0.1:0")
+	return p.launch(t, id, append(args, more...)...)
+}
+
+// launch is start with all of the command.
+func (p *project) launch(t *testing.T, id string, args ...string) *instance {
 	t.Helper()
 	p.started++
 	base := filepath.Join(p.logs, fmt.Sprintf("%02d-%s", p.started, id))
@@ -156,7 +164,6 @@ func (p *project) startCommand(t *testing.T, command, id string, more ...string)
 	errs, err := os.Create(i.err)
 	must(t, err)
 	defer errs.Close() //nolint:errcheck // the child has its own
-	args := append([]string{p.binary, command, "--instance-id", id, "--json", "--http", "127.0.0.1:0"}, more...)
 	i.proc, err = leash.Start(leash.Command{Args: args, Dir: p.dir, Env: p.env(), Stdout: out, Stderr: errs})
 	must(t, err)
 	t.Cleanup(func() {

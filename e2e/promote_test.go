@@ -359,10 +359,10 @@ type latency struct {
 }
 
 // measure reads predictions as they come, until the end of the test.
-func (c *change) measure(t *testing.T) *latencies {
+func (p *project) measure(t *testing.T) *latencies {
 	t.Helper()
 	l := &latencies{}
-	cl := c.client(t, kgo.ConsumeTopics(c.topics.Predictions), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.FetchMaxWait(10*time.Millisecond))
+	cl := p.client(t, kgo.ConsumeTopics(p.topics.Predictions), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.FetchMaxWait(10*time.Millisecond))
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() {
@@ -382,8 +382,8 @@ func (c *change) measure(t *testing.T) *latencies {
 	return l
 }
 
-// between describes the latencies of the records of some time.
-func (l *latencies) between(from, to time.Time) string {
+// took returns the latencies of the records of some time, ascending.
+func (l *latencies) took(from, to time.Time) []time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var took []time.Duration
@@ -392,10 +392,16 @@ func (l *latencies) between(from, to time.Time) string {
 			took = append(took, x.took)
 		}
 	}
+	slices.Sort(took)
+	return took
+}
+
+// between describes the latencies of the records of some time.
+func (l *latencies) between(from, to time.Time) string {
+	took := l.took(from, to)
 	if len(took) == 0 {
 		return "no records"
 	}
-	slices.Sort(took)
 	q := func(p float64) time.Duration { return took[int(p*float64(len(took)-1))].Round(100 * time.Microsecond) }
 	return fmt.Sprintf("%d records, p50 %s, p99 %s, p99.9 %s, longest %s", len(took), q(0.5), q(0.99), q(0.999), q(1))
 }

@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"millrace.dev/internal/stat"
-
 	"pgregory.net/rapid"
 )
 

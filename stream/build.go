@@ -170,6 +170,15 @@ func (t *Topology) conflicts() error {
 			}
 		}
 	}
+	groups, _ := t.partition()
+	for _, g := range groups {
+		i := slices.IndexFunc(g, func(n *node) bool { return n.inStep })
+		for _, n := range g {
+			if i >= 0 && n.source != nil && (len(n.children) != 1 || n.children[0].n != g[i]) {
+				fault(n.at, n.kind, "topic %s is read for something else than the %s at %s, which takes records when all of its topics have some", n.topic, g[i].kind, g[i].at)
+			}
+		}
+	}
 	return errors.Join(errs...)
 }
 
@@ -277,6 +286,7 @@ func (t *Topology) sub(id int, nodes []*node) *task.Subtopology {
 			}
 		}
 		s.Stores = append(s.Stores, n.stores...)
+		s.InStep = s.InStep || n.inStep
 	}
 	s.Build = func(ctx *task.Context) (*task.Processors, error) {
 		b := &builder{ctx: ctx, t: t, made: map[*node][]any{}, stores: map[storeKey]any{}}

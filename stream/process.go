@@ -42,7 +42,7 @@ func (c *ProcessorContext[K2, V2]) Forward(r *Record[K2, V2]) error { return c.n
 // Drop counts the record at hand as dropped by this operator, for a reason, and writes a dead letter where the topology
 // has a topic for them.
 func (c *ProcessorContext[K2, V2]) Drop(r Rejection) {
-	c.ctx.Drop(c.n.problem(r.Stage, r.Class, r.Reason))
+	c.ctx.Drop(task.Drop{Node: c.n.id, Problem: record.Problem(r)})
 }
 
 // StreamTime returns the highest event time that the task has seen, in milliseconds; before the first record it is the

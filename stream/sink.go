@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"errors"
 	"slices"
 
 	"millrace.dev/internal/task"
@@ -14,6 +15,8 @@ type sinkOptions struct {
 	partition  any // func(*Record[K, V], int) int
 	provenance bool
 	noLetters  bool
+	origin     bool
+	stop       bool
 }
 
 type sinkOption func(*sinkOptions)
@@ -27,6 +30,14 @@ func Provenance() SinkOption { return sinkOption(func(o *sinkOptions) { o.proven
 // WithoutLetters makes no dead letter of a record that the topic cannot take: it is counted as dropped. It is for a topic of
 // notes beside another output, which is the record's result. Default: a dead letter, where the topology has a topic for them.
 func WithoutLetters() SinkOption { return sinkOption(func(o *sinkOptions) { o.noLetters = true }) }
+
+// KeepOrigin has each record carry the record that led to it, for an application that reads the topic with [WithOrigin]. It costs a
+// header, as with [CarryOrigin]. Default: it does not.
+func KeepOrigin() SinkOption { return sinkOption(func(o *sinkOptions) { o.origin = true }) }
+
+// OrStop ends the application at a record that the topic cannot take, as [Stop] does: for a topic that must have all of them. Default:
+// such a record is dropped.
+func OrStop() SinkOption { return sinkOption(func(o *sinkOptions) { o.stop = true }) }
 
 // PartitionBy chooses the partition of each record out of as many as its topic has: 0 to partitions-1, or a negative
 // number to leave it to the default. A record for which f returns another one is dropped, with class unknown_partition.
@@ -44,6 +55,7 @@ type sink[K, V any] struct {
 	ctx       *task.Context
 	n         *node
 	keyed     bool                         // a record without a key is dropped
+	stop      bool                         // rather than drop a record
 	topic     func(K, V) string            // nil for one topic
 	partition func(*Record[K, V], int) int // nil for the default
 	record    *Record[K, V]                // that is being written, for choose
@@ -54,12 +66,15 @@ type sink[K, V any] struct {
 	value     []byte
 }
 
-func (s *sink[K, V]) process(r *Record[K, V]) error { //nolint:unparam // what others can return, processor has
+func (s *sink[K, V]) process(r *Record[K, V]) error {
 	if s.keyed && r.NullKey {
 		dropNullKey(s.ctx, s.n)
 		return nil
 	}
 	if !s.encode(r) {
+		if s.stop {
+			return s.ctx.Stop(errors.New("its result cannot be encoded"))
+		}
 		s.ctx.Drop(s.n.unencodable())
 		return nil
 	}
@@ -71,8 +86,11 @@ func (s *sink[K, V]) process(r *Record[K, V]) error { //nolint:unparam // what o
 		}
 	}
 	m.Headers, m.Timestamp, s.record = r.Headers, r.Timestamp, r
+	defer func() { m.Headers, s.record = nil, nil }()
+	if s.stop {
+		return s.ctx.SendOrStop(m)
+	}
 	s.ctx.Send(s.n.id, m)
-	m.Headers, s.record = nil, nil
 	return nil
 }
 
@@ -140,8 +158,8 @@ func (s Stream[K, V]) addSink(op, name, topic string, opts []SinkOption, choose 
 	n := s.n.t.add(kindSink, name, s.n)
 	n.topic = topic
 	n.build = func(b *builder) []any {
-		m := task.Message{Topic: topic, Partition: task.AnyPartition, Provenance: o.provenance, NoLetter: o.noLetters}
-		sk := &sink[K, V]{ctx: b.ctx, n: n, topic: choose, partition: partition, keys: s.keys, values: s.values, message: m}
+		m := task.Message{Topic: topic, Partition: task.AnyPartition, Provenance: o.provenance, NoLetter: o.noLetters, CarryOrigin: o.origin}
+		sk := &sink[K, V]{ctx: b.ctx, n: n, topic: choose, partition: partition, stop: o.stop, keys: s.keys, values: s.values, message: m}
 		if partition != nil {
 			sk.message.Choose = sk.choose
 		}

@@ -18,11 +18,14 @@ type sourceOptions struct {
 	start     task.Start
 	eventTime any // func(*Record[K, V]) time.Time
 	useClock  bool
+	origin    bool
+	broken    bool
+	purge     bool
 }
 
 // like tells whether options are the same, as far as can be told: functions cannot be compared.
 func (o *sourceOptions) like(other *sourceOptions) bool {
-	return o.start == other.start && o.useClock == other.useClock && (o.eventTime == nil) == (other.eventTime == nil)
+	return o.start == other.start && o.useClock == other.useClock && o.origin == other.origin && o.broken == other.broken && o.purge == other.purge && (o.eventTime == nil) == (other.eventTime == nil)
 }
 
 type sourceOption func(*sourceOptions)
@@ -45,6 +48,18 @@ func EventTime[K, V any](f func(*Record[K, V]) time.Time) SourceOption {
 // UseClock gives a record the time of the clock where its own event time is missing or too far ahead: see [MaxAhead].
 // Default: such a record is dropped.
 func UseClock() SourceOption { return sourceOption(func(o *sourceOptions) { o.useClock = true }) }
+
+// WithOrigin reads a topic that was written with [KeepOrigin]: what comes of a record is the result of the one that led to it, as
+// behind a repartition topic with [CarryOrigin]. Default: it is the result of the record of the topic.
+func WithOrigin() SourceOption { return sourceOption(func(o *sourceOptions) { o.origin = true }) }
+
+// KeepUnreadable gives a record whose batch becomes too large when it is decompressed as one without key and value, of which
+// [ProcessorContext.Origin] says that it is unreadable. Default: such a record is dropped.
+func KeepUnreadable() SourceOption { return sourceOption(func(o *sourceOptions) { o.broken = true }) }
+
+// DeleteProcessed deletes records from the topic once what came of them is committed, as is done with repartition topics: for a topic that
+// no other application reads. Default: they stay.
+func DeleteProcessed() SourceOption { return sourceOption(func(o *sourceOptions) { o.purge = true }) }
 
 // The kinds of nodes that the rest of the package asks for.
 const (
@@ -90,11 +105,11 @@ func addSource[K, V any](t *Topology, op, topic string, key Codec[K], value Code
 	t.needs(op, "the function of EventTime", !ok || extract != nil)
 	n := t.add(kindSource, "")
 	n.name, n.topic, n.types, n.codecs, n.options = topic, topic, typesOf[K, V](), codecsOf(key, value), o
-	n.source = &task.Source{Start: o.start}
+	n.source = &task.Source{Start: o.start, CarriesOrigin: o.origin, Purge: o.purge}
 	t.sources[topic] = n
 	n.build = func(b *builder) []any {
 		s := &sourceNode[K, V]{
-			ctx: b.ctx, n: n, stats: b.ctx.Stats(n.id), key: key, value: value, extract: extract, useClock: o.useClock, maxAhead: t.maxAhead, next: next[K, V](b, n),
+			ctx: b.ctx, n: n, stats: b.ctx.Stats(n.id), key: key, value: value, extract: extract, useClock: o.useClock, carries: o.origin, broken: o.broken, maxAhead: t.maxAhead, next: next[K, V](b, n),
 		}
 		_, s.keyNull = key.(nullable)
 		_, s.valueNull = value.(nullable)
@@ -121,6 +136,7 @@ type sourceNode[K, V any] struct {
 	extract   func(*Record[K, V]) time.Time
 	useClock  bool
 	carries   bool // the last header is the origin
+	broken    bool // records that are unreadable are not dropped
 	maxAhead  time.Duration
 	next      edge[K, V]
 	record    Record[K, V]
@@ -129,7 +145,7 @@ type sourceNode[K, V any] struct {
 // Load decodes a record.
 func (s *sourceNode[K, V]) Load(raw *record.Raw) (int64, bool, error) {
 	s.stats.Records++
-	if raw.Unreadable {
+	if raw.Unreadable && !s.broken {
 		s.ctx.Drop(s.n.problem(record.StageDecode, classUnreadable, "the batch that the record is in becomes too large when it is decompressed"))
 		return 0, false, nil
 	}

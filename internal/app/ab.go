@@ -10,6 +10,7 @@ import (
 
 	"millrace.dev/internal/assign"
 	"millrace.dev/internal/config"
+	"millrace.dev/internal/kafka"
 	"millrace.dev/internal/registry"
 	"millrace.dev/internal/rollout"
 	"millrace.dev/model"
@@ -37,6 +38,8 @@ type ABStarted struct {
 	Moved float64
 	// Changed tells whether there was anything to do.
 	Changed bool
+	// From are, where arms have groups that begin now, the offsets of the source from which on they predict; else nil.
+	From kafka.Offsets
 }
 
 // Share returns how much of the records an arm gets, in words.
@@ -65,6 +68,9 @@ func (a *App) StartAB(ctx context.Context, o ABOptions) (*ABStarted, error) {
 	reg, err := a.decider(ctx, p, &o)
 	if err != nil {
 		return nil, err
+	}
+	if p.AB.Split == config.SplitGroups {
+		return a.startGroups(ctx, p, reg, &o)
 	}
 	var arms []*model.Loaded
 	for _, arm := range p.AB.Arms {
@@ -294,13 +300,21 @@ func noteArms(ctx context.Context, reg *registry.Registry, p *config.Pipeline, t
 // noteEnd notes that an arm gets no records any more. One whose start was not noted has no end.
 func noteEnd(ctx context.Context, reg *registry.Registry, p *config.Pipeline, to *rollout.Deployment, old *rollout.Split, a *rollout.Arm) error {
 	_, err := reg.Try(ctx, a.Model, "", registry.Decision{By: to.By, Reason: to.Reason, Group: p.Group, Trial: &registry.Trial{
-		Experiment: old.Experiment, Kind: registry.TrialAB, Phase: registry.TrialEnded, Verdict: registry.VerdictStopped, Arm: a.Name,
+		Experiment: old.Experiment, Kind: trialKind(old), Phase: registry.TrialEnded, Verdict: registry.VerdictStopped, Arm: a.Name,
 		Control: old.Arms[0].Model, Epoch: to.Epoch,
 	}})
 	if errors.Is(err, registry.ErrInvalid) {
 		return nil
 	}
 	return err
+}
+
+// trialKind returns what an experiment is for.
+func trialKind(s *rollout.Split) registry.TrialKind {
+	if s.Canary != nil {
+		return registry.TrialCanary
+	}
+	return registry.TrialAB
 }
 
 // ABStopped is what has become of the end of an experiment.
@@ -310,6 +324,9 @@ type ABStopped struct {
 	Group      string
 	Experiment string
 	Model      string // that predicts all records from now on: the control's
+	// From are, where arms had groups, the offsets of the source from which on the pipeline's own group goes on, with the model that it is
+	// started with; else nil.
+	From kafka.Offsets
 }
 
 // StopAB ends the experiment of a pipeline: its instances predict all records with the control's model. It waits until they do.
@@ -321,6 +338,9 @@ func (a *App) StopAB(ctx context.Context, o ABOptions) (*ABStopped, error) {
 	reg, err := a.decider(ctx, p, &o)
 	if err != nil {
 		return nil, err
+	}
+	if p.AB != nil && p.AB.Split == config.SplitGroups {
+		return a.stopGroups(ctx, p, reg, &o)
 	}
 	c, err := a.controller(ctx, p)
 	if err != nil {

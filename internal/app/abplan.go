@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"millrace.dev/internal/config"
+	"millrace.dev/internal/experiment"
 	"millrace.dev/internal/kafka"
 	"millrace.dev/internal/outcome"
 	"millrace.dev/internal/trial"
@@ -76,14 +77,14 @@ type abPlanning struct {
 func (w *abPlanning) metric() error {
 	if w.p.Outcomes != nil {
 		var names []string
-		for _, l := range w.p.Outcomes.Losses {
-			names = append(names, l.Name)
+		for _, m := range w.p.Outcomes.Metrics {
+			names = append(names, m.String())
 		}
-		w.plan.Comparisons *= len(names)
-		if w.plan.Metric == "" {
+		w.plan.Comparisons *= max(1, len(names))
+		if w.plan.Metric == "" && len(names) > 0 {
 			w.plan.Metric = names[0]
 		}
-		if !slices.Contains(names, w.plan.Metric) {
+		if w.plan.Metric != "" && !slices.Contains(names, w.plan.Metric) {
 			return &Error{
 				Code: Usage, Op: "ab plan", Where: w.o.File, Err: fmt.Errorf("outcomes.metrics does not have %q", w.plan.Metric),
 				Hint: "it has " + strings.Join(names, ", "),
@@ -91,9 +92,9 @@ func (w *abPlanning) metric() error {
 		}
 	}
 	if w.plan.Metric == "" {
-		w.plan.Metric = outcome.SquaredError
+		w.plan.Metric = "squared_error"
 	}
-	if _, err := outcome.ParseLoss(w.plan.Metric); err != nil {
+	if _, err := experiment.ParseMetric(w.plan.Metric); err != nil {
 		return &Error{Code: Usage, Op: "ab plan", Where: "--metric", Err: err}
 	}
 	return nil

@@ -144,9 +144,6 @@ func (a *App) judgeAB(ctx context.Context, p *config.Pipeline, name string) (*tr
 	if !r.found || len(r.setup.Arms) < 2 {
 		return nil, r.nothing()
 	}
-	if err := r.scores(ctx); err != nil {
-		return nil, err
-	}
 	return trial.Judge(r.setup, r.seen, a.Now())
 }
 
@@ -193,24 +190,6 @@ func unlessUnknown(err error) error {
 	return err
 }
 
-// scores reads the outcomes where their labels are classes: areas under curves cannot be added up as losses can.
-func (r *abReading) scores(ctx context.Context) error {
-	classes := func(l outcome.Loss) bool { return l.Name == outcome.LogLoss || l.Name == outcome.Brier }
-	if r.p.Outcomes == nil || !slices.ContainsFunc(r.p.Outcomes.Losses, classes) {
-		return nil
-	}
-	r.seen.Scores = trial.NewScores(r.setup)
-	return r.tap(ctx, r.p.Outcomes.Sink, func(raw *record.Raw) {
-		o, err := outcome.DecodeOutcome(raw.Value)
-		if err != nil { // what is no outcome is no score either; the cohorts tell of those that are missing
-			return
-		}
-		for _, s := range r.seen.Scores {
-			s.Add(o)
-		}
-	})
-}
-
 // mostCohorts bounds the sums that are kept: for a hundred arms and partitions, some years.
 const mostCohorts = 500_000
 
@@ -224,8 +203,8 @@ func (r *abReading) cohorts(ctx context.Context) error {
 		})
 		return nil
 	}
-	for _, l := range o.Losses {
-		r.setup.Metrics = append(r.setup.Metrics, l.Name)
+	for _, m := range o.Metrics {
+		r.setup.Metrics = append(r.setup.Metrics, m.String())
 	}
 	r.setup.Wait = o.Join.Horizon + o.Join.Grace
 	all, strange, err := readCohorts(ctx, r.tap, o.Cohorts, func(c *outcome.Cohort) bool { return c.Topic == r.setup.Topic && c.Experiment == r.setup.Experiment })

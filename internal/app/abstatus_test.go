@@ -13,7 +13,6 @@ import (
 	"millrace.dev/internal/assign"
 	"millrace.dev/internal/experiment"
 	"millrace.dev/internal/kafka"
-	"millrace.dev/internal/outcome"
 	"millrace.dev/internal/trial"
 	"millrace.dev/record"
 )
@@ -47,8 +46,8 @@ func (f *fleet) label(t *testing.T, from, n int) {
 
 func rentOf(i int) int { return 100 + 8*(20+i%90) + i*7919%50 }
 
-// outcomes joins what is there.
-func (f *fleet) outcomes(t *testing.T, set ...string) {
+// joined joins what is there.
+func (f *fleet) joined(t *testing.T, set ...string) {
 	t.Helper()
 	o := OutcomesOptions{File: f.file, Set: set, InstanceID: "outcomes", CreateTopics: true, StateDir: filepath.Join(t.TempDir(), "outcomes"), Once: true}
 	if _, err := f.app.Outcomes(t.Context(), o); err != nil {
@@ -84,7 +83,7 @@ func TestABStatus(t *testing.T) {
 	f.produce(t, 0, n)
 	until(t, "all results", func() bool { return len(f.read(t, "out"))+len(f.read(t, "dlq")) == n })
 	f.label(t, 0, n)
-	f.outcomes(t, judged()...)
+	f.joined(t, judged()...)
 	var page bytes.Buffer
 	r, err = f.app.ABStatus(t.Context(), ABStatusOptions{File: f.file, Set: judged(), HTML: "-", Stdout: &page})
 	if err != nil {
@@ -161,7 +160,7 @@ func (f *fleet) compare(t *testing.T, r *trial.Report) {
 	}
 	got := r.Comparisons[0]
 	near := func(a, b float64) bool { return math.Abs(a-b) <= 1e-9*(1+math.Abs(b)) || a == b }
-	if got.Metric != outcome.SquaredError || got.Arm != "new" || got.Control.Units != want.Control.Units || !near(got.Difference.Value, want.Difference.Value) ||
+	if got.Metric != "squared_error" || got.Arm != "new" || got.Control.Units != want.Control.Units || !near(got.Difference.Value, want.Difference.Value) ||
 		!near(got.Difference.Low, want.Difference.Low) || !near(got.Relative.High, want.Relative.High) || !near(got.P, want.P) {
 		t.Errorf("%+v %+v, want %+v", got, got.Comparison, want)
 	}
@@ -272,7 +271,7 @@ func TestABPlan(t *testing.T) {
 	f.produce(t, 0, 200)
 	until(t, "all results", func() bool { return len(f.read(t, "out"))+len(f.read(t, "dlq")) == 200 })
 	f.label(t, 0, 200)
-	f.outcomes(t, judged()...)
+	f.joined(t, judged()...)
 	o.Mean, o.Deviation, o.Rate = nil, nil, nil
 	p, err = f.app.ABPlan(t.Context(), o)
 	if err != nil {

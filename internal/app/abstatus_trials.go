@@ -18,6 +18,13 @@ import (
 
 // running returns the split that the instances have been told of, and when; nil is none. It also reads what they say of themselves.
 func (r *abReading) running(ctx context.Context) (*rollout.Split, time.Time, error) {
+	groups, err := readGroups(ctx, r.client, r.p)
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	if groups.Split != nil {
+		return groups.Split, time.UnixMilli(groups.At).UTC(), nil
+	}
 	if r.p.Model.Update == config.RestartUpdate {
 		return nil, time.Time{}, nil
 	}

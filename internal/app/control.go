@@ -137,7 +137,7 @@ func (a *App) persist(ctx context.Context, wait func(), do func() error) error {
 // apply pauses or resumes as the last of some records of the control topic says that says anything about it.
 func (a *App) apply(ctx context.Context, rs []record.Raw, e pausable) {
 	for _, r := range slices.Backward(rs) {
-		if string(r.Key) == rollout.Key {
+		if k := string(r.Key); k == rollout.Key || k == rollout.GroupsKey {
 			continue
 		}
 		var c Control

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"time"
 
 	"millrace.dev/internal/config"
 	"millrace.dev/internal/kafka"
@@ -53,9 +54,7 @@ func (c *controller) open(ctx context.Context) (err error) {
 	if err := needTopics(ctx, c.client, true, controlTopics(c.p)...); err != nil {
 		return err
 	}
-	// Whoever holds the id alone writes the control topic: what is read of it then is what there is. The ids of instances begin with
-	// the group and a hyphen.
-	if c.writer, err = c.client.Transactions(ctx, kafka.TransactionConfig{ID: c.p.Group + "/control"}); err != nil {
+	if c.writer, err = c.client.Transactions(ctx, kafka.TransactionConfig{ID: controlID(c.p)}); err != nil {
 		return err
 	}
 	if c.control, err = c.app.readControl(ctx, c.client, c.p); err != nil {
@@ -72,6 +71,10 @@ func (c *controller) close() {
 	}
 	c.client.Close()
 }
+
+// controlID is a transactional id: whoever holds it alone writes the control topic, and what is read of it then is what there is. The ids of
+// instances begin with the group and a hyphen.
+func controlID(p *config.Pipeline) string { return p.Group + "/control" }
 
 // readControl reads what the control topic says. A record that says nothing changes nothing, as for the instances.
 func (a *App) readControl(ctx context.Context, client *kafka.Client, p *config.Pipeline) (*rollout.Control, error) {
@@ -101,19 +104,24 @@ func (a *App) readControl(ctx context.Context, client *kafka.Client, p *config.P
 
 // write tells all instances.
 func (c *controller) write(ctx context.Context, to *rollout.Control) error {
+	err := sendControl(ctx, c.writer, c.p, to, c.app.Now())
+	if err == nil {
+		c.control = to
+	}
+	return err
+}
+
+// sendControl writes a control.
+func sendControl(ctx context.Context, w *kafka.Transactions, p *config.Pipeline, to *rollout.Control, now time.Time) error {
 	value, err := to.Encode()
 	if err != nil {
 		return err
 	}
-	if err := c.writer.Begin(); err != nil {
+	if err := w.Begin(); err != nil {
 		return err
 	}
-	c.writer.Send(&record.Raw{Topic: c.p.ControlTopic(), Key: []byte(rollout.Key), Value: value, Timestamp: c.app.Now().UnixMilli()})
-	if err := c.writer.Commit(ctx); err != nil {
-		return err
-	}
-	c.control = to
-	return nil
+	w.Send(&record.Raw{Topic: p.ControlTopic(), Key: []byte(rollout.Key), Value: value, Timestamp: now.UnixMilli()})
+	return w.Commit(ctx)
 }
 
 // watch follows the statuses of the instances until stop is called, which waits for it.

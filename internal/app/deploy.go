@@ -37,7 +37,8 @@ type deployment struct {
 	control rollout.Control
 	behind  int64 // an epoch that a partition waits for
 	running rollout.Deployment
-	taken   bool // another process has the name of this instance
+	taken   bool      // another process has the name of this instance
+	heard   time.Time // when the control topic has said something last
 
 	// What follows belongs to the goroutine of follow.
 	ready     *prepared
@@ -88,7 +89,7 @@ func (d *deployment) Behind(epoch int64) {
 func (d *deployment) tell(ctx context.Context, rs []record.Raw) {
 	if c := d.controlIn(ctx, rs); c != nil {
 		d.mu.Lock()
-		d.control = *c
+		d.control, d.heard = *c, d.app.Now()
 		d.mu.Unlock()
 		d.poke()
 	}
@@ -206,6 +207,7 @@ func (d *deployment) step(ctx context.Context) {
 		d.base.Expect()
 	}
 	d.escape()
+	d.attended(ctx)
 	d.base.scorers.models.forget(d.reached())
 }
 

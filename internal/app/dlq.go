@@ -20,6 +20,31 @@ type DeadLetterOptions struct {
 	Set                 []string // overrides of it
 	Stage, Class, Field string   // "" is any
 	Since               string   // a duration before now, "24h" or "7d", or a time; "" is all
+	Outcomes            bool     // those of the application that joins predictions with labels
+}
+
+// letterPlace is where dead letters are.
+type letterPlace struct {
+	topic, group string
+	sources      []string // topics that a record may be replayed to
+}
+
+// letterPlaceOf returns where the dead letters of a pipeline are, or those of its outcomes. Of these no prediction is replayed: whoever reads
+// predictions would have it twice.
+func letterPlaceOf(p *config.Pipeline, outcomes bool) (letterPlace, error) {
+	if outcomes {
+		if p.Outcomes == nil {
+			return letterPlace{}, noOutcomes("dlq", p)
+		}
+		return letterPlace{topic: p.Outcomes.DeadLetter, group: p.OutcomesGroup(), sources: []string{p.Outcomes.Topic}}, nil
+	}
+	at := letterPlace{topic: p.DeadLetter.Topic, group: p.Group, sources: []string{p.Source.Topic}}
+	for i := range p.Tables {
+		if t := p.Tables[i].Topic; t != "" {
+			at.sources = append(at.sources, t)
+		}
+	}
+	return at, nil
 }
 
 // selection returns the letters that are meant.
@@ -89,11 +114,15 @@ func (a *App) DeadLetters(ctx context.Context, o DeadLetterOptions) (*DeadLetter
 		return nil, err
 	}
 	defer client.Close()
-	v, err := letter.Look(ctx, client, p.DeadLetter.Topic, p.Group, s)
+	at, err := letterPlaceOf(p, o.Outcomes)
 	if err != nil {
 		return nil, err
 	}
-	return &DeadLetters{p.DeadLetter.Topic, v}, nil
+	v, err := letter.Look(ctx, client, at.topic, at.group, s)
+	if err != nil {
+		return nil, err
+	}
+	return &DeadLetters{at.topic, v}, nil
 }
 
 // DeadLetterOf says which dead letter to show.
@@ -103,6 +132,8 @@ type DeadLetterOf struct {
 	Which   string   // its id, or PARTITION/OFFSET in the topic of dead letters
 	Explain bool     // run its record through the path as it is now
 	Model   string   // for that, as in [ExplainOptions]
+	// Outcomes is as in [DeadLetterOptions]; there is no Explain then.
+	Outcomes bool
 }
 
 // DeadLetter is a dead letter with its record.
@@ -124,13 +155,17 @@ func (a *App) DeadLetter(ctx context.Context, o DeadLetterOf) (*DeadLetter, erro
 		return nil, err
 	}
 	defer client.Close()
-	l, err := letter.Find(ctx, client, p.DeadLetter.Topic, which)
+	at, err := letterPlaceOf(p, o.Outcomes)
+	if err != nil {
+		return nil, err
+	}
+	l, err := letter.Find(ctx, client, at.topic, which)
 	if err != nil {
 		return nil, err
 	}
 	if l == nil {
 		return nil, &Error{
-			Code: Usage, Op: "dlq show", Where: p.DeadLetter.Topic, Err: fmt.Errorf("there is no dead letter %s", which),
+			Code: Usage, Op: "dlq show", Where: at.topic, Err: fmt.Errorf("there is no dead letter %s", which),
 			Hint: "it may be deleted: millrace dlq list shows what is there",
 		}
 	}
@@ -184,30 +219,28 @@ func (a *App) Replay(ctx context.Context, o ReplayOptions) (*Replayed, error) {
 		return nil, err
 	}
 	defer client.Close()
-	if o.To == p.DeadLetter.Topic || o.To == p.Sink.Topic {
+	at, err := letterPlaceOf(p, o.Outcomes)
+	if err != nil {
+		return nil, err
+	}
+	if o.To == at.topic || o.To == p.Sink.Topic {
 		return nil, &Error{Code: Usage, Op: "dlq replay", Where: o.To, Err: errors.New("it is a topic that the pipeline writes"), Hint: "replay to the source, or to a topic from where something repairs the records"}
 	}
-	sources := []string{p.Source.Topic}
-	for i := range p.Tables {
-		if t := p.Tables[i].Topic; t != "" {
-			sources = append(sources, t)
-		}
-	}
 	r := letter.Replay{
-		Client: client, Topic: p.DeadLetter.Topic, Group: p.Group, Sources: sources, To: o.To,
+		Client: client, Topic: at.topic, Group: at.group, Sources: at.sources, To: o.To,
 		Select: s, Limit: o.Limit, Attempts: o.Attempts, DryRun: o.DryRun, Progress: o.Progress, Now: a.Now,
 	}
 	out, err := r.Run(ctx)
-	done := &Replayed{Outcome: out, Topic: p.DeadLetter.Topic, To: o.To, DryRun: o.DryRun}
+	done := &Replayed{Outcome: out, Topic: at.topic, To: o.To, DryRun: o.DryRun}
 	if err == nil && out.Replayed == 0 {
-		err = nothingToReplay(p, out)
+		err = nothingToReplay(at.topic, out)
 	}
 	return done, err
 }
 
 // nothingToReplay says why nothing was replayed.
-func nothingToReplay(p *config.Pipeline, o *letter.Outcome) error {
-	e := &Error{Code: Nothing, Op: "dlq replay", Where: p.DeadLetter.Topic}
+func nothingToReplay(topic string, o *letter.Outcome) error {
+	e := &Error{Code: Nothing, Op: "dlq replay", Where: topic}
 	switch {
 	case o.Selected == 0:
 		e.Err = errors.New("there are no such dead letters")

@@ -3,13 +3,16 @@ package app
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"millrace.dev/feature"
 	"millrace.dev/internal/batch"
 	"millrace.dev/internal/config"
+	"millrace.dev/internal/rollout"
 	"millrace.dev/internal/table"
 	"millrace.dev/model"
 	"millrace.dev/record"
+	"millrace.dev/stream"
 )
 
 // RowsOf reads the tables of a plan as batch does, and as run does what has no topic, with the records of topics at hand
@@ -90,4 +93,23 @@ func (a *App) WindowsOf(ctx context.Context, o DriftOptions) ([]*WindowResult, e
 // CountedBy is what the counts of a pipeline's windows depend on.
 func CountedBy(p *config.Pipeline, m *model.Loaded) string {
 	return watchOptions(p.Checks.Window, m).By
+}
+
+// ArmTopology declares what an arm of an experiment with groups does, with the scoring that is made for it.
+func ArmTopology(p *config.Pipeline, arm string, m *model.Loaded) (*stream.Topology, error) {
+	q := withoutNotes(p)
+	s, err := NewScoring(q, m, ScoringOptions{Threads: 2})
+	if err != nil {
+		return nil, err
+	}
+	return armTopology(q, arm, m.Bundle.Plan, s), nil
+}
+
+// MergeTopology declares the merge of an experiment with groups.
+func MergeTopology(p *config.Pipeline, of *rollout.Split, now func() time.Time) (*stream.Topology, error) {
+	m, err := newMerger(p, of, now)
+	if err != nil {
+		return nil, err
+	}
+	return mergeTopology(p, m), nil
 }

@@ -8,12 +8,20 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"millrace.dev/internal/engine"
 	"millrace.dev/internal/metrics"
+	"millrace.dev/internal/task"
 )
 
 // serveMonitoring answers /metrics, /livez and /readyz until stop is called.
 func (a *App) serveMonitoring(ctx context.Context, addr string, r *Running) (stop func(), err error) {
-	handler, err := metrics.NewHandler(r.engine, r.program, newCollector(r))
+	return a.serveEngine(ctx, addr, r.engine, r.program, newCollector(r))
+}
+
+// serveEngine is serveMonitoring for an engine and more collectors.
+func (a *App) serveEngine(ctx context.Context, addr string, e *engine.Engine, p *task.Program, more ...prometheus.Collector) (stop func(), err error) {
+	handler, err := metrics.NewHandler(e, p, more...)
 	if err != nil {
 		return nil, err
 	}

@@ -89,10 +89,7 @@ func (a *App) Outcomes(ctx context.Context, o OutcomesOptions) (*OutcomesRan, er
 		return nil, err
 	}
 	if p.Outcomes == nil {
-		return nil, &Error{
-			Code: Usage, Op: "outcomes", Where: p.File, Err: errors.New("the pipeline file does not say how predictions find their labels"),
-			Hint: "add outcomes: {topic: TOPIC, horizon: 30d}, the topic of the labels and how long they take at most; see docs/outcomes.md",
-		}
+		return nil, noOutcomes("outcomes", p)
 	}
 	cluster, err := a.cluster(p)
 	if err != nil {
@@ -143,6 +140,14 @@ func (a *App) Outcomes(ctx context.Context, o OutcomesOptions) (*OutcomesRan, er
 		err = &Error{Code: Nothing, Op: "outcomes", Where: r.group, Err: errors.New("there is no new prediction and no new label, and nothing has expired")}
 	}
 	return ran, err
+}
+
+// noOutcomes is the error of a command that needs what the pipeline file does not say.
+func noOutcomes(op string, p *config.Pipeline) error {
+	return &Error{
+		Code: Usage, Op: op, Where: p.File, Err: errors.New("the pipeline file does not say how predictions find their labels"),
+		Hint: "add outcomes: {topic: TOPIC, horizon: 30d}, the topic of the labels and how long they take at most; see docs/outcomes.md",
+	}
 }
 
 // newOutcomes makes the application.

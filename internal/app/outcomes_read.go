@@ -247,6 +247,9 @@ func readHeaders(p *outcome.Prediction, headers []record.Header) *stream.Rejecti
 		case headerForced:
 			p.Forced = string(h.Value) == "true"
 			continue
+		case headerRefused: // whatever the reason is
+			p.Refused = true
+			continue
 		case headerBaseline:
 			if len(h.Value) > maxOutcomeHeader {
 				return unreadableInput(classInvalidHeader, h.Key, "the header is no number")

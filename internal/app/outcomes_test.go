@@ -299,7 +299,7 @@ func TestJoinByAField(t *testing.T) {
 		t.Fatalf("%d outcomes, %v", len(raw), j.Drops())
 	}
 	const want = `{"version":1,"pipeline":"houses","status":"resolved","topic":"predictions","source":"housing/2/9","model":"houses@1","digest":"",` +
-		`"experiment":"","arm":"","forced":false,"unpaired":false,"predicted_at":1893370200000,"prediction":7.5,"baseline":null,"label":8,` +
+		`"experiment":"","arm":"","forced":false,"unpaired":false,"refused":false,"predicted_at":1893370200000,"prediction":7.5,"baseline":null,"label":8,` +
 		`"labelled_at":1893370800000,"id":"4"}`
 	if r := raw[0]; string(r.Value) != want || !r.NullKey || r.Timestamp != minutes(10) {
 		t.Errorf("got %s, key %q, at %d", r.Value, r.Key, r.Timestamp)
@@ -354,6 +354,9 @@ func TestUnreadableInputs(t *testing.T) {
 		if len(drops) != before+1 || drops[before].Problem.Class != c.class {
 			t.Errorf("%s of %s: dropped %v", c.class, c.topic, drops[before:])
 		}
+		if c.class == "wrong_type" && drops[before].Problem.Field == "" {
+			t.Errorf("%s of %s: the letter does not name the field", c.class, c.topic)
+		}
 	}
 	if letters := j.Raw(j.p.Outcomes.DeadLetter, 0); len(letters) != len(j.Drops()) {
 		t.Errorf("%d dead letters for %d drops", len(letters), len(j.Drops()))
@@ -374,9 +377,10 @@ func TestCohorts(t *testing.T) {
 	j.predicted("b", minutes(1), 12, arm("control")...)
 	j.predicted("c", minutes(0), 14, arm("new", "millrace.baseline", "11")...)
 	j.predicted("d", minutes(0), 14, arm("new", "millrace.baseline", "NaN")...)
+	j.predicted("r", minutes(0), 14, arm("new", "millrace.baseline", "14", "millrace.refused", "score/not_finite")...)
 	j.predicted("e", minutes(0), 14, arm("new", "millrace.baseline", "11", "millrace.forced", "true")...)
 	j.predicted("f", minutes(0), 1) // of no experiment
-	for _, key := range []string{"a", "b", "c", "d", "e", "f"} {
+	for _, key := range []string{"a", "b", "c", "d", "e", "f", "r"} {
 		j.labelled(key, minutes(2), 13)
 	}
 	j.predicted("g", minutes(3), 1, arm("control")...)
@@ -398,10 +402,10 @@ func TestCohorts(t *testing.T) {
 		t.Errorf("delays %v, want %v", s.Delays, want)
 	}
 	s = sum(all, "new")
-	if s.Records != 2 || s.Resolved != 2 || s.Unpaired != 1 || s.Forced != 1 || s.Units != 1 {
+	if s.Records != 3 || s.Resolved != 3 || s.Unpaired != 1 || s.Refused != 1 || s.Forced != 1 || s.Units != 1 {
 		t.Errorf("new: %+v", s)
 	}
-	if x := s.Metrics["squared_error"]; x.Units != 1 || x.D.Float64() != 1 || x.Y.Float64() != 1 || x.X.Float64() != 4 {
+	if x := s.Metrics["squared_error"]; x.Units != 1 || x.D.Float64() != 2 || x.Y.Float64() != 2 || x.X.Float64() != 5 {
 		t.Errorf("new: %+v", x)
 	}
 	if s = sum(all, ""); s.Records != 1 || s.Units != 1 || s.Metrics["absolute_error"].Y.Float64() != 12 {
@@ -414,7 +418,7 @@ func TestCohorts(t *testing.T) {
 	slices.Sort(keys)
 	want := []string{
 		" houses@1 2029-12-31 1/1, units 1", "control houses@1 2029-12-31 2/4, units 1", "control houses@1 2030-01-01 1/1, units 0",
-		"new houses@1 2029-12-31 2/2, units 1",
+		"new houses@1 2029-12-31 3/3, units 1",
 	}
 	if d := cmp.Diff(want, keys); d != "" {
 		t.Errorf("cohorts (-want +got):\n%s", d)
@@ -427,7 +431,7 @@ func TestCohorts(t *testing.T) {
 
 func TestLossesThatAreNone(t *testing.T) {
 	t.Parallel()
-	j := newJoinTest(t, ", metrics: [squared_error, absolute_error, log_loss, brier, pinball_0.9]")
+	j := newJoinTest(t, ", metrics: [squared_error, absolute_error, log_loss, brier, pinball_0.9, auc]")
 	j.predicted("a", minutes(0), 0.5)
 	j.labelled("a", minutes(1), 1)
 	j.predicted("b", minutes(0), 1e308)
@@ -436,10 +440,19 @@ func TestLossesThatAreNone(t *testing.T) {
 	j.labelled("c", minutes(1), 1)
 	j.want("1 resolved 1 at 1", "2 resolved -1e+308 at 1", "3 resolved 1 at 1")
 	s := sum(j.cohorts(), "")
-	for name, want := range map[string]float64{"squared_error": 1.25, "absolute_error": 1.5, "log_loss": -math.Log(0.5) - math.Log(1e-15), "brier": 1.25, "pinball_0.9": 1.35} {
+	for name, want := range map[string]float64{"squared_error": 1.25, "absolute_error": 1.5, "log_loss": -math.Log(0.5) - math.Log(0x1p-52), "brier": 1.25, "pinball_0.9": 1.35} {
 		if x := s.Metrics[name]; math.Abs(x.Y.Float64()-want) > 1e-9 || x.Units != 2 || s.Excluded[name] != 1 {
 			t.Errorf("%s: %+v, %d excluded, want %g of two units", name, x, s.Excluded[name], want)
 		}
+	}
+	for i := range 4 { // two records of either label
+		key := fmt.Sprintf("d%d", i)
+		j.predicted(key, minutes(0), float64(i)/4)
+		j.labelled(key, minutes(1), float64(i/2))
+	}
+	s = sum(j.cohorts(), "")
+	if a, err := s.Curve.AUC(); err != nil || a.Area != 0.8125 || a.Ones != 4 || s.Excluded["auc"] != 1 {
+		t.Errorf("area %+v, %v, %d excluded", a, err, s.Excluded["auc"])
 	}
 }
 

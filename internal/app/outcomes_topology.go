@@ -187,7 +187,7 @@ func (c *tallyingCohorts) Init(ctx *stream.ProcessorContext[string, []byte]) err
 	o := c.pipeline.Outcomes
 	c.ctx = ctx
 	c.tally = outcome.NewTally(stateRows{stream.Open(ctx, c.store)}, outcome.TallyOptions{
-		Pipeline: c.pipeline.Name, Partition: ctx.Partition(), Losses: o.Losses, Remember: o.Remember, Join: o.Join,
+		Pipeline: c.pipeline.Name, Partition: ctx.Partition(), Metrics: o.Metrics, Curve: o.Curve, Remember: o.Remember, Join: o.Join,
 	})
 	if err := c.tally.Load(); err != nil {
 		return c.damaged(err)

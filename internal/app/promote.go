@@ -138,6 +138,8 @@ type promotion struct {
 	note     func(context.Context, *rollout.Deployment) error
 	timeout  time.Duration // Default: 2 min
 	progress func(Step)    // nil: nobody looks
+	// attend is called from time to time while it waits; nil is nothing.
+	attend func(context.Context) error
 
 	to    rollout.Deployment // next, with its epoch
 	said  map[string]string
@@ -316,6 +318,11 @@ func (w *promotion) awaitProgress(ctx context.Context, phase Phase, enough func(
 	defer over.Stop()
 	var p rollout.Progress
 	for {
+		if w.attend != nil {
+			if err := w.attend(ctx); err != nil {
+				return err
+			}
+		}
 		members, stable, err := w.members(ctx)
 		if k, ok := errors.AsType[*kafka.Error](err); err != nil && (!ok || k.Code != kafka.CodeUnavailable) {
 			return err

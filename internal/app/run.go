@@ -41,6 +41,7 @@ type RunOptions struct {
 	StateDir     string   // the folder of the state, of a pipeline that has some; "" is that of the file
 	HTTP         string   // the address for health and metrics; "" is none
 	Started      func(*Running)
+	shadow       *shadowing // nil: production
 	// Turned is told what was done with a model when another one takes its turn, in a rolling update: Started follows.
 	Turned func(*Ran)
 }
@@ -106,11 +107,7 @@ func (a *App) Run(ctx context.Context, o RunOptions) (*Ran, error) {
 
 // runOnce is Run until another model takes its turn; the error is then errTurn.
 func (a *App) runOnce(ctx context.Context, o RunOptions) (*Ran, error) {
-	p, err := a.Load(o.File, o.Set)
-	if err != nil {
-		return nil, err
-	}
-	m, err := a.approved(ctx, p, cmp.Or(o.Model, "@"+registry.AliasChampion))
+	p, m, err := a.toRun(ctx, &o)
 	if err != nil {
 		return nil, err
 	}
@@ -118,6 +115,7 @@ func (a *App) runOnce(ctx context.Context, o RunOptions) (*Ran, error) {
 	if err != nil {
 		return nil, err
 	}
+	cluster.ClientID = o.shadow.clientID()
 	client, err := kafka.New(cluster)
 	if err != nil {
 		return nil, err
@@ -134,6 +132,7 @@ func (a *App) runOnce(ctx context.Context, o RunOptions) (*Ran, error) {
 	if err != nil {
 		return nil, err
 	}
+	scoring.span = o.shadow.span()
 	program, err := Topology(p, m.Bundle.Plan, scoring).Program()
 	if err != nil {
 		return nil, err
@@ -182,7 +181,16 @@ func (a *App) runOnce(ctx context.Context, o RunOptions) (*Ran, error) {
 	if o.Started != nil {
 		o.Started(r)
 	}
-	if o.CreateTopics {
+	if o.shadow != nil {
+		done, err := a.beginShadow(ctx, give, o.shadow, &shadowed{p: p, m: m, client: client, program: program, engine: e, state: state, create: o.CreateTopics})
+		defer func() {
+			give(nil)
+			done()
+		}()
+		if err != nil {
+			return nil, err
+		}
+	} else if o.CreateTopics {
 		if err := a.createPipelineTopics(ctx, client, p, e.Wait); err != nil {
 			return nil, err
 		}
@@ -197,6 +205,9 @@ func (a *App) runOnce(ctx context.Context, o RunOptions) (*Ran, error) {
 			return nil, err
 		}
 	}
+	if err := a.outsideGroups(ctx, client, p, o.InstanceID, e.Wait); err != nil {
+		return nil, err
+	}
 	err = o.missing(e.Run(ctx))
 	if d != nil {
 		d.ended(err)
@@ -207,6 +218,22 @@ func (a *App) runOnce(ctx context.Context, o RunOptions) (*Ran, error) {
 		err = cause
 	}
 	return r.Stats(), err
+}
+
+// toRun returns the pipeline and the model of a run: of production, or of a shadow.
+func (a *App) toRun(ctx context.Context, o *RunOptions) (*config.Pipeline, *model.Loaded, error) {
+	if o.shadow != nil {
+		return o.shadow.pipeline, o.shadow.model, nil
+	}
+	p, err := a.Load(o.File, o.Set)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := notShadow(p, o.InstanceID); err != nil {
+		return nil, nil, err
+	}
+	m, err := a.approved(ctx, p, cmp.Or(o.Model, "@"+registry.AliasChampion))
+	return p, m, err
 }
 
 // control has an engine do what the control topic says: it pauses, resumes, and goes over to other models. It returns when what is there now

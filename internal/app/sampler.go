@@ -12,6 +12,8 @@ import (
 type scored struct {
 	prediction, sample []byte
 	counted            *counted
+	number             float64 // the prediction
+	partition          int32   // of the source; only where an arm has a topic of its own
 }
 
 // predictionCodec writes predictions.

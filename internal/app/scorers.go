@@ -298,7 +298,7 @@ func (j *job[K, V]) results(p *part, w, control *scorer) {
 		if j.began { // the batch has the memory of another worker already
 			out = j.keep(out)
 		}
-		b.Out[i].Value.prediction, b.Out[i].Headers = out, h.of(k, b.In[i].Headers, added)
+		b.Out[i].Value.prediction, b.Out[i].Value.number, b.Out[i].Headers = out, w.worker.Prediction(k), h.of(k, b.In[i].Headers, added)
 		b.Out[i].Value.counted, counted = counted, nil
 		if samples != nil {
 			b.Out[i].Value.sample = samples[k]

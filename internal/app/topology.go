@@ -30,6 +30,7 @@ type Scoring struct {
 	letters []record.Header
 	path    *pipeline.Path
 	scorers *scorers // of the topology that was declared with it
+	span    *span    // of the records whose predictions are written; nil is all
 }
 
 // Expect says that models, all of the same pipeline file, may come next, and that other instances may use them before this one does. It is
@@ -90,13 +91,13 @@ func Topology(p *config.Pipeline, plan *feature.Plan, s *Scoring) *stream.Topolo
 	}
 	if !carries(p, plan) {
 		records := stream.From(t, p.Source.Topic, stream.Bytes(), stream.Bytes(), source...)
-		out := stream.MapBatch(records, "score", c.score, o)
+		out := within(s, stream.MapBatch(records, "score", c.score, o))
 		writeOutputs(p, out)
 		watchWindows(p, s, out)
 		return t
 	}
 	records := stream.From(t, p.Source.Topic, stream.String(), stream.Nullable(stream.Bytes()), source...)
-	out := stream.MapBatch(prepare(t, p, plan, s, records), "score", c.scoreCarried, o)
+	out := within(s, stream.MapBatch(prepare(t, p, plan, s, records), "score", c.scoreCarried, o))
 	writeOutputs(p, out)
 	watchWindows(p, s, out)
 	return t

@@ -17,7 +17,7 @@ func (c *cli) abCommand() *cobra.Command {
 each model gets. All instances go over to that between two commits, as in a promotion, and a key stays with its model. What
 becomes of the predictions is told by millrace outcomes. docs/ab.md has the whole way.`,
 	})
-	cmd.AddCommand(c.abPlan(), c.abStart(), c.abStatus(), c.abReport(), c.abStop())
+	cmd.AddCommand(c.abPlan(), c.abStart(), c.abStatus(), c.abReport(), c.abStop(), c.abArm(), c.abMerge())
 	return cmd
 }
 
@@ -52,9 +52,14 @@ promote its model: that ends the experiment too.`,
 		if err != nil {
 			return err
 		}
-		c.note("%s is over: %s predicts all records of %s, in %s\n", s.Experiment, s.Model, s.Group, count(s.Instances, "instance"))
+		if s.From != nil {
+			c.note("%s is over: the next instance of %s goes on behind what was merged\n", s.Experiment, s.Group)
+			c.printFrom("the group reads", s.From)
+		} else {
+			c.note("%s is over: %s predicts all records of %s, in %s\n", s.Experiment, s.Model, s.Group, count(s.Instances, "instance"))
+		}
 		if c.json {
-			return c.printJSON(abStopped{s.Experiment, s.Model, s.Group, s.Epoch, s.Instances, partitionList(s.Partitions)})
+			return c.printJSON(abStopped{s.Experiment, s.Model, s.Group, s.Epoch, s.Instances, partitionList(s.Partitions), s.From})
 		}
 		return nil
 	})
@@ -88,6 +93,9 @@ func (c *cli) printStarted(s *app.ABStarted) {
 	switch {
 	case !s.Changed:
 		c.note("%s runs like this already\n", s.Split.Experiment)
+	case s.From != nil:
+		c.note("%s has begun: start its arms, and the merge\n", s.Split.Experiment)
+		c.printFrom("the arms read", s.From)
 	case s.Instances == 0:
 		c.note("%s begins with the next instance of %s: none is running\n", s.Split.Experiment, s.Group)
 	default:
@@ -112,10 +120,11 @@ type abStarted struct {
 	Split      *rollout.Split      `json:"split"`
 	Instances  int                 `json:"instances"`
 	Partitions []rollout.Partition `json:"partitions"`
+	From       map[int32]int64     `json:"from,omitempty"` // of arms with groups, by partition of the source
 }
 
 func startedJSON(s *app.ABStarted) abStarted {
-	return abStarted{s.Split.Experiment, s.Group, s.Epoch, s.Changed, s.Moved, s.Split, s.Instances, partitionList(s.Partitions)}
+	return abStarted{s.Split.Experiment, s.Group, s.Epoch, s.Changed, s.Moved, s.Split, s.Instances, partitionList(s.Partitions), s.From}
 }
 
 type abStopped struct {
@@ -125,6 +134,7 @@ type abStopped struct {
 	Epoch      int64               `json:"epoch"`
 	Instances  int                 `json:"instances"`
 	Partitions []rollout.Partition `json:"partitions"`
+	From       map[int32]int64     `json:"from,omitempty"` // of arms that had groups, by partition of the source
 }
 
 // partitionList is never null in JSON.

@@ -26,11 +26,14 @@ mended, replay writes the records back to where they came from, each exactly onc
 	return cmd
 }
 
+const outcomesLetters = "those of millrace outcomes: labels and predictions that could not be read"
+
 // letterFlags adds the flags that select dead letters.
 func letterFlags(cmd *cobra.Command, o *app.DeadLetterOptions) {
 	cmd.Flags().StringVar(&o.Stage, "stage", "", "only letters of this `stage`: decode, enrich, table, check, score or produce")
 	cmd.Flags().StringVar(&o.Class, "class", "", "only letters of this `class`, such as wrong_type")
 	cmd.Flags().StringVar(&o.Field, "field", "", "only letters for which this `field` was at fault")
+	cmd.Flags().BoolVar(&o.Outcomes, "outcomes", false, outcomesLetters)
 	cmd.Flags().StringVar(&o.Since, "since", "", "only records with a timestamp from a `time` on: 24h or 7d before now, or 2014-05-02T10:00:00Z")
 }
 
@@ -102,7 +105,7 @@ most frequent first, with the first and the last timestamp of their records, and
 			if c.json {
 				return c.printJSON(listedOf(d, kinds))
 			}
-			return c.printKinds(d, kinds)
+			return c.printKinds(d, kinds, o.Outcomes)
 		},
 	}
 	c.pipelineFlags(cmd)
@@ -123,7 +126,7 @@ func listedOf(d *app.DeadLetters, kinds []letter.Count) listedLetters {
 }
 
 // printKinds prints a table, and below it how many letters there are.
-func (c *cli) printKinds(d *app.DeadLetters, kinds []letter.Count) error {
+func (c *cli) printKinds(d *app.DeadLetters, kinds []letter.Count, outcomes bool) error {
 	if len(kinds) > 0 {
 		w := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(w, "STAGE\tCLASS\tFIELD\tLETTERS\tREPLAYED\tFIRST\tLAST\tEXAMPLE") //nolint:errcheck // Flush reports it
@@ -144,7 +147,11 @@ func (c *cli) printKinds(d *app.DeadLetters, kinds []letter.Count) error {
 		c.note("  beside them: %s of other groups, or of other programs\n", count(d.Others, "record"))
 	}
 	if len(kinds) > 0 {
-		c.note("  to look at one: millrace dlq show %s%s\n", kinds[0].Example, fileFlag(c.file))
+		more := fileFlag(c.file)
+		if outcomes {
+			more += " --outcomes"
+		}
+		c.note("  to look at one: millrace dlq show %s%s\n", kinds[0].Example, more)
 	}
 	return nil
 }

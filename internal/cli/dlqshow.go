@@ -2,6 +2,7 @@ package cli
 
 import (
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -26,6 +27,9 @@ letters. With --explain its record runs through the pipeline as it is now, as wi
 			if o.Model != "" && !o.Explain {
 				return usage(cmd, fmt.Errorf("--model %q: it is for --explain", o.Model))
 			}
+			if o.Explain && o.Outcomes {
+				return usage(cmd, errors.New("--explain is for the records of the pipeline, and goes without --outcomes"))
+			}
 			o.File, o.Set, o.Which = c.file, c.set, args[0]
 			d, err := c.app().DeadLetter(cmd.Context(), o)
 			switch {
@@ -40,6 +44,7 @@ letters. With --explain its record runs through the pipeline as it is now, as wi
 	}
 	c.pipelineFlags(cmd)
 	c.jsonFlag(cmd, "the letter")
+	cmd.Flags().BoolVar(&o.Outcomes, "outcomes", false, outcomesLetters)
 	cmd.Flags().BoolVar(&o.Explain, "explain", false, "also show what becomes of the record now")
 	cmd.Flags().StringVarP(&o.Model, "model", "m", "", "the `model` for --explain: NAME@VERSION, NAME@ALIAS, @ALIAS, the file of a bundle, or none (default: @champion, else @candidate, else none)")
 	return cmd

@@ -20,7 +20,12 @@ func (c *cli) modelPromote(where *app.ModelsOptions) *cobra.Command {
 each loads it, verifies it and its approval, and reproduces its golden rows, beside the model that it predicts with. Once all
 are ready they go over, each partition between two commits. If one cannot load it, none goes over, and promote says why.
 
-It waits until all have gone over, and shows how far they are. millrace model rollback goes back.`,
+It waits until all have gone over, and shows how far they are. millrace model rollback goes back.
+
+With --canary the model gets a share of the records first, which grows by steps. Guards look at what comes of them: what it refuses, how
+long it takes, how far its predictions are from those of the model of before, and its error where labels come. If a guard raises its
+alarm, or this command is ended, all instances go back to the model of before, and the exit code is 3, or 1. The same command goes on with
+a canary that is under way. docs/canary.md says what the guards can tell.`,
 	}
 	return c.promoteCommand(where, cmd, false)
 }
@@ -40,7 +45,7 @@ func (c *cli) modelRollback(where *app.ModelsOptions) *cobra.Command {
 }
 
 func (c *cli) promoteCommand(where *app.ModelsOptions, cmd *cobra.Command, rollback bool) *cobra.Command {
-	o, d := app.PromoteOptions{Rollback: rollback}, &registry.Decision{}
+	o, d, f := app.PromoteOptions{Rollback: rollback}, &registry.Decision{}, &canaryFlags{}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if o.Timeout <= 0 {
 			return usage(cmd, fmt.Errorf("--timeout %v: want more than 0", o.Timeout))
@@ -50,12 +55,21 @@ func (c *cli) promoteCommand(where *app.ModelsOptions, cmd *cobra.Command, rollb
 		if err != nil {
 			return err
 		}
-		o.Set = append(set, o.Set...)
+		more := []string(nil)
+		if !rollback {
+			if more, err = f.check(cmd); err != nil {
+				return err
+			}
+		}
+		o.Set = append(append(set, o.Set...), more...)
 		o.By, o.Reason = d.By, d.Reason
 		if len(args) > 0 {
 			o.Model = args[0]
 		}
 		o.Progress = c.showStep
+		if !rollback && cmd.Flags().Changed("canary") {
+			return c.runCanary(cmd, f, &o)
+		}
 		p, err := c.app().Promote(cmd.Context(), o)
 		if err != nil {
 			return err
@@ -69,6 +83,9 @@ func (c *cli) promoteCommand(where *app.ModelsOptions, cmd *cobra.Command, rollb
 	cmd.Flags().StringArrayVar(&c.set, "set", nil, "override a `key=value` of the pipeline file, such as kafka.brokers=localhost:9092")
 	c.decisionFlags(cmd, d)
 	cmd.Flags().DurationVar(&o.Timeout, "timeout", 2*time.Minute, "how long to wait for instances to be ready, and then to go over")
+	if !rollback {
+		f.add(cmd)
+	}
 	c.jsonFlag(cmd, "what was done")
 	return cmd
 }

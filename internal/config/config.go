@@ -43,12 +43,14 @@ type Pipeline struct {
 	Model      Model
 	Schedule   *Schedule // nil: none
 	AB         *AB       // nil: none
+	Canary     Canary
 	Outcomes   *Outcomes // nil: none
 	Sink       Sink
 	DeadLetter DeadLetter
 	Checks     Checks
 	Samples    Samples
 	State      State
+	Shadow     Shadow
 	Tests      []Test // in the order of the file
 
 	Guarantee      Guarantee

@@ -164,12 +164,19 @@ func TestParse(t *testing.T) {
 		},
 		Model: Model{Registry: "dir/models", Update: HotSwap},
 		Sink:  Sink{Topic: "predictions", Format: "json", Field: "price"},
+		Canary: Canary{
+			Steps: []float64{0.01, 0.1, 0.5, 1}, Hold: 10 * time.Minute, MinRecords: 200, Timeout: 24 * time.Hour, Lease: 2 * time.Minute, Alpha: 0.05,
+			Guards: Guards{Without: []string{}, Errors: 0.005, Latency: 2, Drift: 0.1, DriftChange: 0.5, Loss: 0.02, LossMetric: MetricRMSE},
+		},
 		DeadLetter: DeadLetter{
 			Topic: "housing.dlq", Compat: "none",
 			Breaker: Breaker{Rate: 0.05, Records: 200, Over: time.Minute, Consecutive: 50, Retry: time.Minute},
 		},
-		Samples:   Samples{Topic: "house-prices.features"},
-		State:     State{Dir: "dir/state/house-prices"},
+		Samples: Samples{Topic: "house-prices.features"},
+		State:   State{Dir: "dir/state/house-prices"},
+		Shadow: Shadow{
+			Topic: "house-prices.shadow", DeadLetter: "house-prices.shadow.dlq", Group: "house-prices-shadow", StateDir: "dir/state/house-prices-shadow",
+		},
 		Guarantee: ExactlyOnce, Group: "house-prices", CommitInterval: 250 * time.Millisecond,
 	}
 	sameSchema := cmp.Comparer(func(a, b *record.Schema) bool {

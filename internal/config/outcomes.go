@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"millrace.dev/internal/experiment"
 	"millrace.dev/internal/outcome"
 	"millrace.dev/record"
 )
@@ -21,8 +22,10 @@ type Outcomes struct {
 	// PredictionTime and LabelTime are the time fields that are the event times; "" is the timestamps of the messages.
 	PredictionTime, LabelTime string
 	// Unit is the field of predictions that tells the units of experiments apart; "" is the key of the message.
-	Unit     string
-	Losses   []outcome.Loss
+	Unit    string
+	Metrics []experiment.Metric
+	// Curve says that auc is among the metrics, which is not added up as a loss.
+	Curve    bool
 	Join     outcome.Options
 	Remember time.Duration // how long units are known: see outcome.TallyOptions
 	// Sink, Cohorts and DeadLetter are the topics that are written.
@@ -65,8 +68,8 @@ func outcomesFields() []field {
 		{key: "unit", kind: kindText, defDoc: "ab.key, or else the keys of the messages", doc: "The enum or string field of predictions by which experiments tell their units apart"},
 		{
 			key: "metrics", kind: kindList, commas: true, least: 1, defDoc: "squared_error and absolute_error",
-			doc:  "What is added up by experiment, arm, model and day: squared_error, absolute_error, pinball_0.9 with any quantile; log_loss and brier, of probabilities",
-			item: &field{kind: kindText, check: checkLoss, doc: "A loss"},
+			doc:  "What is added up by experiment, arm, model and day: squared_error, absolute_error, pinball_0.9 with any quantile; log_loss, brier and auc, of probabilities",
+			item: &field{kind: kindText, check: checkMetric, doc: "A metric"},
 		},
 		{
 			key: "remember", kind: kindDuration, def: "90d", least: 0, most: float64(maxHorizon),
@@ -81,9 +84,12 @@ func outcomesFields() []field {
 	}
 }
 
-func checkLoss(s string) *fault {
-	if _, err := outcome.ParseLoss(s); err != nil {
-		return &fault{"want squared_error, absolute_error, pinball_0.9 with any quantile, log_loss or brier", ""}
+func checkMetric(s string) *fault {
+	if s == experiment.MetricAUC {
+		return nil
+	}
+	if m, err := experiment.ParseMetric(s); err != nil || m.String() != s {
+		return &fault{"want squared_error, absolute_error, pinball_0.9 with any quantile, log_loss, brier or auc", ""}
 	}
 	return nil
 }
@@ -111,11 +117,13 @@ func (d *decoder) lintOutcomes(v value) {
 	}
 	names := metrics.texts()
 	if len(names) == 0 {
-		names = []string{outcome.SquaredError, outcome.AbsoluteError}
+		names = []string{"squared_error", "absolute_error"}
 	}
 	for _, name := range names {
-		if l, err := outcome.ParseLoss(name); err == nil {
-			o.Losses = append(o.Losses, l)
+		if name == experiment.MetricAUC {
+			o.Curve = true
+		} else if m, err := experiment.ParseMetric(name); err == nil {
+			o.Metrics = append(o.Metrics, m)
 		}
 	}
 	p.Outcomes = o

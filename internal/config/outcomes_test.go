@@ -25,8 +25,8 @@ func parseOutcomes(text string) (*Pipeline, error) {
 }
 
 func names(o *Outcomes) (list []string) {
-	for _, l := range o.Losses {
-		list = append(list, l.Name)
+	for _, m := range o.Metrics {
+		list = append(list, m.String())
 	}
 	return list
 }
@@ -42,7 +42,7 @@ func TestOutcomes(t *testing.T) {
 		Topic: "housing.sold", Field: "price", Predictions: []string{"predictions"}, Join: outcome.Options{Horizon: 30 * day, Grace: day}, Remember: 90 * day,
 		Sink: "houses.outcomes", Cohorts: "houses.cohorts", DeadLetter: "houses.outcomes.dlq",
 	}
-	if d := cmp.Diff(want, p.Outcomes, cmpopts.IgnoreFields(Outcomes{}, "Losses")); d != "" {
+	if d := cmp.Diff(want, p.Outcomes, cmpopts.IgnoreFields(Outcomes{}, "Metrics")); d != "" {
 		t.Error(d)
 	}
 	if got := names(p.Outcomes); !slices.Equal(got, []string{"squared_error", "absolute_error"}) {
@@ -53,16 +53,16 @@ func TestOutcomes(t *testing.T) {
 	}
 	p, err = parseOutcomes(`outcomes:
   {topic: sold, key: id, field: sold_for, horizon: 1h, early: 1d, grace: 2d, prediction_time: date, label_time: sold_at, predictions: [predictions, houses.shadow],
-   unit: zip, metrics: [pinball_0.9, log_loss], remember: 7d, sink: a, cohorts: b, dead_letter: c}
+   unit: zip, metrics: [pinball_0.9, auc, log_loss], remember: 7d, sink: a, cohorts: b, dead_letter: c}
 `)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want = &Outcomes{
-		Topic: "sold", Key: "id", Field: "sold_for", Predictions: []string{"predictions", "houses.shadow"}, PredictionTime: "date", LabelTime: "sold_at", Unit: "zip",
+		Topic: "sold", Key: "id", Field: "sold_for", Predictions: []string{"predictions", "houses.shadow"}, PredictionTime: "date", LabelTime: "sold_at", Unit: "zip", Curve: true,
 		Join: outcome.Options{Horizon: time.Hour, Early: day, Grace: 2 * day}, Remember: 7 * day, Sink: "a", Cohorts: "b", DeadLetter: "c",
 	}
-	if d := cmp.Diff(want, p.Outcomes, cmpopts.IgnoreFields(Outcomes{}, "Losses")); d != "" {
+	if d := cmp.Diff(want, p.Outcomes, cmpopts.IgnoreFields(Outcomes{}, "Metrics")); d != "" {
 		t.Error(d)
 	}
 	if got := names(p.Outcomes); !slices.Equal(got, []string{"pinball_0.9", "log_loss"}) {

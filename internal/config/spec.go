@@ -127,6 +127,7 @@ func pipelineFields() []field {
 		{key: "train", kind: kindMapping, required: true, doc: "How the model is trained", fields: trainFields()},
 		{key: "model", kind: kindMapping, doc: "Where models are kept, which are taken, and how a pipeline that runs goes over to another one", fields: modelFields()},
 		{key: "schedule", kind: kindMapping, doc: "When millrace schedule trains", fields: scheduleFields()},
+		{key: "canary", kind: kindMapping, doc: "How millrace model promote --canary lets a model in by steps: see [canaries](../canary.md)", fields: canaryFields()},
 		{key: "ab", kind: kindMapping, doc: "Several models at the same time, each for a part of the records: see [A/B tests](../ab.md)", fields: abFields()},
 		{key: "outcomes", kind: kindMapping, doc: "How predictions find their labels, which millrace outcomes joins: see [outcomes](../outcomes.md)", fields: outcomesFields()},
 		{key: "sink", kind: kindMapping, required: true, doc: "The topic that predictions are written to", fields: sinkFields()},
@@ -149,6 +150,7 @@ func pipelineFields() []field {
 			doc: "The folder of the state, for one process alone; it can be deleted while that does not run, and is then restored from Kafka",
 			set: func(p *Pipeline, v value) { p.State.Dir = v.text },
 		}}},
+		{key: "shadow", kind: kindMapping, doc: "Where millrace shadow writes what a candidate predicts of the production topic, and how far that may be from production", fields: shadowFields()},
 		{
 			key: "tests", kind: kindList, defDoc: "none",
 			doc:  "Records with what the pipeline has to make of them, for millrace test",

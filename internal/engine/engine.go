@@ -62,6 +62,8 @@ type Options struct {
 	CleanupDelay time.Duration
 	// PurgeInterval is how often records that were processed are deleted from repartition topics. Default: 30 s
 	PurgeInterval time.Duration
+	// LackPatience is after how long without progress it is told that records of topics in step wait for those of another one. Default: 10 s
+	LackPatience time.Duration
 	// SessionTimeout and TransactionTimeout are those of kafka.SessionConfig, with its defaults.
 	SessionTimeout, TransactionTimeout time.Duration
 	// Compression of the output: none, snappy, lz4 or zstd. Default: snappy
@@ -78,6 +80,8 @@ type Options struct {
 	Switched func()
 	// Breaker pauses partitions with too many dead letters. Default: never
 	Breaker Breaker
+	// LetterGroup is the consumer group that dead letters name. Default: Group
+	LetterGroup string
 	// LetterCompat is a system whose headers dead letters have too. Default: none
 	LetterCompat Compat
 	// LetterHeaders returns what is added to the dead letter of a record, which must not be changed, of a task with an epoch; for records
@@ -95,6 +99,7 @@ const (
 	defaultMaxQueuedBytes = 64 << 20
 	defaultCleanupDelay   = 10 * time.Minute
 	defaultPurgeInterval  = 30 * time.Second
+	defaultLackPatience   = 10 * time.Second
 	// minLetterBytes is what a dead letter without the record's own bytes takes at most.
 	minLetterBytes = 4096
 )
@@ -118,12 +123,18 @@ func (o *Options) setDefaults() {
 	if o.PurgeInterval == 0 {
 		o.PurgeInterval = defaultPurgeInterval
 	}
+	if o.LackPatience == 0 {
+		o.LackPatience = defaultLackPatience
+	}
 	if o.Threads == 0 {
 		o.Threads = runtime.GOMAXPROCS(0)
 	}
 	o.Breaker.setDefaults()
 	if o.Group == "" {
 		o.Group = o.Program.Name
+	}
+	if o.LetterGroup == "" {
+		o.LetterGroup = o.Group
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -160,7 +171,7 @@ func (o *Options) Validate() error {
 	if o.Guarantee != "" && o.Guarantee != ExactlyOnce && o.Guarantee != AtLeastOnce {
 		fault("guarantee %q: want %s or %s", o.Guarantee, ExactlyOnce, AtLeastOnce)
 	}
-	if min(o.CommitInterval, o.SessionTimeout, o.TransactionTimeout, o.CleanupDelay, o.PurgeInterval) < 0 || min(o.MaxQueued, o.Threads) < 0 || o.MaxQueuedBytes < 0 {
+	if min(o.CommitInterval, o.SessionTimeout, o.TransactionTimeout, o.CleanupDelay, o.PurgeInterval, o.LackPatience) < 0 || min(o.MaxQueued, o.Threads) < 0 || o.MaxQueuedBytes < 0 {
 		fault("an interval or a bound is negative")
 	}
 	if o.Epoch < 0 || o.Epoch > 0 && o.Behind == nil {

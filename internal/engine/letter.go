@@ -315,7 +315,7 @@ func (x *writer) timestamp(ts int64, l *kafka.Limits) int64 {
 // letter adds a dead letter to out: the record as it came, or as much of it as the topic takes.
 func (x *writer) letter(raw *record.Raw, d task.Drop, bare bool) {
 	l, out := x.all[x.engine.program.DeadLetters].limits, x.outbox()
-	why := append(x.engine.program.LetterHeaders(x.engine.options.Group, raw, d), x.headers(raw)...)
+	why := append(x.engine.program.LetterHeaders(x.engine.options.LetterGroup, raw, d), x.headers(raw)...)
 	if bare {
 		x.form(raw, why, nil, &l, form{}, out)
 		return
@@ -339,7 +339,7 @@ func (x *writer) letter(raw *record.Raw, d task.Drop, bare bool) {
 // compat returns the headers of another system that a dead letter has.
 func (x *writer) compat(raw *record.Raw, d *task.Drop) []record.Header {
 	o := &x.engine.options
-	l := lettered{raw: raw, drop: d, node: x.engine.program.Nodes[d.Node].Name, group: o.Group, task: raw.Partition}
+	l := lettered{raw: raw, drop: d, node: x.engine.program.Nodes[d.Node].Name, group: o.LetterGroup, task: raw.Partition}
 	if x.of != nil {
 		l.task = x.of.id.Partition
 	}

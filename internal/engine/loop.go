@@ -137,6 +137,7 @@ func (l *loop) step(ctx context.Context) error {
 	l.holdBack()
 	l.hold()
 	l.publishEpochs()
+	l.tellLacks()
 	return l.poll(ctx)
 }
 
@@ -248,6 +249,11 @@ func (l *loop) wait() time.Duration {
 	}
 	if d, ok := l.waitForTrial(now); ok {
 		within(d)
+	}
+	for _, r := range l.order {
+		if _, d := r.lacking(now); d >= 0 {
+			within(d)
+		}
 	}
 	if l.restores.working() {
 		within(restoreEvery)

@@ -8,7 +8,7 @@ import (
 	"millrace.dev/internal/kafka"
 )
 
-// purge deletes the records of repartition topics that are committed. It belongs to the loop, save for the requests,
+// purge deletes the records of repartition topics, and of others that the program says, that are committed. It belongs to the loop, save for the requests,
 // which run beside that.
 type purge struct {
 	engine *Engine
@@ -24,7 +24,7 @@ func newPurge(e *Engine) purge {
 	p := purge{engine: e, topics: map[string]bool{}, upto: map[place]int64{}, last: time.Now()}
 	for _, sub := range e.program.Subs {
 		for _, s := range sub.Sources {
-			if s.Internal {
+			if s.Internal || s.Purge {
 				p.topics[s.Topic] = true
 			}
 		}
@@ -101,7 +101,7 @@ func (p *purge) step(ctx context.Context) {
 		}()
 		for topic, offsets := range before {
 			if err := p.engine.options.Client.DeleteRecords(ctx, topic, offsets); err != nil && ctx.Err() == nil {
-				p.engine.options.Log.LogAttrs(ctx, slog.LevelWarn, "records that were processed cannot be deleted from a repartition topic; trying again later",
+				p.engine.options.Log.LogAttrs(ctx, slog.LevelWarn, "records that were processed cannot be deleted from their topic; trying again later",
 					slog.String("topic", topic), slog.Any("error", err), slog.String("hint", "the principal needs the ACL: operation Delete, resource Topic "+topic))
 				for partition, to := range offsets {
 					failed[place{topic, partition}] = to

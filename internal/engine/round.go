@@ -289,13 +289,18 @@ func (l *loop) refused(ctx context.Context, w *kafka.WriteError) error {
 	if l.round.rows > 1 {
 		return nil
 	}
-	var at coordinates
+	var ats []coordinates // one, or those of a step
 	for p, pos := range l.round.position {
 		if pos.next > 0 {
-			at = coordinates{p, pos.next - 1}
+			ats = append(ats, coordinates{p, pos.next - 1})
 		}
 	}
-	v := l.engine.condemned(at)
+	var v verdict
+	for _, at := range ats {
+		if known := l.engine.condemned(at); known != (verdict{}) {
+			v = known
+		}
+	}
 	letters := l.engine.program.DeadLetters
 	fault := func(hint string) error {
 		return &kafka.Error{Code: kafka.CodeRejected, Op: "write to topic", Where: w.Topic, Err: w.Err, Hint: hint}
@@ -312,9 +317,11 @@ func (l *loop) refused(ctx context.Context, w *kafka.WriteError) error {
 	default:
 		v.problem = record.Problem{Stage: record.StageProduce, Class: classRefused, Reason: "the brokers refuse the output: " + w.Err.Error()}
 	}
-	l.engine.condemn(at, v)
-	l.engine.options.Log.LogAttrs(ctx, slog.LevelWarn, "the brokers refuse a record; it goes out in another form", slog.Any("error", w),
-		slog.String("source", at.topic), slog.Int("partition", int(at.partition)), slog.Int64("offset", at.offset))
+	for _, at := range ats {
+		l.engine.condemn(at, v)
+		l.engine.options.Log.LogAttrs(ctx, slog.LevelWarn, "the brokers refuse a record; it goes out in another form", slog.Any("error", w),
+			slog.String("source", at.topic), slog.Int("partition", int(at.partition)), slog.Int64("offset", at.offset))
+	}
 	return nil
 }
 

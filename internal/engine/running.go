@@ -37,7 +37,9 @@ type running struct {
 	waits  atomic.Bool  // for its epoch: see admit
 	// allowed is how many records may be processed until the breaker has seen a round.
 	allowed atomic.Int64
-	stuck   atomic.Bool // it waits for records of another source than those that it has
+	stuck   atomic.Bool   // it waits for records of another source than those that it has
+	lacks   atomic.Uint32 // of sources in step, those that it waits for, by bit
+	moved   atomic.Int64  // when it last processed a record, in nanoseconds of the clock
 
 	// The loop's.
 	started   bool  // it reads
@@ -49,6 +51,7 @@ type running struct {
 	turning   bool  // the round commits an epoch for it that was not committed before
 	breaker   *breaker
 	outcomes  []outcome // of the round that is being committed
+	short     uint32    // what was last told of lacks
 	restore   *restore
 
 	// The scheduler's.
@@ -155,6 +158,7 @@ func (r *running) process() (again bool, err error) {
 	}
 	r.collect()
 	r.out.begin(&r.tally)
+	worked := false
 	for rows := 0; rows < batchRows; {
 		start, given, slice := time.Now(), r.out.given(), r.loop.draw(int(min(int64(r.slice), int64(batchRows-rows), r.allowed.Load())))
 		if slice == 0 {
@@ -166,6 +170,7 @@ func (r *running) process() (again bool, err error) {
 			return false, &TaskError{err}
 		}
 		r.loop.giveBack(slice - n)
+		worked = worked || n > 0
 		if rows += n; r.allowed.Load() < unlimited/2 {
 			r.allowed.Add(int64(-n))
 		}
@@ -183,6 +188,7 @@ func (r *running) process() (again bool, err error) {
 	r.bytes.Store(r.state.UncommittedBytes())
 	r.rows.Store(r.task.Uncommitted())
 	r.stuck.Store(r.task.Blocked())
+	r.noteLacks(worked)
 	if (r.tally.rows > 0 || r.wrote || r.bytes.Load()+r.rows.Load() > 0) && !r.loop.worked.Swap(true) && !r.loop.outlet.opened() {
 		r.loop.engine.waker.poke()
 	}
@@ -332,6 +338,7 @@ func (r *running) reset() error {
 	r.rows.Store(0)
 	r.parked.Store(false)
 	r.stuck.Store(false)
+	r.lacks.Store(0)
 	r.seen = nil
 	r.recall()
 	if err := guarded(r.task.Reset); err != nil {

@@ -49,6 +49,8 @@ type Stats struct {
 	Held        []Hold    // the partitions that the breaker has paused, in order
 	// Epochs are those of the partitions of tasks that have their state, in order; none for an application without epochs.
 	Epochs []PartitionEpoch
+	// Lacks are the partitions for whose records those of other topics have waited for a while, in order.
+	Lacks []Lack
 	// BreakerOpened counts how often the breaker has paused a partition that it had not paused before.
 	BreakerOpened uint64
 	Records       uint64
@@ -79,7 +81,7 @@ func (s *Stats) TotalLag() int64 {
 	return n
 }
 
-// activeLag is TotalLag without the partitions that are held, or wait for an epoch.
+// activeLag is TotalLag without the partitions that are held, wait for an epoch, or for records of another topic.
 func (s *Stats) activeLag() int64 {
 	n := s.TotalLag()
 	for _, h := range s.Held {
@@ -88,6 +90,13 @@ func (s *Stats) activeLag() int64 {
 	for _, p := range s.Epochs {
 		if p.Waits {
 			n -= s.Lag[p.Partition]
+		}
+	}
+	for _, p := range s.Lacks {
+		for at, lag := range s.Lag {
+			if at.Partition == p.Partition.Partition {
+				n -= lag
+			}
 		}
 	}
 	return n
@@ -281,6 +290,7 @@ func (r *recorder) change(fn func()) {
 func (s *Stats) clone() Stats {
 	c := *s
 	c.WrittenTo, c.Held, c.Epochs = maps.Clone(s.WrittenTo), slices.Clone(s.Held), slices.Clone(s.Epochs)
+	c.Lacks = slices.Clone(s.Lacks)
 	c.DeadLetters, c.Dropped, c.Lag, c.Nodes = maps.Clone(s.DeadLetters), maps.Clone(s.Dropped), maps.Clone(s.Lag), slices.Clone(s.Nodes)
 	return c
 }
@@ -367,7 +377,7 @@ func (r *recorder) assign(ps kafka.Partitions) {
 	r.change(func() {
 		clear(r.assigned)
 		clear(r.positions)
-		r.stats.Held = nil
+		r.stats.Held, r.stats.Lacks = nil, nil
 		each(ps, func(p place) { r.assigned[p] = struct{}{} })
 	})
 }

@@ -154,7 +154,10 @@ func (c *Cross) covariance(a, b weights) float64 {
 // variance returns the covariance of a number with itself, which is not below 0.
 func (c *Cross) variance(a weights) float64 { return max(0, c.covariance(a, a)) }
 
-// third returns the mean of the cube of such a number, whose mean is 0.
+// cubeRounding is the share of sums of cubes below which what is left around the mean is taken for rounding errors.
+const cubeRounding = 1e-27
+
+// third returns the mean of the cube of such a number, whose mean is 0; 0 where all that is left is rounding.
 func (c *Cross) third(a weights) float64 {
 	y, x, d := Total{a.y, 0}, Total{a.x, 0}, Total{a.d, 0}
 	yy, xx, dd, yx := product(a.y, a.y), product(a.x, a.x), product(a.d, a.d), product(a.y, a.x)
@@ -164,8 +167,14 @@ func (c *Cross) third(a weights) float64 {
 		xx.times(x), xx.times(d).times(three), dd.times(x).times(three), dd.times(d),
 	}
 	var total Total
+	size := 0.0
 	for i, f := range factors {
-		total = total.plus(f.times(c.Cubes[i]))
+		part := f.times(c.Cubes[i])
+		total = total.plus(part)
+		size += math.Abs(part.High)
+	}
+	if math.Abs(total.High) <= cubeRounding*size {
+		return 0
 	}
 	return total.High / float64(c.Units)
 }
@@ -206,7 +215,7 @@ func (c *Cross) coherent() error {
 		if beyond(ab.High, aa.High, bb.High, 0) {
 			return fmt.Errorf("experiment: the sum of products %s is beyond what the squares allow", name)
 		}
-		noise := math.Sqrt(math.Abs(aa.High)) * math.Sqrt(math.Abs(bb.High)) * rounding
+		noise := float64(float64(math.Sqrt(math.Abs(aa.High))*math.Sqrt(math.Abs(bb.High))) * rounding)
 		if beyond(c.centred(ab, a, b).High, c.centred(aa, a, a).High, c.centred(bb, b, b).High, noise) {
 			return fmt.Errorf("experiment: the sum of products %s is beyond what the squares around the means allow", name)
 		}
@@ -230,7 +239,7 @@ func (c *Cross) coherent() error {
 
 // beyond tells whether ab² > aa·bb, by more than rounding and noise; without squares that leave the range.
 func beyond(ab, aa, bb, noise float64) bool {
-	most := math.Sqrt(max(aa, 0)) * math.Sqrt(max(bb, 0))
+	most := float64(math.Sqrt(max(aa, 0)) * math.Sqrt(max(bb, 0)))
 	return math.Abs(ab) > most+float64(slack*most)+noise
 }
 

@@ -89,3 +89,50 @@ func (c Correction) Level(alpha float64, adjusted []float64) float64 {
 	}
 	return math.Max(level, math.SmallestNonzeroFloat64)
 }
+
+// Cell is a treatment of one metric that belongs to a family.
+type Cell struct {
+	Metric, Arm        string
+	Control, Treatment *Cross
+}
+
+// Finding is what a cell of a family has come to.
+type Finding struct {
+	Metric string `json:"metric"`
+	Arm    string `json:"arm"`
+	*Comparison
+	// FamilyP is the p-value to hold to the error rate of the family, and Significant tells whether it is at most that. The intervals hold
+	// together as [Correction.Level] says.
+	FamilyP     float64 `json:"family_p"`
+	Significant bool    `json:"significant"`
+}
+
+// CompareAll compares several arms by several metrics as one family: see [Compare]. The findings are in the order of the cells.
+func CompareAll(cells []Cell, options Options, correction Correction) ([]Finding, error) {
+	o, err := options.complete()
+	if err != nil {
+		return nil, err
+	}
+	p := make([]float64, len(cells))
+	for i, cell := range cells {
+		c, err := Compare(cell.Control, cell.Treatment, o)
+		if err != nil {
+			return nil, fmt.Errorf("experiment: %s of arm %s: %w", cell.Metric, cell.Arm, err)
+		}
+		p[i] = c.P
+	}
+	adjusted, err := correction.Adjust(p)
+	if err != nil {
+		return nil, err
+	}
+	o.Level = correction.Level(o.Alpha, adjusted)
+	findings := make([]Finding, len(cells))
+	for i, cell := range cells {
+		c, err := Compare(cell.Control, cell.Treatment, o)
+		if err != nil {
+			return nil, fmt.Errorf("experiment: %s of arm %s: %w", cell.Metric, cell.Arm, err)
+		}
+		findings[i] = Finding{cell.Metric, cell.Arm, c, adjusted[i], c.Enough && adjusted[i] <= o.Alpha}
+	}
+	return findings, nil
+}

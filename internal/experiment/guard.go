@@ -39,9 +39,15 @@ type Guards struct {
 	least   int64
 }
 
+// defaultGuardHorizon is less than that of experiments: what a guard must see soon is large.
+const defaultGuardHorizon = 1000
+
 // NewGuards returns guards with an error rate over so many of them; 0 is 0.05. Horizon is the number of records at which they
-// are the tightest; 0 is 5,000. Means are not judged below least units, 0 being 100.
+// are the tightest; 0 is 1,000. Means are not judged below least units, 0 being 100.
 func NewGuards(alpha float64, count int, horizon float64, least int64) (*Guards, error) {
+	if horizon == 0 {
+		horizon = defaultGuardHorizon
+	}
 	o, err := Options{Alpha: alpha, Horizon: horizon, Least: least}.complete()
 	if err != nil {
 		return nil, err
@@ -201,7 +207,7 @@ func (g *Guards) Bounded(name string, b *Bounded, limit float64) (*Decision, err
 }
 
 // Rate guards how often something happens for each unit of exposure: events of one record that may be several, or failures by the
-// hour; at a rate of limit at most. It takes events for a Poisson process (the gamma-Poisson mixture of Howard et al., and below the rate a normal
+// hour; at a rate of limit at most. The horizon is one of exposure here. It takes events for a Poisson process (the gamma-Poisson mixture of Howard et al., and below the rate a normal
 // one): events that come in bunches break it too soon.
 func (g *Guards) Rate(name string, events int64, exposure, limit float64) (*Decision, error) {
 	if events < 0 || events > mostCount || !(exposure >= 0 && exposure <= MostLoss) || !(limit > 0 && limit <= MostLoss) {
@@ -209,14 +215,14 @@ func (g *Guards) Rate(name string, events int64, exposure, limit float64) (*Deci
 	}
 	d := &Decision{Guard: name, Estimate: Interval{math.NaN(), 0, math.Inf(1)}, Limit: limit, N: events, P: 1, Alpha: g.alpha}
 	if exposure > 0 {
-		n, reached := float64(events), -math.Log(g.alpha)
+		n, reached, usual := float64(events), -math.Log(g.alpha), max(1, float64(limit*g.horizon))
 		over := func(rate float64) float64 {
 			v := float64(rate * exposure)
-			return gammaPoisson{tuning(g.horizon, 2*g.alpha), 1}.log(n-v, v)
+			return gammaPoisson{tuning(usual, 2*g.alpha), 1}.log(n-v, v)
 		}
 		under := func(rate float64) float64 {
 			v := float64(rate * exposure)
-			return tuned(g.horizon, g.alpha, true).log(v-n, v) - reached
+			return tuned(usual, g.alpha, true).log(v-n, v) - reached
 		}
 		d.P = min(1, math.Exp(-over(limit)))
 		d.Estimate.Value = n / exposure
@@ -297,7 +303,7 @@ func (d *Decision) words(number func(float64) string) string {
 	case d.Outcome == Passes:
 		return fmt.Sprintf("at most %s (%s sure), within the limit of %s", number(d.Estimate.High), sure, number(d.Limit))
 	case !d.Estimate.Bounded():
-		return fmt.Sprintf("too little to judge by yet, with a limit of %s", number(d.Limit))
+		return "too little to judge by yet, with a limit of " + number(d.Limit)
 	default:
 		return fmt.Sprintf("from %s to %s, and the limit of %s lies between", number(d.Estimate.Low), number(d.Estimate.High), number(d.Limit))
 	}

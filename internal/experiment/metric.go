@@ -88,7 +88,7 @@ func (m Metric) Loss(prediction, label float64) (float64, error) {
 			return 0, err
 		}
 	}
-	loss := 0.0
+	var loss float64
 	switch m.kind {
 	case squaredError, brier:
 		loss = float64(d * d)

@@ -75,7 +75,7 @@ func (m gammaExponential) log(s, v float64) float64 {
 
 func (m gammaExponential) bound(v, alpha float64) float64 {
 	f := func(s float64) float64 { return m.log(s, v) + math.Log(alpha) }
-	return rootOf(0, firstAbove(math.Sqrt(v+m.rho), f), f)
+	return rootOf(0, firstAbove(stitched(v, alpha, m.rho, m.c), f), f)
 }
 
 // gammaPoisson is the mixture for counts: for sums whose steps are c at most, and whose variance is known, such as those of a
@@ -99,7 +99,8 @@ func (m gammaPoisson) bound(v, alpha float64) float64 {
 }
 
 // stitched returns a bound in closed form for sums whose steps have exponential tails of mean c, from a variance of start on: it grows as
-// slowly as any can, as the law of the iterated logarithm says (Theorem 1, with s = 1.4 and eta = 2).
+// slowly as any can, as the law of the iterated logarithm says (Theorem 1, with s = 1.4 and eta = 2). It is near that of a mixture, and so where the
+// search for that one begins.
 func stitched(v, alpha, start, c float64) float64 {
 	const (
 		s, eta = 1.4, 2

@@ -167,7 +167,7 @@ func (d *Design) power(n float64, test Test) float64 {
 	se := math.Sqrt(va/na + vb/nb)
 	shift := d.Effect / se
 	if test == Fixed {
-		if freedom := n - 2; freedom >= 1 { // below, the distribution has next to no tail that ends
+		if freedom := n - 2; freedom >= 1 {
 			limit := stat.StudentQuantile(d.Alpha/2, freedom)
 			return stat.StudentShiftedTail(limit, freedom, shift) + stat.StudentShiftedTail(limit, freedom, -shift)
 		}

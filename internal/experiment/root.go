@@ -9,7 +9,7 @@ import "math"
 func rootOf(low, high float64, f func(float64) float64) float64 {
 	a, b := high, low
 	fa, fb := 1.0, -1.0 // only their signs count before the first steps, which halve
-	c, fc := a, fa
+	var c, fc float64   // the point before, from the first step on
 	share := 0.5
 	for step := range 300 {
 		x := a + float64(share*(b-a))

@@ -76,8 +76,10 @@ func batch(r *rand.Rand, units int, draw func(r *rand.Rand) (y, x, d float64), c
 				y, _, _ = draw(r)
 			}
 		}
-		for i, v := range [...]float64{y, x, d, y * y, x * x, d * d, y * x, y * d, x * d,
-			y * y * y, y * y * x, y * y * d, y * x * x, y * x * d, y * d * d, x * x * x, x * x * d, x * d * d, d * d * d} {
+		for i, v := range [...]float64{
+			y, x, d, y * y, x * x, d * d, y * x, y * d, x * d,
+			y * y * y, y * y * x, y * y * d, y * x * x, y * x * d, y * d * d, x * x * x, x * x * d, x * d * d, d * d * d,
+		} {
 			s[i] += v
 		}
 	}
@@ -94,7 +96,7 @@ func batch(r *rand.Rand, units int, draw func(r *rand.Rand) (y, x, d float64), c
 // TestAA looks at experiments without a difference 60 times each: a confidence sequence may be looked at, and a t-test may not.
 func TestAA(t *testing.T) {
 	t.Parallel()
-	const runs, seed = 600, 1
+	const runs, seed = 400, 1
 	for name, draw := range losses() {
 		for _, share := range []int{1, 9} { // units of the control for one of the treatment
 			var peeked, outside, relativeOutside int
@@ -137,7 +139,7 @@ func TestAA(t *testing.T) {
 // TestCoverage looks once, at the size that was planned: intervals of 95 % hold the difference in 95 % of experiments.
 func TestCoverage(t *testing.T) {
 	t.Parallel()
-	const runs, seed = 2000, 2
+	const runs, seed = 1000, 2
 	for name, draw := range losses() {
 		var relative int
 		missed := rateOf(runs, seed, func(r *rand.Rand) bool {
@@ -255,7 +257,7 @@ func TestSampleRatioRates(t *testing.T) {
 // TestGuardRates asks guards forty times where the truth lies on the limit: there they may neither break nor pass, but for their error rate.
 func TestGuardRates(t *testing.T) {
 	t.Parallel()
-	const runs, seed, times = 500, 5, 40
+	const runs, seed, times = 300, 5, 40
 	g, err := NewGuards(0.05, 1, 2000, 0)
 	if err != nil {
 		t.Fatal(err)

@@ -70,7 +70,7 @@ func checkBoundaries(v *tally, raw json.RawMessage) error {
 		Bound   float64 `json:"bound_v100_a05"`
 	}
 	var f struct {
-		Tol              float64
+		Tol              float64 `json:"tol"`
 		Two              bound   `json:"two_sided_normal_mixture"`
 		One              bound   `json:"one_sided_normal_mixture"`
 		GammaExponential bound   `json:"gamma_exponential_c2"`
@@ -78,12 +78,18 @@ func checkBoundaries(v *tally, raw json.RawMessage) error {
 		BetaBinomial     bound   `json:"beta_binomial_two_sided_g.2_h.8"`
 		Stitched         float64 `json:"poly_stitching_v100_a05_vmin10_c3"`
 		Bernoulli        []struct {
-			Successes, Trials, Alpha float64
-			Horizon                  float64 `json:"t_opt"`
-			CI                       [2]float64
+			Successes float64    `json:"successes"`
+			Trials    float64    `json:"trials"`
+			Alpha     float64    `json:"alpha"`
+			Horizon   float64    `json:"t_opt"`
+			CI        [2]float64 `json:"ci"`
 		} `json:"bernoulli_ci"`
 		Quantile struct {
-			Cases []struct{ Q, Offset, P float64 }
+			Cases []struct {
+				Q      float64 `json:"q"`
+				Offset float64 `json:"offset"`
+				P      float64 `json:"p"`
+			} `json:"cases"`
 		} `json:"quantile_ab_p"`
 	}
 	if err := json.Unmarshal(raw, &f); err != nil {
@@ -198,12 +204,12 @@ func checkMcNemar(v *tally, c *mcnemarCase) {
 }
 
 type delongCase struct {
-	Pair     string
+	Pair     string  `json:"pair"`
 	A        float64 `json:"auc_a"`
 	B        float64 `json:"auc_b"`
 	VA       float64 `json:"var_a"`
 	VB       float64 `json:"var_b"`
-	Cov      float64
+	Cov      float64 `json:"cov"`
 	Z        float64 `json:"z_paired"`
 	P        float64 `json:"p_paired"`
 	T        float64 `json:"t_unpaired"`
@@ -213,8 +219,10 @@ type delongCase struct {
 
 // delongData is delong_asah_local_only.json, which is not everywhere: its licence does not let it be passed on.
 type delongData struct {
-	Outcome           []int
-	WFNS, S100B, NDKA []float64
+	Outcome []int     `json:"outcome"`
+	WFNS    []float64 `json:"wfns"`
+	S100B   []float64 `json:"s100b"`
+	NDKA    []float64 `json:"ndka"`
 }
 
 // checkDeLong needs data that the vectors do not have: without, the cases are not run, and said to be so. TestAUC holds the same code to
@@ -223,7 +231,9 @@ func checkDeLong(dir string) func(v *tally, raw json.RawMessage) error {
 	return func(v *tally, raw json.RawMessage) error {
 		b, err := os.ReadFile(filepath.Join(dir, "delong_asah_local_only.json"))
 		if errors.Is(err, fs.ErrNotExist) {
-			var family struct{ Cases []delongCase }
+			var family struct {
+				Cases []delongCase `json:"cases"`
+			}
 			if err := json.Unmarshal(raw, &family); err != nil {
 				return err
 			}

@@ -2,7 +2,7 @@ package experiment
 
 import (
 	"encoding/json"
-	"fmt"
+	"errors"
 	"math"
 	"os"
 	"path/filepath"
@@ -121,12 +121,14 @@ type vectorFamily struct {
 // cases decodes the cases of a family, and runs each.
 func cases[T any](f func(v *tally, c *T)) func(v *tally, raw json.RawMessage) error {
 	return func(v *tally, raw json.RawMessage) error {
-		var family struct{ Cases []T }
+		var family struct {
+			Cases []T `json:"cases"`
+		}
 		if err := json.Unmarshal(raw, &family); err != nil {
 			return err
 		}
 		if len(family.Cases) == 0 {
-			return fmt.Errorf("no cases")
+			return errors.New("no cases")
 		}
 		for i := range family.Cases {
 			v.run(func() { f(v, &family.Cases[i]) })

@@ -15,7 +15,7 @@ type collector struct {
 	program                                          *task.Program
 	records, written, dead, dropped, commits, aborts *prometheus.Desc
 	rebalances, lag, latency, state, paused          *prometheus.Desc
-	held, opened, waiting                            *prometheus.Desc
+	held, opened, waiting, lacking                   *prometheus.Desc
 	nodeRecords, nodeSeconds                         *prometheus.Desc
 	restoreTasks, restoreLeft, restoreRate           *prometheus.Desc
 }
@@ -40,6 +40,7 @@ func newCollector(e *engine.Engine, p *task.Program) *collector {
 		held:         desc("breaker_open", "1 for a partition that is paused since too many of its records became dead letters, 0.5 for one on trial after that.", "topic", "partition"),
 		opened:       desc("breaker_opened_total", "How often a partition was paused for its dead letters."),
 		waiting:      desc("epoch_waiting_partitions", "Partitions of which no records are processed, since another instance has used a newer model than this one has."),
+		lacking:      desc("lacking_partitions", "Partitions of a topic for whose records those of other topics wait, as those of the other arms do for an arm that is down.", "topic"),
 		nodeRecords:  desc("node_records_total", "Records that came into a node of the topology.", "node"),
 		nodeSeconds:  desc("node_seconds_total", "Time that a node took, estimated from samples.", "node"),
 		restoreTasks: desc("restore_tasks", "Tasks that wait for their state."),
@@ -100,6 +101,13 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		}
 	}
 	gauge(c.waiting, float64(waiting))
+	lacking := map[string]int{}
+	for _, p := range s.Lacks {
+		lacking[p.Topic]++
+	}
+	for topic, n := range lacking {
+		gauge(c.lacking, float64(n), topic)
+	}
 	gauge(c.restoreTasks, float64(s.Restoring.Tasks))
 	gauge(c.restoreLeft, float64(s.Restoring.Left))
 	gauge(c.restoreRate, s.Restoring.Rate)

@@ -36,7 +36,7 @@ func NewHandler(e *engine.Engine, p *task.Program, more ...prometheus.Collector)
 
 // health answers 200 where ok holds for the engine's state, else 503, and names the state. An instance that is paused is
 // ready: it does what it was told, and a new version must be able to take its place. Why it is paused follows,
-// which partitions the breaker has paused, and which wait for an epoch.
+// which partitions the breaker has paused, and which wait for an epoch, or are waited for.
 func health(e *engine.Engine, ok func(engine.State) bool) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		s := e.Stats()
@@ -53,6 +53,9 @@ func health(e *engine.Engine, ok func(engine.State) bool) http.HandlerFunc {
 				state = "is read on trial"
 			}
 			_, _ = fmt.Fprintf(w, "%s/%d %s: %s\n", h.Topic, h.Partition.Partition, state, h.Reason)
+		}
+		for _, p := range s.Lacks {
+			_, _ = fmt.Fprintf(w, "%s/%d has no records, for which those of other topics wait since %s\n", p.Topic, p.Partition.Partition, p.Since.UTC().Format(time.RFC3339))
 		}
 		for _, p := range s.Epochs {
 			if p.Waits {

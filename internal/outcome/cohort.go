@@ -24,9 +24,9 @@ type Group struct {
 // Cohort adds up the predictions of a group that one partition of the application has seen: a record of the topic NAME.cohorts, whose
 // last record of a key counts. Those of all partitions add up to the whole ([Cohort.Merge]).
 //
-// Records, Resolved, Expired, Unpaired and Delays are by the day of the prediction. Units, Metrics and Excluded are by the day of the
-// unit's first prediction: a unit is in one cohort, with all its outcomes of any day, so that sums over days have each unit once, and
-// variances are those of whole units.
+// Records, Resolved, Expired, Unpaired, Refused, Delays and Curve are by the model and the day of the prediction. Units, Metrics and Excluded are
+// by those of the unit's first prediction in the arm: a unit is in one cohort, with all its outcomes, so that sums over the models and days of an
+// arm have each unit once, and variances are those of whole units.
 //
 // Predictions whose arm was forced count in Forced alone.
 type Cohort struct {
@@ -40,16 +40,20 @@ type Cohort struct {
 	Resolved  int64 `json:"resolved"`
 	Expired   int64 `json:"expired"`
 	Unpaired  int64 `json:"unpaired"` // of the resolved: the control could not predict them, and no metric has them
+	Refused   int64 `json:"refused"`  // of the resolved: the arm's model could not predict them, and the control's prediction stands in its place
 	Forced    int64 `json:"forced"`   // predictions beside Records
 	// Units are the different keys. Outside of an experiment each record is a unit.
 	Units int64 `json:"units"`
 	// Delays counts the resolved by how long after the prediction the label's time is: [DelayBounds].
 	Delays []int64 `json:"delays"`
-	// Metrics has, by the names of [Metrics], the losses of the units that have a resolved record.
+	// Metrics has, by the names of [experiment.ParseMetric], the losses of the units that have a resolved record.
 	Metrics map[string]*experiment.Cross `json:"metrics"`
 	// Excluded counts by metric the resolved records whose loss is none: a probability that is none, a label other than 0 and 1, a
 	// number beyond the range.
 	Excluded map[string]int64 `json:"excluded"`
+	// Curve counts the resolved records, by the day of the prediction, by prediction and label; nil where the file does not ask for the area
+	// under the curve.
+	Curve *experiment.Curve `json:"curve,omitempty"`
 }
 
 // DelayBounds returns the upper ends of all delay buckets but the last, in milliseconds; an end belongs to the bucket below it.
@@ -103,7 +107,7 @@ func (c *Cohort) validate() error {
 	if _, err := time.Parse(time.DateOnly, c.Day); err != nil || c.Topic == "" || c.Partition < 0 {
 		return errors.New("it does not say whose it is: want topic, day and partition")
 	}
-	counts := []int64{c.Records, c.Resolved, c.Expired, c.Unpaired, c.Forced, c.Units}
+	counts := []int64{c.Records, c.Resolved, c.Expired, c.Unpaired, c.Refused, c.Forced, c.Units}
 	delayed := int64(0)
 	if len(c.Delays) != len(DelayBounds())+1 {
 		return fmt.Errorf("it has %d delays: want %d", len(c.Delays), len(DelayBounds())+1)
@@ -123,7 +127,7 @@ func (c *Cohort) validate() error {
 			return fmt.Errorf("a count of %d", n)
 		}
 	}
-	if c.Resolved+c.Expired > c.Records || c.Unpaired > c.Resolved || delayed != c.Resolved {
+	if c.Resolved+c.Expired > c.Records || c.Unpaired > c.Resolved || c.Refused > c.Resolved || delayed != c.Resolved {
 		return errors.New("its counts do not fit one another")
 	}
 	for name, x := range c.Metrics {
@@ -143,6 +147,7 @@ func (c *Cohort) Merge(o *Cohort) {
 	c.Resolved += o.Resolved
 	c.Expired += o.Expired
 	c.Unpaired += o.Unpaired
+	c.Refused += o.Refused
 	c.Forced += o.Forced
 	c.Units += o.Units
 	if c.Delays == nil {
@@ -157,6 +162,17 @@ func (c *Cohort) Merge(o *Cohort) {
 	for name, n := range o.Excluded {
 		c.exclude(name, n)
 	}
+	if o.Curve != nil {
+		c.curve().Merge(o.Curve)
+	}
+}
+
+// curve returns the counts of predictions by label.
+func (c *Cohort) curve() *experiment.Curve {
+	if c.Curve == nil {
+		c.Curve = &experiment.Curve{}
+	}
+	return c.Curve
 }
 
 // metric returns the sums of a metric.

@@ -33,7 +33,9 @@ type Outcome struct {
 	Arm        string `json:"arm"`
 	Forced     bool   `json:"forced"` // the arm was chosen by hand: no part of statistics
 	// Unpaired says that the control model could not predict the record, which another arm has predicted.
-	Unpaired    bool    `json:"unpaired"`
+	Unpaired bool `json:"unpaired"`
+	// Refused says that the arm's model could not predict the record, and that the control's prediction stands in its place.
+	Refused     bool    `json:"refused"`
 	PredictedAt int64   `json:"predicted_at"` // event time, in milliseconds
 	Prediction  float64 `json:"prediction"`
 	// Baseline is the control model's prediction of the same record; nil where the control itself has predicted it, outside of an
@@ -77,7 +79,7 @@ func (o *Outcome) Append(dst []byte, field, text string) ([]byte, error) {
 // Reserved tells whether an outcome has a field of its own of that name.
 func Reserved(field string) bool {
 	switch field {
-	case "version", "pipeline", "status", "topic", "source", "model", "digest", "experiment", "arm", "forced", "unpaired", "predicted_at", "prediction",
+	case "version", "pipeline", "status", "topic", "source", "model", "digest", "experiment", "arm", "forced", "unpaired", "refused", "predicted_at", "prediction",
 		"baseline", "label", "labelled_at":
 		return true
 	}

@@ -16,6 +16,7 @@ type Prediction struct {
 	Arm        string
 	Forced     bool
 	Unpaired   bool
+	Refused    bool
 	At         int64 // event time, in milliseconds
 	Value      float64
 	Baseline   float64 // NaN is none
@@ -31,6 +32,7 @@ const (
 	hasBaseline
 	hasKey
 	hasUnit
+	hasRefused
 	hasEnd
 )
 
@@ -44,6 +46,7 @@ func (p *Prediction) Append(dst []byte) []byte {
 	}
 	set(hasForced, p.Forced)
 	set(hasUnpaired, p.Unpaired)
+	set(hasRefused, p.Refused)
 	set(hasBaseline, !math.IsNaN(p.Baseline))
 	set(hasKey, p.Key != nil)
 	set(hasUnit, p.HasUnit)
@@ -71,7 +74,7 @@ func (p *Prediction) read(r *reader) {
 		r.bad = true
 		return
 	}
-	*p = Prediction{Forced: flags&hasForced != 0, Unpaired: flags&hasUnpaired != 0, HasUnit: flags&hasUnit != 0, Baseline: math.NaN()}
+	*p = Prediction{Forced: flags&hasForced != 0, Unpaired: flags&hasUnpaired != 0, Refused: flags&hasRefused != 0, HasUnit: flags&hasUnit != 0, Baseline: math.NaN()}
 	for _, s := range []*string{&p.Topic, &p.Source, &p.Model, &p.Digest, &p.Experiment, &p.Arm} {
 		*s = r.text()
 	}
@@ -151,7 +154,7 @@ func (e *Event) Outcome(pipeline string) *Outcome {
 	p := &e.Prediction
 	o := &Outcome{
 		Version: Version, Pipeline: pipeline, Topic: p.Topic, Source: p.Source, Model: p.Model, Digest: p.Digest, Experiment: p.Experiment, Arm: p.Arm,
-		Forced: p.Forced, Unpaired: p.Unpaired, PredictedAt: p.At, Prediction: p.Value,
+		Forced: p.Forced, Unpaired: p.Unpaired, Refused: p.Refused, PredictedAt: p.At, Prediction: p.Value,
 	}
 	if !math.IsNaN(p.Baseline) {
 		o.Baseline = &p.Baseline

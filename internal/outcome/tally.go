@@ -15,7 +15,8 @@ import (
 type TallyOptions struct {
 	Pipeline  string
 	Partition int32
-	Losses    []Loss
+	Metrics   []experiment.Metric
+	Curve     bool // whether predictions are counted for the area under the curve
 	// Remember is how long a unit of an experiment is known after the horizon and the grace of its last prediction. One that comes again
 	// later is another unit.
 	Remember time.Duration
@@ -27,7 +28,7 @@ type TallyOptions struct {
 // Its rows, by their first byte:
 //
 //	c key      a cohort, as its record has it
-//	u id       a unit of an experiment: its days, and for each loss what it has contributed
+//	u id       a unit of an experiment: its days, and for each metric what it has contributed
 //	d day id   the same, by the day of its last prediction, to be forgotten
 type Tally struct {
 	rows    Rows
@@ -52,11 +53,12 @@ const (
 // unit is what is known of a unit.
 type unit struct {
 	id          []byte
-	first, last int64 // days since 1970, of its predictions
+	first, last int64  // days since 1970, of its predictions
+	model       string // of the first
 	sums        map[string]contribution
 }
 
-// contribution is what a unit has in the sums of a loss: the loss, that of the baseline, and the records.
+// contribution is what a unit has in the sums of a metric: the loss, that of the baseline, and the records.
 type contribution struct{ y, x, d float64 }
 
 // dayOf returns the day of a time, since 1970.
@@ -68,11 +70,11 @@ func dayOf(at int64) int64 {
 	return d
 }
 
-// cohort returns the cohort of a prediction's group and a day, which is about to change.
-func (t *Tally) cohort(p *Prediction, day int64) (*Cohort, error) {
+// cohort returns the cohort of a prediction's arm, a model and a day, which is about to change.
+func (t *Tally) cohort(p *Prediction, model string, day int64) (*Cohort, error) {
 	c := &Cohort{
 		Version: Version, Pipeline: t.o.Pipeline, Partition: t.o.Partition,
-		Group: Group{Topic: p.Topic, Experiment: p.Experiment, Arm: p.Arm, Model: p.Model, Day: time.UnixMilli(day * dayMillis).UTC().Format(time.DateOnly)},
+		Group: Group{Topic: p.Topic, Experiment: p.Experiment, Arm: p.Arm, Model: model, Day: time.UnixMilli(day * dayMillis).UTC().Format(time.DateOnly)},
 	}
 	key := c.Key()
 	t.changed[key] = true
@@ -97,7 +99,7 @@ func (t *Tally) cohort(p *Prediction, day int64) (*Cohort, error) {
 // Add takes an event.
 func (t *Tally) Add(e *Event) error {
 	p := &e.Prediction
-	c, err := t.cohort(p, dayOf(p.At))
+	c, err := t.cohort(p, p.Model, dayOf(p.At))
 	if err != nil {
 		return err
 	}
@@ -115,11 +117,17 @@ func (t *Tally) Add(e *Event) error {
 		c.Expired++
 		return nil
 	}
+	if p.Refused {
+		c.Refused++
+	}
 	c.Resolved++
 	c.Delays[delay(e.LabelledAt-p.At)]++
 	if p.Unpaired {
 		c.Unpaired++
 		return nil
+	}
+	if t.o.Curve && c.curve().Add(p.Value, e.Label) != nil {
+		c.exclude(experiment.MetricAUC, 1)
 	}
 	return t.labelled(c, e)
 }
@@ -152,13 +160,14 @@ func (t *Tally) seen(c *Cohort, p *Prediction) error {
 
 // unit returns the unit of a prediction, which may be a new one.
 func (t *Tally) unit(p *Prediction) (u *unit, known bool, err error) {
-	u = &unit{id: digest(p.Topic, p.Experiment, p.Arm, p.Model, p.Unit), first: dayOf(p.At), last: dayOf(p.At), sums: map[string]contribution{}}
+	// A unit of an arm is one, whichever model has predicted its records: the control's stands in where the arm's cannot.
+	u = &unit{id: digest(p.Topic, p.Experiment, p.Arm, p.Unit), first: dayOf(p.At), last: dayOf(p.At), model: p.Model, sums: map[string]contribution{}}
 	b, ok, err := t.rows.Get(string(rowUnit) + string(u.id))
 	if err != nil || !ok {
 		return u, false, err
 	}
 	r := reader{b: b}
-	u.first, u.last = r.int(), r.int()
+	u.first, u.last, u.model = r.int(), r.int(), r.text()
 	for n := r.uint(); n > 0 && !r.bad; n-- {
 		name := r.text()
 		u.sums[name] = contribution{r.number(), r.number(), r.number()}
@@ -185,7 +194,7 @@ func (t *Tally) keep(u *unit, day int64, changed bool) error {
 	if u.last = last; !changed {
 		return nil
 	}
-	b := binary.AppendVarint(binary.AppendVarint(nil, u.first), u.last)
+	b := appendText(binary.AppendVarint(binary.AppendVarint(nil, u.first), u.last), u.model)
 	b = binary.AppendUvarint(b, uint64(len(u.sums)))
 	for _, name := range slices.Sorted(maps.Keys(u.sums)) {
 		s := u.sums[name]
@@ -198,8 +207,8 @@ func (t *Tally) keep(u *unit, day int64, changed bool) error {
 func (t *Tally) labelled(c *Cohort, e *Event) error {
 	p := &e.Prediction
 	if p.alone() {
-		for i := range t.o.Losses {
-			t.add(c, &t.o.Losses[i], e, contribution{})
+		for _, m := range t.o.Metrics {
+			t.add(c, m, e, contribution{})
 		}
 		return nil
 	}
@@ -207,39 +216,38 @@ func (t *Tally) labelled(c *Cohort, e *Event) error {
 	if err != nil {
 		return err
 	}
-	if u.first != dayOf(p.At) {
-		if c, err = t.cohort(p, u.first); err != nil {
+	if u.first != dayOf(p.At) || u.model != p.Model {
+		if c, err = t.cohort(p, u.model, u.first); err != nil {
 			return err
 		}
 	}
 	if !known { // it was forgotten before its time, since the pipeline file has another horizon now
 		c.Units++
 	}
-	for i := range t.o.Losses {
-		l := &t.o.Losses[i]
-		if s := t.add(c, l, e, u.sums[l.Name]); s.d > 0 {
-			u.sums[l.Name] = s
+	for _, m := range t.o.Metrics {
+		name := m.String()
+		if s := t.add(c, m, e, u.sums[name]); s.d > 0 {
+			u.sums[name] = s
 		}
 	}
 	return t.keep(u, dayOf(p.At), true)
 }
 
-// add puts what a unit contributes to a loss with one more record in the place of what it has contributed before, and returns it.
-func (t *Tally) add(c *Cohort, l *Loss, e *Event, before contribution) contribution {
-	p := &e.Prediction
-	y, ok := l.Of(p.Value, e.Label)
+// add puts what a unit contributes to a metric with one more record in the place of what it has contributed before, and returns it.
+func (t *Tally) add(c *Cohort, m experiment.Metric, e *Event, before contribution) contribution {
+	p, name := &e.Prediction, m.String()
+	y, err := m.Loss(p.Value, e.Label)
 	x := y
-	if ok && !math.IsNaN(p.Baseline) {
-		x, ok = l.Of(p.Baseline, e.Label)
+	if err == nil && !math.IsNaN(p.Baseline) {
+		x, err = m.Loss(p.Baseline, e.Label)
 	}
 	now := contribution{before.y + y, before.x + x, before.d + 1}
-	if !ok || now.y > experiment.MostLoss || now.x > experiment.MostLoss {
-		c.exclude(l.Name, 1)
+	if err != nil || now.y > experiment.MostLoss || now.x > experiment.MostLoss {
+		c.exclude(name, 1)
 		return before
 	}
-	sums := c.metric(l.Name)
+	sums := c.metric(name)
 	kept := *sums
-	var err error
 	if before.d > 0 {
 		err = sums.Remove(before.y, before.x, before.d)
 	}
@@ -248,7 +256,7 @@ func (t *Tally) add(c *Cohort, l *Loss, e *Event, before contribution) contribut
 	}
 	if err != nil { // what was checked above cannot fail; the rest of the numbers must not suffer if it does
 		*sums = kept
-		c.exclude(l.Name, 1)
+		c.exclude(name, 1)
 		return before
 	}
 	return now

@@ -13,60 +13,20 @@ import (
 	"millrace.dev/internal/experiment"
 )
 
-func losses(t *testing.T, names ...string) (list []Loss) {
+func metrics(t *testing.T, names ...string) (list []experiment.Metric) {
 	t.Helper()
 	for _, name := range names {
-		l, err := ParseLoss(name)
+		m, err := experiment.ParseMetric(name)
 		check(t, err)
-		list = append(list, l)
+		list = append(list, m)
 	}
 	return list
-}
-
-func TestLosses(t *testing.T) {
-	t.Parallel()
-	for _, c := range []struct {
-		name              string
-		prediction, label float64
-		want              float64
-		none              bool
-	}{
-		{name: SquaredError, prediction: 3, label: 5, want: 4},
-		{name: AbsoluteError, prediction: 3, label: -5, want: 8},
-		{name: "pinball_0.9", prediction: 10, label: 12, want: 1.8},
-		{name: "pinball_0.9", prediction: 12, label: 10, want: 0.2},
-		{name: "pinball_0.5", prediction: 12, label: 10, want: 1},
-		{name: Brier, prediction: 0.25, label: 1, want: 0.5625},
-		{name: Brier, prediction: 0.25, label: 0.5, none: true},
-		{name: Brier, prediction: 1.5, label: 1, none: true},
-		{name: LogLoss, prediction: 0.25, label: 1, want: 2 * math.Ln2},
-		{name: LogLoss, prediction: 0.25, label: 0, want: -math.Log(0.75)},
-		{name: LogLoss, prediction: 0, label: 1, want: -math.Log(1e-15)},
-		{name: LogLoss, prediction: 1, label: 1, want: 0},
-		{name: LogLoss, prediction: -0.1, label: 1, none: true},
-		{name: LogLoss, prediction: 0.5, label: 2, none: true},
-		{name: SquaredError, prediction: 1e308, label: -1e308, none: true},
-		{name: AbsoluteError, prediction: 1e308, label: -1e308, none: true},
-		{name: SquaredError, prediction: 1e36, label: 0, none: true},
-		{name: SquaredError, prediction: 1e34, label: 0, want: 1e68},
-	} {
-		l := losses(t, c.name)[0]
-		got, ok := l.Of(c.prediction, c.label)
-		if ok == c.none || ok && math.Abs(got-c.want) > 1e-12*math.Abs(c.want) {
-			t.Errorf("%s of %g for %g is %g, %t: want %g, %t", c.name, c.prediction, c.label, got, ok, c.want, !c.none)
-		}
-	}
-	for _, name := range []string{"", "rmse", "pinball_", "pinball_0", "pinball_1", "pinball_0.90", "pinball_1e-1", "pinball_NaN", "auc"} {
-		if _, err := ParseLoss(name); err == nil {
-			t.Errorf("%q is a loss", name)
-		}
-	}
 }
 
 func newTestTally(t *testing.T, rows Rows, names ...string) *Tally {
 	t.Helper()
 	return NewTally(rows, TallyOptions{
-		Pipeline: "houses", Partition: 3, Losses: losses(t, names...), Remember: 10 * 24 * time.Hour, Join: Options{Horizon: 24 * time.Hour, Grace: time.Hour},
+		Pipeline: "houses", Partition: 3, Metrics: metrics(t, names...), Remember: 10 * 24 * time.Hour, Join: Options{Horizon: 24 * time.Hour, Grace: time.Hour},
 	})
 }
 
@@ -77,7 +37,7 @@ func TestTallyAgainstWhatItAddsUp(t *testing.T) {
 	for seed := range uint64(20) {
 		rng := rand.New(rand.NewPCG(seed, 3))
 		rows := memory{}
-		tally := newTestTally(t, rows, SquaredError, AbsoluteError)
+		tally := newTestTally(t, rows, "squared_error", "absolute_error")
 		type sums struct{ y, x, d float64 }
 		units := map[string]*sums{}
 		var events []Event
@@ -88,6 +48,7 @@ func TestTallyAgainstWhatItAddsUp(t *testing.T) {
 			}
 			if p.Arm == "1" {
 				p.Baseline = float64(rng.IntN(100))
+				p.Model = fmt.Sprintf("m@%d", 1+rng.IntN(2))
 			}
 			events = append(events, Event{Kind: Seen, Prediction: p})
 			if rng.IntN(4) > 0 {
@@ -127,7 +88,7 @@ func TestTallyAgainstWhatItAddsUp(t *testing.T) {
 			if rng.IntN(20) == 0 {
 				flush()
 				if rng.IntN(2) == 0 { // a restart
-					tally = newTestTally(t, rows, SquaredError, AbsoluteError)
+					tally = newTestTally(t, rows, "squared_error", "absolute_error")
 					check(t, tally.Load())
 				}
 			}
@@ -148,8 +109,8 @@ func TestTallyAgainstWhatItAddsUp(t *testing.T) {
 			got.Merge(c)
 			days[c.Day] = true
 		}
-		if *got.Metrics[SquaredError] != want || got.Units != int64(len(units)) || got.Records != 300 || got.Resolved+got.Expired != 300 || len(days) != 5 {
-			t.Errorf("seed %d: %+v, %+v, want %+v of %d units", seed, got, got.Metrics[SquaredError], want, len(units))
+		if *got.Metrics["squared_error"] != want || got.Units != int64(len(units)) || got.Records != 300 || got.Resolved+got.Expired != 300 || len(days) != 5 {
+			t.Errorf("seed %d: %+v, %+v, want %+v of %d units", seed, got, got.Metrics["squared_error"], want, len(units))
 		}
 	}
 }
@@ -157,7 +118,7 @@ func TestTallyAgainstWhatItAddsUp(t *testing.T) {
 func TestUnitsAreForgotten(t *testing.T) {
 	t.Parallel()
 	rows := memory{}
-	tally := newTestTally(t, rows, SquaredError)
+	tally := newTestTally(t, rows, "squared_error")
 	const day = int64(86_400_000)
 	at := func(d int64, unit string) *Event {
 		return &Event{Kind: Seen, Prediction: Prediction{Topic: "p", Experiment: "x", At: d * day, Unit: unit, HasUnit: true, Baseline: math.NaN()}}
@@ -203,7 +164,7 @@ func TestUnitsAreForgotten(t *testing.T) {
 
 func TestLargeLossesOfAUnit(t *testing.T) {
 	t.Parallel()
-	tally := newTestTally(t, memory{}, SquaredError)
+	tally := newTestTally(t, memory{}, "squared_error")
 	var c *Cohort
 	add := func(value float64) {
 		e := Event{Kind: Labelled, Prediction: Prediction{Topic: "p", Experiment: "x", Unit: "a", HasUnit: true, Value: value, Baseline: math.NaN()}}
@@ -224,7 +185,7 @@ func TestLargeLossesOfAUnit(t *testing.T) {
 	add(0.9e35) // most of what fits
 	add(0.9e35) // which is too much for the unit
 	add(1)
-	if x := c.Metrics[SquaredError]; x.D.Float64() != 3 || c.Excluded[SquaredError] != 1 || x.Units != 1 {
+	if x := c.Metrics["squared_error"]; x.D.Float64() != 3 || c.Excluded["squared_error"] != 1 || x.Units != 1 {
 		t.Errorf("%+v, %v excluded", x, c.Excluded)
 	}
 }

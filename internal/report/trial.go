@@ -115,7 +115,7 @@ func forests(r *trial.Report) []figure {
 				continue
 			}
 			d := c.Shown()
-			f.Rows = append(f.Rows, chart.Estimate{Name: c.Arm + ": " + verdictText(c), Low: d.Low, Value: d.Value, High: d.High, Text: relativeText(d.Value) + between(d), Series: seriesOf(c)})
+			f.Rows = append(f.Rows, chart.Estimate{Name: c.Arm + ": " + stateText(c), Low: d.Low, Value: d.Value, High: d.High, Text: relativeText(d.Value) + between(d), Series: seriesOf(c)})
 		}
 		out = append(out, figure{Title: f.Title, Chart: f.SVG(), Note: "Left of 0 the arm errs less than the control."})
 	}
@@ -145,7 +145,7 @@ func differenceTable(r *trial.Report) [][]string {
 		}
 		rows = append(rows, []string{
 			shown(name) + ", " + shown(c.Arm), chart.Grouped(c.Control.Units) + " and " + chart.Grouped(c.Treatment.Units), chart.Short(c.Control.Mean), chart.Short(c.Treatment.Mean),
-			chart.Short(c.Difference.Value), absolute, relativeText(c.Relative.Value), spanText(c.Relative), pText(c.AdjustedP, c.Enough), saved, verdictText(c),
+			chart.Short(c.Difference.Value), absolute, relativeText(c.Relative.Value), spanText(c.Relative), pText(c.AdjustedP, c.Enough), saved, stateText(c),
 		})
 		if c.RMSE != nil {
 			rows = append(rows, []string{

@@ -24,7 +24,7 @@ func tried(t *testing.T, change func(*trial.Setup, *trial.Seen)) *trial.Report {
 			{Name: "control", Model: "houses@1", Digest: "sha256:1", Share: 0.5}, {Name: "new", Model: "houses@2", Digest: "sha256:2", Share: 0.3},
 			{Name: "bold", Model: "houses@3", Digest: "sha256:3", Share: 0.2},
 		},
-		Metrics: []string{outcome.SquaredError, outcome.AbsoluteError}, Wait: 10 * 24 * time.Hour,
+		Metrics: []string{"squared_error", "absolute_error"}, Wait: 10 * 24 * time.Hour,
 		Judging: trial.Judging{Test: experiment.Sequential, Alpha: 0.05, Correction: experiment.Holm, MinUnits: 100, Units: 5000, Margin: 0.01},
 		Audit: []trial.Entry{
 			{At: start, Actor: "Ada", Words: "new, houses@2, started: 30.0% of the records, beside houses@1", Reason: "better on the test part"},
@@ -67,7 +67,7 @@ func dayOf(t *testing.T, r *rand.Rand, s *trial.Setup, d, arm int) *outcome.Coho
 	t.Helper()
 	day := time.Date(2026, 3, 2+d, 0, 0, 0, 0, time.UTC)
 	c := &outcome.Cohort{
-		Version: 1, Pipeline: "houses", Delays: make([]int64, len(outcome.DelayBounds())+1), Metrics: map[string]*experiment.Cross{outcome.SquaredError: {}, outcome.AbsoluteError: {}},
+		Version: 1, Pipeline: "houses", Delays: make([]int64, len(outcome.DelayBounds())+1), Metrics: map[string]*experiment.Cross{"squared_error": {}, "absolute_error": {}},
 		Group: outcome.Group{Topic: s.Topic, Experiment: s.Experiment, Arm: s.Arms[arm].Name, Model: s.Arms[arm].Model, Day: day.Format(time.DateOnly)},
 	}
 	for range int(400 * s.Arms[arm].Share) {
@@ -87,7 +87,7 @@ func dayOf(t *testing.T, r *rand.Rand, s *trial.Setup, d, arm int) *outcome.Coho
 				k++
 			}
 			c.Delays[k]++
-			for name, l := range map[string][2]float64{outcome.SquaredError: {own * own, base * base}, outcome.AbsoluteError: {math.Abs(own), math.Abs(base)}} {
+			for name, l := range map[string][2]float64{"squared_error": {own * own, base * base}, "absolute_error": {math.Abs(own), math.Abs(base)}} {
 				if err := c.Metrics[name].Add(l[0], l[1], 1); err != nil {
 					t.Fatal(err)
 				}
@@ -181,7 +181,7 @@ func TestHostileTrials(t *testing.T) {
 func TestPlanText(t *testing.T) {
 	t.Parallel()
 	p := &trial.Planning{
-		Metric: outcome.SquaredError, Arms: []trial.Arm{{Name: "control", Share: 0.9}, {Name: "new", Share: 0.1}}, Comparisons: 2, Effect: 0.02, Power: 0.8,
+		Metric: "squared_error", Arms: []trial.Arm{{Name: "control", Share: 0.9}, {Name: "new", Share: 0.1}}, Comparisons: 2, Effect: 0.02, Power: 0.8,
 		Judging: trial.Judging{Test: experiment.Sequential, Alpha: 0.05}, Mean: 8.1e9, Deviation: 1.2e10, Correlation: 0.95, PerDay: 800,
 		Labels: trial.Labels{Share: 0.9, Horizon: 30},
 	}

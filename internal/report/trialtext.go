@@ -8,7 +8,6 @@ import (
 
 	"millrace.dev/internal/chart"
 	"millrace.dev/internal/experiment"
-	"millrace.dev/internal/outcome"
 	"millrace.dev/internal/trial"
 	"millrace.dev/profile"
 )
@@ -100,7 +99,7 @@ func comparisonHead(r *trial.Report) string {
 
 // lossText writes a mean loss in the unit that people think in.
 func lossText(metric string, mean float64) string {
-	if metric == outcome.SquaredError {
+	if trial.Rooted(metric) {
 		mean = math.Sqrt(mean)
 	}
 	return profile.Figure(mean)
@@ -108,7 +107,7 @@ func lossText(metric string, mean float64) string {
 
 // lossName is what a metric is called in tables.
 func lossName(metric string) string {
-	if metric == outcome.SquaredError {
+	if trial.Rooted(metric) {
 		return "RMSE"
 	}
 	return chart.Shorten(chart.OneLine(strings.ReplaceAll(metric, "_", " ")), textName)
@@ -122,7 +121,7 @@ func comparisonRows(r *trial.Report) [][]string {
 		d := c.Shown()
 		rows = append(rows, []string{
 			lossName(c.Metric), shown(c.Arm), meanText(c.Metric, c.Control), meanText(c.Metric, c.Treatment), relativeText(d.Value), spanText(d), pText(c.AdjustedP, c.Enough),
-			verdictText(c),
+			stateText(c),
 		})
 	}
 	return rows
@@ -180,8 +179,8 @@ func listed(words []string) string {
 	return strings.Join(words, "")
 }
 
-// verdictText is a verdict in a word or two.
-func verdictText(c *trial.Comparison) string {
+// stateText is a verdict in a word or two.
+func stateText(c *trial.Comparison) string {
 	switch c.Verdict {
 	case experiment.Better, experiment.Worse:
 		return string(c.Verdict)
@@ -232,7 +231,7 @@ func checkWords(r *trial.Report) []string {
 
 // shownRelative is the difference of baselines, of the squared error that of the RMSE.
 func shownRelative(a *trial.Alike) float64 {
-	if a.Metric == outcome.SquaredError {
+	if trial.Rooted(a.Metric) {
 		return experiment.RootRatio(a.Relative).Value
 	}
 	return a.Relative.Value
@@ -324,18 +323,10 @@ func areaWords(r *trial.Report) (out []string) {
 			continue
 		}
 		s := fmt.Sprintf("AUC: %s has %.4f", chart.OneLine(a.Arm), *a.Area)
-		if a.Sampled {
-			s += fmt.Sprintf(", of a sample of %s records", chart.Grouped(a.Records))
+		if d := a.Control; d != nil {
+			s += fmt.Sprintf("; %+.4f beside the control (%+.4f to %+.4f, for one look)", d.Value, d.Low, d.High)
 		}
-		for _, d := range []struct {
-			of string
-			i  *experiment.Interval
-		}{{"beside the control arm", a.Control}, {"beside the control's model on the same records", a.Paired}} {
-			if d.i != nil {
-				s += fmt.Sprintf("; %+.4f %s (%+.4f to %+.4f)", d.i.Value, d.of, d.i.Low, d.i.High)
-			}
-		}
-		out = append(out, s+". That holds for one look.")
+		out = append(out, s+".")
 	}
 	return out
 }

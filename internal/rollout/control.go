@@ -55,6 +55,8 @@ type Control struct {
 	Before string `json:"before,omitempty"`
 	// Turns are the instances that may go over to Current; nil is all. It is for rolling updates.
 	Turns []string `json:"turns,omitempty"`
+	// Beat is when whoever watches a canary wrote it last, in milliseconds since 1970; 0 is that nobody does.
+	Beat int64 `json:"beat,omitempty"`
 }
 
 // ErrInvalid means that a record is not one of this package's.

@@ -28,6 +28,21 @@ type Split struct {
 	Override string `json:"override,omitempty"`
 	// Arms are the arms. The first one is the control, which also says what it makes of the records of the others.
 	Arms []Arm `json:"arms"`
+	// Canary says that the second of two arms is let in by steps; nil is an experiment.
+	Canary *Canary `json:"canary,omitempty"`
+}
+
+// Canary is what a split says of a model that is let in by steps. A command watches it, and writes the control again from time to time
+// ([Control.Beat]).
+type Canary struct {
+	Steps []float64 `json:"steps"` // the shares of the records, rising to 1
+	// Lease is how many milliseconds instances go on without a word in the control topic, before they go back to the control's model; 0 is
+	// for good.
+	Lease int64 `json:"lease"`
+	// Since is, by topic and partition, the offset from which on the model's records stand; what is missing is from the start.
+	Since map[string][]int64 `json:"since"`
+	// Records is how many records the model had been given when the step began.
+	Records int64 `json:"records"`
 }
 
 // Arm is a model for a part of the records.
@@ -45,6 +60,8 @@ type Arm struct {
 const (
 	mostText       = 249
 	mostPartitions = 10_000
+	mostSteps      = 20
+	mostSince      = 4 // topics
 )
 
 // Allocation returns which slots the arms have.
@@ -71,6 +88,9 @@ func (s *Split) Validate() error {
 		if len(text) > mostText {
 			return fmt.Errorf("%w: a text of a split has %d bytes", ErrInvalid, len(text))
 		}
+	}
+	if c := s.Canary; c != nil && (len(s.Arms) != 2 || c.Lease < 0 || c.Records < 0 || len(c.Steps) > mostSteps || len(c.Since) > mostSince) {
+		return fmt.Errorf("%w: a canary with %d arms, %d steps, a lease of %d ms", ErrInvalid, len(s.Arms), len(c.Steps), c.Lease)
 	}
 	if s.Experiment == "" {
 		return fmt.Errorf("%w: a split has no name", ErrInvalid)

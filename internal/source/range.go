@@ -16,6 +16,15 @@ const TopicScheme = "topic://"
 // IsTopic tells whether a name of data is that of a topic's range, topic://NAME?from=A&to=B.
 func IsTopic(name string) bool { return strings.HasPrefix(name, TopicScheme) }
 
+// TopicOf returns the topic of a name of data, "" where that is no range of one.
+func TopicOf(name string) string {
+	topic, _, _ := strings.Cut(strings.TrimPrefix(name, TopicScheme), "?")
+	if !IsTopic(name) {
+		return ""
+	}
+	return topic
+}
+
 // CheckTopic returns what is wrong with the name of a topic's range, apart from what only the brokers know.
 func CheckTopic(name string) error {
 	_, err := parseRange(name)

@@ -245,3 +245,15 @@ func (s *Source) Before() (name string, from map[int32]int64) {
 	_, to, _ := strings.Cut(s.topic.name(), "&")
 	return TopicScheme + s.topic.topic + "?from=earliest&" + to, from
 }
+
+// Offsets returns the offsets of a range of a topic, by partition: from is in it, and to is not. They are nil for data in files.
+func (s *Source) Offsets() (from, to map[int32]int64) {
+	if s.topic == nil {
+		return nil, nil
+	}
+	from, to = map[int32]int64{}, map[int32]int64{}
+	for _, p := range s.topic.spans {
+		from[p.partition], to[p.partition] = p.from, p.to
+	}
+	return from, to
+}

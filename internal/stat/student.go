@@ -13,10 +13,10 @@ func StudentTail(t, freedom float64) float64 {
 	case math.IsInf(t, -1):
 		return 1
 	case freedom > 1e9: // where it is the normal one (Wallace, Bounds on normal approximations to Student's, 1959)
-		return NormalTail(math.Copysign(math.Sqrt(float64(freedom*math.Log1p(float64(t/freedom)*t))), t))
+		return NormalTail(math.Copysign(math.Sqrt(float64(freedom*math.Log1p(float64(float64(t/freedom)*t)))), t))
 	}
 	// Abramowitz and Stegun, 26.7.1: both tails together are the incomplete beta function at n/(n+t²).
-	near, far := 0.0, 1.0
+	var near, far float64
 	if square := float64(t * t); square <= freedom {
 		far = square / (freedom + square)
 		near = freedom / (freedom + square)
@@ -24,7 +24,7 @@ func StudentTail(t, freedom float64) float64 {
 		ratio := float64(freedom/t) / t
 		near, far = ratio/(1+ratio), 1/(1+ratio)
 	}
-	half := BetaShare(freedom/2, 0.5, near, far) / 2
+	half := float64(BetaShare(freedom/2, 0.5, near, far) / 2)
 	if t < 0 {
 		return 1 - half
 	}
@@ -58,13 +58,13 @@ func StudentQuantile(tail, freedom float64) float64 {
 }
 
 // StudentShiftedTail returns the probability that a variable of the noncentral Student distribution is at least t: of (Z+shift)/S, where Z
-// is standard normal and S² a chi-square variable with freedom above 0, divided by freedom. It is the power of a t-test.
+// is standard normal and S² a chi-square variable with freedom from 1 on, divided by freedom. It is the power of a t-test.
 //
 // It is the integral of the normal tail over the density of ln S, which is smooth and falls off at both ends faster than
 // exponentially: there the trapezoid rule with a step of a fraction of its width is exact to 1e-14 (Trefethen and Weideman, The
 // exponentially convergent trapezoidal rule, 2014).
 func StudentShiftedTail(t, freedom, shift float64) float64 {
-	if math.IsNaN(t) || math.IsNaN(shift) || !(freedom > 0) {
+	if math.IsNaN(t) || math.IsNaN(shift) || !(freedom >= 1) {
 		return math.NaN()
 	}
 	width := 1 / math.Sqrt(2*freedom) // of ln S, about; its density is in proportion to exp(n u - n exp(2u)/2)

@@ -210,6 +210,16 @@ func (c *Context) Send(node int, m *Message) {
 	}
 }
 
+// SendOrStop writes a record, or returns the error that ends the application at the record at hand, where its topic cannot take it.
+func (c *Context) SendOrStop(m *Message) error {
+	m.Source = c.record
+	p := c.env.Output.Send(m)
+	if p == nil {
+		return nil
+	}
+	return c.Stop(fmt.Errorf("topic %s cannot take its result: %s: %s", m.Topic, p.Class, p.Reason))
+}
+
 // Drop drops the present record.
 func (c *Context) Drop(d Drop) {
 	d.Count = max(1, d.Count)

@@ -8,7 +8,7 @@ import (
 	"millrace.dev/record"
 )
 
-// OriginHeader is the last header of each record of a repartition topic that carries origins: it holds the record that
+// OriginHeader is the last header of each record of a topic that carries origins: it holds the record that
 // led to it, so far as that differs. What comes of the record names that one then, not the record of an internal topic.
 const OriginHeader = "millrace.origin"
 
@@ -18,6 +18,7 @@ const (
 	originNullValue
 	originSameValue
 	originSameHeaders
+	originUnreadable
 )
 
 // AppendOrigin appends the value of the header of m, whose headers do not have it yet, for the record that led to it.
@@ -28,6 +29,9 @@ func AppendOrigin(dst []byte, m *Message, origin *record.Raw) []byte {
 		return a.Key == b.Key && (a.Value == nil) == (b.Value == nil) && bytes.Equal(a.Value, b.Value)
 	}) {
 		flags |= originSameHeaders
+	}
+	if origin.Unreadable {
+		flags |= originUnreadable
 	}
 	dst = append(dst, flags)
 	dst = appendText(dst, origin.Topic)
@@ -77,7 +81,7 @@ func WithoutOrigin(hs []record.Header) []record.Header {
 	return hs
 }
 
-// Origin returns the record that led to raw: raw itself, unless it is of a repartition topic that carries origins. That
+// Origin returns the record that led to raw: raw itself, unless it is of a topic that carries origins. That
 // one is made in into, and refers to the bytes of raw. A header that is damaged counts as none.
 func (p *Program) Origin(raw, into *record.Raw) *record.Raw {
 	n := len(raw.Headers) - 1
@@ -90,6 +94,7 @@ func (p *Program) Origin(raw, into *record.Raw) *record.Raw {
 	if topic := r.text(); into.Topic != string(topic) {
 		into.Topic = string(topic)
 	}
+	into.Unreadable = flags&originUnreadable != 0
 	into.Partition, into.Offset, into.Timestamp = int32(r.number()), r.number(), r.number()
 	into.Key = r.part(flags, originNullKey, originSameKey, raw.Key)
 	into.Value = r.part(flags, originNullValue, originSameValue, raw.Value)

@@ -23,7 +23,7 @@ type Program struct {
 	Nodes       []Node // in the order in which they were declared; Node.ID is the index
 	Subs        []*Subtopology
 	Globals     []*Global
-	Origins     []string      // the repartition topics whose records carry the ones that led to them: see [Program.Origin]
+	Origins     []string      // the topics whose records carry the ones that led to them: see [Program.Origin]
 	DeadLetters string        // the topic for dropped records, or ""
 	MaxIdle     time.Duration // how long a task waits for records of a partition that has none, to merge by time
 	IdleTimeout time.Duration // after how long without records stream time follows the clock; 0 is never
@@ -53,6 +53,9 @@ type Subtopology struct {
 	Sources []Source
 	Stores  []StoreSpec
 	Sinks   []Sink
+	// InStep says that the event times of each source rise from record to record, and that those of one event time are processed at once,
+	// when every source has a record of that time or a later one: a task waits for a source that has none for as long as it takes.
+	InStep bool
 	// Build makes the processors of a task.
 	Build func(*Context) (*Processors, error)
 }
@@ -66,10 +69,12 @@ type Source struct {
 	Internal bool
 	// Partitions of a repartition topic. Default: as many as the largest topic that flows into it
 	Partitions int
-	// CarriesOrigin marks a repartition topic as one of the program's Origins.
+	// CarriesOrigin marks a topic as one of the program's Origins.
 	CarriesOrigin bool
 	// NullKeys has records without a key go through a repartition topic, too.
 	NullKeys bool
+	// Purge has records deleted from the topic that were processed, as from a repartition topic.
+	Purge bool
 }
 
 // Sink is a topic that a sub-topology writes.
@@ -134,7 +139,7 @@ func (p *Program) Changelog(store string) string { return p.Name + "-" + store +
 type Processors struct {
 	Sources []Loader // one for each source of the sub-topology
 	// Nodes that take part in the life of the task, those that get records first first. They implement any of
-	// [Flusher], [Holder], [Poller], [Drainer], [Timer], [Advancer] and [Closer].
+	// [Flusher], [Holder], [Poller], [Drainer], [Timer], [Advancer], [Stepper] and [Closer].
 	Nodes []any
 }
 
@@ -167,6 +172,9 @@ type Timer interface {
 
 // Advancer is told that stream time has moved without a record.
 type Advancer interface{ Advance(streamTime int64) error }
+
+// Stepper is told that it was given all records of one event time, in a sub-topology whose sources are in step.
+type Stepper interface{ Step() error }
 
 // Closer has goroutines or memory to give back. Close waits for them.
 type Closer interface{ Close() }

@@ -164,7 +164,8 @@ func (t *Task) StreamTime() int64 { return t.ctx.streamTime }
 func (t *Task) Stats() []NodeStats { return t.ctx.stats }
 
 // Process processes queued records, at most limit, in the order of their event times over the sources, and sends on
-// what has become ready otherwise. It returns how many it has processed or dropped; fewer than limit means that
+// what has become ready otherwise. It returns how many it has processed or dropped, those of sources in step that have one
+// event time counting as one; fewer than limit means that
 // nothing more can be done before [Task.Next], another Add, or a wake-up.
 func (t *Task) Process(limit int) (n int, err error) {
 	defer t.recover(&err)
@@ -175,9 +176,12 @@ func (t *Task) Process(limit int) (n int, err error) {
 	if err := t.tick(); err != nil {
 		return 0, err
 	}
-	if len(t.queues) == 1 {
+	switch {
+	case t.sub.InStep:
+		n, err = t.steps(limit)
+	case len(t.queues) == 1:
 		n, err = t.processOne(t.queues[0], limit)
-	} else {
+	default:
 		n, err = t.merge(limit)
 	}
 	if n > 0 {
@@ -384,6 +388,51 @@ func (t *Task) merge(limit int) (int, error) {
 	}
 	t.ctx.record = nil
 	return n, nil
+}
+
+// steps processes the records of sources in step, those of one event time at once. So no commit comes between them, and which have
+// been processed is the same for all sources.
+func (t *Task) steps(limit int) (int, error) {
+	t.waits = false
+	n := 0
+	for n < limit {
+		first, empty, dropped, err := t.first()
+		n += dropped
+		if err != nil || first < 0 {
+			return n, err
+		}
+		if empty { // it may still have a record of that time, or an earlier one
+			t.waits = true
+			break
+		}
+		at := t.queues[first].time
+		for i, q := range t.queues {
+			if q.time != at {
+				continue
+			}
+			t.ctx.record = &q.head
+			if err := t.push(t.procs.Sources[i], q); err != nil {
+				return n, err
+			}
+		}
+		t.ctx.record = nil
+		for _, p := range t.procs.Nodes {
+			if s, ok := p.(Stepper); ok {
+				if err := s.Step(); err != nil {
+					return n, t.fault(err)
+				}
+			}
+		}
+		n++
+	}
+	t.ctx.record = nil
+	return n, nil
+}
+
+// Lacks tells whether the last call of Process ended because records wait for this source, among others.
+func (t *Task) Lacks(source int) bool {
+	q := t.queues[source]
+	return t.waits && !q.loaded && len(q.runs) == 0
 }
 
 // first returns the source whose next record has the lowest time, -1 if there is none, and whether any has none.

@@ -14,7 +14,7 @@ func (t *tally) warn(notes []Warning) {
 	}
 	t.warnChecks(say)
 	t.out.Warnings = append(t.out.Warnings, notes...)
-	if len(t.Metrics) == 0 {
+	if t.blind() {
 		return
 	}
 	if t.early() {
@@ -183,7 +183,7 @@ func (t *tally) found() map[string]*found {
 
 func (t *tally) decided() Advice {
 	if len(t.Metrics) == 0 {
-		return Advice{Action: Wait, Words: "wait: without outcomes nothing tells which arm is better"}
+		return Advice{Action: Wait, Words: "wait: without losses of outcomes nothing tells which arm is better"}
 	}
 	if why := t.broken(); why != "" {
 		return Advice{Action: Distrust, Words: "do not trust the comparison: " + why}

@@ -69,12 +69,15 @@ func (t *tally) recurrent() bool {
 	return float64(records) > comeBack*float64(units)
 }
 
+// blind tells whether nothing is known of predictions.
+func (t *tally) blind() bool { return len(t.Metrics) == 0 && len(t.order) == 0 }
+
 // ratio checks whether the arms have as many keys as their shares say.
 //
 // A key counts on the day on which its arm has first seen it. After a change of shares that says nothing of keys that come back: those
 // that have another arm now are new to it, and those that stay are new to nobody. So it is the days before that are tested then.
 func (t *tally) ratio() error {
-	if len(t.Metrics) == 0 {
+	if t.blind() {
 		return nil
 	}
 	r := &Ratio{}
@@ -109,41 +112,13 @@ func (t *tally) ratio() error {
 			return nil
 		}
 	}
-	result, err := t.likelier(s, days)
+	result, err := experiment.SampleRatio(s)
 	if err != nil {
 		return err
 	}
 	r.Tested, r.Ratio = true, result
 	r.Broken = result.Mismatch(experiment.Sequential, checkAlpha) || t.Test == experiment.Fixed && !t.early() && result.Mismatch(experiment.Fixed, checkAlpha)
 	return nil
-}
-
-// likelier tests the counts of a stretch. A key of which the arm's model has refused some records, and not others, is in its count twice. So it
-// also tests them without those that have a refused record, where that is nearer to the shares.
-func (t *tally) likelier(s experiment.Stretch, days []string) (*experiment.Ratio, error) {
-	r, err := experiment.SampleRatio(s)
-	if err != nil || !t.recurrent() {
-		return r, err
-	}
-	fewer := experiment.Stretch{Counts: slices.Clone(s.Counts), Weights: s.Weights}
-	for i := range fewer.Counts {
-		for _, c := range t.refused[i] {
-			if slices.Contains(days, c.Day) {
-				fewer.Counts[i] -= c.Units
-			}
-		}
-	}
-	if slices.Equal(fewer.Counts, s.Counts) {
-		return r, nil
-	}
-	other, err := experiment.SampleRatio(fewer)
-	if err != nil {
-		return nil, err
-	}
-	if other.LogBayes < r.LogBayes {
-		return other, nil
-	}
-	return r, nil
 }
 
 // units returns how many keys each arm has first seen on some days.
@@ -160,7 +135,7 @@ func (t *tally) units(days []string) []int64 {
 // arrivals checks whether labels come at the same rate in all arms. Only days under the shares of now are looked at: with other shares the
 // predictions of one arm would be older than those of another.
 func (t *tally) arrivals() (err error) {
-	if len(t.Metrics) == 0 {
+	if t.blind() {
 		return nil
 	}
 	var mature, recent []string
@@ -195,7 +170,9 @@ func (t *tally) arrived(days []string, mature bool) (*Arrivals, error) {
 		}
 	}
 	for i := range t.byArm {
-		a.Size = max(a.Size, sums(&t.byArm[i], t.Metrics[0]).Spread().Size)
+		for _, metric := range t.Metrics {
+			a.Size = max(a.Size, sums(&t.byArm[i], metric).Spread().Size)
+		}
 	}
 	scaled := func(counts []int64) []int64 {
 		out := make([]int64, len(counts))
@@ -295,6 +272,30 @@ func (t *tally) scoring(statuses []*rollout.Status) error {
 		t.out.Scoring = append(t.out.Scoring, Scoring{Arm: t.Arms[i].Name, Batches: all.Units, Records: spread.Records, Seconds: spread.Mean, Ratio: ratio})
 	}
 	return nil
+}
+
+// areas says how well arms rank records, where that was counted.
+func (t *tally) areas() {
+	var control *experiment.AUC
+	for i := range t.byArm {
+		if t.byArm[i].Curve == nil {
+			continue
+		}
+		a := AUC{Arm: t.Arms[i].Name}
+		own, err := t.byArm[i].Curve.AUC()
+		if err == nil { // else too few of a class
+			a.Area, a.Ones, a.Zeros = &own.Area, own.Ones, own.Zeros
+			if i == 0 {
+				control = own
+			}
+		}
+		if i > 0 && err == nil && control != nil {
+			if d, err := control.Unpaired(own, t.Alpha); err == nil { // else too few to say
+				a.Control = &d.Difference
+			}
+		}
+		t.out.AUC = append(t.out.AUC, a)
+	}
 }
 
 // counted writes "1 day" or "7 days".

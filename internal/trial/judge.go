@@ -18,7 +18,6 @@ type Seen struct {
 	Strange int64 // records of their topic that were none
 	// Statuses are those of the instances.
 	Statuses []*rollout.Status
-	Scores   []*Scores // of arms whose area under the curve is wanted
 	// Notes are what else must be said.
 	Notes []Warning
 }
@@ -29,7 +28,7 @@ func Judge(s *Setup, seen *Seen, at time.Time) (*Report, error) {
 		return nil, fmt.Errorf("trial: an experiment of %d arms", len(s.Arms))
 	}
 	t := &tally{
-		Setup: s, at: at, byArm: make([]outcome.Cohort, len(s.Arms)), instead: make([]outcome.Cohort, len(s.Arms)), refused: make([][]*outcome.Cohort, len(s.Arms)), days: map[string][]outcome.Cohort{},
+		Setup: s, at: at, byArm: make([]outcome.Cohort, len(s.Arms)), days: map[string][]outcome.Cohort{},
 		out: &Report{
 			Pipeline: s.Pipeline, Group: s.Group, Experiment: s.Experiment, Topic: s.Topic, Running: s.Running, At: at, Test: s.Test, Alpha: s.Alpha,
 			Correction: "none", Level: s.Alpha, Margin: s.Margin, Planned: s.Units, MinUnits: s.MinUnits, Metrics: append([]string{}, s.Metrics...),
@@ -44,6 +43,7 @@ func Judge(s *Setup, seen *Seen, at time.Time) (*Report, error) {
 	if !s.Since.IsZero() {
 		t.out.Since = &s.Since
 	}
+	t.out.Arms = make([]ArmReport, len(s.Arms))
 	t.sum(seen.Cohorts)
 	t.arms(seen.Statuses)
 	t.daily()
@@ -52,7 +52,7 @@ func Judge(s *Setup, seen *Seen, at time.Time) (*Report, error) {
 			return nil, fmt.Errorf("trial: %s: %w", s.Experiment, err)
 		}
 	}
-	t.areas(seen.Scores)
+	t.areas()
 	t.warn(seen.Notes)
 	t.advise()
 	return t.out, nil
@@ -65,11 +65,8 @@ type tally struct {
 	at    time.Time
 	out   *Report
 	byArm []outcome.Cohort
-	// instead is the part of byArm that has the control's prediction, since the arm's model refused.
-	instead []outcome.Cohort
-	refused [][]*outcome.Cohort         // what that was made of
-	days    map[string][]outcome.Cohort // by day, then by arm
-	order   []string                    // of the days
+	days  map[string][]outcome.Cohort // by day, then by arm
+	order []string                    // of the days
 }
 
 // sum adds up cohorts.
@@ -87,8 +84,7 @@ func (t *tally) sum(cohorts []*outcome.Cohort) {
 		case c.Model == t.Arms[0].Model:
 			// What the arm's model has refused, and the control has predicted. It counts for the arm: the control's records are those
 			// that its model does not refuse, and so the arm's must be.
-			t.instead[i].Merge(c)
-			t.refused[i] = append(t.refused[i], c)
+			t.out.Arms[i].Instead += c.Records
 		default:
 			t.out.LeftOut.OtherModels += c.Records
 			continue
@@ -106,9 +102,10 @@ func (t *tally) sum(cohorts []*outcome.Cohort) {
 func (t *tally) arms(statuses []*rollout.Status) {
 	for i, a := range t.Arms {
 		c := &t.byArm[i]
-		r := ArmReport{
+		r := &t.out.Arms[i]
+		*r = ArmReport{
 			Arm: a, Predictions: c.Records, Units: c.Units, Resolved: c.Resolved, Expired: c.Expired, Pending: c.Records - c.Resolved - c.Expired,
-			Unpaired: c.Unpaired, Forced: c.Forced, Instead: t.instead[i].Records, Delays: c.Delays, Excluded: c.Excluded,
+			Unpaired: c.Unpaired, Forced: c.Forced, Instead: r.Instead, Delays: c.Delays, Excluded: c.Excluded,
 		}
 		if r.Delays == nil {
 			r.Delays = make([]int64, len(outcome.DelayBounds())+1)
@@ -117,7 +114,6 @@ func (t *tally) arms(statuses []*rollout.Status) {
 			r.Served += s.Records
 			r.Refused += s.Refused
 		}
-		t.out.Arms = append(t.out.Arms, r)
 		t.out.LeftOut.Forced += c.Forced
 		t.out.LeftOut.Unpaired += c.Unpaired
 		for name, n := range c.Excluded {
@@ -191,7 +187,7 @@ func (t *tally) compareOne(metric string, arm int, control, treatment *outcome.C
 		return nil, err
 	}
 	one := &Comparison{Metric: metric, Arm: t.Arms[arm].Name, Comparison: c}
-	if metric == outcome.SquaredError {
+	if Rooted(metric) {
 		root := experiment.RootRatio(c.Relative)
 		one.RMSE = &root
 	}

@@ -41,7 +41,7 @@ func day(n int) string { return first().AddDate(0, 0, n).Format(time.DateOnly) }
 func (w *world) setup() *Setup {
 	s := &Setup{
 		Pipeline: "houses", Group: "houses", Topic: "predictions", Experiment: "sizes", Running: true, By: rollout.ByKey, Settings: w.settings,
-		Metrics: []string{outcome.SquaredError, outcome.AbsoluteError}, Wait: wait, Judging: w.judging, Since: first(),
+		Metrics: []string{"squared_error", "absolute_error"}, Wait: wait, Judging: w.judging, Since: first(),
 	}
 	if w.by != "" {
 		s.By = w.by
@@ -105,7 +105,7 @@ func (w *world) cohorts(t *testing.T, seed uint64) []*outcome.Cohort {
 					Version: 1, Pipeline: "houses", Partition: int32(p), Delays: make([]int64, len(outcome.DelayBounds())+1), Metrics: map[string]*experiment.Cross{},
 					Group: outcome.Group{Topic: "predictions", Experiment: "sizes", Arm: string(rune('a' + i)), Model: "houses@" + string(rune('1'+i)), Day: day(d)},
 				}
-				for _, m := range []string{outcome.SquaredError, outcome.AbsoluteError} {
+				for _, m := range []string{"squared_error", "absolute_error"} {
 					c.Metrics[m] = &experiment.Cross{}
 				}
 				of[2*i+p], all = c, append(all, c)
@@ -149,7 +149,7 @@ func (w *world) key(t *testing.T, r *rand.Rand, c *outcome.Cohort, arm, d int) {
 	if n == 0 {
 		return
 	}
-	for m, name := range []string{outcome.SquaredError, outcome.AbsoluteError} {
+	for m, name := range []string{"squared_error", "absolute_error"} {
 		if err := c.Metrics[name].Add(y[m], x[m], n); err != nil {
 			t.Fatal(err)
 		}
@@ -171,6 +171,16 @@ func (w *world) judge(t *testing.T, seed uint64, change func(*Setup, *Seen)) *Re
 		t.Fatalf("%v: it cannot be written", err)
 	}
 	return r
+}
+
+// TestRefused counts for an arm what the control has predicted in its place.
+func TestRefused(t *testing.T) {
+	t.Parallel()
+	r := (&world{}).judge(t, 1, instead)
+	whole := (&world{}).judge(t, 1, nil)
+	if n := r.Arms[1].Instead; n == 0 || r.Arms[1].Units != whole.Arms[1].Units || r.Arms[1].Predictions != whole.Arms[1].Predictions || r.LeftOut.OtherModels != 0 {
+		t.Errorf("%+v, want what is %+v without refusals", r.Arms[1], whole.Arms[1])
+	}
 }
 
 func kinds(r *Report) []string {
@@ -212,7 +222,7 @@ func TestJudge(t *testing.T) {
 		"fixed, before its time":          {world: world{scale: []float64{1, 0.9}, judging: Judging{Test: experiment.Fixed, Units: 20_000}}, action: Wait, words: "the one look is at 20,000 keys", verdict: experiment.NotYet, warnings: []string{"peeking"}},
 		"fixed, at its time":              {world: world{scale: []float64{1, 0.9}, judging: Judging{Test: experiment.Fixed}}, action: Promote, verdict: experiment.Better},
 		"fixed, nothing found":            {world: world{judging: Judging{Test: experiment.Fixed}}, action: Stop, words: "no difference was shown at the planned size", verdict: experiment.NotYet},
-		"no outcomes":                     {world: world{}, change: func(s *Setup, seen *Seen) { s.Metrics, seen.Cohorts = nil, nil }, action: Wait, words: "without outcomes"},
+		"no outcomes":                     {world: world{}, change: func(s *Setup, seen *Seen) { s.Metrics, seen.Cohorts = nil, nil }, action: Wait, words: "without losses"},
 		"nothing yet":                     {world: world{}, change: func(_ *Setup, seen *Seen) { seen.Cohorts = nil }, action: Wait, words: "too few", verdict: experiment.NotYet, warnings: []string{"too_few"}},
 		"over, decided":                   {world: world{scale: []float64{1, 0.9}}, change: func(s *Setup, _ *Seen) { s.Running = false }, action: Promote, words: "it is over: stop for b"},
 		"over, not decided":               {world: world{}, change: func(s *Setup, _ *Seen) { s.Running = false }, action: Wait, words: "it is over, and has decided nothing"},
@@ -222,12 +232,12 @@ func TestJudge(t *testing.T) {
 		"changed shares":                  {world: world{settings: []Setting{{noon(-1), []float64{0.9, 0.1}}, {noon(4), []float64{0.5, 0.5}}}}, action: Wait, warnings: []string{"weights"}},
 		"other records":                   {world: world{}, change: otherRecords, action: Distrust, words: "the records of the arms are not alike", warnings: []string{"baselines"}},
 		"a refusing arm":                  {world: world{}, change: refusing, action: Wait, warnings: []string{"refused"}},
-		"refused, by the control":         {world: world{}, change: instead(1), action: Wait},
-		"refused, of keys that come back": {world: world{records: 8}, change: instead(8), action: Wait},
+		"refused, by the control":         {world: world{}, change: instead, action: Wait},
+		"refused, of keys that come back": {world: world{records: 8}, change: instead, action: Wait},
 		"left out": {
 			world: world{}, action: Wait, warnings: []string{"excluded", "strange", "unpaired"},
 			change: func(_ *Setup, seen *Seen) {
-				seen.Strange, seen.Cohorts[0].Unpaired, seen.Cohorts[0].Forced, seen.Cohorts[0].Excluded = 3, 2, 5, map[string]int64{outcome.SquaredError: 1}
+				seen.Strange, seen.Cohorts[0].Unpaired, seen.Cohorts[0].Forced, seen.Cohorts[0].Excluded = 3, 2, 5, map[string]int64{"squared_error": 1}
 			},
 		},
 	} {
@@ -264,24 +274,21 @@ func otherModel(_ *Setup, seen *Seen) {
 	seen.Cohorts = append(seen.Cohorts, &c)
 }
 
-// instead has the model of b refuse every fifth key, or records of it, which the control predicts in its place.
-func instead(records int64) func(*Setup, *Seen) {
-	return func(_ *Setup, seen *Seen) {
-		for _, c := range seen.Cohorts {
-			if c.Arm != "b" {
-				continue
-			}
-			other := *c
-			other.Model, other.Units, other.Metrics = "houses@1", c.Units/5, map[string]*experiment.Cross{}
-			other.Records, other.Resolved, other.Expired = c.Units/5, c.Units/5, 0
-			other.Delays = make([]int64, len(c.Delays))
-			if records == 1 {
-				c.Units -= other.Units
-			}
-			c.Records -= other.Records
-			c.Resolved -= other.Resolved
-			seen.Cohorts = append(seen.Cohorts, &other)
+// instead has the model of b refuse some records of each key, which the control predicts in its place. A key is counted once, where its first
+// record is.
+func instead(_ *Setup, seen *Seen) {
+	for _, c := range seen.Cohorts {
+		if c.Arm != "b" {
+			continue
 		}
+		other := *c
+		other.Model, other.Units, other.Metrics = "houses@1", c.Units/5, map[string]*experiment.Cross{}
+		other.Records, other.Resolved, other.Expired = c.Units/5, c.Units/5, 0
+		other.Delays = make([]int64, len(c.Delays))
+		c.Units -= other.Units
+		c.Records -= other.Records
+		c.Resolved -= other.Resolved
+		seen.Cohorts = append(seen.Cohorts, &other)
 	}
 }
 
@@ -301,7 +308,7 @@ func torn(_ *Setup, seen *Seen) {
 		for name, x := range c.Metrics {
 			factor := 1.0
 			if c.Arm == "b" {
-				factor = map[string]float64{outcome.SquaredError: 0.8, outcome.AbsoluteError: 1.2}[name]
+				factor = map[string]float64{"squared_error": 0.8, "absolute_error": 1.2}[name]
 			}
 			n := x.Units
 			*x = experiment.Cross{}
@@ -360,7 +367,7 @@ func TestFigures(t *testing.T) {
 	var units [2]int64
 	for _, c := range seen.Cohorts {
 		arm := int(c.Arm[0] - 'a')
-		sums[arm].Merge(c.Metrics[outcome.SquaredError])
+		sums[arm].Merge(c.Metrics["squared_error"])
 		units[arm] += c.Units
 	}
 	want, err := experiment.Compare(&sums[0], &sums[1], experiment.Options{Alpha: 0.05, Level: 0.025})
@@ -405,7 +412,7 @@ func TestNoDifferenceIsFound(t *testing.T) {
 		r := w.judge(t, seed, nil)
 		for day := range r.History {
 			p := &r.History[day]
-			if p.Metric == outcome.SquaredError && p.Difference.Excludes(0) {
+			if p.Metric == "squared_error" && p.Difference.Excludes(0) {
 				wrong++
 				break
 			}
@@ -467,69 +474,28 @@ func TestFewArms(t *testing.T) {
 // TestAreas ranks records of two arms, one of which is right more often.
 func TestAreas(t *testing.T) {
 	t.Parallel()
-	w := &world{}
-	w.complete()
-	s := w.setup()
-	scores := NewScores(s)
 	r := rand.New(rand.NewPCG(2, 2))
-	for i := range 4000 {
-		label := float64(i % 2)
-		base := label + 2*r.NormFloat64()
-		o := &outcome.Outcome{
-			Topic: "predictions", Experiment: "sizes", Arm: "a", Model: "houses@1", Status: outcome.Resolved, Source: day(i), Prediction: base, Label: &label,
+	noise := func(c *outcome.Cohort) float64 { return map[string]float64{"a": 0.9, "b": 0.4}[c.Arm] }
+	rep := (&world{perDay: 400}).judge(t, 1, func(_ *Setup, seen *Seen) {
+		for _, c := range seen.Cohorts {
+			c.Curve = &experiment.Curve{}
+			for i := range c.Resolved {
+				label := float64(i % 2)
+				if err := c.Curve.Add((1-noise(c))*(0.25+label/2)+noise(c)*r.Float64(), label); err != nil {
+					t.Fatal(err)
+				}
+			}
 		}
-		if i%4 > 1 {
-			o.Arm, o.Model, o.Prediction, o.Baseline = "b", "houses@2", base+label, &base
-		}
-		for _, x := range scores {
-			x.Add(o)
-		}
-		forced, price := *o, 3.0
-		forced.Forced = true
-		other := *o
-		other.Label = &price
-		for _, x := range scores { // which do not count
-			x.Add(&forced)
-			x.Add(&other)
-		}
-	}
-	rep, err := Judge(s, &Seen{Scores: scores}, first())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(rep.AUC) != 2 || rep.AUC[0].Records != 2000 || rep.AUC[1].Records != 2000 || rep.AUC[1].Sampled {
+	})
+	if len(rep.AUC) != 2 || rep.AUC[0].Area == nil || rep.AUC[1].Area == nil || rep.AUC[0].Control != nil || rep.AUC[1].Control == nil {
 		t.Fatalf("%+v", rep.AUC)
 	}
-	b := rep.AUC[1]
-	if *rep.AUC[0].Area < 0.6 || *b.Area < *rep.AUC[0].Area || b.Control.Low <= 0 || b.Paired.Low <= 0 || b.Paired.High-b.Paired.Low >= b.Control.High-b.Control.Low {
-		t.Errorf("%+v: want b to be better, and the paired interval to be the narrower one", rep.AUC)
+	a, b := rep.AUC[0], rep.AUC[1]
+	if *b.Area < *a.Area || b.Control.Low <= 0 || b.Control.Value != *b.Area-*a.Area || a.Ones+a.Zeros != rep.Arms[0].Resolved {
+		t.Errorf("%+v: want b to be better", rep.AUC)
 	}
-}
-
-// TestScoresAreBounded keeps a sample that depends on the records alone, and not on their order.
-func TestScoresAreBounded(t *testing.T) {
-	t.Parallel()
-	s := (&world{shares: []float64{0.5, 0.5}}).setup()
-	fill := func(backward bool) *Scores {
-		x := NewScores(s)[0]
-		for i := range MostScores + 20_000 {
-			if backward {
-				i = MostScores + 20_000 - 1 - i
-			}
-			label := float64(i % 2)
-			x.Add(&outcome.Outcome{
-				Topic: "predictions", Experiment: "sizes", Arm: "a", Model: "houses@1", Status: outcome.Resolved, Source: "t/0/" + time.Duration(i).String(), Prediction: float64(i), Label: &label,
-			})
-		}
-		return x
-	}
-	a, b := fill(false), fill(true)
-	if len(a.kept) != MostScores || a.seen != MostScores+20_000 {
-		t.Fatalf("%d of %d are kept", len(a.kept), a.seen)
-	}
-	x, _ := a.curves()
-	y, _ := b.curves()
-	if x.Area != y.Area {
-		t.Errorf("areas %g and %g of the same records in another order", x.Area, y.Area)
+	none := (&world{}).judge(t, 1, func(_ *Setup, seen *Seen) { seen.Cohorts[0].Curve = &experiment.Curve{} })
+	if len(none.AUC) != 1 || none.AUC[0].Area != nil {
+		t.Errorf("%+v: there is no label", none.AUC)
 	}
 }

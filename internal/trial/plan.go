@@ -134,7 +134,7 @@ func (p *Planning) slowest() (arm int, both, all float64) {
 
 // absolute returns a relative difference in the unit of the loss: of the squared error, one of its root.
 func (p *Planning) absolute(effect float64) float64 {
-	if p.Metric == outcome.SquaredError {
+	if Rooted(p.Metric) {
 		left := 1 - effect
 		return float64(p.Mean * (1 - float64(left*left)))
 	}
@@ -144,7 +144,7 @@ func (p *Planning) absolute(effect float64) float64 {
 // relative is the inverse of absolute. What is more than all is all.
 func (p *Planning) relative(difference float64) float64 {
 	share := min(1, difference/p.Mean)
-	if p.Metric == outcome.SquaredError {
+	if Rooted(p.Metric) {
 		return 1 - math.Sqrt(1-share)
 	}
 	return share

@@ -8,12 +8,11 @@ import (
 	"testing"
 
 	"millrace.dev/internal/experiment"
-	"millrace.dev/internal/outcome"
 )
 
 func planning() *Planning {
 	return &Planning{
-		Metric: outcome.AbsoluteError, Arms: []Arm{{Name: "a", Share: 0.8}, {Name: "b", Share: 0.15}, {Name: "c", Share: 0.05}}, Comparisons: 4,
+		Metric: "absolute_error", Arms: []Arm{{Name: "a", Share: 0.8}, {Name: "b", Share: 0.15}, {Name: "c", Share: 0.05}}, Comparisons: 4,
 		Judging: Judging{Test: experiment.Sequential, Alpha: 0.05}, Effect: 0.05, Power: 0.8, Mean: 100, Deviation: 80, PerDay: 1000,
 		Labels: Labels{Share: 0.5, Horizon: 10},
 	}
@@ -57,7 +56,7 @@ func TestPlan(t *testing.T) {
 func TestPlanOfRoots(t *testing.T) {
 	t.Parallel()
 	p := planning()
-	p.Metric = outcome.SquaredError
+	p.Metric = "squared_error"
 	for _, effect := range []float64{0.01, 0.02, 0.3} {
 		if got := p.relative(p.absolute(effect)); math.Abs(got-effect) > 1e-12 {
 			t.Errorf("%g becomes %g", effect, got)
@@ -134,11 +133,11 @@ func TestPast(t *testing.T) {
 	w := &world{}
 	w.complete()
 	all := w.cohorts(t, 1)
-	p := PastOf(all, "predictions", "sizes", "a", outcome.AbsoluteError, func(string) bool { return true })
+	p := PastOf(all, "predictions", "sizes", "a", "absolute_error", func(string) bool { return true })
 	if p.Days != 10 || p.PerDay != 1000 || math.Abs(p.Labels.Share-0.9) > 0.01 || math.Abs(p.Control.Mean-80) > 2 || math.Abs(p.Treatment.Correlation-0.9) > 0.05 {
 		t.Errorf("%+v", p)
 	}
-	if none := PastOf(all, "predictions", "other", "a", outcome.AbsoluteError, func(string) bool { return true }); none.Control.Units != 0 || none.PerDay != 0 || none.Days != 0 {
+	if none := PastOf(all, "predictions", "other", "a", "absolute_error", func(string) bool { return true }); none.Control.Units != 0 || none.PerDay != 0 || none.Days != 0 {
 		t.Errorf("%+v: there is no such experiment", none)
 	}
 	if got := perDay(map[string]int64{"2026-03-01": 3, "2026-03-02": 9}); got != 9 {

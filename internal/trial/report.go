@@ -190,14 +190,13 @@ type Scoring struct {
 
 // AUC is the area under the ROC curve of an arm, at one look.
 type AUC struct {
-	Arm     string `json:"arm"`
-	Sampled bool   `json:"sampled"` // of the records only so many were taken
-	Records int64  `json:"records"`
-	// Area is nil where there are too few of a class.
-	Area *float64 `json:"area"`
-	// Control is the difference from the control's area, Paired the one from the area of the control's model on the same records.
+	Arm string `json:"arm"`
+	// Area is nil where there are too few of a class; Ones and Zeros count the classes.
+	Area  *float64 `json:"area"`
+	Ones  int64    `json:"ones"`
+	Zeros int64    `json:"zeros"`
+	// Control is the difference from the control's area, at one look.
 	Control *experiment.Interval `json:"difference,omitempty"`
-	Paired  *experiment.Interval `json:"paired_difference,omitempty"`
 }
 
 // Point is a comparison with the keys that were first seen up to the end of a day.

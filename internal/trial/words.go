@@ -7,7 +7,6 @@ import (
 
 	"millrace.dev/internal/chart"
 	"millrace.dev/internal/experiment"
-	"millrace.dev/internal/outcome"
 )
 
 func grouped(n int64) string { return chart.Grouped(n) }
@@ -70,9 +69,15 @@ func rounded(counts []float64) string {
 	return numbers(whole)
 }
 
+// squaredError is the metric whose differences are told as those of its root, which is in the unit of the label.
+const squaredError = "squared_error"
+
+// Rooted tells whether differences of a metric are told as those of its root: of the squared error as those of the RMSE.
+func Rooted(metric string) bool { return metric == squaredError }
+
 // metricWord is what people call a metric: differences of the squared error are told as those of its root.
 func metricWord(name string) string {
-	if name == outcome.SquaredError {
+	if Rooted(name) {
 		return "RMSE"
 	}
 	return strings.ReplaceAll(name, "_", " ")
