@@ -56,7 +56,7 @@ func TestCanary(t *testing.T) {
 		t.Errorf("the RMSE of the worse candidate is %.3f times the champion's, want about 1.05", ratio)
 	}
 	instances := []*instance{c.start(t, "i0"), c.start(t, "i1")}
-	joins := c.startCommand(t, "outcomes", "joins", "--create-topics", "--state-dir", c.path("joins"))
+	joins := c.startCommand(t, []string{"outcomes"}, "joins", "--create-topics", "--state-dir", c.path("joins"))
 	must(t, settled(ctx, c.admin(t), c.topics.Source, partitions, len(instances)))
 	must(t, joins.says(ctx, "partitions changed", 1))
 	flowing, stop := context.WithCancel(ctx)
