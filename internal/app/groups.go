@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"millrace.dev/internal/config"
 	"millrace.dev/internal/engine"
 	"millrace.dev/internal/kafka"
@@ -194,6 +195,19 @@ func readGroups(ctx context.Context, client *kafka.Client, p *config.Pipeline) (
 	return g, err
 }
 
+// withoutGroups wants that no experiment with groups runs.
+func (a *App) withoutGroups(ctx context.Context, c *controller, op string) error {
+	g, err := readGroups(ctx, c.client, c.p)
+	if err != nil || g.Split == nil {
+		return err
+	}
+	return &Error{
+		Code: Usage, Op: op, Where: c.p.Group, Err: fmt.Errorf("the experiment %s is running, whose arms have groups of their own", g.Split.Experiment),
+		Hint: "end it first: stop its arms and the merge, and then millrace ab stop",
+	}
+}
+
+// writeGroups says in the control topic what an experiment with groups is.
 func writeGroups(ctx context.Context, client *kafka.Client, p *config.Pipeline, g *rollout.Groups) error {
 	value, err := g.Encode()
 	if err != nil {
@@ -330,6 +344,16 @@ func (r *GroupRunning) Stats() *GroupRan {
 	return g
 }
 
+// metrics returns those that the engine does not have.
+func (r *GroupRunning) metrics() []prometheus.Collector {
+	if r.merger == nil {
+		return nil
+	}
+	return []prometheus.Collector{prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "millrace_ab_incomplete_total", Help: "Records that lack the result of an arm, those of rounds that were undone too.",
+	}, func() float64 { return float64(r.merger.incomplete.Load()) })}
+}
+
 // GroupRan is what an arm, or the merge, has done.
 type GroupRan struct {
 	engine.Stats // of the merge, Records are those of the source topic
@@ -393,7 +417,7 @@ func (a *App) RunMerge(ctx context.Context, o GroupOptions) (*GroupRan, error) {
 	if err := a.persist(ctx, func() {}, func() error { return createArmTopics(ctx, client, p, split.Arms) }); err != nil {
 		return nil, err
 	}
-	m, err := newMerger(p, split, a.Now)
+	m, err := newMerger(p, split, a.Now, a.Log)
 	if err != nil {
 		return nil, err
 	}
@@ -436,7 +460,7 @@ func (a *App) runGroup(ctx context.Context, p *config.Pipeline, client *kafka.Cl
 	}
 	r.engine = e
 	if o.HTTP != "" {
-		stop, err := a.serveEngine(ctx, o.HTTP, e, eo.Program)
+		stop, err := a.serveEngine(ctx, o.HTTP, e, eo.Program, r.metrics()...)
 		if err != nil {
 			return nil, err
 		}

@@ -2,6 +2,8 @@ package app
 
 import (
 	"bytes"
+	"context"
+	"log/slog"
 	"math"
 	"slices"
 	"strconv"
@@ -20,18 +22,19 @@ type merger struct {
 	p       *config.Pipeline
 	split   *split
 	now     func() time.Time
+	log     *slog.Logger
 	headers [][]record.Header // by arm, those that name it
 	letters [][]record.Header // by arm, those of dead letters
 	// incomplete counts the records that lack the result of an arm.
 	incomplete atomic.Uint64
 }
 
-func newMerger(p *config.Pipeline, of *rollout.Split, now func() time.Time) (*merger, error) {
+func newMerger(p *config.Pipeline, of *rollout.Split, now func() time.Time, log *slog.Logger) (*merger, error) {
 	s, err := newSplit(p, of)
 	if err != nil {
 		return nil, err
 	}
-	m := &merger{p: p, split: s, now: now}
+	m := &merger{p: p, split: s, now: now, log: log}
 	for i := range of.Arms {
 		name := []record.Header{{Key: headerExperiment, Value: []byte(of.Experiment)}, {Key: headerArm, Value: []byte(of.Arms[i].Name)}}
 		m.headers = append(m.headers, name)
@@ -100,7 +103,11 @@ func (m *merger) choose(s *stream.Step[[]byte, *[]byte, []byte]) error {
 	}
 	arm, forced := m.arm(&origin)
 	if slices.Contains(s.In, nil) {
-		m.incomplete.Add(1)
+		if m.incomplete.Add(1) == 1 {
+			m.log.LogAttrs(context.Background(), slog.LevelWarn, "an arm has no result of a record that others have: this is told once, and counted", slog.String("topic", origin.Topic),
+				slog.Int("partition", int(origin.Partition)), slog.Int64("offset", origin.Offset),
+				slog.String("hint", "was the record deleted from its topic before the arm came to it? What another arm has made of it goes out as millrace.forced"))
+		}
 		if s.In[arm] == nil { // what another arm has made of it is more than nothing, but says nothing of this one
 			arm, forced = first, true
 		}

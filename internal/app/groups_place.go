@@ -219,16 +219,14 @@ func (a *App) stopGroups(ctx context.Context, p *config.Pipeline, reg *registry.
 	defer client.Close()
 	ctx, cancel := context.WithTimeout(ctx, groupsTimeout)
 	defer cancel()
-	if g, err := readGroups(ctx, client, p); err != nil || g.Split == nil {
-		if err == nil {
-			err = unmark(ctx, client, p)
-		}
-		return nil, err
+	g, err := readGroups(ctx, client, p)
+	if err == nil && g.Split == nil {
+		err = unmark(ctx, client, p)
 	}
-	split, err := runningGroups(ctx, client, p, op)
 	if err != nil {
 		return nil, err
 	}
+	split := g.Split
 	if err := settled(ctx, client, op, "stop the merge and the arms first", allGroups(p, split)); err != nil {
 		return nil, err
 	}

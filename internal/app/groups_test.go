@@ -141,6 +141,10 @@ func TestGroups(t *testing.T) {
 	refused("another experiment", err, "another experiment runs")
 	_, err = f.app.StopAB(ctx, f.ab(groupsTest()...))
 	refused("a stop while the arms run", err, "members")
+	_, err = f.app.StartAB(ctx, f.ab(sizesTest()...))
+	refused("another experiment, without groups", err, "groups of their own")
+	_, err = f.app.StopAB(ctx, f.ab()) // its section is gone from the file
+	refused("a stop while the arms run", err, "members")
 	if err := other.stop(); err != nil {
 		t.Fatal(err)
 	}
