@@ -31,7 +31,7 @@ canary:
   steps: 10%, 50%, 100%
   hold: 1s
   min_records: 200
-  min_outcomes: 20000
+  min_outcomes: 1000000
   lease: 5s
 `
 
@@ -80,7 +80,7 @@ func TestCanary(t *testing.T) {
 
 	// A better one, whose command is killed.
 	c.killWatching(ctx, t, "house-prices@5")
-	o := c.run(ctx, t, c.canary("house-prices@5")...)
+	o := c.run(ctx, t, append(c.canary("house-prices@5"), "--set", "canary.min_outcomes=3000")...)
 	r := canaryOf(t, o)
 	if o.code != 0 || r.Verdict != "passed" || !r.Resumed || len(r.Steps) != 2 || r.Steps[0].Share != 0.5 {
 		t.Errorf("exit status %d\n%+v\n%s", o.code, r, o.stderr)
@@ -123,7 +123,7 @@ func newCanaryProject(ctx context.Context, t *testing.T, seed uint64, partitions
 	must(t, os.WriteFile(c.path("sales.csv"), sales, 0o644))
 	must(t, os.WriteFile(c.path("narrow.csv"), salesWithout(sales, mostSold(g)), 0o644))
 	must(t, os.WriteFile(c.path("pipeline.yaml"), []byte(canaryPipeline), 0o644))
-	for i, set := range [][]string{nil, {"ntrees=30"}, {"narrow"}, {"ntrees=3000", "stopping_rounds=0"}, {"ntrees=90"}} {
+	for i, set := range [][]string{nil, {"ntrees=30"}, {"narrow"}, {"ntrees=1500", "stopping_rounds=0"}, {"ntrees=90"}} {
 		args := []string{"train", "--by", "e2e"}
 		for _, s := range set {
 			if s == "narrow" {
