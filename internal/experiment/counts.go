@@ -49,6 +49,9 @@ func (b binary) log(successes, trials, p float64) float64 {
 	if b.oneSided {
 		above := stat.BetaShare(float64(b.k*q)+failures, float64(b.k*p)+successes, q, p)
 		log += math.Log(above) - math.Log(stat.BetaShare(float64(b.k*q), float64(b.k*p), q, p))
+		if successes <= float64(trials*p) { // no share above p explains this better; the tail may be too small for its logarithm to be right
+			log = min(log, 0)
+		}
 	}
 	return log
 }
