@@ -17,7 +17,7 @@ func (c *cli) abCommand() *cobra.Command {
 each model gets. All instances go over to that between two commits, as in a promotion, and a key stays with its model. What
 becomes of the predictions is told by millrace outcomes. docs/ab.md has the whole way.`,
 	})
-	cmd.AddCommand(c.abStart(), c.abStop(), c.abArm(), c.abMerge())
+	cmd.AddCommand(c.abPlan(), c.abStart(), c.abStatus(), c.abReport(), c.abStop(), c.abArm(), c.abMerge())
 	return cmd
 }
 
