@@ -361,8 +361,7 @@ type GroupsStatus struct {
 	Experiment string
 	Arms       []ArmProgress
 	MergeGroup string
-	Merging    int   // instances of the merge
-	Merged     int64 // records of the source that are still to be merged: offsets, markers of transactions included
+	Merging    int // instances of the merge
 	// Waits are the names of the arms that the merge waits for: others have results that they have not.
 	Waits []string
 }
@@ -403,7 +402,6 @@ func (a *App) GroupsStatus(ctx context.Context, p *config.Pipeline, client *kafk
 			return nil, err
 		}
 		least = min(least, arm.Lag)
-		s.Merged = max(s.Merged, arm.Lag)
 		s.Arms = append(s.Arms, arm)
 	}
 	for i := range s.Arms {

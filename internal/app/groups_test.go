@@ -4,8 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"millrace.dev/internal/assign"
@@ -388,5 +392,32 @@ func TestGroupsRefuses(t *testing.T) {
 	}
 	if _, err := readGroups(t.Context(), f.client, p); !errors.Is(err, rollout.ErrInvalid) {
 		t.Errorf("%v: a split without arms was taken", err)
+	}
+}
+
+// TestGroupsOrder holds that records have to keep their order on the way to the model.
+func TestGroupsOrder(t *testing.T) {
+	t.Parallel()
+	a := &App{Log: slog.New(slog.DiscardHandler), Now: time.Now, Env: func(string) (string, bool) { return "", false }, Version: "test"}
+	dir := t.TempDir()
+	var data strings.Builder
+	for i := range 40 {
+		fmt.Fprintf(&data, `{"y":%d,"x":%d,"city":"c%d","at":%d}`+"\n", i%7, i%5, i%3, i)
+	}
+	for name, text := range map[string]string{"pipeline.yaml": forgetful, "data.jsonl": data.String()} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p, err := a.Load(filepath.Join(dir, "pipeline.yaml"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := a.ModelOf(t.Context(), p, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := orderly(p, m); err == nil || !strings.Contains(err.Error(), "no windows") {
+		t.Errorf("%v: windows were taken", err)
 	}
 }
