@@ -154,7 +154,7 @@ func (r *canaryRun) takeBack(ctx context.Context, why string) error {
 	r.out.Touched = r.watched.touchedRecords()
 	t := r.trial(registry.TrialEnded, w.to.Epoch)
 	t.Verdict, t.Guard, t.Touched = registry.VerdictRolledBack, r.out.Guard, r.out.Touched
-	err = r.note(ctx, t, "taken back: "+why)
+	err = r.note(ctx, t, why)
 	if errors.Is(err, registry.ErrInvalid) { // a promotion has ended the trial in the log meanwhile
 		err = nil
 	}
