@@ -27,7 +27,7 @@ func (s *Step[K, V, V2]) Origin(i int) (record.Raw, bool) { return s.origin(i) }
 
 // InStep brings streams together that tell of the same things in the same order: the event times of each rise from record to record, as
 // offsets do that [EventTime] takes for times, and f is called once for each time with the record that each stream has of it. It sends on
-// Out. The streams have to be topics as they are read, with equally many partitions, and nothing else can read them.
+// Out. The streams, at least one, have to be topics as they are read, with equally many partitions, and nothing else can read them.
 //
 // What has the earliest time comes first, and it waits until every stream has a record of that time or a later one, for as long as it
 // takes: it waits in the topics, not in memory. No commit comes between the records of one time, so that all streams are always as far as
@@ -83,7 +83,7 @@ type stepPort[K, V, V2 any] struct {
 	i  int
 }
 
-func (p *stepPort[K, V, V2]) process(r *Record[K, V]) error {
+func (p *stepPort[K, V, V2]) process(r *Record[K, V]) error { //nolint:unparam // what others can return, processor has
 	m := p.of
 	m.records[p.i] = *r
 	m.step.In[p.i] = &m.records[p.i]

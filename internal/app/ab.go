@@ -38,6 +38,8 @@ type ABStarted struct {
 	Moved float64
 	// Changed tells whether there was anything to do.
 	Changed bool
+	// Groups says that arms have groups of their own.
+	Groups bool
 	// From are, where arms have groups that begin now, the offsets of the source from which on they predict; else nil.
 	From kafka.Offsets
 }
@@ -85,6 +87,9 @@ func (a *App) StartAB(ctx context.Context, o ABOptions) (*ABStarted, error) {
 		return nil, err
 	}
 	defer c.close()
+	if err := a.withoutGroups(ctx, c, "ab start "+p.AB.Name); err != nil {
+		return nil, err
+	}
 	var old *rollout.Split
 	if now := c.control.Current; now != nil {
 		old = now.Split
@@ -347,6 +352,9 @@ func (a *App) StopAB(ctx context.Context, o ABOptions) (*ABStopped, error) {
 		return nil, err
 	}
 	defer c.close()
+	if a.withoutGroups(ctx, c, "ab stop") != nil { // the pipeline file has changed since
+		return a.stopGroups(ctx, p, reg, &o)
+	}
 	if c.control.Current == nil || c.control.Current.Split == nil {
 		return nil, &Error{Code: Nothing, Op: "ab stop", Where: p.Group, Err: errNoRunningAB}
 	}

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"millrace.dev/feature"
@@ -107,7 +108,7 @@ func ArmTopology(p *config.Pipeline, arm string, m *model.Loaded) (*stream.Topol
 
 // MergeTopology declares the merge of an experiment with groups.
 func MergeTopology(p *config.Pipeline, of *rollout.Split, now func() time.Time) (*stream.Topology, error) {
-	m, err := newMerger(p, of, now)
+	m, err := newMerger(p, of, now, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return nil, err
 	}

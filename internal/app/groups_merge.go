@@ -2,6 +2,8 @@ package app
 
 import (
 	"bytes"
+	"context"
+	"log/slog"
 	"math"
 	"slices"
 	"strconv"
@@ -20,18 +22,19 @@ type merger struct {
 	p       *config.Pipeline
 	split   *split
 	now     func() time.Time
+	log     *slog.Logger
 	headers [][]record.Header // by arm, those that name it
 	letters [][]record.Header // by arm, those of dead letters
 	// incomplete counts the records that lack the result of an arm.
 	incomplete atomic.Uint64
 }
 
-func newMerger(p *config.Pipeline, of *rollout.Split, now func() time.Time) (*merger, error) {
+func newMerger(p *config.Pipeline, of *rollout.Split, now func() time.Time, log *slog.Logger) (*merger, error) {
 	s, err := newSplit(p, of)
 	if err != nil {
 		return nil, err
 	}
-	m := &merger{p: p, split: s, now: now}
+	m := &merger{p: p, split: s, now: now, log: log}
 	for i := range of.Arms {
 		name := []record.Header{{Key: headerExperiment, Value: []byte(of.Experiment)}, {Key: headerArm, Value: []byte(of.Arms[i].Name)}}
 		m.headers = append(m.headers, name)
@@ -85,7 +88,10 @@ func offsetOf(headers []record.Header) (int64, bool) {
 	return 0, false
 }
 
-var notOfArm = stream.Rejection{Stage: record.StageDecode, Class: "undecodable", Reason: "the record of the arm's topic is not what an arm writes"}
+// notOfArm refuses what is no result of an arm.
+func notOfArm() error {
+	return &stream.Rejection{Stage: record.StageDecode, Class: "undecodable", Reason: "the record of the arm's topic is not what an arm writes"}
+}
 
 // choose chooses the result of a step.
 func (m *merger) choose(s *stream.Step[[]byte, *[]byte, []byte]) error {
@@ -93,11 +99,15 @@ func (m *merger) choose(s *stream.Step[[]byte, *[]byte, []byte]) error {
 	s.Of = first
 	origin, ok := s.Origin(first)
 	if !ok || origin.Topic != m.p.Source.Topic || origin.Offset != s.In[first].Timestamp {
-		return &notOfArm
+		return notOfArm()
 	}
 	arm, forced := m.arm(&origin)
 	if slices.Contains(s.In, nil) {
-		m.incomplete.Add(1)
+		if m.incomplete.Add(1) == 1 {
+			m.log.LogAttrs(context.Background(), slog.LevelWarn, "an arm has no result of a record that others have: this is told once, and counted", slog.String("topic", origin.Topic),
+				slog.Int("partition", int(origin.Partition)), slog.Int64("offset", origin.Offset),
+				slog.String("hint", "was the record deleted from its topic before the arm came to it? What another arm has made of it goes out as millrace.forced"))
+		}
 		if s.In[arm] == nil { // what another arm has made of it is more than nothing, but says nothing of this one
 			arm, forced = first, true
 		}
@@ -105,7 +115,7 @@ func (m *merger) choose(s *stream.Step[[]byte, *[]byte, []byte]) error {
 	s.Of = arm
 	r, err := readResult(s.In[arm])
 	if err != nil {
-		return &notOfArm
+		return notOfArm()
 	}
 	control, baseline := armResult{}, strconv.AppendFloat(nil, math.NaN(), 'g', -1, 64) // NaN: it says nothing of the record
 	if arm > 0 && s.In[0] != nil {
@@ -122,7 +132,7 @@ func (m *merger) choose(s *stream.Step[[]byte, *[]byte, []byte]) error {
 		r.headers = append(r.headers, record.Header{Key: headerRefused, Value: []byte(why.Class)})
 	}
 	s.Out = stream.Record[[]byte, []byte]{Key: s.In[arm].Key, NullKey: s.In[arm].NullKey, Value: r.value, Timestamp: m.timestamp(origin.Timestamp)}
-	s.Out.Headers = append(r.headers, m.headers[arm]...)
+	s.Out.Headers = slices.Concat(r.headers, m.headers[arm])
 	if arm > 0 {
 		s.Out.Headers = append(s.Out.Headers, record.Header{Key: headerBaseline, Value: baseline})
 	}

@@ -68,7 +68,7 @@ func Differs(a, b, part float64) bool {
 	if math.IsNaN(a) || math.IsNaN(b) || math.IsInf(a, 0) || math.IsInf(b, 0) {
 		return a != b
 	}
-	return math.Abs(a/2-b/2) > float64(part*max(math.Abs(a), math.Abs(b)))/2 // halves do not overflow
+	return math.Abs(float64(a/2)-float64(b/2)) > float64(part*max(math.Abs(a), math.Abs(b)))/2 // halves do not overflow
 }
 
 // Read has the guards look. An error says that the evidence or the limits cannot be.

@@ -186,6 +186,19 @@ func hostileCharts(values []float64, name string, f func(kind string, svg templa
 		f("grid", (&Grid{Title: name, X: axis, Y: axis, Edges: edges, Counts: counts, Equal: name, Unit: name}).SVG())
 		f("spans", (&Spans{Title: name, X: axis, Y: axis, Groups: groups, RangeName: name, MeanName: name}).SVG())
 	}
+	var estimates []Estimate
+	var band []BandPoint
+	var stacks []Stack
+	for i, v := range values {
+		estimates = append(estimates, Estimate{name, v - math.Abs(v)/2, v, v + math.Abs(v), name, i % 3}, Estimate{name, math.Inf(-1), v, math.Inf(1), "", 1})
+		band = append(band, BandPoint{float64(i), v / 2, v, v * 2})
+		stacks = append(stacks, Stack{name, []float64{v, float64(i), v}})
+	}
+	for _, axis := range []Axis{{Title: name}, {Title: name, Percent: true}} {
+		f("forest", (&Forest{Title: name, Desc: name, Axis: axis, Rows: estimates}).SVG())
+		f("band", (&Band{Title: name, X: Axis{Title: name, Time: true}, Y: axis, Points: band, BandName: name, ValueName: name}).SVG())
+		f("stacks", (&Stacks{Title: name, X: axis, Y: axis, Names: []string{name, name, name}, Columns: stacks}).SVG())
+	}
 	f("spark", Spark(values))
 	f("two sparks", Spark(values, values))
 }

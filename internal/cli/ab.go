@@ -17,7 +17,7 @@ func (c *cli) abCommand() *cobra.Command {
 each model gets. All instances go over to that between two commits, as in a promotion, and a key stays with its model. What
 becomes of the predictions is told by millrace outcomes. docs/ab.md has the whole way.`,
 	})
-	cmd.AddCommand(c.abStart(), c.abStop(), c.abArm(), c.abMerge())
+	cmd.AddCommand(c.abPlan(), c.abStart(), c.abStatus(), c.abReport(), c.abStop(), c.abArm(), c.abMerge())
 	return cmd
 }
 
@@ -96,6 +96,8 @@ func (c *cli) printStarted(s *app.ABStarted) {
 	case s.From != nil:
 		c.note("%s has begun: start its arms, and the merge\n", s.Split.Experiment)
 		c.printFrom("the arms read", s.From)
+	case s.Groups:
+		c.note("%s has other weights: instances of the merge go over to them when they are started again\n", s.Split.Experiment)
 	case s.Instances == 0:
 		c.note("%s begins with the next instance of %s: none is running\n", s.Split.Experiment, s.Group)
 	default:

@@ -28,6 +28,10 @@ type AB struct {
 	Correction Correction
 	// MinUnits is how many keys of an arm need an outcome before it is judged.
 	MinUnits int
+	// Units is how many keys, of all arms together, the experiment is planned for: see millrace ab plan.
+	Units int
+	// Margin is the relative difference up to which arms count as alike; 0 is none.
+	Margin float64
 }
 
 // ABArm is an arm.
@@ -86,7 +90,7 @@ func abFields() []field {
 				{key: "weight", kind: kindNumber, def: "1", bounded: true, least: 0, most: 1e6, doc: "How much of the records the arm gets, beside the weights of the others: 90 and 10 are 90 % and 10 %"},
 			}},
 		},
-		{key: "alpha", kind: kindShare, def: "5%", least: 1e-6, most: 0.5, doc: "The chance of a wrong verdict, on all metrics and arms together"},
+		{key: "alpha", kind: kindShare, def: "5%", least: 1e-6, most: 0.4, doc: "The chance of a wrong verdict, on all metrics and arms together"},
 		{
 			key: "test", kind: kindText, def: string(TestSequential), allowed: []string{string(TestSequential), string(TestFixed)},
 			doc: "How arms are compared: sequential holds at every look; fixed is Welch's test, which holds for one look at a time that was set before",
@@ -98,6 +102,14 @@ func abFields() []field {
 		{
 			key: "min_units", kind: kindInteger, def: "100", bounded: true, least: 2, most: math.MaxInt32,
 			doc: "How many keys of an arm need an outcome before it is judged",
+		},
+		{
+			key: "units", kind: kindInteger, def: "5000", bounded: true, least: 4, most: math.MaxInt32,
+			doc: "How many keys, of all arms together, the experiment is planned for: where sequential intervals are the tightest, and when test: fixed has its one look; millrace ab plan computes it",
+		},
+		{
+			key: "margin", kind: kindShare, def: "0", least: 0, most: 1, example: "1%",
+			doc: "The relative difference up to which arms count as alike, so that an experiment can end with that; of the squared error it is one of the RMSE",
 		},
 	}
 }
@@ -119,6 +131,7 @@ func (d *decoder) lintAB(v value) {
 	a := &AB{
 		Name: f["name"].text, Split: SplitBy(f["split"].text), Key: f["key"].text, Override: f["override"].text, Alpha: f["alpha"].number,
 		Test: ABTest(f["test"].text), Correction: Correction(f["correction"].text), MinUnits: int(f["min_units"].integer),
+		Units: int(f["units"].integer), Margin: f["margin"].number,
 	}
 	a.Salt = cmp.Or(f["salt"].text, a.Name)
 	arms, total := f["arms"], 0.0

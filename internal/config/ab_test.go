@@ -30,7 +30,7 @@ func TestAB(t *testing.T) {
 	}
 	want := &AB{
 		Name: "pricing-2", Split: SplitKey, Key: "id", Salt: "pricing-2", Alpha: 0.05, Test: TestSequential,
-		Correction: CorrectHolm, MinUnits: 100,
+		Correction: CorrectHolm, MinUnits: 100, Units: 5000,
 		Arms: []ABArm{{Name: "control", Model: "@champion", Weight: 90}, {Name: "challenger", Model: "house-prices@4", Weight: 10}},
 	}
 	if d := cmp.Diff(want, p.AB); d != "" {

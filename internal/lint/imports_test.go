@@ -27,7 +27,7 @@ func layers() [][]string {
 		{"internal/table"},
 		{"model"},
 		{"internal/pipeline", "internal/drift"},
-		{"internal/kafka", "internal/store", "internal/sample", "internal/backtest", "internal/shadow"},
+		{"internal/kafka", "internal/store", "internal/sample", "internal/backtest", "internal/shadow", "internal/trial"},
 		{"internal/task", "internal/source", "internal/report"},
 		{"stream"},
 		{"streamtest", "internal/engine", "internal/batch"},

@@ -10,7 +10,7 @@ import (
 	"millrace.dev/internal/chart"
 )
 
-//go:embed page.html model.html columns.html backtest.html compare.html page.css
+//go:embed page.html model.html columns.html backtest.html compare.html trial.html page.css
 var files embed.FS
 
 // page is what every page has.
