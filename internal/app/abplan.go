@@ -40,6 +40,9 @@ func (a *App) ABPlan(ctx context.Context, o ABPlanOptions) (*trial.Plan, error) 
 	w.plan = trial.Planning{
 		Metric: o.Metric, Judging: judging(p.AB), Effect: o.Effect, Power: o.Power, Comparisons: len(p.AB.Arms) - 1, Labels: trial.Labels{Share: 1},
 	}
+	if p.Outcomes != nil {
+		w.plan.Labels.Horizon = p.Outcomes.Join.Horizon.Hours() / 24
+	}
 	if err := w.metric(); err != nil {
 		return nil, err
 	}
@@ -150,7 +153,6 @@ const sameModel = 0.9999
 // take takes what was seen.
 func (w *abPlanning) take(past *trial.Past, from string) {
 	p := &w.plan
-	p.Labels.Horizon = (w.p.Outcomes.Join.Horizon).Hours() / 24
 	if past.Control.Units < 2 {
 		return
 	}
@@ -187,7 +189,10 @@ func (w *abPlanning) given() error {
 		from *float64
 		to   *float64
 	}{
-		{"rate", w.o.Rate, &p.PerDay}, {"mean", w.o.Mean, &p.Mean}, {"deviation", w.o.Deviation, &p.Deviation}, {"correlation", w.o.Correlation, &p.Correlation},
+		{"rate", w.o.Rate, &p.PerDay},
+		{"mean", w.o.Mean, &p.Mean},
+		{"deviation", w.o.Deviation, &p.Deviation},
+		{"correlation", w.o.Correlation, &p.Correlation},
 		{"labels", w.o.Labels, &p.Labels.Share},
 	} {
 		if x.from != nil {

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -76,6 +75,6 @@ func (c *cli) abJudge(cmd *cobra.Command, o *app.ABStatusOptions, check func(*co
 	c.jsonFlag(cmd, "all figures")
 	cmd.Flags().StringVar(&o.Experiment, "experiment", "", "the `name` of an experiment (default: the one that runs, else that of the pipeline file)")
 	cmd.Flags().StringVar(&o.HTML, "html", "", "also write a page with charts to a `file`; - is standard output, and then there is no text")
-	cmd.Flags().StringVar(&require, "require", "", fmt.Sprintf("exit with 3 if the experiment is not so: the `state` is one of %s", strings.Join(app.Requirements(), ", ")))
+	cmd.Flags().StringVar(&require, "require", "", "exit with 3 if the experiment is not so: the `state` is one of "+strings.Join(app.Requirements(), ", "))
 	return cmd
 }

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// crossOf makes units of one to three records up, whose losses have a correlation with the baseline's, and returns their numbers too.
-func crossOf(t *testing.T, seed uint64, n int, factor float64) (*Cross, [][3]float64) {
+// spreadOf makes units of one to three records up, whose losses have a correlation with the baseline's, and returns their numbers too.
+func spreadOf(t *testing.T, seed uint64, n int, factor float64) (*Cross, [][3]float64) {
 	t.Helper()
 	r := rand.New(rand.NewPCG(seed, 1))
 	c, all := &Cross{}, make([][3]float64, n)
@@ -24,7 +24,7 @@ func crossOf(t *testing.T, seed uint64, n int, factor float64) (*Cross, [][3]flo
 
 func TestSpread(t *testing.T) {
 	t.Parallel()
-	c, all := crossOf(t, 1, 2000, 1)
+	c, all := spreadOf(t, 1, 2000, 1)
 	var y, x, d, dd float64
 	for _, u := range all {
 		y, x, d, dd = y+u[0], x+u[1], d+u[2], dd+u[2]*u[2]
@@ -58,7 +58,7 @@ func TestBeside(t *testing.T) {
 	const n, factor = 1000, 1.3
 	missed := 0
 	for seed := range uint64(n) {
-		c, _ := crossOf(t, seed, 200, factor)
+		c, _ := spreadOf(t, seed, 200, factor)
 		i, err := c.Beside(Options{Test: Fixed})
 		if err != nil {
 			t.Fatal(err)
@@ -74,7 +74,7 @@ func TestBeside(t *testing.T) {
 	if missed < 25 || missed > 80 {
 		t.Errorf("%d of %d intervals miss the truth, want about 50", missed, n)
 	}
-	few, _ := crossOf(t, 1, 20, 1)
+	few, _ := spreadOf(t, 1, 20, 1)
 	if i, err := few.Beside(Options{}); err != nil || i.Bounded() {
 		t.Errorf("%+v, %v: 20 units are too few", i, err)
 	}
@@ -89,8 +89,8 @@ func TestAlike(t *testing.T) {
 	const n = 400
 	alarms := 0
 	for seed := range uint64(n) {
-		a, _ := crossOf(t, 2*seed, 300, 1)
-		b, _ := crossOf(t, 2*seed+1, 300, 0.5) // a much better model
+		a, _ := spreadOf(t, 2*seed, 300, 1)
+		b, _ := spreadOf(t, 2*seed+1, 300, 0.5) // a much better model
 		c, err := Alike(a, b, Options{Test: Fixed})
 		if err != nil {
 			t.Fatal(err)
@@ -102,7 +102,7 @@ func TestAlike(t *testing.T) {
 	if alarms < 5 || alarms > 40 {
 		t.Errorf("%d of %d samples are called different at a rate of 5 %%, want about 20", alarms, n)
 	}
-	a, _ := crossOf(t, 1, 3000, 1)
+	a, _ := spreadOf(t, 1, 3000, 1)
 	b := &Cross{}
 	r := rand.New(rand.NewPCG(9, 9))
 	for range 3000 {

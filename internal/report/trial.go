@@ -140,7 +140,7 @@ func differenceTable(r *trial.Report) [][]string {
 			absolute = chart.Short(c.Difference.Low) + " to " + chart.Short(c.Difference.High)
 		}
 		saved := "-"
-		if c.Comparison.Adjusted {
+		if c.Adjusted {
 			saved = chart.Percent(max(0, c.Saved))
 		}
 		rows = append(rows, []string{

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"math"
 	"math/rand/v2"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -21,7 +22,8 @@ func tried(t *testing.T, change func(*trial.Setup, *trial.Seen)) *trial.Report {
 	s := &trial.Setup{
 		Pipeline: "houses", Group: "houses", Topic: "housing.predictions", Experiment: "pricing", Running: true, Since: start, By: rollout.ByKey,
 		Arms: []trial.Arm{
-			{Name: "control", Model: "houses@1", Digest: "sha256:1", Share: 0.5}, {Name: "new", Model: "houses@2", Digest: "sha256:2", Share: 0.3},
+			{Name: "control", Model: "houses@1", Digest: "sha256:1", Share: 0.5},
+			{Name: "new", Model: "houses@2", Digest: "sha256:2", Share: 0.3},
 			{Name: "bold", Model: "houses@3", Digest: "sha256:3", Share: 0.2},
 		},
 		Metrics: []string{"squared_error", "absolute_error"}, Wait: 10 * 24 * time.Hour,
@@ -104,7 +106,7 @@ func TestTrialText(t *testing.T) {
 	for name, change := range map[string]func(*trial.Setup, *trial.Seen){
 		"trial.txt": nil,
 		"trial_broken.txt": func(s *trial.Setup, seen *trial.Seen) {
-			s.Judging.Test, s.Judging.Units = experiment.Fixed, 100_000
+			s.Test, s.Units = experiment.Fixed, 100_000
 			for _, c := range seen.Cohorts {
 				if c.Arm == "new" {
 					c.Units += 60
@@ -124,6 +126,17 @@ func TestTrialText(t *testing.T) {
 		}
 		checkText(t, b.String())
 		golden(t, name, b.Bytes())
+	}
+	guide, err := os.ReadFile("../../docs/ab.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown, err := os.ReadFile("testdata/trial.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(guide), "```\n"+string(shown)+"```\n") {
+		t.Error("docs/ab.md does not show what testdata/trial.txt has")
 	}
 }
 

@@ -222,7 +222,7 @@ func checkWords(r *trial.Report) []string {
 	}
 	out = append(out, maturityWords(r)...)
 	for i := range r.Comparisons {
-		if c := &r.Comparisons[i]; c.Metric == r.Metrics[0] && c.Comparison.Adjusted && c.Enough {
+		if c := &r.Comparisons[i]; c.Metric == r.Metrics[0] && c.Adjusted && c.Enough {
 			out = append(out, fmt.Sprintf("Variance: what the control's model makes of the records of %s saves %s of it.", chart.OneLine(c.Arm), chart.Percent(max(0, c.Saved))))
 		}
 	}

@@ -237,7 +237,7 @@ func (t *tally) nothing(all map[string]*found) string {
 			return "no difference was shown at the planned size"
 		}
 	}
-	return fmt.Sprintf("there is no difference larger than %s", percent(t.Margin))
+	return "there is no difference larger than " + percent(t.Margin)
 }
 
 // broken returns which check has failed; "" is none.

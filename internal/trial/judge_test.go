@@ -434,7 +434,7 @@ func TestRatioAfterChanges(t *testing.T) {
 	t.Parallel()
 	at := first().AddDate(0, 0, 4).Add(12 * time.Hour)
 	settings := []Setting{{first().AddDate(0, 0, -1), []float64{0.9, 0.1}}, {at, []float64{0.5, 0.5}}}
-	assigned := func(s *Setup, seen *Seen) { // as the shares were
+	assigned := func(_ *Setup, seen *Seen) { // as the shares were
 		for _, c := range seen.Cohorts {
 			if dayStart(c.Day).Before(at) {
 				c.Units = map[string]int64{"a": 450, "b": 50}[c.Arm]

@@ -102,7 +102,7 @@ func TestOutcomesOverDays(t *testing.T) {
 	for _, days := range []float64{0.5, 1, 2, 5, 10, 40} {
 		labelled := 0
 		for range n {
-			at, took := days*r.Float64(), 0.0
+			at, took := days*r.Float64(), 7+5*r.Float64() // none takes longer than the horizon
 			switch u := r.Float64(); {
 			case u < 0.5:
 				took = r.Float64()
@@ -111,7 +111,6 @@ func TestOutcomesOverDays(t *testing.T) {
 			case u < 0.9:
 				took = 3 + 4*r.Float64()
 			default:
-				took = 7 + 5*r.Float64() // none takes longer than the horizon
 			}
 			if at+took <= days {
 				labelled++
