@@ -81,7 +81,7 @@ func TestShadows(t *testing.T) {
 		rounds, length = 1, 2*time.Second
 	}
 	seed := newSeed(t)
-	ctx := deadline(t, time.Duration(rounds)*8*length+6*time.Minute)
+	ctx := deadline(t, time.Duration(rounds)*9*length+6*time.Minute)
 	s := newShadows(ctx, t, seed)
 	production := s.start(t, "production", "--state-dir", s.path("state"), "--threads", "1")
 	s.phase(ctx, "", 4*time.Second) // the first seconds are others'
@@ -288,17 +288,19 @@ func (s *shadows) full(ctx context.Context, length time.Duration) {
 	}
 	dir := s.path("small")
 	must(s.t, os.MkdirAll(dir, 0o755))
-	script := func(size, free string) string {
-		return fmt.Sprintf("mount -t tmpfs -o size=%s none %s && exec %s shadow --model @champion --instance-id full --create-topics --from earliest --min-free %s --set shadow.topic=full --state-dir %s/state", size, dir, s.binary, free, dir)
-	}
-	i := s.launch(s.t, "full", "unshare", "-rm", "sh", "-c", script("8k", "0"))
+	shadow := fmt.Sprintf("%s shadow --model @champion --instance-id full --create-topics --from earliest --set shadow.topic=full --state-dir %s/state", s.binary, dir)
+	mount := func(size string) string { return fmt.Sprintf("mount -t tmpfs -o size=%s none %s && ", size, dir) }
+	// There is no room from the beginning, and then it goes while the shadow runs.
+	i := s.launch(s.t, "full", "unshare", "-rm", "sh", "-c", mount("8k")+"exec "+shadow+" --min-free 0")
 	s.phase(ctx, "a shadow whose disk is full", length)
 	if code, err := i.exit(ctx); code != 1 || err != nil || !strings.Contains(i.log(), "no space left") {
 		s.t.Errorf("a shadow whose disk is full ends with %d, %v: %s", code, err, tail(i.log(), 5))
 	}
-	i = s.launch(s.t, "nearly-full", "unshare", "-rm", "sh", "-c", script("160k", "0.95"))
-	if code, err := i.exit(ctx); code != 1 || err != nil || !strings.Contains(i.log(), "free") {
-		s.t.Errorf("a shadow whose disk is nearly full ends with %d, %v: %s", code, err, tail(i.log(), 5))
+	filling := fmt.Sprintf("%s & pid=$!; until ls %s/state-*/db >/dev/null 2>&1; do sleep 0.1; done; dd if=/dev/zero of=%s/others bs=1k 2>/dev/null; wait $pid", shadow, dir, dir)
+	i = s.launch(s.t, "filling", "unshare", "-rm", "sh", "-c", mount("2m")+filling)
+	s.phase(ctx, "a shadow whose disk becomes full", length)
+	if code, err := i.exit(ctx); code != 1 || err != nil || !strings.Contains(i.log(), "of its file system are free") {
+		s.t.Errorf("a shadow whose disk becomes full ends with %d, %v: %s", code, err, tail(i.log(), 5))
 	}
 }
 
