@@ -37,10 +37,17 @@ canary:
 
 // canaryJSON is what promote --canary prints.
 type canaryJSON struct {
-	Model, Control, Experiment, Verdict, Guard, Why string
-	Resumed, Complete                               bool
-	Steps                                           []struct{ Share float64 }
-	Touched                                         []registry.Touched
+	Model      string `json:"model"`
+	Experiment string `json:"experiment"`
+	Verdict    string `json:"verdict"`
+	Guard      string `json:"guard"`
+	Why        string `json:"why"`
+	Resumed    bool   `json:"resumed"`
+	Complete   bool   `json:"complete"`
+	Steps      []struct {
+		Share float64 `json:"share"`
+	} `json:"steps"`
+	Touched []registry.Touched `json:"touched"`
 }
 
 // TestCanary lets candidates in by steps, on real Kafka, while 2,000 sales a second are predicted and become known: one that is worse by about 5 % of

@@ -151,8 +151,10 @@ func canaryPlan(p *config.Pipeline, steps []float64) canary.Plan {
 		to    **float64
 		limit *float64
 	}{
-		{config.GuardErrors, &plan.Limits.Errors, &c.Guards.Errors}, {config.GuardLatency, &plan.Limits.Latency, &c.Guards.Latency},
-		{config.GuardDrift, &plan.Limits.Drift, &c.Guards.Drift}, {config.GuardLoss, &plan.Limits.Loss, &c.Guards.Loss},
+		{config.GuardErrors, &plan.Limits.Errors, &c.Guards.Errors},
+		{config.GuardLatency, &plan.Limits.Latency, &c.Guards.Latency},
+		{config.GuardDrift, &plan.Limits.Drift, &c.Guards.Drift},
+		{config.GuardLoss, &plan.Limits.Loss, &c.Guards.Loss},
 	} {
 		if c.Guards.Has(g.name) && (g.name != config.GuardLoss || p.Outcomes != nil) {
 			*g.to = g.limit
@@ -282,7 +284,7 @@ func (r *canaryRun) run(ctx context.Context) error {
 		stop()
 		<-r.watched.ended
 	}()
-	err := error(nil)
+	var err error
 	if r.out.Resumed {
 		err = r.resume(ctx)
 	} else {

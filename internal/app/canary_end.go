@@ -92,8 +92,7 @@ func (r *canaryRun) leave(ctx context.Context) error {
 
 // stopped brings a canary to an end that cannot go on because of cause, or since ctx has ended.
 func (r *canaryRun) stopped(ctx, base context.Context, cause error) error {
-	began := r.control.Current != nil && r.control.Current.Split != nil && r.control.Current.Split.Experiment == r.split.Experiment
-	if ctx.Err() != nil && began && !fenced(cause) && !errors.Is(cause, errSuperseded) {
+	if ctx.Err() != nil && r.ours(r.control) && !fenced(cause) && !errors.Is(cause, errSuperseded) {
 		return r.interrupted(base)
 	}
 	return r.failed(base, cause)
@@ -101,10 +100,15 @@ func (r *canaryRun) stopped(ctx, base context.Context, cause error) error {
 
 // failed brings a canary to an end that cannot go on because of cause.
 func (r *canaryRun) failed(ctx context.Context, cause error) error {
+	if _, ok := errors.AsType[*kafka.Error](cause); ok && !fenced(cause) {
+		if err := r.reopen(ctx); err != nil { // what was written last may stand there all the same
+			cause = err
+		}
+	}
 	if fenced(cause) || errors.Is(cause, errSuperseded) {
 		return r.over(ctx, cause)
 	}
-	if c := r.control.Current; c == nil || c.Split == nil || c.Split.Experiment != r.split.Experiment {
+	if !r.ours(r.control) {
 		// No record was predicted with it, but its start may be noted.
 		t := r.trial(registry.TrialEnded, 0)
 		t.Verdict = registry.VerdictRolledBack
@@ -154,7 +158,7 @@ func (r *canaryRun) takeBack(ctx context.Context, why string) error {
 	r.out.Touched = r.watched.touchedRecords()
 	t := r.trial(registry.TrialEnded, w.to.Epoch)
 	t.Verdict, t.Guard, t.Touched = registry.VerdictRolledBack, r.out.Guard, r.out.Touched
-	err = r.note(ctx, t, "taken back: "+why)
+	err = r.note(ctx, t, why)
 	if errors.Is(err, registry.ErrInvalid) { // a promotion has ended the trial in the log meanwhile
 		err = nil
 	}
@@ -170,7 +174,7 @@ func (r *canaryRun) over(ctx context.Context, cause error) error {
 		return e
 	}
 	switch c := now.Current; {
-	case c != nil && c.Split != nil && c.Split.Experiment == r.split.Experiment:
+	case r.ours(now):
 		e.Err, e.Hint = errors.New("another command watches this canary now, and goes on with it"), "look there"
 	case c == nil:
 		e.Err = errors.New("the control topic was made anew, and says nothing of it")
@@ -205,9 +209,14 @@ func (r *canaryRun) reopen(ctx context.Context) error {
 	}
 	r.writer.Close()
 	r.writer = w
-	if !now.Current.Is(r.control.Current) {
+	if !r.ours(now) && !now.Current.Is(r.control.Current) {
 		return errSuperseded
 	}
 	r.control = now
 	return nil
+}
+
+// ours tells whether a control has the instances run this canary.
+func (r *canaryRun) ours(c *rollout.Control) bool {
+	return c.Current != nil && c.Current.Split != nil && c.Current.Split.Experiment == r.split.Experiment
 }

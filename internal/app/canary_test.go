@@ -41,7 +41,7 @@ const (
 	better
 	worse   // by about 5 % of the RMSE
 	narrow  // it has not seen a city
-	slow    // it has a hundred times as many trees
+	slow    // it has many times as many trees
 	foolish // it was trained on rents in cents
 )
 
@@ -57,8 +57,7 @@ func flatOf(r *rand.Rand) (city string, size, age, floor, rent float64) {
 type candidates struct {
 	*fleet
 
-	t    *testing.T
-	sent int
+	t *testing.T
 }
 
 func newCandidates(t *testing.T) *candidates {
@@ -77,12 +76,12 @@ func newCandidates(t *testing.T) *candidates {
 	}
 	writeFlats(t, dir)
 	f.app = &App{Log: slog.New(slog.NewTextHandler(f.logs, nil)), Now: time.Now, Version: "test", Env: func(string) (string, bool) { return "", false }}
-	for i, set := range []string{"ntrees=40", "ntrees=60", "ntrees=27", "ntrees=40", "ntrees=4000", "ntrees=40"} {
+	for i, trees := range []string{"40", "60", "27", "40", "1500", "40"} {
 		data := map[int]string{narrow: "narrow.csv", foolish: "cents.csv"}[i+1]
 		if data == "" {
 			data = "all.csv"
 		}
-		if _, err := f.app.Train(t.Context(), TrainOptions{File: f.file, By: "ada", Threads: 1, Set: []string{"train.gbm." + set, "train.data=" + filepath.Join(dir, data)}}); err != nil {
+		if _, err := f.app.Train(t.Context(), TrainOptions{File: f.file, By: "ada", Threads: 1, Set: []string{"train.gbm.ntrees=" + trees, "train.gbm.stopping_rounds=0", "train.data=" + filepath.Join(dir, data)}}); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := f.registry(t).Approve(t.Context(), fmt.Sprintf("flats@%d", i+1), "flats", registry.Decision{By: "eve", Reason: "fine"}); err != nil {
@@ -230,6 +229,9 @@ func (c *candidates) touched(experiment string) map[string]int64 {
 // TestCanary has each candidate judged by the guard that should see what is wrong with it, and lets the better one in.
 func TestCanary(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("it trains a model of thousands of trees, and waits for thousands of labels")
+	}
 	c := newCandidates(t)
 	one, two := c.start(t, "one"), c.start(t, "two")
 	c.settled(t, one, two)

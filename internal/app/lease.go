@@ -40,6 +40,7 @@ func (d *deployment) attended(ctx context.Context) {
 	}
 	again := d.app.Now() // somebody else was faster, or watches: the control topic says it soon
 	switch {
+	case fenced(err):
 	case err != nil:
 		again = again.Add(min(leaseRetry, limit) - limit)
 		d.app.Log.LogAttrs(ctx, slog.LevelError, "nobody watches the canary, and it cannot be taken back yet: trying again",

@@ -243,10 +243,10 @@ func (w *promotion) decide(ctx context.Context, turns []string) error {
 		return err
 	}
 	e := &Error{Code: Failed, Op: w.op, Where: w.p.Group}
-	e.Err = fmt.Errorf("the registry has it as the champion, and whether the instances were told is not known: %w", err)
+	e.Err = fmt.Errorf("the registry has noted it, and whether the instances were told is not known: %w", err)
 	e.Hint = "promote it again, so that both say the same, or go back with millrace model rollback"
 	if fenced(err) {
-		e.Err = fmt.Errorf("the registry has it as the champion, but another promotion has begun, which says what the instances run: %w", err)
+		e.Err = fmt.Errorf("the registry has noted it, but another promotion has begun, which says what the instances run: %w", err)
 		e.Hint = "let that one finish; if it fails, promote again, so that registry and instances say the same"
 	}
 	return e

@@ -10,11 +10,9 @@ import (
 	"millrace.dev/internal/experiment"
 )
 
-func at(x float64) *float64 { return &x }
-
 // usual are the limits of a pipeline file that says nothing else.
 func usual() Limits {
-	return Limits{Errors: at(0.005), Latency: at(2), Drift: at(0.1), Loss: at(0.02), Change: 0.5, Squared: true, Alpha: 0.05}
+	return Limits{Errors: new(0.005), Latency: new(2.0), Drift: new(0.1), Loss: new(0.02), Change: 0.5, Squared: true, Alpha: 0.05}
 }
 
 func readings(t *testing.T, l *Limits, e *Evidence) []Reading {
@@ -177,7 +175,7 @@ func TestNoGuards(t *testing.T) {
 		t.Error(r)
 	}
 	zero := usual()
-	zero.Errors = at(0)
+	zero.Errors = new(0.0)
 	for _, r := range readings(t, &zero, &Evidence{Records: 1000, Refused: 1, Broken: 1}) {
 		if r.Alarm != (r.Guard == Errors) { // nothing is tolerated
 			t.Errorf("%+v", r)
@@ -197,8 +195,18 @@ func TestDiffers(t *testing.T) {
 		a, b float64
 		want bool
 	}{
-		{100, 100, false}, {100, 150, false}, {100, 201, true}, {201, 100, true}, {0, 0, false}, {0, 1e-300, true}, {-1, 1, true},
-		{math.MaxFloat64, -math.MaxFloat64, true}, {math.MaxFloat64, math.MaxFloat64, false}, {inf, 1, true}, {inf, inf, false}, {-100, -120, false},
+		{100, 100, false},
+		{100, 150, false},
+		{100, 201, true},
+		{201, 100, true},
+		{0, 0, false},
+		{0, 1e-300, true},
+		{-1, 1, true},
+		{math.MaxFloat64, -math.MaxFloat64, true},
+		{math.MaxFloat64, math.MaxFloat64, false},
+		{inf, 1, true},
+		{inf, inf, false},
+		{-100, -120, false},
 	} {
 		if got := Differs(tc.a, tc.b, 0.5); got != tc.want {
 			t.Errorf("%v and %v: %v", tc.a, tc.b, got)

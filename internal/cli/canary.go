@@ -87,15 +87,12 @@ func (c *cli) showLook() func(app.CanaryLook) {
 			step = l.Step
 			c.note("%s: step %d of %d, %s of the records, after %s of the model\n", l.Experiment, l.Step+1, len(l.Steps), share, count(int(l.Records), "record"))
 		}
-		text := share + ": " + count(int(l.Records), "record")
-		if l.Decision.Why != "" {
-			text += ", waits for " + l.Decision.Why
-		}
-		for _, r := range l.Decision.Readings {
-			text += "; " + r.Guard + " " + figure(&r)
-		}
 		if l.Decision.Action == canary.Wait {
-			c.err.show(text)
+			parts := []string{share + ": " + count(int(l.Records), "record") + ", waits for " + l.Decision.Why}
+			for _, r := range l.Decision.Readings {
+				parts = append(parts, r.Guard+" "+figure(&r))
+			}
+			c.err.show(strings.Join(parts, "; "))
 			return
 		}
 		c.err.show("")

@@ -46,14 +46,10 @@ func why(e *registry.Event) string {
 		return e.Reason
 	}
 	said := fmt.Sprintf("%s %s: ", t.Experiment, t.Phase)
-	switch {
-	case t.Phase != registry.TrialEnded:
-		said += fmt.Sprintf("%s of the records, beside %s", percent(t.Share), t.Control)
-	case t.Guard != "":
-		said += fmt.Sprintf("%s by the guard %s", strings.ReplaceAll(string(t.Verdict), "_", " "), t.Guard)
-	default:
-		said += strings.ReplaceAll(string(t.Verdict), "_", " ")
+	if t.Phase == registry.TrialEnded {
+		return said + strings.ReplaceAll(string(t.Verdict), "_", " ") + ": " + e.Reason
 	}
+	said += fmt.Sprintf("%s of the records, beside %s", percent(t.Share), t.Control)
 	return said + ": " + e.Reason
 }
 

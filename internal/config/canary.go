@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -170,11 +171,11 @@ func CheckSteps(steps []float64) error {
 	}
 	for i, s := range steps {
 		if !(s >= 0.0001 && s <= 1) || i > 0 && s <= steps[i-1] {
-			return fmt.Errorf("want shares from 0.01%% to 100%% that rise")
+			return errors.New("want shares from 0.01% to 100% that rise")
 		}
 	}
 	if steps[len(steps)-1] != 1 {
-		return fmt.Errorf("the last step has to be 100%%")
+		return errors.New("the last step has to be 100%")
 	}
 	return nil
 }

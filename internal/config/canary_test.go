@@ -73,7 +73,7 @@ func TestBadCanary(t *testing.T) {
 
 func TestParseSteps(t *testing.T) {
 	t.Parallel()
-	for text, want := range map[string][]float64{"1%,10%,50%,100%": {0.01, 0.1, 0.5, 1}, "5%": {0.05, 1}, " 0.5 , 1 ": {0.5, 1}} {
+	for text, want := range map[string][]float64{"1%,10%,50%,100%": {0.01, 0.1, 0.5, 1}, "5%": {0.05, 1}, "0.5, 1": {0.5, 1}} {
 		got, err := ParseSteps(text)
 		if d := cmp.Diff(want, got); err != nil || d != "" {
 			t.Error(text, err, d)

@@ -198,7 +198,7 @@ func (s *state) try(v *registered, e *Event, counts bool) error {
 	if !s.lenient() && (!e.ends() && v.State != StateApproved || e.Trial.Phase != TrialStarted && at < 0) {
 		return fmt.Errorf("%w: it says that a trial has %s of %s, which is %s", ErrCorrupt, e.Trial.Phase, v.Ref(), v.State)
 	}
-	if !e.ends() && !(counts && v.State == StateApproved) {
+	if !e.ends() && (!counts || v.State != StateApproved) {
 		return nil
 	}
 	trials := slices.Clone(v.Trials) // versions that were handed out keep theirs
