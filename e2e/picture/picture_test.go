@@ -221,3 +221,13 @@ func TestBacktest(t *testing.T) {
 		look(t, name, b.Bytes())
 	}
 }
+
+// TestTrial looks at the page of an experiment that the tests of package report make up.
+func TestTrial(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile(filepath.FromSlash("../../internal/report/testdata/trial.html"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	look(t, "trial", page)
+}
