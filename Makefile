@@ -3,7 +3,7 @@ SHELL := /bin/bash
 GO    ?= go
 BIN   := bin
 
-.PHONY: help build test race s3 crash torture poison metamorphic arm64 fuzz lint pictures airflow bench demo clean
+.PHONY: help build test race s3 crash torture promotions shadow poison metamorphic arm64 fuzz lint pictures airflow bench demo clean
 
 help: ## list these targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,10 @@ torture: ## kill and stop instances and brokers at random, RUNS times (default 1
 PROMOTIONS ?= 100
 promotions: ## promote models and roll back, PROMOTIONS times (default 100), while three instances predict, and compare latencies
 	MILLRACE_REQUIRE=kafka MILLRACE_PROMOTIONS=$(PROMOTIONS) $(GO) test ./e2e -run '^TestPromotions$$' -count=1 -v -timeout 0
+
+SHADOWS ?= 5
+shadow: ## run production beside shadows that are well, killed, stopped, large or have a full disk, SHADOWS times (default 5), and compare latencies
+	MILLRACE_REQUIRE=kafka MILLRACE_SHADOWS=$(SHADOWS) $(GO) test ./e2e -run '^TestShadows$$' -count=1 -v -timeout 0
 
 SECONDS_OF_POISON ?= 120
 poison: ## send bad input of every kind, 1 % of 2,000 records a second, and compare latencies with a clean stream

@@ -77,8 +77,11 @@ func plot(seed uint64, n int, start int64) (events []event, want map[string]*exp
 		r := &kgo.Record{
 			Topic: "predictions", Key: []byte(key), Timestamp: time.UnixMilli(e.at), Value: fmt.Appendf(nil, `{"sqft":%d,"zip":%q,"prediction":%g}`, i, e.unit, e.value),
 			Headers: []kgo.RecordHeader{
-				{Key: "millrace.experiment", Value: []byte("pricing")}, {Key: "millrace.arm", Value: []byte(e.arm)}, {Key: "millrace.model", Value: []byte("houses@1")},
-				{Key: "millrace.digest", Value: []byte("sha256:1")}, {Key: "millrace.source", Value: []byte(source)},
+				{Key: "millrace.experiment", Value: []byte("pricing")},
+				{Key: "millrace.arm", Value: []byte(e.arm)},
+				{Key: "millrace.model", Value: []byte("houses@1")},
+				{Key: "millrace.digest", Value: []byte("sha256:1")},
+				{Key: "millrace.source", Value: []byte(source)},
 			},
 		}
 		if e.arm == "new" {
@@ -163,6 +166,10 @@ func TestOutcomesKilled(t *testing.T) {
 	faults = append(faults, restart(faults[0].at+500*time.Millisecond, 0), crew.kill(8*time.Second+some(), 1), restart(17*time.Second+some(), 1))
 	faults = append(faults, crew.terminate(12*time.Second+some(), 2), restart(15*time.Second+some(), 2))
 	faults = append(faults, crew.freeze(19*time.Second, 20*time.Second, 0)...)
+	faults = append(faults, fault{at: 10 * time.Second, what: "two partitions more of sold", do: func(ctx context.Context) error {
+		_, err := p.admin(t).CreatePartitions(ctx, 2, "sold")
+		return err
+	}})
 	inflict(ctx, t, began, faults)
 	must(t, <-sent)
 	// Some have expired while others were still coming.

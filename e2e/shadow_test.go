@@ -182,6 +182,7 @@ func (s *shadows) settle(ctx context.Context) {
 // sameAsItself replays all that there is with the champion: no prediction differs, though the window and the table have a part in it.
 func (s *shadows) sameAsItself(ctx context.Context) {
 	s.t.Helper()
+	must(s.t, s.cluster.CreateTopic(ctx, "same", shadowPartitions, map[string]string{"message.timestamp.type": "LogAppendTime"}))
 	i := s.shadow("same", "@champion", "--from", "earliest", "--to", "latest", "--set", "shadow.topic=same", "--state-dir", s.path("state-same"))
 	if code, err := i.exit(ctx); code != 0 || err != nil {
 		s.t.Fatalf("a shadow of a range ends with %d, %v", code, err)
@@ -189,6 +190,9 @@ func (s *shadows) sameAsItself(ctx context.Context) {
 	r := s.compare(ctx, 0, "--shadow-topic", "same")
 	if r.Pairs != s.sent || r.Agreement.Same != r.Pairs || r.Agreement.Different != 0 || len(r.Top) != 0 {
 		s.t.Errorf("the champion beside itself: %+v of %d records", r, s.sent)
+	}
+	if l := r.Candidate.Latency; l == nil || l.Records != r.Pairs || !(l.P99 > 0) {
+		s.t.Errorf("the brokers have set the times, and the latency is %+v", l)
 	}
 }
 
@@ -202,16 +206,24 @@ type comparison struct {
 	Production compared `json:"production"`
 	Candidate  compared `json:"candidate"`
 	Top        []struct {
-		Inputs []struct{ Name string } `json:"inputs"`
-		Lacks  string                  `json:"lacks"`
+		Inputs []struct {
+			Name string `json:"name"`
+		} `json:"inputs"`
+		Lacks string `json:"lacks"`
 	} `json:"top"`
 }
 
 type compared struct {
-	Read  int `json:"read"`
-	Again int `json:"again"`
+	Read    int `json:"read"`
+	Again   int `json:"again"`
+	Latency *struct {
+		Records int     `json:"records"`
+		P99     float64 `json:"p99"`
+	} `json:"latency"`
 	Alone struct {
-		Lacking, Before, Behind int
+		Lacking int `json:"lacking"`
+		Before  int `json:"before"`
+		Behind  int `json:"behind"`
 	} `json:"alone"`
 }
 
@@ -276,14 +288,15 @@ func (s *shadows) full(ctx context.Context, length time.Duration) {
 	}
 	dir := s.path("small")
 	must(s.t, os.MkdirAll(dir, 0o755))
-	script := fmt.Sprintf("mount -t tmpfs -o size=192k none %s && exec %s shadow --model @champion --instance-id full --create-topics --from earliest --min-free 0 --set shadow.topic=full --state-dir %s/state", dir, s.binary, dir)
-	i := s.launch(s.t, "full", "unshare", "-rm", "sh", "-c", script)
+	script := func(size, free string) string {
+		return fmt.Sprintf("mount -t tmpfs -o size=%s none %s && exec %s shadow --model @champion --instance-id full --create-topics --from earliest --min-free %s --set shadow.topic=full --state-dir %s/state", size, dir, s.binary, free, dir)
+	}
+	i := s.launch(s.t, "full", "unshare", "-rm", "sh", "-c", script("8k", "0"))
 	s.phase(ctx, "a shadow whose disk is full", length)
 	if code, err := i.exit(ctx); code != 1 || err != nil || !strings.Contains(i.log(), "no space left") {
 		s.t.Errorf("a shadow whose disk is full ends with %d, %v: %s", code, err, tail(i.log(), 5))
 	}
-	script = strings.Replace(script, "--min-free 0", "--min-free 0.9", 1)
-	i = s.launch(s.t, "nearly-full", "unshare", "-rm", "sh", "-c", script)
+	i = s.launch(s.t, "nearly-full", "unshare", "-rm", "sh", "-c", script("160k", "0.95"))
 	if code, err := i.exit(ctx); code != 1 || err != nil || !strings.Contains(i.log(), "free") {
 		s.t.Errorf("a shadow whose disk is nearly full ends with %d, %v: %s", code, err, tail(i.log(), 5))
 	}

@@ -83,7 +83,7 @@ type stepPort[K, V, V2 any] struct {
 	i  int
 }
 
-func (p *stepPort[K, V, V2]) process(r *Record[K, V]) error {
+func (p *stepPort[K, V, V2]) process(r *Record[K, V]) error { //nolint:unparam // what others can return, processor has
 	m := p.of
 	m.records[p.i] = *r
 	m.step.In[p.i] = &m.records[p.i]

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -51,7 +52,7 @@ func stepInput(d *streamtest.Driver, topic string) func(times ...int64) {
 	return func(times ...int64) {
 		var rs []stream.Record[string, string]
 		for _, at := range times {
-			rs = append(rs, stream.Record[string, string]{Key: "k", Value: fmt.Sprint(at), Timestamp: at})
+			rs = append(rs, stream.Record[string, string]{Key: "k", Value: strconv.FormatInt(at, 10), Timestamp: at})
 		}
 		in.PipeAll(rs...)
 	}
@@ -131,7 +132,7 @@ func TestInStepAtRandom(t *testing.T) {
 			line, some := make([]string, 3), false
 			for i := range has {
 				if line[i] = "-"; slices.Contains(has[i], at) {
-					line[i], some = fmt.Sprint(at), true
+					line[i], some = strconv.FormatInt(at, 10), true
 				}
 			}
 			if some {

@@ -38,6 +38,8 @@ type ABStarted struct {
 	Moved float64
 	// Changed tells whether there was anything to do.
 	Changed bool
+	// Groups says that arms have groups of their own.
+	Groups bool
 	// From are, where arms have groups that begin now, the offsets of the source from which on they predict; else nil.
 	From kafka.Offsets
 }

@@ -41,8 +41,8 @@ type canaryWatch struct {
 	keys     map[uint64]struct{}
 	seed     maphash.Seed
 	cohorts  map[string]*outcome.Cohort    // of the arm, by key
-	seconds  map[string]*rollout.ArmStatus // the last word of each instance
-	past     experiment.Cross              // what instances had timed that have begun anew
+	timed    map[string]*rollout.ArmStatus // the last word of each instance
+	past     []int64                       // what instances had timed that have begun anew, as [rollout.ArmStatus.Ratios]
 	fields   *outcomeFields                // of predictions
 	labels   string                        // the topic of cohorts; "" is none
 	ended    chan struct{}                 // is closed once nothing is read any more
@@ -55,7 +55,7 @@ func newCanaryWatch(p *config.Pipeline, s *rollout.Split) (*canaryWatch, error) 
 	w := &canaryWatch{
 		p: p, experiment: s.Experiment, arm: a.Name, model: a.Model, touched: map[string]map[int32]*registry.TouchedPartition{},
 		next: map[string]kafka.Offsets{}, moved: make(chan struct{}, 1), keys: map[uint64]struct{}{}, seed: maphash.MakeSeed(),
-		cohorts: map[string]*outcome.Cohort{}, seconds: map[string]*rollout.ArmStatus{}, ended: make(chan struct{}),
+		cohorts: map[string]*outcome.Cohort{}, timed: map[string]*rollout.ArmStatus{}, ended: make(chan struct{}), past: make([]int64, rollout.RatioBuckets),
 	}
 	if p.Outcomes != nil {
 		w.labels = p.Outcomes.Cohorts
@@ -239,15 +239,29 @@ func (w *canaryWatch) told(statuses map[string]*rollout.Status) {
 	for name, s := range statuses {
 		for i := range s.Arms {
 			a := &s.Arms[i]
-			if a.Experiment != w.experiment || a.Arm != w.arm || a.Seconds == nil || a.Seconds.Validate() != nil {
+			if a.Experiment != w.experiment || a.Arm != w.arm || len(a.Ratios) != rollout.RatioBuckets || slices.Min(a.Ratios) < 0 {
 				continue
 			}
-			if before := w.seconds[name]; before != nil && a.Seconds.Units < before.Seconds.Units { // it has begun anew
-				w.past.Merge(before.Seconds)
+			if before := w.timed[name]; before != nil && total(a.Ratios) < total(before.Ratios) { // it has begun anew
+				addCounts(w.past, before.Ratios)
 			}
-			w.seconds[name] = a
+			w.timed[name] = a
 		}
 	}
+}
+
+// addCounts adds counts to others, of as many.
+func addCounts(to, counts []int64) {
+	for i, n := range counts {
+		to[i] += n
+	}
+}
+
+func total(counts []int64) (n int64) {
+	for _, c := range counts {
+		n += c
+	}
+	return n
 }
 
 // sum returns what there is so far.
@@ -255,9 +269,12 @@ func (w *canaryWatch) sum() *canary.Evidence {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	e := w.evidence
-	e.Scoring = w.past
-	for _, s := range w.seconds {
-		e.Scoring.Merge(s.Seconds)
+	ratios := slices.Clone(w.past)
+	for _, s := range w.timed {
+		addCounts(ratios, s.Ratios)
+	}
+	for i, n := range ratios {
+		e.Ratios = append(e.Ratios, experiment.Step{Value: rollout.RatioFrom(i), Count: n})
 	}
 	for _, c := range w.cohorts {
 		if x := c.Metrics[w.p.Canary.Guards.LossName()]; x != nil {

@@ -104,6 +104,7 @@ type comparing struct {
 	labels  *labels
 	notes   []string
 	full    bool // the limit is reached
+	source  int  // the partitions of the source: what names others was not made by millrace
 }
 
 // modelName is a model as the headers of a prediction name it.
@@ -157,6 +158,11 @@ func (a *App) comparing(ctx context.Context, p *config.Pipeline, o *CompareOptio
 
 // open finds out what there is to read.
 func (c *comparing) open(ctx context.Context) error {
+	found, err := c.client.Topics(ctx, c.p.Source.Topic)
+	if err != nil {
+		return err
+	}
+	c.source = len(found[0].Partitions)
 	if c.o.From != "" || c.o.To != "" {
 		name := source.TopicScheme + c.p.Source.Topic + "?from=" + cmp.Or(c.o.From, "earliest") + "&to=" + cmp.Or(c.o.To, "latest")
 		r, err := source.Open(ctx, name, source.Options{Client: c.client})

@@ -105,7 +105,7 @@ func (c *comparing) remarks(r *shadow.Report) {
 		}
 	}
 	if r.Production.Latency == nil && r.Candidate.Latency == nil {
-		note("how late predictions came cannot be told from the topics: their timestamps are those of the records; with message.timestamp.type=LogAppendTime on both topics they are the brokers'")
+		note("how late predictions came cannot be told from the topics: their timestamps are those of the records; with message.timestamp.type=LogAppendTime on a topic they are the brokers'")
 	}
 	if c.labels.dropped > 0 {
 		note("%d labels or pairs that wait for one were left out: there is room for %d", c.labels.dropped, mostLabels)
@@ -178,7 +178,7 @@ func (c *comparing) explain(ctx context.Context, r *shadow.Report) error {
 	rows, err := c.app.historyRows(ctx, c.p, candidate.Bundle.Plan, c.client)
 	if err != nil {
 		c.lack(r, "the tables cannot be read: "+err.Error())
-		return nil
+		return ctx.Err()
 	}
 	production := map[modelName]*model.Loaded{}
 	first := c.models[c.tally.Leading()]
@@ -220,7 +220,7 @@ func (c *comparing) loaded(ctx context.Context, name modelName) (*model.Loaded, 
 	case name.digest != "" && m.Digest != name.digest:
 		return nil, fmt.Sprintf("%s is another model now: it was %s", name.ref, name.digest)
 	case sameFeatures(c.p, m.Bundle) != nil:
-		return nil, fmt.Sprintf("%s was trained with another pipeline file", name.ref)
+		return nil, name.ref + " was trained with another pipeline file"
 	}
 	return m, ""
 }

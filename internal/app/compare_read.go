@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"iter"
 	"math"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -99,9 +100,9 @@ func (c *comparing) last(ctx context.Context, topic string, partition int32, sta
 
 // header returns the value of a header; of several the last one.
 func header(r *record.Raw, key string) string {
-	for i := len(r.Headers) - 1; i >= 0; i-- {
-		if r.Headers[i].Key == key {
-			return string(r.Headers[i].Value)
+	for _, h := range slices.Backward(r.Headers) {
+		if h.Key == key {
+			return string(h.Value)
 		}
 	}
 	return ""
@@ -266,7 +267,7 @@ func (c *comparing) take(w shadow.Which, raw *record.Raw) {
 		}
 	}
 	topic, partition, offset, ok := parsePlace(from)
-	if !ok || topic != c.p.Source.Topic {
+	if !ok || topic != c.p.Source.Topic || int(partition) >= c.source {
 		s.other++
 		return
 	}

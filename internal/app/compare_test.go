@@ -20,12 +20,12 @@ import (
 	"millrace.dev/record"
 )
 
-// both has production predict records n to m, and a candidate shadow all records up to m.
-func (f *fleet) both(t *testing.T, w *worker, candidate string, n, m int) {
+// both has production and a candidate predict m records.
+func (f *fleet) both(t *testing.T, w *worker, candidate string, m int) {
 	t.Helper()
-	f.send(t, n, m)
+	f.send(t, 0, m)
 	f.settle(t, w, m)
-	_, _, err := f.shadow(t, ShadowOptions{Model: candidate, From: "earliest", To: "latest"}, nil)
+	_, err := f.shadow(t, ShadowOptions{Model: candidate, From: "earliest", To: "latest"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +53,7 @@ func TestCompareShadow(t *testing.T) {
 	f := newFleet(t)
 	w := f.start(t, "one")
 	f.settled(t, w)
-	f.both(t, w, "flats@3", 0, 500)
+	f.both(t, w, "flats@3", 500)
 	page := filepath.Join(t.TempDir(), "page.html")
 	r, err := f.app.CompareShadow(t.Context(), CompareOptions{File: f.file, Top: 3, HTML: page})
 	if err != nil {
@@ -110,7 +110,7 @@ func TestCompareSame(t *testing.T) {
 	f := newFleet(t)
 	w := f.start(t, "one")
 	f.settled(t, w)
-	f.both(t, w, "flats@1", 0, 300)
+	f.both(t, w, "flats@1", 300)
 	r, err := f.app.CompareShadow(t.Context(), CompareOptions{File: f.file, Top: 3, Set: []string{"shadow.tolerance.share=0", "shadow.tolerance.unpaired=0", "shadow.tolerance.mean=0"}})
 	if err != nil {
 		t.Fatal(err)
@@ -120,12 +120,33 @@ func TestCompareSame(t *testing.T) {
 	}
 }
 
+// TestComparePartitions pairs topics with other numbers of partitions.
+func TestComparePartitions(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	for _, topic := range []string{"flats.shadow", "flats.shadow.dlq"} {
+		if err := f.broker.CreateTopic(topic, 5, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w := f.start(t, "one")
+	f.settled(t, w)
+	f.both(t, w, "flats@1", 400)
+	r, err := f.app.CompareShadow(t.Context(), CompareOptions{File: f.file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Pairs != 360 || r.Agreement.Same != 360 || r.Production.Alone != (shadow.Absences{}) || r.Candidate.Alone != (shadow.Absences{}) {
+		t.Errorf("%+v", r)
+	}
+}
+
 func TestCompareTolerance(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t)
 	w := f.start(t, "one")
 	f.settled(t, w)
-	f.both(t, w, "flats@3", 0, 200)
+	f.both(t, w, "flats@3", 200)
 	for _, c := range []struct {
 		set      string
 		exceeded bool
@@ -155,7 +176,7 @@ func TestCompareLabels(t *testing.T) {
 	f := newFleet(t)
 	w := f.start(t, "one")
 	f.settled(t, w)
-	f.both(t, w, "flats@3", 0, 1000)
+	f.both(t, w, "flats@3", 1000)
 	r, err := f.app.CompareShadow(t.Context(), CompareOptions{File: f.file})
 	if err != nil {
 		t.Fatal(err)
@@ -222,7 +243,7 @@ func TestCompareFollow(t *testing.T) {
 	f := newFleet(t)
 	w := f.start(t, "one")
 	f.settled(t, w)
-	f.both(t, w, "flats@3", 0, 100)
+	f.both(t, w, "flats@3", 100)
 	ctx, end := context.WithCancel(t.Context())
 	defer end()
 	var pairs atomic.Int64
@@ -242,7 +263,7 @@ func TestCompareFollow(t *testing.T) {
 	from := fmt.Sprintf("offset:0=%d,1=%d,2=%d", at[0]-3, at[1]-3, at[2]-3) // some of them again
 	f.send(t, 100, 200)
 	f.settle(t, w, 200)
-	if _, _, err := f.shadow(t, ShadowOptions{Model: "flats@3", From: from, To: "latest"}, nil); err != nil {
+	if _, err := f.shadow(t, ShadowOptions{Model: "flats@3", From: from, To: "latest"}, nil); err != nil {
 		t.Fatal(err)
 	}
 	until(t, "later pairs are there", func() bool { return pairs.Load() == 180 })

@@ -18,8 +18,10 @@ import (
 )
 
 // An experiment with split: groups has a consumer group for each arm, which predicts all records of the source into a topic of its own,
-// and a group that merges these topics, in step, into what run would have written. While it runs, the offsets of the pipeline's own group
-// have a mark, so that nobody else predicts the records: see groupsMark.
+// and a group that merges these topics, in step, into what run would have written. It runs from when the last record of the control topic
+// under rollout.GroupsKey says so until the last one says otherwise. Then nobody else is to predict the records. The offsets of the pipeline's own
+// group say so too, by a mark, for whoever does not read that topic, or where it was lost; but brokers forget the offsets of a group without
+// members after a week.
 
 // mergeName is what the merge is called where arms are called by their names.
 const mergeName = "merge"
@@ -56,7 +58,7 @@ func marked(metadata, experiment string) string {
 	return strings.Join(words, " ")
 }
 
-// markOf returns the name of the experiment that a pipeline's records go to; "" is none, or one without groups.
+// markOf returns the name of the experiment that the offsets of a pipeline's group say its records go to; "" is none.
 func markOf(ctx context.Context, client *kafka.Client, p *config.Pipeline) (string, error) {
 	at, err := client.Committed(ctx, p.Group)
 	if err != nil {
@@ -98,6 +100,12 @@ func notInGroups(ctx context.Context, client *kafka.Client, p *config.Pipeline, 
 		}
 	}
 	name, err := markOf(ctx, client, p)
+	if err == nil && name == "" && p.Controlled() {
+		var g *rollout.Groups
+		if g, err = readGroups(ctx, client, p); err == nil && g.Split != nil {
+			name = g.Split.Experiment
+		}
+	}
 	if err != nil || name == "" {
 		return err
 	}
@@ -202,22 +210,18 @@ func writeGroups(ctx context.Context, client *kafka.Client, p *config.Pipeline, 
 	return producer.Flush(ctx)
 }
 
-// running returns the experiment that has started, or why the arms and the merge of a pipeline cannot begin.
+// runningGroups returns the experiment that runs, or why the arms and the merge of a pipeline cannot begin.
 func runningGroups(ctx context.Context, client *kafka.Client, p *config.Pipeline, op string) (*rollout.Split, error) {
 	const hint = "stop millrace run, and begin the experiment with millrace ab start"
-	name, err := markOf(ctx, client, p)
-	if err != nil {
-		return nil, err
-	}
 	g, err := readGroups(ctx, client, p)
 	switch {
 	case err != nil:
 		return nil, err
-	case name == "" || g.Split == nil:
+	case g.Split == nil:
 		return nil, &Error{Code: Usage, Op: op, Where: "group " + p.Group, Err: errors.New("the experiment has not begun: where its arms begin to read is not set"), Hint: hint}
-	case name != p.AB.Name || g.Split.Experiment != name:
+	case g.Split.Experiment != p.AB.Name:
 		return nil, &Error{
-			Code: Usage, Op: op, Where: "group " + p.Group, Err: fmt.Errorf("another experiment runs, %s, and not %s", name, p.AB.Name),
+			Code: Usage, Op: op, Where: "group " + p.Group, Err: fmt.Errorf("another experiment runs, %s, and not %s", g.Split.Experiment, p.AB.Name),
 			Hint: "end it first: stop its arms and the merge, and then millrace ab stop; or set ab.name back",
 		}
 	}

@@ -85,7 +85,10 @@ func offsetOf(headers []record.Header) (int64, bool) {
 	return 0, false
 }
 
-var notOfArm = stream.Rejection{Stage: record.StageDecode, Class: "undecodable", Reason: "the record of the arm's topic is not what an arm writes"}
+// notOfArm refuses what is no result of an arm.
+func notOfArm() error {
+	return &stream.Rejection{Stage: record.StageDecode, Class: "undecodable", Reason: "the record of the arm's topic is not what an arm writes"}
+}
 
 // choose chooses the result of a step.
 func (m *merger) choose(s *stream.Step[[]byte, *[]byte, []byte]) error {
@@ -93,7 +96,7 @@ func (m *merger) choose(s *stream.Step[[]byte, *[]byte, []byte]) error {
 	s.Of = first
 	origin, ok := s.Origin(first)
 	if !ok || origin.Topic != m.p.Source.Topic || origin.Offset != s.In[first].Timestamp {
-		return &notOfArm
+		return notOfArm()
 	}
 	arm, forced := m.arm(&origin)
 	if slices.Contains(s.In, nil) {
@@ -105,7 +108,7 @@ func (m *merger) choose(s *stream.Step[[]byte, *[]byte, []byte]) error {
 	s.Of = arm
 	r, err := readResult(s.In[arm])
 	if err != nil {
-		return &notOfArm
+		return notOfArm()
 	}
 	control, baseline := armResult{}, strconv.AppendFloat(nil, math.NaN(), 'g', -1, 64) // NaN: it says nothing of the record
 	if arm > 0 && s.In[0] != nil {
@@ -122,7 +125,7 @@ func (m *merger) choose(s *stream.Step[[]byte, *[]byte, []byte]) error {
 		r.headers = append(r.headers, record.Header{Key: headerRefused, Value: []byte(why.Class)})
 	}
 	s.Out = stream.Record[[]byte, []byte]{Key: s.In[arm].Key, NullKey: s.In[arm].NullKey, Value: r.value, Timestamp: m.timestamp(origin.Timestamp)}
-	s.Out.Headers = append(r.headers, m.headers[arm]...)
+	s.Out.Headers = slices.Concat(r.headers, m.headers[arm])
 	if arm > 0 {
 		s.Out.Headers = append(s.Out.Headers, record.Header{Key: headerBaseline, Value: baseline})
 	}

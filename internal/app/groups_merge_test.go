@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"strconv"
 	"testing"
 	"time"
 
@@ -32,7 +33,8 @@ const (
 	partedSet    = "tables.cities.join=global"
 )
 
-var partedClock = time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC) // that of the driver
+// partedClock is that of the driver.
+func partedClock() time.Time { return time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC) }
 
 // newParted makes a pipeline with records of all kinds. key is the field by which they are divided, "" being the message's key.
 func newParted(t *testing.T, key string) *parted {
@@ -69,14 +71,14 @@ func newParted(t *testing.T, key string) *parted {
 // start drives a topology, with the tables' rows in place where it reads them.
 func (x *parted) start(t *testing.T, top *stream.Topology, tables bool) *streamtest.Driver {
 	t.Helper()
-	d := streamtest.New(t, top, streamtest.Partitions(partedTopics), streamtest.StartAt(partedClock))
+	d := streamtest.New(t, top, streamtest.Partitions(partedTopics), streamtest.StartAt(partedClock()))
 	if !tables {
 		return d
 	}
 	for topic, row := range map[string]func(int) string{"ref.cities": cityRow, "ref.sellers": sellerRow} {
 		in := streamtest.NewInput(d, topic, stream.String(), stream.String())
 		for i := 0; row(i) != ""; i++ {
-			in.Pipe(topic[4:5]+fmt.Sprint(i), row(i), 4)
+			in.Pipe(topic[4:5]+strconv.Itoa(i), row(i), 4)
 		}
 	}
 	return d
@@ -110,7 +112,7 @@ func (x *parted) within(t *testing.T) *streamtest.Driver {
 	d.PipeRaw("houses", record.Raw{Key: []byte("f1"), Value: []byte(`{"area":70,"city":"c1","seller":"s1"}`), Headers: override("new"), Timestamp: 21})
 	d.PipeRaw("houses", record.Raw{Key: []byte("f1"), Value: []byte(`{"area":70,"city":"c1","seller":"s1"}`), Headers: override("no such arm"), Timestamp: 22})
 	d.PipeRaw("houses", record.Raw{Key: []byte("no time"), Value: []byte(`{"area":70,"city":"c1","seller":"s1"}`), Timestamp: -1})
-	d.PipeRaw("houses", record.Raw{Key: []byte("ahead"), Value: []byte(`{"area":71,"city":"c1","seller":"s1"}`), Timestamp: partedClock.Add(48 * time.Hour).UnixMilli()})
+	d.PipeRaw("houses", record.Raw{Key: []byte("ahead"), Value: []byte(`{"area":71,"city":"c1","seller":"s1"}`), Timestamp: partedClock().Add(48 * time.Hour).UnixMilli()})
 	d.PipeRaw("houses", record.Raw{Key: []byte("unreadable"), Unreadable: true, Timestamp: 23})
 	in.PipeAll(x.e.recs[150:]...)
 	for p := range x.source {
@@ -165,7 +167,7 @@ func typed(r *record.Raw) stream.Record[*[]byte, *[]byte] {
 // merge starts the merge.
 func (x *parted) merge(t *testing.T) *streamtest.Driver {
 	t.Helper()
-	top, err := app.MergeTopology(x.p, x.split, func() time.Time { return partedClock })
+	top, err := app.MergeTopology(x.p, x.split, partedClock)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,7 +182,7 @@ type compared struct {
 	Timestamp  int64
 }
 
-func comparable(rs []record.Raw) (out []compared) {
+func comparing(rs []record.Raw) (out []compared) {
 	for _, r := range rs {
 		c := compared{string(r.Key), string(r.Value), [2]bool{r.Key == nil, r.Value == nil}, nil, r.Timestamp}
 		for _, h := range r.Headers {
@@ -214,7 +216,7 @@ func TestMerge(t *testing.T) {
 					n := 0
 					for p := range int32(partedTopics) {
 						n += len(want.Raw(topic, p))
-						if diff := cmp.Diff(comparable(want.Raw(topic, p)), comparable(d.Raw(topic, p))); diff != "" {
+						if diff := cmp.Diff(comparing(want.Raw(topic, p)), comparing(d.Raw(topic, p))); diff != "" {
 							t.Fatalf("%s, partition %d: %s", topic, p, diff)
 						}
 					}

@@ -17,8 +17,8 @@ import (
 )
 
 // startGroups begins an experiment with groups: it has the arms' groups begin where production's is, and the merge behind what is in the
-// arms' topics, and marks production's offsets. Production must be stopped. All of it can be done again if it fails halfway: the mark comes
-// last. Where the experiment runs already the weights of the pipeline file are taken over, with as few keys as possible moved.
+// arms' topics, and marks production's offsets. Production must be stopped. All of it can be done again if it fails halfway: what the
+// control topic says comes last. Where the experiment runs already the weights of the pipeline file are taken over, with as few keys as possible moved.
 func (a *App) startGroups(ctx context.Context, p *config.Pipeline, reg *registry.Registry, o *ABOptions) (*ABStarted, error) {
 	const op = "ab start"
 	if err := withGroups(p, op, o.File); err != nil {
@@ -35,11 +35,11 @@ func (a *App) startGroups(ctx context.Context, p *config.Pipeline, reg *registry
 		return nil, err
 	}
 	w := &groupsChange{app: a, p: p, registry: reg, client: client, o: o}
-	name, err := markOf(ctx, client, p)
+	g, err := readGroups(ctx, client, p)
 	if err != nil {
 		return nil, err
 	}
-	if name != "" {
+	if g.Split != nil {
 		return w.reweigh(ctx)
 	}
 	return w.start(ctx)
@@ -84,10 +84,10 @@ func (w *groupsChange) start(ctx context.Context) (*ABStarted, error) {
 	if err := placeArms(ctx, w.client, w.p, split, from); err != nil {
 		return nil, err
 	}
-	if err := w.tell(ctx, split, nil); err != nil {
+	if err := markProduction(ctx, w.client, w.p, begin, split.Experiment); err != nil {
 		return nil, err
 	}
-	return &ABStarted{Group: w.p.Group, Split: split, Changed: true, From: from}, markProduction(ctx, w.client, w.p, begin, split.Experiment)
+	return &ABStarted{Group: w.p.Group, Split: split, Changed: true, Groups: true, From: from}, w.tell(ctx, split, nil)
 }
 
 // tell notes in the registry, and says in the control topic, which arms there are.
@@ -137,7 +137,7 @@ func (w *groupsChange) reweigh(ctx context.Context) (*ABStarted, error) {
 			Hint: "weights and the override can be changed while it runs; for the rest stop the arms and the merge, and then millrace ab stop and millrace ab start",
 		}
 	}
-	out := &ABStarted{Group: w.p.Group, Split: split, Changed: !reflect.DeepEqual(was, split), Moved: moved(was, split)}
+	out := &ABStarted{Group: w.p.Group, Split: split, Groups: true, Changed: !reflect.DeepEqual(was, split), Moved: moved(was, split)}
 	if !out.Changed {
 		return out, nil
 	}
@@ -209,7 +209,7 @@ func markProduction(ctx context.Context, client *kafka.Client, p *config.Pipelin
 }
 
 // stopGroups ends an experiment with groups: it has production go on behind what the merge has written, and takes away the mark. The arms
-// and the merge must be stopped.
+// and the merge must be stopped. It can be done again if it fails halfway.
 func (a *App) stopGroups(ctx context.Context, p *config.Pipeline, reg *registry.Registry, o *ABOptions) (*ABStopped, error) {
 	const op = "ab stop"
 	client, err := a.groupsClient(p)
@@ -219,9 +219,9 @@ func (a *App) stopGroups(ctx context.Context, p *config.Pipeline, reg *registry.
 	defer client.Close()
 	ctx, cancel := context.WithTimeout(ctx, groupsTimeout)
 	defer cancel()
-	if name, err := markOf(ctx, client, p); err != nil || name == "" {
+	if g, err := readGroups(ctx, client, p); err != nil || g.Split == nil {
 		if err == nil {
-			err = &Error{Code: Nothing, Op: op, Where: p.Group, Err: errNoRunningAB}
+			err = unmark(ctx, client, p)
 		}
 		return nil, err
 	}
@@ -244,9 +244,6 @@ func (a *App) stopGroups(ctx context.Context, p *config.Pipeline, reg *registry.
 	for partition, offset := range merged {
 		at.Set(p.Source.Topic, partition, kafka.Position{Offset: offset, Metadata: committed[p.Source.Topic][partition].Metadata})
 	}
-	if err := markProduction(ctx, client, p, at, ""); err != nil {
-		return nil, err
-	}
 	now := a.Now().UnixMilli()
 	to := &rollout.Deployment{Epoch: now, By: o.By, Reason: o.Reason, At: now}
 	for i := 1; i < len(split.Arms); i++ {
@@ -254,9 +251,33 @@ func (a *App) stopGroups(ctx context.Context, p *config.Pipeline, reg *registry.
 			return nil, err
 		}
 	}
+	if err := markProduction(ctx, client, p, at, ""); err != nil {
+		return nil, err
+	}
+	if err := writeGroups(ctx, client, p, &rollout.Groups{By: o.By, Reason: o.Reason, At: now}); err != nil {
+		return nil, err
+	}
 	a.emptyArmTopics(ctx, client, p, split)
-	out := &ABStopped{Group: p.Group, Experiment: split.Experiment, From: merged}
-	return out, writeGroups(ctx, client, p, &rollout.Groups{By: o.By, Reason: o.Reason, At: now})
+	return &ABStopped{Group: p.Group, Experiment: split.Experiment, From: merged}, nil
+}
+
+// unmark takes away the mark of an experiment that has not begun, since its start failed: production goes on where it is. It returns the error
+// that there was nothing to end.
+func unmark(ctx context.Context, client *kafka.Client, p *config.Pipeline) error {
+	name, err := markOf(ctx, client, p)
+	if err != nil {
+		return err
+	}
+	if name != "" {
+		committed, err := client.Committed(ctx, p.Group)
+		if err != nil {
+			return err
+		}
+		if err := markProduction(ctx, client, p, committed, ""); err != nil {
+			return err
+		}
+	}
+	return &Error{Code: Nothing, Op: "ab stop", Where: p.Group, Err: errNoRunningAB}
 }
 
 // emptyArmTopics deletes what the arms have predicted: nobody reads it any more.
@@ -359,10 +380,6 @@ type ArmProgress struct {
 
 // GroupsStatus returns how far the experiment of a pipeline is; nil where no experiment with groups runs.
 func (a *App) GroupsStatus(ctx context.Context, p *config.Pipeline, client *kafka.Client) (*GroupsStatus, error) {
-	name, err := markOf(ctx, client, p)
-	if err != nil || name == "" {
-		return nil, err
-	}
 	g, err := readGroups(ctx, client, p)
 	if err != nil || g.Split == nil {
 		return nil, err

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"millrace.dev/internal/assign"
 	"millrace.dev/internal/kafka"
 	"millrace.dev/internal/rollout"
@@ -113,7 +114,9 @@ func TestGroups(t *testing.T) {
 	refused("a start while production runs", err, "it has 1 members")
 	until(t, "100 results", func() bool { return f.results(t) == 100 })
 	one.end()
-	<-one.done
+	if err := <-one.done; err != nil {
+		t.Fatal(err)
+	}
 	f.produce(t, 100, 50)
 	s, err := f.app.StartAB(ctx, f.ab(groupsTest()...))
 	if err != nil {
@@ -193,7 +196,11 @@ func TestGroups(t *testing.T) {
 	f.produce(t, 240, 30)
 	until(t, "270 results", func() bool { return f.results(t) == 270 })
 	two.end()
-	<-two.done
+	if err := <-two.done; err != nil {
+		t.Fatal(err)
+	}
+
+	f.halfway(t)
 
 	// A second experiment passes over what the arms have left of the first.
 	if s, err = f.app.StartAB(ctx, f.ab(groupsTest()...)); err != nil {
@@ -205,6 +212,64 @@ func TestGroups(t *testing.T) {
 	f.group(t, "new", "b")
 	until(t, "300 results", func() bool { return f.results(t) == 300 })
 	f.inArms(t, s.Split.Allocation(), 270, 300)
+}
+
+// halfway begins and ends the experiment halfway, as when the command is killed.
+func (f *fleet) halfway(t *testing.T) {
+	t.Helper()
+	ctx := t.Context()
+	p, err := f.app.Load(f.file, groupsTest())
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := func() kafka.Offsets {
+		t.Helper()
+		at, err := f.client.Committed(ctx, "flats")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return at.Offsets("flats")
+	}
+	before := at()
+	begin, err := whereProductionIs(ctx, f.client, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := markProduction(ctx, f.client, p, begin, "sizes"); err != nil {
+		t.Fatal(err)
+	}
+	if err := notInGroups(ctx, f.client, p, "one"); err == nil {
+		t.Error("run begins while the experiment does")
+	}
+	if _, err := runningGroups(ctx, f.client, p, "ab arm"); err == nil {
+		t.Error("an arm begins before the experiment has")
+	}
+	_, err = f.app.StopAB(ctx, f.ab(groupsTest()...))
+	if e, ok := errors.AsType[*Error](err); !ok || e.Code != Nothing {
+		t.Errorf("%v: it had not begun", err)
+	}
+	if err := notInGroups(ctx, f.client, p, "one"); err != nil {
+		t.Error(err)
+	}
+
+	if _, err := f.app.StartAB(ctx, f.ab(groupsTest()...)); err != nil {
+		t.Fatal(err)
+	}
+	if begin, err = whereProductionIs(ctx, f.client, p); err != nil {
+		t.Fatal(err)
+	}
+	if err := markProduction(ctx, f.client, p, begin, ""); err != nil { // or the brokers have forgotten the offsets
+		t.Fatal(err)
+	}
+	if err := notInGroups(ctx, f.client, p, "one"); err == nil {
+		t.Error("run begins while the experiment runs")
+	}
+	if _, err := f.app.StopAB(ctx, f.ab(groupsTest()...)); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(before, at()); diff != "" {
+		t.Errorf("production goes on elsewhere: %s", diff)
+	}
 }
 
 // groupsStatus waits until the experiment is somewhere.

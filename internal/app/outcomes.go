@@ -108,7 +108,7 @@ func (a *App) Outcomes(ctx context.Context, o OutcomesOptions) (*OutcomesRan, er
 		}
 		watch.fix(at)
 	}
-	r, err := a.newOutcomes(p, &o, client, watch)
+	r, err := a.newOutcomes(ctx, p, &o, client, watch)
 	if err != nil {
 		return nil, err
 	}
@@ -151,8 +151,19 @@ func noOutcomes(op string, p *config.Pipeline) error {
 }
 
 // newOutcomes makes the application.
-func (a *App) newOutcomes(p *config.Pipeline, o *OutcomesOptions, client *kafka.Client, w *outcomesWatch) (*OutcomesRunning, error) {
-	program, err := OutcomesTopology(p, w).Program()
+func (a *App) newOutcomes(ctx context.Context, p *config.Pipeline, o *OutcomesOptions, client *kafka.Client, w *outcomesWatch) (*OutcomesRunning, error) {
+	r := &OutcomesRunning{watch: w, p: p, group: p.OutcomesGroup()}
+	own := map[string]int{}
+	for _, name := range []string{joinNode, unitsNode} { // they stay as they are when topics that are read get more partitions: keys must not move
+		err := a.persist(ctx, func() {}, func() (err error) {
+			own[name], err = countPartitions(ctx, client, r.internal(name))
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	program, err := OutcomesTopology(p, w, own[joinNode], own[unitsNode]).Program()
 	if err != nil {
 		return nil, err
 	}
@@ -160,31 +171,36 @@ func (a *App) newOutcomes(p *config.Pipeline, o *OutcomesOptions, client *kafka.
 	if o.Once {
 		interval = p.CommitInterval
 	}
-	e, err := engine.New(engine.Options{
-		Client: client, Program: program, Group: p.OutcomesGroup(), Guarantee: engine.Guarantee(p.Guarantee), InstanceID: o.InstanceID,
+	r.program = program
+	r.engine, err = engine.New(engine.Options{
+		Client: client, Program: program, Group: r.group, Guarantee: engine.Guarantee(p.Guarantee), InstanceID: o.InstanceID,
 		StateDir: cmp.Or(o.StateDir, p.OutcomesState()), CommitInterval: interval, Version: a.Version, Log: a.Log, Now: a.Now,
 		LetterCompat: engine.Compat(p.DeadLetter.Compat),
 	})
-	if err != nil {
-		return nil, err
+	return r, err
+}
+
+// countPartitions returns how many partitions a topic has, 0 if there is none of the name.
+func countPartitions(ctx context.Context, client *kafka.Client, name string) (int, error) {
+	topics, err := client.Topics(ctx, name)
+	if k, ok := errors.AsType[*kafka.Error](err); ok && k.Code == kafka.CodeUnknownTopic {
+		return 0, nil
 	}
-	return &OutcomesRunning{engine: e, program: program, watch: w, p: p, group: p.OutcomesGroup()}, nil
+	if err != nil {
+		return 0, err
+	}
+	return len(topics[0].Partitions), nil
 }
 
 // runOutcomes runs the application, with once until there is nothing left to be done.
 func (a *App) runOutcomes(ctx context.Context, r *OutcomesRunning, client *kafka.Client, once bool) error {
 	o := r.p.Outcomes
 	tide := newOutcomesTide(client, r.group, r.internal(joinNode), append([]string{o.Topic}, o.Predictions...), r.watch, tideEvery)
-	work := func(ctx context.Context) error {
-		tide.follow(ctx, a.Log)
-		return nil
-	}
 	if once {
 		if err := alone(ctx, client, r.group); err != nil {
 			return err
 		}
 		tide.pause = tideEveryOnce
-		work = func(ctx context.Context) error { return r.finish(ctx, tide) }
 	}
 	run, stop := context.WithCancel(ctx)
 	defer stop()
@@ -192,9 +208,13 @@ func (a *App) runOutcomes(ctx context.Context, r *OutcomesRunning, client *kafka
 	defer cancel()
 	worked := make(chan error, 1)
 	go func() {
-		err := work(watching)
-		stop()
-		worked <- err
+		if once {
+			worked <- r.finish(watching, tide)
+			stop()
+			return
+		}
+		tide.follow(watching, a.Log)
+		worked <- nil
 	}()
 	err := r.engine.Run(run)
 	cancel()
@@ -232,20 +252,6 @@ func alone(ctx context.Context, client *kafka.Client, group string) error {
 
 // finish returns when everything that is in the topics now is processed and committed, and what is past has expired.
 func (r *OutcomesRunning) finish(ctx context.Context, tide *outcomesTide) error {
-	tasks := 0
-	for try := 1; ; try++ { // the application makes its topics first
-		topics, err := tide.client.Topics(ctx, tide.join)
-		if err == nil {
-			tasks = len(topics[0].Partitions)
-			break
-		}
-		if k, ok := errors.AsType[*kafka.Error](err); !ok || k.Code != kafka.CodeUnknownTopic && k.Code != kafka.CodeUnavailable {
-			return err
-		}
-		if err := pause(ctx, tide.pause); err != nil {
-			return err
-		}
-	}
 	persist := func(do func() error) error {
 		for {
 			err := do()
@@ -255,6 +261,16 @@ func (r *OutcomesRunning) finish(ctx context.Context, tide *outcomesTide) error 
 			if err := pause(ctx, time.Second); err != nil {
 				return err
 			}
+		}
+	}
+	tasks := 0
+	for tasks == 0 { // the application makes its topics first
+		err := persist(func() (err error) {
+			tasks, err = countPartitions(ctx, tide.client, tide.join)
+			return err
+		})
+		if err = cmp.Or(err, pause(ctx, tide.pause)); err != nil {
+			return err
 		}
 	}
 	if err := persist(func() error { return tide.rise(ctx) }); err != nil {

@@ -115,12 +115,12 @@ func (f *outcomeFields) time(timestamp int64) int64 {
 }
 
 // unreadableInput says why a record of predictions or labels has no outcome.
-func unreadableInput(class, field, reason string) *stream.Rejection {
-	return &stream.Rejection{Stage: record.StageDecode, Class: class, Field: field, Reason: reason}
+func unreadableInput(class, field, reason string) *record.Problem {
+	return &record.Problem{Stage: record.StageDecode, Class: class, Field: field, Reason: reason}
 }
 
 // checkEventTime wants an event time that can be one.
-func checkEventTime(at int64, now time.Time) *stream.Rejection {
+func checkEventTime(at int64, now time.Time) *record.Problem {
 	switch {
 	case at < 0:
 		return unreadableInput(classNoTime, "", "the record has no event time, or one before 1970")
@@ -131,7 +131,7 @@ func checkEventTime(at int64, now time.Time) *stream.Rejection {
 }
 
 // joinKey returns the key by which a record is joined.
-func (f *outcomeFields) joinKey(r *stream.Record[[]byte, []byte]) (string, *stream.Rejection) {
+func (f *outcomeFields) joinKey(r *stream.Record[[]byte, []byte]) (string, *record.Problem) {
 	if f.key < 0 {
 		if r.NullKey {
 			return "", unreadableInput(classNullKey, "", "the record has no key, by which it is to be joined")
@@ -149,7 +149,7 @@ type inputReading struct {
 	fields *outcomeFields
 	ctx    *stream.ProcessorContext[string, outcome.Input]
 	make   func() (*outcomeFields, error)
-	read   func(in *inputReading, r *stream.Record[[]byte, []byte], timestamp int64) (key string, input *outcome.Input, at int64, why *stream.Rejection)
+	read   func(in *inputReading, r *stream.Record[[]byte, []byte], timestamp int64) (key string, input *outcome.Input, at int64, why *record.Problem)
 }
 
 // Init makes the reader of fields.
@@ -174,7 +174,7 @@ func (in *inputReading) Process(r *stream.Record[[]byte, []byte]) error {
 		}
 	}
 	if why != nil {
-		in.ctx.Drop(*why)
+		in.ctx.Drop(stream.Rejection(*why))
 		return nil
 	}
 	if input == nil {
@@ -195,14 +195,13 @@ func newPredictionReading(p *config.Pipeline) *inputReading {
 	}
 }
 
-func readPrediction(in *inputReading, r *stream.Record[[]byte, []byte], timestamp int64) (string, *outcome.Input, int64, *stream.Rejection) {
+func readPrediction(in *inputReading, r *stream.Record[[]byte, []byte], timestamp int64) (string, *outcome.Input, int64, *record.Problem) {
 	if r.NullValue {
 		return "", nil, 0, unreadableInput(codec.ClassNullValue, "", "the record has a null value")
 	}
 	f := in.fields
 	if why := f.take(r.Value); why != nil {
-		w := stream.Rejection(*why)
-		return "", nil, 0, &w
+		return "", nil, 0, why
 	}
 	origin, _ := in.ctx.Origin()
 	p := &outcome.Prediction{Topic: origin.Topic, Value: f.batch.Numbers(f.number)[0], Baseline: math.NaN()}
@@ -229,7 +228,7 @@ func readPrediction(in *inputReading, r *stream.Record[[]byte, []byte], timestam
 }
 
 // readHeaders reads the headers of a prediction. Of several of a name the last counts: those before came with the record.
-func readHeaders(p *outcome.Prediction, headers []record.Header) *stream.Rejection {
+func readHeaders(p *outcome.Prediction, headers []record.Header) *record.Problem {
 	for i := range headers {
 		h := &headers[i]
 		var to *string
@@ -290,7 +289,7 @@ func newLabelReading(p *config.Pipeline) *inputReading {
 	}
 }
 
-func readLabel(in *inputReading, r *stream.Record[[]byte, []byte], timestamp int64) (string, *outcome.Input, int64, *stream.Rejection) {
+func readLabel(in *inputReading, r *stream.Record[[]byte, []byte], timestamp int64) (string, *outcome.Input, int64, *record.Problem) {
 	f := in.fields
 	if r.NullValue {
 		if f.key >= 0 { // a key that is a field is not in it
@@ -300,8 +299,7 @@ func readLabel(in *inputReading, r *stream.Record[[]byte, []byte], timestamp int
 		return key, &outcome.Input{At: timestamp, Withdrawn: true}, timestamp, why
 	}
 	if why := f.take(r.Value); why != nil {
-		w := stream.Rejection(*why)
-		return "", nil, 0, &w
+		return "", nil, 0, why
 	}
 	key, why := f.joinKey(r)
 	at := f.time(timestamp)

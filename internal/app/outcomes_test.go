@@ -49,7 +49,7 @@ func newJoinTest(t *testing.T, more string, o ...streamtest.Option) *joinTest {
 	j := &joinTest{t: t, p: p}
 	clock := time.UnixMilli(start).Add(24 * time.Hour)
 	j.watch = newOutcomesWatch(func() time.Time { return clock }, time.Hour)
-	j.Driver = streamtest.New(t, OutcomesTopology(p, j.watch), append([]streamtest.Option{streamtest.StartAt(clock)}, o...)...)
+	j.Driver = streamtest.New(t, OutcomesTopology(p, j.watch, 0, 0), append([]streamtest.Option{streamtest.StartAt(clock)}, o...)...)
 	return j
 }
 
@@ -64,7 +64,9 @@ func (j *joinTest) predicted(key string, at int64, value float64, headers ...str
 
 func (j *joinTest) predictedAs(source, key string, at int64, value float64, headers ...string) {
 	hs := []record.Header{
-		{Key: "trace", Value: []byte("x")}, {Key: "millrace.model", Value: []byte("houses@1")}, {Key: "millrace.digest", Value: []byte("sha256:1")},
+		{Key: "trace", Value: []byte("x")},
+		{Key: "millrace.model", Value: []byte("houses@1")},
+		{Key: "millrace.digest", Value: []byte("sha256:1")},
 		{Key: "millrace.source", Value: []byte(source)},
 	}
 	for i := 0; i < len(headers); i += 2 {
@@ -621,6 +623,6 @@ func TestOutcomesTopology(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		streamtest.Golden(t, OutcomesTopology(p, nil), "testdata/"+name)
+		streamtest.Golden(t, OutcomesTopology(p, nil, 0, 0), "testdata/"+name)
 	}
 }

@@ -18,11 +18,12 @@ const (
 )
 
 // OutcomesTopology declares what `outcomes` does: read predictions and labels, bring them together by their key, write what came of each
-// prediction, and add that up by experiment, arm, model and day.
+// prediction, and add that up by experiment, arm, model and day. join and units are how many partitions the topics of its own have; 0 is as
+// many as the largest of the topics that it reads.
 //
 // Predictions and labels of a key meet in a partition of a topic of the application's own, in whichever order they come. The outcomes, and
 // that a prediction came, go on to the sums; by a topic of its own where the units of experiments are not what labels are joined by.
-func OutcomesTopology(p *config.Pipeline, w *outcomesWatch) *stream.Topology {
+func OutcomesTopology(p *config.Pipeline, w *outcomesWatch, join, units int) *stream.Topology {
 	o := p.Outcomes
 	t := stream.New(p.OutcomesGroup(), stream.DeadLetters(o.DeadLetter))
 	from := func(name, topic string, reading func(*config.Pipeline) *inputReading) stream.Stream[string, outcome.Input] {
@@ -37,7 +38,7 @@ func OutcomesTopology(p *config.Pipeline, w *outcomesWatch) *stream.Topology {
 		}
 		inputs = inputs.Merge(from(name, topic, newPredictionReading))
 	}
-	inputs = inputs.Keys(stream.String()).Values(stream.Codec[outcome.Input](inputCodec{})).Repartition(joinNode)
+	inputs = inputs.Keys(stream.String()).Values(stream.Codec[outcome.Input](inputCodec{})).Repartition(joinNode, stream.Partitions(join))
 	waiting := stream.NewStore(joinNode, stream.String(), stream.Bytes())
 	events := stream.Process(inputs, joinNode, func() stream.Processor[string, outcome.Input, string, outcome.Event] {
 		return &joining{options: o.Join, store: waiting, watch: w}
@@ -48,12 +49,12 @@ func OutcomesTopology(p *config.Pipeline, w *outcomesWatch) *stream.Topology {
 
 	if o.Unit != o.Key {
 		byUnit := stream.SelectKey(events, unitOf)
-		events = byUnit.Keys(stream.String()).Values(stream.Codec[outcome.Event](eventCodec{})).Repartition(unitsNode)
+		events = byUnit.Keys(stream.String()).Values(stream.Codec[outcome.Event](eventCodec{})).Repartition(unitsNode, stream.Partitions(units))
 	}
-	units := stream.NewStore(unitsNode, stream.String(), stream.Bytes())
+	sums := stream.NewStore(unitsNode, stream.String(), stream.Bytes())
 	cohorts := stream.Process(events, cohortNode, func() stream.Processor[string, outcome.Event, string, []byte] {
-		return &tallyingCohorts{pipeline: p, store: units, watch: w}
-	}, units)
+		return &tallyingCohorts{pipeline: p, store: sums, watch: w}
+	}, sums)
 	cohorts.Keys(stream.String()).Values(stream.Bytes()).To(o.Cohorts)
 	return t
 }
@@ -194,6 +195,7 @@ func (c *tallyingCohorts) Init(ctx *stream.ProcessorContext[string, []byte]) err
 	}
 	c.watch.tallied(ctx.Partition(), c.tally)
 	ctx.OnWallClock(outcomesTick, func(int64) error {
+		c.watch.alive(ctx.Partition())
 		to := c.watch.reached.Load().Predictions
 		if to == outcome.Unknown {
 			return nil

@@ -23,8 +23,17 @@ type outcomesWatch struct {
 
 	mu      sync.Mutex
 	swept   map[int32]outcome.Reached // by partition, as of which time nothing is left to be done
-	cohorts map[int32]map[CohortName]CohortCount
+	cohorts map[int32]*talliedCohorts
 }
+
+// talliedCohorts is what a task has counted.
+type talliedCohorts struct {
+	counts map[CohortName]CohortCount
+	alive  time.Time // when the task was last here
+}
+
+// aliveFor is after how long a task that does not say that it is here counts as gone to another instance, which tells its counts then.
+const aliveFor = 30 * time.Second
 
 // notReached is what is reached at the start.
 func notReached() outcome.Reached {
@@ -34,7 +43,7 @@ func notReached() outcome.Reached {
 func newOutcomesWatch(now func() time.Time, idle time.Duration) *outcomesWatch {
 	w := &outcomesWatch{
 		labels: newOutcomesClock(now, idle), predictions: newOutcomesClock(now, idle), swept: map[int32]outcome.Reached{},
-		cohorts: map[int32]map[CohortName]CohortCount{},
+		cohorts: map[int32]*talliedCohorts{},
 	}
 	w.reached.Store(new(notReached()))
 	return w
@@ -95,7 +104,16 @@ func (w *outcomesWatch) tallied(partition int32, t *outcome.Tally) {
 	})
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.cohorts[partition] = counts
+	w.cohorts[partition] = &talliedCohorts{counts: counts, alive: w.labels.now()}
+}
+
+// alive notes that a task that counts is here.
+func (w *outcomesWatch) alive(partition int32) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if c := w.cohorts[partition]; c != nil {
+		c.alive = w.labels.now()
+	}
 }
 
 // CountedCohort is a count with its name.
@@ -109,8 +127,11 @@ func (w *outcomesWatch) counted() []CountedCohort {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	sums := map[CohortName]CohortCount{}
-	for _, counts := range w.cohorts {
-		for name, n := range counts {
+	for _, c := range w.cohorts {
+		if w.labels.now().Sub(c.alive) > aliveFor {
+			continue
+		}
+		for name, n := range c.counts {
 			s := sums[name]
 			s.add(n)
 			sums[name] = s
@@ -253,10 +274,7 @@ func (t *outcomesTide) left(ctx context.Context, goals map[string]kafka.Offsets)
 		at := committed.Offsets(topic)
 		for p, end := range ends {
 			of := place{topic, p}
-			from := max(at[p], start[p])
-			if t.empty[of] >= from { // there was nothing between
-				from = t.empty[of]
-			}
+			from := max(at[p], start[p], t.empty[of])
 			if from >= end {
 				continue
 			}

@@ -77,7 +77,7 @@ type shadowing struct {
 	model    *model.Loaded
 	kept     *span
 	from, to kafka.Offsets // of a range; nil is none
-	range_   string        // tells ranges apart; "" is none
+	id       string        // of a range; "" is none
 }
 
 func (s *shadowing) clientID() string {
@@ -97,8 +97,8 @@ func (s *shadowing) span() *span {
 // stateDir returns the folder of the state. One that is for a range has a folder of its own.
 func (s *shadowing) stateDir() string {
 	dir := cmp.Or(s.options.StateDir, s.pipeline.State.Dir)
-	if s.range_ != "" {
-		dir += "-" + s.range_
+	if s.id != "" {
+		dir += "-" + s.id
 	}
 	return dir
 }
@@ -131,7 +131,7 @@ func (a *App) shadowing(ctx context.Context, o *ShadowOptions) (*shadowing, erro
 			return nil, err
 		}
 	}
-	if len(m.Bundle.Plan.Windows()) > 0 || s.range_ != "" {
+	if len(m.Bundle.Plan.Windows()) > 0 || s.id != "" {
 		s.kept = &span{}
 	}
 	return s, nil
@@ -198,8 +198,8 @@ func (a *App) shadowRange(ctx context.Context, s *shadowing) error {
 		s.to = to
 	}
 	sum := sha256.Sum256([]byte(id.String() + s.model.Digest))
-	s.range_ = hex.EncodeToString(sum[:4])
-	p.Group += "-" + s.range_
+	s.id = hex.EncodeToString(sum[:4])
+	p.Group += "-" + s.id
 	return nil
 }
 
@@ -222,10 +222,8 @@ func (a *App) beginShadow(ctx context.Context, give context.CancelCauseFunc, s *
 	done = func() {}
 	var b *ShadowBegin
 	err = a.persist(ctx, w.engine.Wait, func() (err error) {
-		if w.create {
-			if err := createShadowTopics(ctx, s, w); err != nil {
-				return err
-			}
+		if err := shadowTopics(ctx, s, w); err != nil { // before any offset is set
+			return err
 		}
 		b, err = a.placeShadow(ctx, s, w)
 		return err
@@ -278,8 +276,8 @@ func asError(op string, err error) error {
 	return &Error{Code: code, Op: op, Err: err, Hint: hint}
 }
 
-// createShadowTopics makes the topics that a shadow writes, with as many partitions as those of production have.
-func createShadowTopics(ctx context.Context, s *shadowing, w *shadowed) error {
+// shadowTopics wants the topics that a shadow writes, or makes them, with as many partitions as those of production have.
+func shadowTopics(ctx context.Context, s *shadowing, w *shadowed) error {
 	for _, t := range []struct{ own, like string }{{w.p.Sink.Topic, s.produced.Sink.Topic}, {w.p.DeadLetter.Topic, s.produced.DeadLetter.Topic}} {
 		found, err := w.client.Topics(ctx, t.like)
 		if err != nil && len(kafka.Missing(err)) > 0 {
@@ -288,7 +286,7 @@ func createShadowTopics(ctx context.Context, s *shadowing, w *shadowed) error {
 		if err != nil {
 			return err
 		}
-		if err := needTopics(ctx, w.client, true, kafka.NewTopic{Name: t.own, Partitions: len(found[0].Partitions)}); err != nil {
+		if err := needTopics(ctx, w.client, w.create, kafka.NewTopic{Name: t.own, Partitions: len(found[0].Partitions)}); err != nil {
 			return err
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"time"
@@ -75,7 +76,7 @@ func (a *App) placeShadow(ctx context.Context, s *shadowing, w *shadowed) (*Shad
 	}
 	if b.Read = committed.Offsets(topic); len(b.Read) > 0 {
 		b.Resumed = true
-		if s.range_ == "" {
+		if s.id == "" {
 			noted, err := w.client.Committed(ctx, w.warmGroup())
 			if err != nil {
 				return nil, err
@@ -95,7 +96,7 @@ func (a *App) placeShadow(ctx context.Context, s *shadowing, w *shadowed) (*Shad
 	if err := freshState(ctx, w); err != nil {
 		return nil, err
 	}
-	if s.range_ != "" {
+	if s.id != "" {
 		for p := range b.To { // what is behind a range is read by nobody
 			b.Read[p] = min(b.Read[p], b.To[p])
 		}
@@ -155,7 +156,8 @@ func (a *App) championAt(ctx context.Context, s *shadowing, w *shadowed, partiti
 		}
 	}
 	if len(committed.Offsets(topic)) == 0 {
-		a.Log.WarnContext(ctx, "production has committed nothing yet: the shadow begins where that would", "group", s.produced.Group, "start", s.produced.Source.Start)
+		a.Log.LogAttrs(ctx, slog.LevelWarn, "production has committed nothing yet: the shadow begins where that would",
+			slog.String("group", s.produced.Group), slog.String("start", s.produced.Source.Start))
 	}
 	return at, nil
 }

@@ -42,7 +42,7 @@ func (f *fleet) bySource(t *testing.T, topic string) map[string]string {
 	all := map[string]string{}
 	err := f.client.Tap(t.Context(), kafka.TapConfig{Topic: topic, From: kafka.FromStart}, func(rs []record.Raw) error {
 		for i := range rs {
-			source, text := "", string(rs[i].Key)+" "+string(rs[i].Value)
+			source, text := "", fmt.Appendf(nil, "%s %s", rs[i].Key, rs[i].Value)
 			for _, h := range rs[i].Headers {
 				switch h.Key {
 				case engine.HeaderSource:
@@ -51,12 +51,12 @@ func (f *fleet) bySource(t *testing.T, topic string) map[string]string {
 					source += "/" + string(h.Value)
 				default:
 				}
-				text += fmt.Sprintf(" %s=%s", h.Key, h.Value)
+				text = fmt.Appendf(text, " %s=%s", h.Key, h.Value)
 			}
 			if all[source] != "" {
 				t.Errorf("%s has two records of %s", topic, source)
 			}
-			all[source] = text
+			all[source] = string(text)
 		}
 		return nil
 	})
@@ -67,7 +67,7 @@ func (f *fleet) bySource(t *testing.T, topic string) map[string]string {
 }
 
 // shadow runs a shadow until it ends by itself, or until it has predicted so many records.
-func (f *fleet) shadow(t *testing.T, o ShadowOptions, until func(*Running) bool) (*Ran, *ShadowBegin, error) {
+func (f *fleet) shadow(t *testing.T, o ShadowOptions, until func(*Running) bool) (*ShadowBegin, error) {
 	t.Helper()
 	ctx, end := context.WithCancel(t.Context())
 	defer end()
@@ -86,8 +86,8 @@ func (f *fleet) shadow(t *testing.T, o ShadowOptions, until func(*Running) bool)
 			end()
 		}()
 	}
-	ran, err := f.app.Shadow(ctx, o)
-	return ran, began, err
+	_, err := f.app.Shadow(ctx, o)
+	return began, err
 }
 
 func TestShadow(t *testing.T) {
@@ -105,7 +105,7 @@ func TestShadow(t *testing.T) {
 	}
 	// It begins where production is: none of the 150 records is predicted.
 	go f.sendLater(t, 150, 300)
-	_, began, err := f.shadow(t, ShadowOptions{Model: "flats@3"}, func(r *Running) bool { return r.Stats().Records >= 150 })
+	began, err := f.shadow(t, ShadowOptions{Model: "flats@3"}, func(r *Running) bool { return r.Stats().Records >= 150 })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,7 +132,7 @@ func TestShadow(t *testing.T) {
 	}
 	// It goes on where it stopped.
 	f.send(t, 300, 310)
-	_, began, err = f.shadow(t, ShadowOptions{Model: "flats@2"}, func(r *Running) bool { return r.Stats().Records >= 10 })
+	began, err = f.shadow(t, ShadowOptions{Model: "flats@2"}, func(r *Running) bool { return r.Stats().Records >= 10 })
 	if err != nil || !began.Resumed {
 		t.Fatalf("%+v, %v", began, err)
 	}
@@ -164,7 +164,7 @@ func TestShadowRange(t *testing.T) {
 	o := ShadowOptions{
 		Model: "flats@3", From: fmt.Sprintf("offset:0=%d,1=%d,2=%d", from[0], from[1], from[2]), To: fmt.Sprintf("offset:0=%d,1=%d,2=%d", to[0], to[1], to[2]),
 	}
-	_, began, err := f.shadow(t, o, nil)
+	began, err := f.shadow(t, o, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -186,11 +186,11 @@ func TestShadowRange(t *testing.T) {
 	if n != len(got) || n > want || n < want*4/5 { // every tenth is rubbish
 		t.Errorf("%d of %d are in the range of %d", n, len(got), want)
 	}
-	if _, _, err := f.shadow(t, o, nil); !isCode(err, Nothing) {
+	if _, err := f.shadow(t, o, nil); !isCode(err, Nothing) {
 		t.Errorf("done again: %v", err)
 	}
 	o.Model = "flats@2"
-	if _, _, err := f.shadow(t, o, nil); err != nil {
+	if _, err := f.shadow(t, o, nil); err != nil {
 		t.Errorf("another model: %v", err)
 	}
 }
@@ -204,12 +204,24 @@ func TestShadowRefused(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t)
 	for _, set := range [][]string{
-		{"shadow.topic=out"}, {"shadow.topic=flats"}, {"shadow.topic=dlq"}, {"shadow.dead_letter=out"}, {"shadow.group=flats"}, {"shadow.topic=flats-control"},
-		{"shadow.topic=flats-status"}, {"shadow.topic=flats.features"}, {"shadow.dead_letter=flats.shadow"}, {"shadow.topic=flats-w-changelog"}, {"shadow.group=flats-schedule"},
-		{"sink.topic=elsewhere", "shadow.topic=out"}, {"group=other", "shadow.group=flats"}, {"source.topic=other", "shadow.dead_letter=flats"},
-		{"sink.topic=flats.shadow"}, {"state.dir=here", "shadow.state_dir=here"},
+		{"shadow.topic=out"},
+		{"shadow.topic=flats"},
+		{"shadow.topic=dlq"},
+		{"shadow.dead_letter=out"},
+		{"shadow.group=flats"},
+		{"shadow.topic=flats-control"},
+		{"shadow.topic=flats-status"},
+		{"shadow.topic=flats.features"},
+		{"shadow.dead_letter=flats.shadow"},
+		{"shadow.topic=flats-w-changelog"},
+		{"shadow.group=flats-schedule"},
+		{"sink.topic=elsewhere", "shadow.topic=out"},
+		{"group=other", "shadow.group=flats"},
+		{"source.topic=other", "shadow.dead_letter=flats"},
+		{"sink.topic=flats.shadow"},
+		{"state.dir=here", "shadow.state_dir=here"},
 	} {
-		_, _, err := f.shadow(t, ShadowOptions{Model: "flats@3", Set: set}, nil)
+		_, err := f.shadow(t, ShadowOptions{Model: "flats@3", Set: set}, nil)
 		if code, _ := Explain(err); err == nil || code != Refused && code != Usage {
 			t.Errorf("%v: %v", set, err)
 		}

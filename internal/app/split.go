@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -278,6 +279,12 @@ func (c *armCounts) timed(own, control time.Duration, records int) {
 	}
 	// They are small and finite, and there is at least one record.
 	_ = c.Seconds.Add(own.Seconds(), control.Seconds(), float64(records))
+	if own > 0 && control > 0 {
+		if c.Ratios == nil {
+			c.Ratios = make([]int64, rollout.RatioBuckets)
+		}
+		c.Ratios[rollout.RatioBucket(own.Seconds()/control.Seconds())]++
+	}
 }
 
 func (c *armCounts) status() rollout.ArmStatus {
@@ -288,6 +295,7 @@ func (c *armCounts) status() rollout.ArmStatus {
 		seconds := *s.Seconds
 		s.Seconds = &seconds
 	}
+	s.Ratios = slices.Clone(s.Ratios)
 	return s
 }
 

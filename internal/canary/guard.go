@@ -26,8 +26,9 @@ type Evidence struct {
 	Mended  int64 // those that the candidate predicts, and the control refuses
 	// Compared are the keys with predictions of both, and Changed those of them whose predictions differ; the first of a key counts.
 	Compared, Changed int64
-	// Scoring has over batches the seconds that the candidate took (y), and the control for the same rows (x).
-	Scoring experiment.Cross
+	// Ratios are how many times as long as the control the candidate took for the rows of a batch, and how many batches did: by rising ratios,
+	// of which each stands for those from it to the next.
+	Ratios []experiment.Step
 	// Losses has over keys the losses of the candidate (y), and of the control on the same records (x).
 	Losses experiment.Cross
 }
@@ -44,11 +45,10 @@ type Limits struct {
 	Alpha float64
 }
 
-// The least numbers of units for which sums are taken for normal, and the number at which bounds are the tightest, about.
+// The least number of keys for which sums are taken for normal, and the number of records at which bounds are the tightest, about.
 const (
-	leastBatches = 30
-	leastKeys    = 100
-	horizon      = 2000
+	leastKeys = 100
+	horizon   = 2000
 )
 
 // Reading is what a guard sees.
@@ -68,7 +68,7 @@ func Differs(a, b, part float64) bool {
 	if math.IsNaN(a) || math.IsNaN(b) || math.IsInf(a, 0) || math.IsInf(b, 0) {
 		return a != b
 	}
-	return math.Abs(a/2-b/2) > float64(part*max(math.Abs(a), math.Abs(b)))/2 // halves do not overflow
+	return math.Abs(float64(a/2)-float64(b/2)) > float64(part*max(math.Abs(a), math.Abs(b)))/2 // halves do not overflow
 }
 
 // Read has the guards look. An error says that the evidence or the limits cannot be.
@@ -82,11 +82,7 @@ func (l *Limits) Read(e *Evidence) ([]Reading, error) {
 	if n == 0 {
 		return nil, nil
 	}
-	keys, err := experiment.NewGuards(l.Alpha, n, horizon, leastKeys)
-	if err != nil {
-		return nil, err
-	}
-	batches, err := experiment.NewGuards(l.Alpha, n, horizon, leastBatches)
+	g, err := experiment.NewGuards(l.Alpha, n, horizon, leastKeys)
 	if err != nil {
 		return nil, err
 	}
@@ -98,16 +94,16 @@ func (l *Limits) Read(e *Evidence) ([]Reading, error) {
 		all, err = append(all, r), errors.Join(err, wrong)
 	}
 	if l.Errors != nil {
-		add(readErrors(keys, e, *l.Errors))
+		add(readErrors(g, e, *l.Errors))
 	}
 	if l.Latency != nil {
-		add(readLatency(batches, e, *l.Latency))
+		add(readLatency(g, e, *l.Latency))
 	}
 	if l.Drift != nil {
-		add(readDrift(keys, e, *l.Drift, l.Change))
+		add(readDrift(g, e, *l.Drift, l.Change))
 	}
 	if l.Loss != nil {
-		add(l.readLoss(keys, e, *l.Loss))
+		add(l.readLoss(g, e, *l.Loss))
 	}
 	return all, err
 }
@@ -142,18 +138,38 @@ func (r *Reading) ratio(i experiment.Interval) {
 	r.Value, r.Bound = i.Value, max(i.Low, -1)
 }
 
+// readLatency looks at the median over batches: a pause of the machine makes some batches last very long, whichever model has them.
 func readLatency(g *experiment.Guards, e *Evidence, limit float64) (Reading, *experiment.Decision, error) {
-	r := Reading{Guard: Latency, Seen: e.Scoring.Units, Limit: limit - 1}
-	if !(e.Scoring.X.Float64() > 0) {
+	r := Reading{Guard: Latency, Limit: limit - 1}
+	for _, s := range e.Ratios {
+		r.Seen += s.Count
+	}
+	if r.Seen == 0 {
 		r.Words = "no batch was timed yet"
 		return r, nil, nil
 	}
-	d, err := g.Loss(Latency, &e.Scoring, r.Limit)
-	if err == nil {
-		r.ratio(d.Estimate)
+	r.Value, r.Bound = -1, -1
+	var verdict *experiment.Decision
+	above := r.Seen
+	for _, s := range e.Ratios {
+		if 2*above > r.Seen {
+			r.Value = s.Value - 1
+		}
+		// Of all ratios that are shown to be below the median the largest one is a bound: each is shown so if any larger one is.
+		d, err := g.Proportion(Latency, above, r.Seen, 0.5)
+		if err != nil {
+			return r, nil, err
+		}
+		if d.Outcome == experiment.Breaks {
+			r.Bound = s.Value - 1
+		}
+		if s.Value >= limit && verdict == nil {
+			verdict = d
+		}
+		above -= s.Count
 	}
-	r.Words = fmt.Sprintf("%s the control's time in %d batches%s", times(r.Value), r.Seen, r.beside(times))
-	return r, d, err
+	r.Words = fmt.Sprintf("%s the control's time in the median of %d batches%s", times(r.Value), r.Seen, r.beside(times))
+	return r, verdict, nil
 }
 
 func (l *Limits) readLoss(g *experiment.Guards, e *Evidence, limit float64) (Reading, *experiment.Decision, error) {

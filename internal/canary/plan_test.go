@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"millrace.dev/internal/experiment"
 )
 
 func at(x float64) *float64 { return &x }
@@ -49,11 +51,15 @@ func (w *world) sees(t *testing.T, e *Evidence, n int) {
 		if err := e.Losses.Add(own*own, base*base, 1); err != nil {
 			t.Fatal(err)
 		}
-		if i%10 == 0 {
-			x := 1e-4 * math.Exp(0.3*w.NormFloat64())
-			if err := e.Scoring.Add(x*w.slower*math.Exp(0.3*w.NormFloat64()-0.045), x, 10); err != nil {
-				t.Fatal(err)
+		if i%10 == 0 { // half of the batches take longer than the median, whatever else
+			slot := 0
+			if w.slower*math.Exp(0.3*w.NormFloat64()) >= 2 {
+				slot = 1
 			}
+			if e.Ratios == nil {
+				e.Ratios = []experiment.Step{{Value: 1}, {Value: 2}}
+			}
+			e.Ratios[slot].Count++
 		}
 	}
 }

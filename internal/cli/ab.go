@@ -96,6 +96,8 @@ func (c *cli) printStarted(s *app.ABStarted) {
 	case s.From != nil:
 		c.note("%s has begun: start its arms, and the merge\n", s.Split.Experiment)
 		c.printFrom("the arms read", s.From)
+	case s.Groups:
+		c.note("%s has other weights: instances of the merge go over to them when they are started again\n", s.Split.Experiment)
 	case s.Instances == 0:
 		c.note("%s begins with the next instance of %s: none is running\n", s.Split.Experiment, s.Group)
 	default:

@@ -22,14 +22,18 @@ func (c *cli) demoCommand() *cobra.Command {
 with some broken records among them, checks every prediction against predicting the same records from a file, and
 leaves a folder with the pipeline file to play on. It needs nothing but this program.
 
-In the end it streams the houses of a mock producer, as one writes it to have something on a topic: right in form, each
+Then it streams the houses of a mock producer, as one writes it to have something on a topic: right in form, each
 number drawn evenly, and all in zip code 98155. They are predicted like any other. The window checks of the pipeline,
 which the houses before have passed, say what is wrong with them. The folder has them too, in mock.jsonl.
+
+In the end it trains a better model, and lets it take over while houses go on: it predicts them in the shadow, is compared by what they
+were sold for, approved and promoted, without a restart. The folder has the comparison as a page, compare.html.
 
 With --json the last line of standard output is
   {"records":n,"predictions":n,"dead_letters":n,"mismatches":0,"records_per_second":x,
    "latency_ms":{"p50":x,"p99":x},"r2":x,"r2_ceiling":x,
-   "checks":{"houses":{"windows":n,"ok":n,"warn":n,"fail":n},"mock":{...},"words":["..."]},"dir":"..."}
+   "checks":{"houses":{"windows":n,"ok":n,"warn":n,"fail":n},"mock":{...},"words":["..."]},
+   "better":{"model":"...","pairs":n,"labels":n,"verdict":"better","mae":x,"mae_before":x,"live":true,"predictions":n},"dir":"..."}
 where houses and mock count windows of records by their result, and words say what is wrong with the mock houses.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -131,6 +135,9 @@ func (c *cli) printDemo(r *demo.Result) {
 	c.note("   from sent to readable at the chosen rate: p50 %.0f ms, p99 %.0f ms\n   (a transaction is committed each 100 ms)\n", r.Latency.P50, r.Latency.P99)
 	c.note("   windows like the training data: %d of %d of houses for sale,\n   %d of %d of mock ones\n",
 		r.Checks.Houses.OK, r.Checks.Houses.Windows, r.Checks.Mock.OK, r.Checks.Mock.Windows)
+	if b := &r.Better; b.Live {
+		c.note("   %s took over without a restart: mean absolute error %s, before %s\n", b.Model, number(b.MAE), number(b.Before))
+	}
 	if r.R2 != nil {
 		c.note("   R2 %.3f on houses that the model has not seen", *r.R2)
 		if r.Ceiling != nil {

@@ -202,7 +202,7 @@ func (s *Shadow) Conflicts(of *Pipeline) []Conflict {
 			}
 		}
 		if of.internalTopic(mine.topic) {
-			add(mine.key, own, ", which is %s, is named as the changelogs and repartition topics of the group %s are", mine.topic, of.Group)
+			add(mine.key, own, ", which is %s, is named as topics of the group %s are: changelogs, repartition topics, and those of arms", mine.topic, of.Group)
 		}
 	}
 	if s.Topic == s.DeadLetter {
@@ -210,8 +210,9 @@ func (s *Shadow) Conflicts(of *Pipeline) []Conflict {
 	}
 	// The names that are made of the group's belong to what runs beside it.
 	for _, taken := range []string{of.Group, of.Group + "-schedule", of.OutcomesGroup()} {
-		if s.Group == taken {
-			add("group", own, ", which is %s, is a group of production: the shadow would take its partitions", taken)
+		if s.Group == taken || strings.HasPrefix(s.Group, of.Group+armInfix) {
+			add("group", own, ", which is %s, is a group of production: the shadow would take its partitions", s.Group)
+			break
 		}
 	}
 	if s.StateDir == of.State.Dir {
@@ -225,8 +226,11 @@ func (p *Pipeline) internalTopic(topic string) bool {
 	if !strings.HasPrefix(topic, p.Group+"-") {
 		return false
 	}
-	return strings.HasSuffix(topic, "-changelog") || strings.HasSuffix(topic, "-repartition")
+	return strings.HasSuffix(topic, "-changelog") || strings.HasSuffix(topic, "-repartition") || strings.HasPrefix(topic, p.Group+armInfix)
 }
+
+// armInfix stands between the group and the arm in the names of groups and topics of an experiment with groups.
+const armInfix = "-ab-"
 
 // Shadowed returns the pipeline that a shadow of p is: it reads what p reads, and writes nothing that p writes. It does as no
 // control topic says, judges no windows, takes no samples, and is for one model.

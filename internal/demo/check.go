@@ -29,6 +29,9 @@ type checker struct {
 	latencies   []time.Duration
 	measuring   bool
 	last        time.Time
+	nextModel   string   // a model that may take over; "" is none
+	next        [][]byte // what is due with it, by house
+	nexts       int64    // predictions of it
 }
 
 func newChecker(list []listing) *checker {
@@ -72,10 +75,10 @@ func (c *checker) results(records []record.Raw, take func(i int, r *record.Raw) 
 
 func (c *checker) prediction(i int, r *record.Raw) string {
 	c.predictions++
-	switch {
-	case c.list[i].want == nil:
+	switch due := c.due(i, r); {
+	case due == nil:
 		return "a prediction, where a dead letter is due"
-	case !bytes.Equal(c.list[i].want, r.Value):
+	case !bytes.Equal(due, r.Value):
 		return "not what predicting the file gave"
 	}
 	return ""

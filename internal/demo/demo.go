@@ -64,6 +64,7 @@ type Result struct {
 	R2               *float64 `json:"r2"`         // null where the prices do not vary
 	Ceiling          *float64 `json:"r2_ceiling"` // null for real data: nobody knows it
 	Checks           Checks   `json:"checks"`
+	Better           Better   `json:"better"`
 	Dir              string   `json:"dir"`
 
 	Classes map[string]int64 `json:"-"` // dead letters by class
@@ -133,7 +134,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	}
 	defer broker.Close() //nolint:errcheck // what the demo shows was read back already
 	o.Show.Say("listens on %s: one node, no replication, not for production", broker.Addr())
-	for _, t := range []string{topic, predictions, letters} {
+	for _, t := range []string{topic, predictions, letters, sold} {
 		if err := broker.CreateTopic(t, partitions, nil); err != nil {
 			return nil, err
 		}

@@ -41,7 +41,7 @@ func TestDemo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.Records != 91_000 || r.Predictions+r.DeadLetters != r.Records || r.DeadLetters == 0 || r.Mismatches != 0 {
+	if r.Records < 91_000 || r.Predictions+r.DeadLetters != r.Records || r.DeadLetters == 0 || r.Mismatches != 0 {
 		t.Errorf("%+v: %s", r, r.First)
 	}
 	if r.R2 == nil || r.Ceiling == nil || *r.R2 < 0.7 || *r.Ceiling > 0.95 {

@@ -55,7 +55,7 @@ func (d *demo) stream(ctx context.Context, addr string) (*Result, error) {
 	level.Set(slog.LevelWarn)
 	go func() {
 		defer close(stopped)
-		_, err := d.quiet(&level).Run(pipelineCtx, app.RunOptions{File: d.file, Set: d.set, Model: "@champion", InstanceID: "demo", Started: func(*app.Running) { close(running) }})
+		_, err := d.quiet(&level).Run(pipelineCtx, app.RunOptions{File: d.file, Set: d.set, InstanceID: "demo", Started: func(*app.Running) { close(running) }})
 		if err != nil {
 			cancel(err)
 		}
@@ -90,7 +90,12 @@ func (d *demo) stream(ctx context.Context, addr string) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	better, err := d.better(ctx, client, producer, listings, check)
+	if err != nil {
+		return nil, err
+	}
 	r := check.result(listings)
+	r.Better = *better
 	r.RecordsPerSecond = float64(d.passes*len(listings)) / took.Seconds()
 	if !math.IsNaN(d.ceiling) {
 		r.Ceiling = &d.ceiling

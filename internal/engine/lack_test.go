@@ -65,7 +65,7 @@ func TestInStep(t *testing.T) {
 			}
 			defer p.Close()
 			for i := from; i < to; i++ {
-				value := fmt.Sprint(i)
+				value := strconv.Itoa(i)
 				if i == poisoned {
 					value = "poison " + value
 				}

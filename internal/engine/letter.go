@@ -201,7 +201,7 @@ func (x *writer) Send(m *task.Message) *record.Problem {
 	}
 	if m.Provenance && raw != nil {
 		out.HeaderCopy(HeaderSource, x.provenance(origin))
-		if ts != origin.Timestamp {
+		if ts != origin.Timestamp || l.AppendTime { // which the brokers replace
 			x.number(out, HeaderSourceTimestamp, origin.Timestamp)
 		}
 	}

@@ -34,7 +34,7 @@ func (b *Bounded) Add(x float64) error {
 		return errors.New("experiment: too many numbers")
 	}
 	// The mean before, as if one number in the middle had come first.
-	middle := b.Low + (b.High-b.Low)/2
+	middle := b.Low + float64((b.High-b.Low)/2)
 	d := x - (b.Sum.High+middle)/float64(b.N+1)
 	b.N++
 	b.Sum = b.Sum.plus(Total{x, 0})
@@ -54,11 +54,11 @@ func (b *Bounded) Merge(o *Bounded) error {
 // Validate tells whether numbers between the bounds can have such sums.
 func (b *Bounded) Validate() error {
 	width := b.High - b.Low
-	if !(width > 0) || !fits(b.Low) || !fits(b.High) {
+	if !(width >= 1/MostLoss) || !fits(b.Low) || !fits(b.High) {
 		return fmt.Errorf("experiment: %g and %g are no bounds", b.Low, b.High)
 	}
 	n := float64(b.N)
-	noise := float64(slack*n) * max(math.Abs(b.Low), math.Abs(b.High))
+	noise := float64(float64(slack*n) * max(math.Abs(b.Low), math.Abs(b.High)))
 	switch {
 	case b.N < 0 || b.N > mostCount:
 		return fmt.Errorf("experiment: %d numbers", b.N)

@@ -29,7 +29,8 @@ type Comparison struct {
 	Adjusted bool    `json:"adjusted"`
 	Theta    float64 `json:"theta,omitempty"`
 	Saved    float64 `json:"saved,omitempty"`
-	// Enough tells whether there are units enough for a decision: without, the intervals have no bounds, and P is 1.
+	// Enough tells whether there are units enough for a decision on the side that the difference is on: without, P is 1, and the interval has no
+	// bound there.
 	Enough bool `json:"enough"`
 	// Needed is how many units of both arms it takes for that, about.
 	Needed int64 `json:"needed"`
@@ -82,21 +83,21 @@ func Compare(control, treatment *Cross, options Options) (*Comparison, error) {
 	return c, nil
 }
 
-// judge returns the interval and the p-value of a contrast, which are those of no data where there are too few, or where the estimate is not normal.
+// judge returns the interval and the p-value of a contrast, which are those of no data where there are too few, or on a side where they cannot be believed.
 // Where nothing varies, a sequence believes it only from the horizon on: it may be that the rare units have not come yet that the arms
 // differ in.
 func (o *Options) judge(c contrast, enough bool) (Interval, float64) {
 	switch {
-	case !enough || !c.normal() || c.se == 0 && o.Test == Sequential && c.n < o.Horizon:
+	case !enough || c.se == 0 && o.Test == Sequential && c.n < o.Horizon:
 		return Interval{c.value, math.Inf(-1), math.Inf(1)}, 1
 	case c.se == 0 && c.value == 0:
 		return Interval{}, 1
 	case c.se == 0:
 		return Interval{c.value, c.value, c.value}, 0
 	case o.Test == Fixed:
-		return c.student(o.Level, twoSided), c.studentP(twoSided)
+		return c.guarded(c.student(o.Level, twoSided), c.studentP(twoSided))
 	default:
-		return c.sequence(o.Alpha, o.Level, o.Horizon, twoSided)
+		return c.guarded(c.sequence(o.Alpha, o.Level, o.Horizon, twoSided))
 	}
 }
 
@@ -153,8 +154,8 @@ func relativeAdjusted(control, treatment *Cross, theta float64) contrast {
 	y, x := control.linear()
 	slope := weights{}.less(-treatment.perRecord(treatment.Y)/mean, y).less(theta, x) // times the mean, and as GrowthBook has it
 	a.variance, a.third = control.variance(slope), control.third(slope)
-	c.se, c.skew = math.Sqrt(a.variance/a.n+b.variance/b.n)/size, cautious(a, b, -1)
-	return c
+	c.se = math.Sqrt(a.variance/a.n+b.variance/b.n) / size
+	return c.skewed(a, b, -1)
 }
 
 // mostVague is the standard error of the control's mean, as a share of it, up to which a difference may be divided by it: beyond, the delta method does not

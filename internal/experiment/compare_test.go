@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-func crossOf(t *testing.T, units ...unit) *Cross {
+func addedUp(t *testing.T, units ...unit) *Cross {
 	t.Helper()
 	var c Cross
 	for _, u := range units {
@@ -25,7 +25,7 @@ func repeated(t *testing.T, n int, u unit) *Cross {
 	for i := range units {
 		units[i] = u
 	}
-	return crossOf(t, units...)
+	return addedUp(t, units...)
 }
 
 // TestCompareExtremes compares arms of which little or nothing can be said: there is no interval then, and no NaN ever.
@@ -40,10 +40,10 @@ func TestCompareExtremes(t *testing.T) {
 		p                  float64
 	}{
 		{"nothing", &Cross{}, &Cross{}, Options{}, false, false, 1},
-		{"no treatment", crossOf(t, a), &Cross{}, Options{}, false, false, 1},
-		{"a unit each", crossOf(t, a), crossOf(t, b), Options{Least: 2}, false, false, 1},
-		{"two units each, too few", crossOf(t, a, b), crossOf(t, b, a), Options{}, false, false, 1},
-		{"two units each", crossOf(t, a, b), crossOf(t, b, a), Options{Test: Fixed, Least: 2}, true, true, 1},
+		{"no treatment", addedUp(t, a), &Cross{}, Options{}, false, false, 1},
+		{"a unit each", addedUp(t, a), addedUp(t, b), Options{Least: 2}, false, false, 1},
+		{"two units each, too few", addedUp(t, a, b), addedUp(t, b, a), Options{}, false, false, 1},
+		{"two units each", addedUp(t, a, b), addedUp(t, b, a), Options{Test: Fixed, Least: 2}, true, true, 1},
 		{"a hundred of each, all the same, in a sequence", repeated(t, 100, a), repeated(t, 100, b), Options{}, true, false, 1},
 		{"as many as expected, all the same", repeated(t, 100, a), repeated(t, 100, b), Options{Horizon: 200}, true, true, 0},
 		{"the same in all", repeated(t, 100, a), repeated(t, 100, a), Options{Horizon: 200}, true, true, 1},

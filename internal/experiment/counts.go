@@ -16,11 +16,11 @@ func dirichlet(counts, shares []float64, k float64) float64 {
 	for _, c := range counts {
 		total += c
 	}
-	log := 0.5*math.Log(total/k) - stat.StirlingRest(total) + stat.StirlingRest(k)
+	log := float64(0.5*math.Log(total/k)) - stat.StirlingRest(total) + stat.StirlingRest(k)
 	for i, c := range counts {
 		prior := float64(k * shares[i])
 		at := prior + c
-		log += stat.Deviance(at, float64(total*shares[i])) - 0.5*math.Log(at/prior) + stat.StirlingRest(at) - stat.StirlingRest(prior)
+		log += stat.Deviance(at, float64(total*shares[i])) - float64(0.5*math.Log(at/prior)) + stat.StirlingRest(at) - stat.StirlingRest(prior)
 	}
 	return log
 }
@@ -49,6 +49,9 @@ func (b binary) log(successes, trials, p float64) float64 {
 	if b.oneSided {
 		above := stat.BetaShare(float64(b.k*q)+failures, float64(b.k*p)+successes, q, p)
 		log += math.Log(above) - math.Log(stat.BetaShare(float64(b.k*q), float64(b.k*p), q, p))
+		if successes <= float64(trials*p) { // no share above p explains this better; the tail may be too small for its logarithm to be right
+			log = min(log, 0)
+		}
 	}
 	return log
 }

@@ -74,7 +74,7 @@ func (c *Curve) AUC() (*AUC, error) {
 	var below, under, sum1, square1, sum0, square0 float64
 	for i := range c.ones {
 		one, zero := float64(c.ones[i]), float64(c.zeros[i])
-		x, y := (below+zero/2)/n0, 1-(under+one/2)/n1
+		x, y := (below+float64(zero/2))/n0, 1-(under+float64(one/2))/n1
 		sum1, square1 = sum1+float64(one*x), square1+float64(one*float64(x*x))
 		sum0, square0 = sum0+float64(zero*y), square0+float64(zero*float64(y*y))
 		below, under = below+zero, under+one

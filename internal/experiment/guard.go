@@ -104,7 +104,7 @@ func (g *Guards) Mean(name string, p *Paired, limit float64) (*Decision, error) 
 	d := &Decision{Guard: name, Estimate: unknown(), Limit: limit, N: p.Pairs, P: 1, Alpha: g.alpha}
 	if p.Pairs > 0 {
 		c := p.contrast()
-		d.Estimate, d.P = g.mean(c, limit, p.Pairs >= g.least && c.normal())
+		d.Estimate, d.P = g.mean(c, limit, p.Pairs >= g.least)
 	}
 	d.decide()
 	d.Why = fmt.Sprintf("a mean of %s over %d pairs: %s", brief(d.Estimate.Value), d.N, d.words(brief))
@@ -128,7 +128,7 @@ func (g *Guards) mean(c contrast, limit float64, enough bool) (Interval, float64
 	over := c
 	over.value -= limit
 	_, p := over.sequence(g.alpha, g.alpha, g.horizon, greater)
-	return Interval{c.value, up.Low, down.High}, p
+	return over.guarded(Interval{c.value, up.Low, down.High}, p)
 }
 
 // Loss guards the loss of a treatment against that of the baseline on the same records: the mean of the one may be larger than that of the
@@ -159,10 +159,10 @@ const mostShare = 1e6
 func (g *Guards) loss(treatment *Cross, limit float64) (Interval, float64) {
 	i := Interval{treatment.Y.High/treatment.X.High - 1, math.Inf(-1), math.Inf(1)}
 	at := func(share float64) contrast {
-		t := treatment.adjusted(1 + share)
-		return contrast{t.mean, math.Sqrt(t.variance / t.n), t.n - 1, t.n, skewness(sample{n: 1}, t, 0)}
+		return single(treatment.adjusted(1 + share))
 	}
-	if c := at(limit); treatment.Units < g.least || !c.normal() || c.se == 0 && c.n < g.horizon {
+	here := at(limit)
+	if treatment.Units < g.least || here.se == 0 && here.n < g.horizon {
 		return i, 1
 	}
 	m, reached := tuned(g.horizon, g.alpha, true), -math.Log(g.alpha)
@@ -180,7 +180,7 @@ func (g *Guards) loss(treatment *Cross, limit float64) (Interval, float64) {
 	if i.Value < mostShare && evidence(mostShare, -1) > 0 {
 		i.High = rootOf(i.Value, mostShare, func(x float64) float64 { return evidence(x, -1) })
 	}
-	return i, min(1, math.Exp(-evidence(limit, 1)-reached))
+	return here.guarded(i, min(1, math.Exp(-evidence(limit, 1)-reached)))
 }
 
 // baseline returns the mean loss of the baseline per record.

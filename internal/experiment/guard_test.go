@@ -84,7 +84,7 @@ func TestGuardWords(t *testing.T) {
 		{func() (*Decision, error) { return g.Loss("loss", cross(1.2), 0.05) }, Breaks, "more than the limit of +5 %"},
 		{func() (*Decision, error) { return g.Loss("loss", cross(0.9), 0.05) }, Passes, "within the limit of +5 %"},
 		{func() (*Decision, error) { return g.Loss("loss", &Cross{}, 0.05) }, Undecided, "too little to judge by yet"},
-		{func() (*Decision, error) { return g.Loss("loss", crossOf(t, unit{1, 0, 1}), 0.05) }, Undecided, "too little to judge by yet"},
+		{func() (*Decision, error) { return g.Loss("loss", addedUp(t, unit{1, 0, 1}), 0.05) }, Undecided, "too little to judge by yet"},
 		{func() (*Decision, error) { return g.Bounded("only one is right", bounded, 0.1) }, Breaks, "a mean of 0.5 over 2000 records: at least 0.4"},
 		{func() (*Decision, error) { return g.Bounded("only one is right", bounded, 0.7) }, Passes, "at most 0.5"},
 		{func() (*Decision, error) { return g.Bounded("only one is right", &Bounded{Low: -1, High: 1}, 0.7) }, Undecided, "from -1 to 1"},

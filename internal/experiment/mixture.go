@@ -16,7 +16,7 @@ func tuning(v, alpha float64) float64 { return v / spread2(alpha) }
 
 // spread2 returns 2 ln(1/alpha) + ln(1 + 2 ln(1/alpha)).
 func spread2(alpha float64) float64 {
-	l := -2 * math.Log(alpha)
+	l := float64(-2 * math.Log(alpha))
 	return l + math.Log1p(l)
 }
 
@@ -42,7 +42,7 @@ func (m normalMixture) log(s, v float64) float64 {
 }
 
 func (m normalMixture) logAt(z, v float64) float64 {
-	log := -0.5*math.Log1p(v/m.rho) + float64(z*z)/2
+	log := -float64(0.5*math.Log1p(v/m.rho)) + float64(z*z/2)
 	if m.oneSided {
 		log += math.Ln2 + stat.LogNormalTail(-z)
 	}
@@ -70,7 +70,7 @@ func (m gammaExponential) log(s, v float64) float64 {
 	}
 	at, _ := stat.GammaShares(shape, x)
 	start, _ := stat.GammaShares(prior, prior)
-	return stat.Deviance(shape, x) + 0.5*math.Log(prior/shape) + stat.StirlingRest(shape) - stat.StirlingRest(prior) + math.Log(at) - math.Log(start)
+	return stat.Deviance(shape, x) + float64(0.5*math.Log(prior/shape)) + stat.StirlingRest(shape) - stat.StirlingRest(prior) + math.Log(at) - math.Log(start)
 }
 
 func (m gammaExponential) bound(v, alpha float64) float64 {
@@ -90,7 +90,7 @@ func (m gammaPoisson) log(s, v float64) float64 {
 	}
 	_, at := stat.GammaShares(x, rate)
 	_, start := stat.GammaShares(prior, prior)
-	return stat.Deviance(x, rate) + 0.5*math.Log(prior/x) + stat.StirlingRest(x) - stat.StirlingRest(prior) + math.Log(at) - math.Log(start)
+	return stat.Deviance(x, rate) + float64(0.5*math.Log(prior/x)) + stat.StirlingRest(x) - stat.StirlingRest(prior) + math.Log(at) - math.Log(start)
 }
 
 func (m gammaPoisson) bound(v, alpha float64) float64 {
@@ -108,7 +108,7 @@ func stitched(v, alpha, start, c float64) float64 {
 	)
 	k1, k2 := (math.Sqrt(math.Sqrt(eta))+1/math.Sqrt(math.Sqrt(eta)))/math.Sqrt2, (math.Sqrt2+1)/2
 	v = max(v, start)
-	l := s*math.Log(math.Log(eta*v/start)) + math.Log(zeta) - s*math.Log(math.Ln2) - math.Log(alpha)
-	slow := float64(k2*c) * l
+	l := float64(s*math.Log(math.Log(eta*v/start))) + math.Log(zeta) - float64(s*math.Log(math.Ln2)) - math.Log(alpha)
+	slow := float64(float64(k2*c) * l)
 	return math.Sqrt(float64(float64(k1*k1)*float64(v*l))+float64(slow*slow)) + slow
 }

@@ -79,7 +79,13 @@ func (p *Paired) contrast() contrast {
 		double := Total{2 * n, 0}.times(mean).times(mean).times(mean)
 		s.third = p.Cubes.minus(Total{3, 0}.times(mean).times(p.Squares)).plus(double).High / n
 	}
-	return contrast{s.mean, math.Sqrt(s.variance / n), n - 1, n, skewness(sample{n: 1}, s, 0)}
+	return single(s)
+}
+
+// single returns the mean of one sample as a contrast.
+func single(s sample) contrast {
+	skew := skewness(sample{n: 1}, s, 0)
+	return contrast{s.mean, math.Sqrt(s.variance / s.n), s.n - 1, s.n, skew, skew}
 }
 
 // studentMixture is the mixture over differences for normal variables whose variance is not known: a normal distribution of variance 1/g
@@ -90,7 +96,7 @@ type studentMixture struct{ g float64 }
 // log returns the logarithm of the mixture for a squared t statistic of n units.
 func (m studentMixture) log(square, freedom, n float64) float64 {
 	r := m.g / (m.g + n)
-	return 0.5*math.Log(r) + float64(0.5*(freedom+1)*(math.Log1p(square/freedom)-math.Log1p(float64(r*square)/freedom)))
+	return float64(0.5*math.Log(r)) + float64(0.5*(freedom+1)*(math.Log1p(square/freedom)-math.Log1p(float64(r*square)/freedom)))
 }
 
 // bound returns the size of t at which the mixture reaches 1/alpha; +Inf where no t does.
@@ -109,7 +115,7 @@ func (c contrast) anytimeT(o *Options) (Interval, float64) {
 	m := studentMixture{tuning(o.Horizon, o.Alpha)}
 	t := c.value / c.se
 	p := math.Exp(-m.log(float64(t*t), c.freedom, c.n))
-	return c.around(float64(c.se*m.bound(c.freedom, c.n, o.Level)), twoSided), min(1, p)
+	return c.guarded(c.around(float64(c.se*m.bound(c.freedom, c.n, o.Level)), twoSided), min(1, p))
 }
 
 // McNemar compares two classifiers on the same records by those of which only one is right (McNemar, Note on the sampling error of the

@@ -106,7 +106,7 @@ func (d Design) Plan() (*Plan, error) {
 	if n > mostCount {
 		return nil, errors.New("experiment: no number of units is enough: plan for a larger difference")
 	}
-	p := &Plan{Control: atLeast(n * d.Weights[0]), Treatment: atLeast(n * d.Weights[1]), Effect: d.Effect, Ratio: d.units(Sequential) / d.units(Fixed)}
+	p := &Plan{Control: atLeast(float64(n * d.Weights[0])), Treatment: atLeast(float64(n * d.Weights[1])), Effect: d.Effect, Ratio: d.units(Sequential) / d.units(Fixed)}
 	p.finish(&d)
 	return p, nil
 }
@@ -167,7 +167,7 @@ func (d *Design) power(n float64, test Test) float64 {
 	se := math.Sqrt(va/na + vb/nb)
 	shift := d.Effect / se
 	if test == Fixed {
-		if freedom := n - 2; freedom >= 1 {
+		if freedom := n - 2; freedom >= 1 { // below, the distribution has next to no tail that ends
 			limit := stat.StudentQuantile(d.Alpha/2, freedom)
 			return stat.StudentShiftedTail(limit, freedom, shift) + stat.StudentShiftedTail(limit, freedom, -shift)
 		}

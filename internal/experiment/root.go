@@ -24,7 +24,7 @@ func rootOf(low, high float64, f func(float64) float64) float64 {
 		if math.Abs(fb) < math.Abs(fa) && step > 1 {
 			best = b
 		}
-		limit := 1e-15*math.Abs(best) + math.SmallestNonzeroFloat64
+		limit := float64(1e-15*math.Abs(best)) + math.SmallestNonzeroFloat64
 		if fx == 0 || math.Abs(b-a) <= 2*limit {
 			return best
 		}
@@ -48,6 +48,9 @@ func interpolate(a, b, c, fa, fb, fc float64) float64 {
 
 // firstAbove returns a number from start on, doubled as often as it takes, at which f is above 0; +Inf if there is none.
 func firstAbove(start float64, f func(float64) float64) float64 {
+	if !(start > 0) {
+		start = 1
+	}
 	for x := start; ; x *= 2 {
 		if math.IsInf(x, 1) || f(x) > 0 {
 			return x

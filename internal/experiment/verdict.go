@@ -50,15 +50,14 @@ func (p *Paired) Judge(options Options, margin float64) (*Judgement, error) {
 		return j, nil
 	}
 	d := p.contrast()
-	enough := p.Pairs >= o.Least && d.normal()
-	if j.Difference, j.P = o.judge(d, enough); enough && o.Test == Sequential && d.se > 0 {
+	if j.Difference, j.P = o.judge(d, p.Pairs >= o.Least); p.Pairs >= o.Least && o.Test == Sequential && d.se > 0 {
 		j.Difference, j.P = d.anytimeT(&o)
 	}
-	j.decide(&o, enough, max(d.needed(), float64(o.Least)))
+	j.decide(&o, d)
 	return j, nil
 }
 
-func (j *Judgement) decide(o *Options, enough bool, needed float64) {
+func (j *Judgement) decide(o *Options, c contrast) {
 	i := j.Difference
 	kind := "confidence sequence"
 	if o.Test == Fixed {
@@ -66,15 +65,16 @@ func (j *Judgement) decide(o *Options, enough bool, needed float64) {
 	}
 	numbers := fmt.Sprintf("(%g %% %s %s to %s, %d pairs)", 100*(1-o.Level), kind, brief(i.Low), brief(i.High), j.Pairs)
 	switch {
-	case !enough:
-		j.Why = fmt.Sprintf("%d pairs are too few: about %.0f are needed before the mean of such differences can be judged", j.Pairs, math.Ceil(needed))
 	case i.High < 0:
 		j.Verdict, j.Why = Better, fmt.Sprintf("the mean loss is lower by %s %s", brief(-i.Value), numbers)
 	case i.Low > 0:
 		j.Verdict, j.Why = Worse, fmt.Sprintf("the mean loss is higher by %s %s", brief(i.Value), numbers)
 	case j.Margin > 0 && i.Low >= -j.Margin && i.High <= j.Margin:
 		j.Verdict, j.Why = NoDifference, fmt.Sprintf("the mean losses differ by no more than %s %s", brief(j.Margin), numbers)
-	case !i.Bounded():
+	case j.Pairs < o.Least || !c.honest(greater) || !c.honest(lesser):
+		needed := math.Ceil(max(c.settled(), float64(o.Least)))
+		j.Why = fmt.Sprintf("%d pairs are too few: about %.0f are needed before the mean of such differences can be judged", j.Pairs, needed)
+	case c.se == 0 && !i.Bounded():
 		j.Why = fmt.Sprintf("%d pairs differ by the same, %s: that is not believed before %.0f pairs", j.Pairs, brief(i.Value), o.Horizon)
 	default:
 		j.Why = fmt.Sprintf("the mean loss differs by %s, which may be chance %s", brief(i.Value), numbers)

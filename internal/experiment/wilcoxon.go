@@ -35,7 +35,7 @@ func Wilcoxon(differences []float64) (float64, error) {
 		for j < len(d) && math.Abs(d[j]) == math.Abs(d[i]) {
 			j++
 		}
-		same, rank := float64(j-i), float64(i+j+1)/2
+		same, rank := float64(j-i), float64(float64(i+j+1)/2)
 		ties += float64(same*same*same) - same
 		for ; i < j; i++ {
 			if d[i] > 0 {
@@ -44,13 +44,13 @@ func Wilcoxon(differences []float64) (float64, error) {
 		}
 	}
 	n := float64(len(d))
-	whole := float64(n*(n+1)) / 2
+	whole := float64(n * (n + 1) / 2)
 	less := min(up, whole-up)
 	if len(d) <= mostExact && len(d) == len(differences) && ties == 0 {
 		return min(1, 2*rankShare(len(d), int(less))), nil
 	}
-	variance := (float64(whole*(2*n+1))/12 - ties/48)
-	return min(1, 2*stat.NormalTail((whole/2-less)/math.Sqrt(variance))), nil
+	variance := float64(float64(whole*(2*n+1))/12) - float64(ties/48)
+	return min(1, 2*stat.NormalTail((float64(whole/2)-less)/math.Sqrt(variance))), nil
 }
 
 // rankShare returns the probability that a random half of the ranks 1 to n sums to most or less.

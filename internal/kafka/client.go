@@ -211,15 +211,30 @@ func (c *Client) offsets(ctx context.Context, op, topic string, list func(contex
 func (c *Client) Committed(ctx context.Context, group string) (Positions, error) {
 	need := "operation Describe, resource Group " + group
 	rs, err := c.admin.FetchOffsets(ctx, group)
-	if err != nil {
-		if errors.Is(err, kerr.GroupIDNotFound) {
-			return Positions{}, nil
+	// Brokers, and the library, learn of topics that the group has just made one after the other.
+	pauses := Backoff{Min: 50 * time.Millisecond, Max: time.Second}
+	for try := 1; err != nil && codeOf(err) == CodeUnknownTopic && try < 10; try++ {
+		select {
+		case <-time.After(pauses.Pause(try)):
+		case <-ctx.Done():
+			return nil, ctx.Err()
 		}
+		rs, err = c.admin.FetchOffsets(ctx, group)
+	}
+	switch {
+	case errors.Is(err, kerr.GroupIDNotFound):
+		return Positions{}, nil
+	case err != nil && codeOf(err) == CodeUnknownTopic:
+		return nil, Unlearned("of group "+group, err)
+	case err != nil:
 		return nil, c.fault(ctx, "read the offsets of group", group, need, err)
 	}
 	positions := Positions{}
 	for topic, m := range rs {
 		for p, o := range m {
+			if o.Err != nil && codeOf(o.Err) == CodeUnknownTopic { // it was deleted, or is about to be there
+				continue
+			}
 			if o.Err != nil {
 				return nil, c.fault(ctx, "read the offsets of group", group, need, o.Err)
 			}

@@ -7,6 +7,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -71,7 +72,7 @@ func (m *plain) told(kind Kind, w *waiting, at int64, label float64) {
 func (m *plain) first(w *waiting) (at int64, label float64, ok bool) {
 	for t, x := range m.labels[w.key] {
 		floor, has := m.floors[w.key]
-		if t >= w.p.At-m.o.Early.Milliseconds() && t <= w.p.At+m.o.Horizon.Milliseconds() && !(has && t <= floor) && (!ok || t < at) {
+		if t >= w.p.At-m.o.Early.Milliseconds() && t <= w.p.At+m.o.Horizon.Milliseconds() && (!has || t > floor) && (!ok || t < at) {
 			at, label, ok = t, x, true
 		}
 	}
@@ -147,7 +148,7 @@ func TestJoinerAgainstItsRules(t *testing.T) {
 				j = NewJoiner(rows, o, j.emit)
 			}
 			in := randomInput(rng, i)
-			key := fmt.Sprint(rng.IntN(4))
+			key := strconv.Itoa(rng.IntN(4))
 			model.take(key, in)
 			check(t, j.Take(key, in))
 			if rng.IntN(8) == 0 {
@@ -224,7 +225,7 @@ func TestWork(t *testing.T) {
 			})
 			const n = 2*atOnce + atOnce/2
 			for i := range n {
-				check(t, j.Take("hot", &Input{Prediction: &Prediction{Topic: "p", Source: fmt.Sprint(i), At: int64(i % 10)}}))
+				check(t, j.Take("hot", &Input{Prediction: &Prediction{Topic: "p", Source: strconv.Itoa(i), At: int64(i % 10)}}))
 			}
 			check(t, j.Take("hot", &Input{At: 50, Label: 1}))
 			if len(labels) != atOnce {

@@ -115,12 +115,20 @@ func (t *Tally) Add(e *Event) error {
 		return t.seen(c, p)
 	case Overdue:
 		c.Expired++
-		return nil
+	case Labelled:
+		c.Resolved++
+		return t.resolved(c, e)
+	case kindsAfter: // there is none
 	}
+	return nil
+}
+
+// resolved counts a prediction that has its label.
+func (t *Tally) resolved(c *Cohort, e *Event) error {
+	p := &e.Prediction
 	if p.Refused {
 		c.Refused++
 	}
-	c.Resolved++
 	c.Delays[delay(e.LabelledAt-p.At)]++
 	if p.Unpaired {
 		c.Unpaired++

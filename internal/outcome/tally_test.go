@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -43,8 +44,8 @@ func TestTallyAgainstWhatItAddsUp(t *testing.T) {
 		var events []Event
 		for i := range 300 {
 			p := Prediction{
-				Topic: "p", Source: fmt.Sprint(i), Model: "m@1", Experiment: "x", Arm: fmt.Sprint(rng.IntN(2)), At: rng.Int64N(5 * day), Value: float64(rng.IntN(100)),
-				Baseline: math.NaN(), Unit: fmt.Sprint(rng.IntN(40)), HasUnit: true,
+				Topic: "p", Source: strconv.Itoa(i), Model: "m@1", Experiment: "x", Arm: strconv.Itoa(rng.IntN(2)), At: rng.Int64N(5 * day), Value: float64(rng.IntN(100)),
+				Baseline: math.NaN(), Unit: strconv.Itoa(rng.IntN(40)), HasUnit: true,
 			}
 			if p.Arm == "1" {
 				p.Baseline = float64(rng.IntN(100))

@@ -3,6 +3,7 @@ package rollout
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 
 	"millrace.dev/internal/experiment"
@@ -67,6 +68,29 @@ type ArmStatus struct {
 	// Seconds is, over batches, how long the arm's model took (y), how long the control's took for the same records (x), and how many
 	// records these were; nil is none, as for the control.
 	Seconds *experiment.Cross `json:"seconds,omitempty"`
+	// Ratios counts these batches by how many times as long the arm's model took, by [RatioBucket]; nil is none.
+	Ratios []int64 `json:"ratios,omitempty"`
+}
+
+// Ratios of times are counted in buckets, each 9 % wide: eight to an octave, from a quarter to 32.
+const (
+	ratiosPerOctave = 8
+	lowestRatio     = -2 * ratiosPerOctave // the upper end of the first bucket, as a power
+	// RatioBuckets is how many there are.
+	RatioBuckets = 7*ratiosPerOctave + 2
+)
+
+// RatioBucket returns the bucket of a ratio.
+func RatioBucket(x float64) int {
+	return int(max(0, min(math.Floor(math.Log2(x)*ratiosPerOctave)-lowestRatio+1, RatioBuckets-1)))
+}
+
+// RatioFrom returns the lower end of a bucket.
+func RatioFrom(bucket int) float64 {
+	if bucket <= 0 {
+		return 0
+	}
+	return math.Exp2(float64(bucket-1+lowestRatio) / ratiosPerOctave)
 }
 
 // DecodeStatus reads the value of a record of the status topic. An error matches [ErrInvalid], or [ErrNewer].

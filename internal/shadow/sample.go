@@ -144,7 +144,7 @@ func bins(sorted []float64) []Bin {
 	out := make([]Bin, int(last-first)+1)
 	for i := range out {
 		at := float64((first + float64(i)) * width)
-		out[i].Low, out[i].High = at-width/2, at+width/2
+		out[i].Low, out[i].High = at-float64(width/2), at+float64(width/2)
 	}
 	for _, d := range sorted {
 		i := int(min(max(math.Round(d/width), first), last) - first)

@@ -17,7 +17,7 @@ func taken(t *testing.T, o Options, pairs [][2]float64) (*Tally, *Report) {
 		tally.Add(Stream{Source: int32(i % 3)}, &Prediction{Offset: int64(i / 3), Value: p[0], Timestamp: at, Model: int32(i % 2)}, &Prediction{Offset: int64(i / 3), Value: p[1]})
 	}
 	r := &Report{}
-	tally.Into(r, func(m int32) string { return string(rune('a' + m)) })
+	tally.Into(r, func(m int32) string { return string('a' + m) })
 	if _, err := json.Marshal(r); err != nil {
 		t.Fatal(err)
 	}

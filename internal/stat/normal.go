@@ -3,7 +3,7 @@ package stat
 import "math"
 
 // NormalTail returns the probability that a standard normal variable is at least z.
-func NormalTail(z float64) float64 { return math.Erfc(z/math.Sqrt2) / 2 }
+func NormalTail(z float64) float64 { return float64(math.Erfc(z/math.Sqrt2) / 2) }
 
 // LogNormalTail returns the logarithm of [NormalTail], also where that is too small for a number.
 func LogNormalTail(z float64) float64 {
@@ -12,7 +12,7 @@ func LogNormalTail(z float64) float64 {
 	}
 	// Abramowitz and Stegun, 26.2.12.
 	y := 1 / float64(z*z)
-	return -float64(z*z)/2 - math.Log(z*math.Sqrt(2*math.Pi)) + math.Log1p(-float64(y*(1-float64(3*y*(1-float64(5*y))))))
+	return -float64(z*z/2) - math.Log(z*math.Sqrt(2*math.Pi)) + math.Log1p(-float64(y*(1-float64(3*y*(1-float64(5*y))))))
 }
 
 // NormalQuantile returns the z at which [NormalTail] is tail: +Inf for 0, -Inf for 1, and NaN for what is no probability.
@@ -29,7 +29,7 @@ func NormalQuantile(tail float64) float64 {
 	want, z := math.Log(tail), 0.0
 	for range 100 {
 		at := LogNormalTail(z)
-		density := -float64(z*z)/2 - math.Log(2*math.Pi)/2
+		density := -float64(z*z/2) - float64(math.Log(2*math.Pi)/2)
 		next := z + float64((at-want)*math.Exp(at-density))
 		if math.Abs(next-z) <= 1e-16*math.Abs(z) {
 			break

@@ -25,10 +25,13 @@ func StirlingRest(x float64) float64 {
 // Deviance returns x ln(x/m) + m - x, which is 0 where x is m and above it elsewhere, for x from 0 and m above 0, without the
 // cancellation near m (Loader's bd0).
 func Deviance(x, m float64) float64 {
-	if x == 0 {
-		return m
-	}
 	d := x - m
+	switch {
+	case x == 0:
+		return m
+	case math.IsNaN(d):
+		return d
+	}
 	if math.Abs(d) >= 0.1*(x+m) {
 		return float64(x*detmath.Log(x/m)) - d
 	}
