@@ -3,6 +3,7 @@ package picture
 import (
 	"bytes"
 	_ "embed"
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -16,6 +17,7 @@ import (
 	"millrace.dev/internal/app"
 	"millrace.dev/internal/report"
 	"millrace.dev/internal/testenv"
+	"millrace.dev/internal/trial"
 	"millrace.dev/profile"
 )
 
@@ -220,4 +222,22 @@ func TestBacktest(t *testing.T) {
 		}
 		look(t, name, b.Bytes())
 	}
+}
+
+// TestTrial looks at the page of an experiment that the tests of package report make up.
+func TestTrial(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile(filepath.FromSlash("../../internal/report/testdata/trial.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r trial.Report
+	if err := json.Unmarshal(text, &r); err != nil {
+		t.Fatal(err)
+	}
+	var page bytes.Buffer
+	if err := report.Trial(&page, &r); err != nil {
+		t.Fatal(err)
+	}
+	look(t, "trial", page.Bytes())
 }

@@ -278,3 +278,11 @@ func BenchmarkSlot(b *testing.B) {
 		h.Slot(key)
 	}
 }
+
+// TestGuide holds the example of docs/ab.md.
+func TestGuide(t *testing.T) {
+	t.Parallel()
+	if got := assign.NewHasher("pricing").Slot([]byte("house-1")); got != 5880 {
+		t.Errorf("slot %d, and docs/ab.md says 5880", got)
+	}
+}

@@ -57,7 +57,7 @@ func bandSpan(points []BandPoint) span {
 	}
 	const clip = 4
 	last := points[len(points)-1]
-	width := float64(clip * (last.High/2 - last.Low/2))
+	width := float64(clip * (float64(last.High/2) - float64(last.Low/2)))
 	ys := []float64{0, last.Low, last.High}
 	for _, p := range points {
 		ys = append(ys, max(p.Low, min(last.Low, last.Low-width)), min(p.High, max(last.High, last.High+width)), p.Value)

@@ -240,24 +240,19 @@ func timeFigures(r *trial.Report) []figure {
 	for i := range arms {
 		b.Names = append(b.Names, arms[i].Name)
 	}
-	from := "0"
-	some := false
-	for k := range len(r.DelayBounds) + 1 {
-		to := "later"
-		name := "after " + from
+	low, high := taken(r, len(arms))
+	for k := low; k < high; k++ {
+		name := "later"
 		if k < len(r.DelayBounds) {
-			to = delayText(r.DelayBounds[k])
-			name = "up to " + to
+			name = "up to " + delayText(r.DelayBounds[k])
 		}
 		bar := chart.Bar{Name: name}
 		for i := range arms {
-			n := arms[i].Delays[k]
-			some = some || n > 0
-			bar.Values = append(bar.Values, float64(n)/float64(max(1, arms[i].Resolved)))
+			bar.Values = append(bar.Values, float64(arms[i].Delays[k])/float64(max(1, arms[i].Resolved)))
 		}
-		b.Rows, from = append(b.Rows, bar), to
+		b.Rows = append(b.Rows, bar)
 	}
-	if some {
+	if low < high {
 		f := figure{Title: b.Title, Chart: b.SVG()}
 		if len(r.Arms) > 2 {
 			f.Note = "Of the first two arms."
@@ -276,6 +271,19 @@ func timeFigures(r *trial.Report) []figure {
 		s.Rows = append(s.Rows, chart.Estimate{Name: x.Arm, Low: x.Ratio.Low, Value: x.Ratio.Value, High: x.Ratio.High, Text: relativeText(x.Ratio.Value) + between(x.Ratio)})
 	}
 	return append(out, figure{Title: s.Title, Chart: s.SVG(), Note: "Measured on the same records of the same batches, since the instances started. Left of 0 the arm is faster."})
+}
+
+// taken returns which delay buckets have labels of the first arms, but for empty ones at both ends.
+func taken(r *trial.Report, arms int) (low, high int) {
+	low = len(r.DelayBounds) + 1
+	for i := range arms {
+		for k, n := range r.Arms[i].Delays {
+			if n > 0 {
+				low, high = min(low, k), max(high, k+1)
+			}
+		}
+	}
+	return low, high
 }
 
 // delayText writes a bound of delays.

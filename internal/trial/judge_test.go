@@ -223,6 +223,7 @@ func TestJudge(t *testing.T) {
 		"fixed, at its time":              {world: world{scale: []float64{1, 0.9}, judging: Judging{Test: experiment.Fixed}}, action: Promote, verdict: experiment.Better},
 		"fixed, nothing found":            {world: world{judging: Judging{Test: experiment.Fixed}}, action: Stop, words: "no difference was shown at the planned size", verdict: experiment.NotYet},
 		"no outcomes":                     {world: world{}, change: func(s *Setup, seen *Seen) { s.Metrics, seen.Cohorts = nil, nil }, action: Wait, words: "without losses"},
+		"no losses":                       {world: world{}, change: func(s *Setup, _ *Seen) { s.Metrics = nil }, action: Wait, words: "without losses"},
 		"nothing yet":                     {world: world{}, change: func(_ *Setup, seen *Seen) { seen.Cohorts = nil }, action: Wait, words: "too few", verdict: experiment.NotYet, warnings: []string{"too_few"}},
 		"over, decided":                   {world: world{scale: []float64{1, 0.9}}, change: func(s *Setup, _ *Seen) { s.Running = false }, action: Promote, words: "it is over: stop for b"},
 		"over, not decided":               {world: world{}, change: func(s *Setup, _ *Seen) { s.Running = false }, action: Wait, words: "it is over, and has decided nothing"},
