@@ -90,6 +90,7 @@ func TestLoop(t *testing.T) {
 
 	// The candidate in the shadow, until labels say what it is worth.
 	shadow := l.startCommand(t, []string{"shadow"}, "shadow", "--create-topics", "--state-dir", l.path("shadow"), "--model", "house-prices@2")
+	must(t, shadow.says(ctx, "partitions changed", 1))
 	var said comparedJSON
 	must(t, poll(ctx, func() (bool, error) {
 		o := l.run(ctx, t, "compare", "--json", "--metric", "absolute_error", "--explain", "0")
