@@ -178,11 +178,7 @@ func placeArms(ctx context.Context, client *kafka.Client, p *config.Pipeline, sp
 	merge := kafka.Positions{}
 	for i := range split.Arms {
 		arm := split.Arms[i].Name
-		source := kafka.Positions{}
-		for partition, offset := range at {
-			source.Set(p.Source.Topic, partition, kafka.Position{Offset: offset})
-		}
-		if err := client.Place(ctx, groupOf(p, arm), source); err != nil {
+		if err := client.Place(ctx, groupOf(p, arm), kafka.PositionsOf(p.Source.Topic, at)); err != nil {
 			return err
 		}
 		// What an open transaction of a dead instance has written stands below this end. It cannot be committed any more: the group does not
