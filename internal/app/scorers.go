@@ -269,22 +269,25 @@ var errNoOutput = &stream.Rejection{
 // results gives the records of a part what a worker has made of them; control is what the control has made of them, nil where it was not asked.
 func (j *job[K, V]) results(p *part, w, control *scorer) {
 	b := j.batch
-	last, failure := w.worker.Failure()
 	samples := p.sampler.samples(w)
 	counted := p.watcher.count(w.worker, w.batch, j.scorers.now())
 	h := headers{part: p, control: control}
 	for k := range p.len() {
 		i := p.place(k)
-		if k == last {
-			if origin, ok := b.Origin(i); ok {
-				failure.Where = fmt.Sprintf("%s/%d/%d", origin.Topic, origin.Partition, origin.Offset)
-			}
-			b.Out[i].Err = &stream.Stop{Err: failure} // what follows is not looked at
-			continue
-		}
 		if problem := w.batch.Problem(k); problem != nil {
-			if control != nil && control.batch.Problem(k) == nil && control.worker.Output(k) != nil { // no record is lost to a trial
+			if control != nil && control.batch.Problem(k) == nil && control.worker.Output(k) != nil { // no record is lost to a trial, nor ends it the run
 				j.instead(p, &h, control, k, problem.Class)
+				continue
+			}
+			failure := w.worker.FailureAt(k)
+			if failure == nil && control != nil {
+				failure = control.worker.FailureAt(k)
+			}
+			if failure != nil {
+				if origin, ok := b.Origin(i); ok {
+					failure.Where = fmt.Sprintf("%s/%d/%d", origin.Topic, origin.Partition, origin.Offset)
+				}
+				b.Out[i].Err = &stream.Stop{Err: failure} // what follows is not looked at
 				continue
 			}
 			r := stream.Rejection(*problem) // the batch is used again
