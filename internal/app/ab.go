@@ -82,7 +82,7 @@ func (a *App) StartAB(ctx context.Context, o ABOptions) (*ABStarted, error) {
 		}
 		arms = append(arms, m)
 	}
-	c, err := a.controller(ctx, p)
+	c, err := a.controller(ctx, p, func(now *rollout.Control) error { return noOther(p, now) })
 	if err != nil {
 		return nil, err
 	}
@@ -90,16 +90,7 @@ func (a *App) StartAB(ctx context.Context, o ABOptions) (*ABStarted, error) {
 	if err := a.withoutGroups(ctx, c, "ab start "+p.AB.Name); err != nil {
 		return nil, err
 	}
-	var old *rollout.Split
-	if now := c.control.Current; now != nil {
-		old = now.Split
-	}
-	if old != nil && old.Experiment != p.AB.Name {
-		return nil, &Error{
-			Code: Usage, Op: "ab start " + p.AB.Name, Where: p.Group, Err: fmt.Errorf("the experiment %s is running", old.Experiment),
-			Hint: "end it with millrace ab stop, or give this one its name to go on with it",
-		}
-	}
+	old := splitNow(c.control)
 	partitions, err := c.partitions(ctx)
 	if err != nil {
 		return nil, err
@@ -125,6 +116,34 @@ func (a *App) StartAB(ctx context.Context, o ABOptions) (*ABStarted, error) {
 		out.Deployed = *d
 	}
 	return out, err
+}
+
+// splitNow returns the split that the instances are to run, or nil.
+func splitNow(c *rollout.Control) *rollout.Split {
+	if c.Current == nil {
+		return nil
+	}
+	return c.Current.Split
+}
+
+// noOther wants that no canary is under way, and no other experiment than that of a pipeline file.
+func noOther(p *config.Pipeline, now *rollout.Control) error {
+	switch old := splitNow(now); {
+	case old == nil:
+		return nil
+	case old.Canary != nil:
+		return &Error{
+			Code: Usage, Op: "ab start " + p.AB.Name, Where: p.Group, Err: fmt.Errorf("the canary %s is under way, of %s", old.Experiment, old.Arms[1].Model),
+			Hint: "let it come to its end, or end it with millrace ab stop",
+		}
+	case old.Experiment != p.AB.Name:
+		return &Error{
+			Code: Usage, Op: "ab start " + p.AB.Name, Where: p.Group, Err: fmt.Errorf("the experiment %s is running", old.Experiment),
+			Hint: "end it with millrace ab stop, or give this one its name to go on with it",
+		}
+	default:
+		return nil
+	}
 }
 
 // decider returns the registry, after it has found out who decides.
@@ -345,9 +364,12 @@ func (a *App) StopAB(ctx context.Context, o ABOptions) (*ABStopped, error) {
 		return nil, err
 	}
 	if p.AB != nil && p.AB.Split == config.SplitGroups {
-		return a.stopGroups(ctx, p, reg, &o)
+		out, err := a.stopGroups(ctx, p, reg, &o)
+		if code, _ := Explain(err); err == nil || code != Nothing || p.Model.Update == config.RestartUpdate {
+			return out, err
+		} // a canary is in the instances
 	}
-	c, err := a.controller(ctx, p)
+	c, err := a.controller(ctx, p, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -124,11 +124,14 @@ func (a *App) Canary(ctx context.Context, o CanaryOptions) (*Canaried, error) {
 		return nil, err
 	}
 	// What is begun is brought to an end, also when ctx ends.
-	c, err := a.controller(context.WithoutCancel(ctx), p)
+	c, err := a.controller(context.WithoutCancel(ctx), p, func(now *rollout.Control) error { return canaryFits(p, now, m) })
 	if err != nil {
 		return nil, err
 	}
 	defer c.close()
+	if err := a.withoutGroups(ctx, c, "promote --canary "+m.Ref); err != nil {
+		return nil, err
+	}
 	r := &canaryRun{
 		controller: c, o: &o, registry: reg, model: m, plan: canaryPlan(p, o.Steps),
 		out: &Canaried{Model: m.Ref, Digest: m.Digest, Group: p.Group},
@@ -163,6 +166,18 @@ func canaryPlan(p *config.Pipeline, steps []float64) canary.Plan {
 	return plan
 }
 
+// canaryFits wants that no other canary is under way than that of a model, and no experiment.
+func canaryFits(p *config.Pipeline, now *rollout.Control, m *model.Loaded) error {
+	s := splitNow(now)
+	if s == nil || s.Canary != nil && s.Arms[1].Digest == m.Digest {
+		return nil
+	}
+	return &Error{
+		Code: Usage, Op: "promote --canary", Where: p.Group, Err: fmt.Errorf("%s is under way, of %s", s.Experiment, s.Arms[1].Model),
+		Hint: "end it with millrace ab stop, or let it come to its end",
+	}
+}
+
 // open finds out what there is: a canary of the model that goes on, or a model that predicts all records.
 func (r *canaryRun) open(ctx context.Context) error {
 	now, p := r.control.Current, r.p
@@ -183,14 +198,7 @@ func (r *canaryRun) open(ctx context.Context) error {
 	r.out.Control = r.before.Ref
 	switch {
 	case now != nil && now.Split != nil:
-		s := now.Split
-		if s.Canary == nil || s.Arms[1].Digest != r.model.Digest {
-			return &Error{
-				Code: Usage, Op: "promote --canary", Where: p.Group, Err: fmt.Errorf("%s is under way, of %s", s.Experiment, s.Arms[1].Model),
-				Hint: "end it with millrace ab stop, or let it come to its end",
-			}
-		}
-		r.split, r.out.Resumed = s, true
+		r.split, r.out.Resumed = now.Split, true
 	case r.before.Digest == r.model.Digest:
 		return &Error{Code: Nothing, Op: "promote --canary", Where: p.Group, Err: fmt.Errorf("%s predicts all records already", r.model.Ref)}
 	default:

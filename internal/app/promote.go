@@ -56,6 +56,7 @@ type Promoted struct {
 	Model  string
 	Digest string
 	Before string // the model before; "" is none
+	Ended  string // the experiment, or the canary, that it has ended; "" is none
 	Update config.Update
 	Group  string
 	Signed bool // there is a root document
@@ -98,11 +99,14 @@ func (a *App) Promote(ctx context.Context, o PromoteOptions) (*Promoted, error) 
 	if p.Model.Update == config.RestartUpdate {
 		return out, note(ctx, nil)
 	}
-	c, err := a.controller(ctx, p)
+	c, err := a.controller(ctx, p, nil)
 	if err != nil {
 		return nil, err
 	}
 	defer c.close()
+	if s := splitNow(c.control); s != nil {
+		out.Ended = s.Experiment
+	}
 	w := &promotion{
 		controller: c, op: "promote " + m.Ref, champion: out.Before, note: note, timeout: o.Timeout, progress: o.Progress,
 		next: rollout.Deployment{Model: m.Ref, Digest: m.Digest, By: o.By, Reason: o.Reason},
