@@ -103,7 +103,7 @@ func (a *App) StartAB(ctx context.Context, o ABOptions) (*ABStarted, error) {
 	if !out.Changed {
 		return out, nil
 	}
-	out.Moved = moved(old, split)
+	out.Moved = moved(old, split, partitions)
 	w := &promotion{
 		controller: c, op: "ab start " + split.Experiment, timeout: o.Timeout, progress: o.Progress, champion: championRef(ctx, reg, p),
 		next: rollout.Deployment{Model: split.Arms[0].Model, Digest: split.Arms[0].Digest, Split: split, By: o.By, Reason: o.Reason},
@@ -251,10 +251,20 @@ func sign(n int) int {
 	return 1
 }
 
-// moved returns the share of the keys, or of the partitions, that have another arm than in old.
-func moved(old, s *rollout.Split) float64 {
-	if old == nil || old.By != s.By {
+// moved returns the share of the keys, or of the partitions, that have another arm than in old. Where keys are hashed anew it is the share
+// that is to be expected.
+func moved(old, s *rollout.Split, partitions int) float64 {
+	if old == nil {
 		return 0
+	}
+	if old.By != s.By || s.By == rollout.ByKey && (old.Salt != s.Salt || old.Key != s.Key) {
+		stays := 0.0
+		for i := range s.Arms {
+			if was := old.Arm(s.Arms[i].Name); was >= 0 {
+				stays += float64(shareOf(old, was, partitions) * shareOf(s, i, partitions))
+			}
+		}
+		return max(0, 1-stays)
 	}
 	if s.By == rollout.ByPartition {
 		n, all := 0, 0
@@ -276,7 +286,7 @@ func moved(old, s *rollout.Split) float64 {
 	}
 	n := 0
 	for slot := range x {
-		if old.Salt != s.Salt || old.Key != s.Key || old.Arms[x[slot]].Name != s.Arms[y[slot]].Name {
+		if old.Arms[x[slot]].Name != s.Arms[y[slot]].Name {
 			n++
 		}
 	}
@@ -296,14 +306,20 @@ func noteArms(ctx context.Context, reg *registry.Registry, p *config.Pipeline, t
 	for i := 1; i < len(to.Split.Arms); i++ {
 		a := &to.Split.Arms[i]
 		phase := registry.TrialStarted
-		if old != nil && old.Arm(a.Name) >= 0 && old.Arms[old.Arm(a.Name)].Model == a.Model {
+		if old != nil && slices.ContainsFunc(old.Arms[1:], func(was rollout.Arm) bool { return was.Model == a.Model }) {
 			phase = registry.TrialChanged
 		}
 		t := &registry.Trial{
 			Experiment: to.Split.Experiment, Kind: registry.TrialAB, Phase: phase, Arm: a.Name, Share: shareOf(to.Split, i, partitions),
 			Control: to.Model, Epoch: to.Epoch,
 		}
-		if _, err := reg.Try(ctx, a.Model, "", registry.Decision{By: to.By, Reason: to.Reason, Group: p.Group, Trial: t}); err != nil {
+		d := registry.Decision{By: to.By, Reason: to.Reason, Group: p.Group, Trial: t}
+		_, err := reg.Try(ctx, a.Model, "", d)
+		if errors.Is(err, registry.ErrInvalid) && phase == registry.TrialChanged { // the log has an end that the instances were not told of
+			t.Phase = registry.TrialStarted
+			_, err = reg.Try(ctx, a.Model, "", d)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -312,7 +328,8 @@ func noteArms(ctx context.Context, reg *registry.Registry, p *config.Pipeline, t
 	}
 	for i := 1; i < len(old.Arms); i++ { // arms that are gone
 		a := &old.Arms[i]
-		if j := to.Split.Arm(a.Name); j < 0 || to.Split.Arms[j].Model != a.Model {
+		// One that has another name goes on: a version has one trial in an experiment.
+		if !slices.ContainsFunc(to.Split.Arms[1:], func(now rollout.Arm) bool { return now.Model == a.Model }) {
 			if err := noteEnd(ctx, reg, p, to, old, a); err != nil {
 				return err
 			}

@@ -184,3 +184,42 @@ func (f *fleet) audited(t *testing.T) {
 		t.Errorf("%v, want %v", said, want)
 	}
 }
+
+// TestABNoted changes an experiment in ways that the audit log has to follow: an arm gets another name, and an end was noted that no instance
+// was told of.
+func TestABNoted(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	one := f.start(t, "one")
+	f.settled(t, one)
+	start := func(set ...string) *ABStarted {
+		t.Helper()
+		s, err := f.app.StartAB(t.Context(), f.ab(append([]string{"ab.name=sizes", "ab.arms.control.model=flats@1", "ab.arms.control.weight=60"}, set...)...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	running := func(arm string, share float64) {
+		t.Helper()
+		v, _, err := f.registry(t).Show(t.Context(), "flats@2", "")
+		if err != nil || len(v.Trials) != 1 || v.Trials[0].Arm != arm || v.Trials[0].Share != share {
+			t.Errorf("%+v, %v, want %s with %v", v.Trials, err, arm, share)
+		}
+	}
+	start("ab.arms.new.model=flats@2", "ab.arms.new.weight=40")
+	running("new", 0.4)
+	start("ab.arms.renamed.model=flats@2", "ab.arms.renamed.weight=40")
+	running("renamed", 0.4)
+	end := registry.Decision{By: "ada", Reason: "killed before it was told", Group: "flats", Trial: &registry.Trial{
+		Experiment: "sizes", Kind: registry.TrialAB, Phase: registry.TrialEnded, Verdict: registry.VerdictStopped, Arm: "renamed", Control: "flats@1",
+	}}
+	if _, err := f.registry(t).Try(t.Context(), "flats@2", "", end); err != nil {
+		t.Fatal(err)
+	}
+	start("ab.arms.renamed.model=flats@2", "ab.arms.renamed.weight=60")
+	running("renamed", 0.5)
+	if s := start("ab.arms.renamed.model=flats@2", "ab.arms.renamed.weight=60", "ab.salt=other"); s.Moved != 0.5 {
+		t.Errorf("a share of %v of the keys has another arm with another salt, want 0.5", s.Moved)
+	}
+}

@@ -137,7 +137,7 @@ func (w *groupsChange) reweigh(ctx context.Context) (*ABStarted, error) {
 			Hint: "weights and the override can be changed while it runs; for the rest stop the arms and the merge, and then millrace ab stop and millrace ab start",
 		}
 	}
-	out := &ABStarted{Group: w.p.Group, Split: split, Groups: true, Changed: !reflect.DeepEqual(was, split), Moved: moved(was, split)}
+	out := &ABStarted{Group: w.p.Group, Split: split, Groups: true, Changed: !reflect.DeepEqual(was, split), Moved: moved(was, split, 0)}
 	if !out.Changed {
 		return out, nil
 	}
