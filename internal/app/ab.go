@@ -107,6 +107,7 @@ func (a *App) StartAB(ctx context.Context, o ABOptions) (*ABStarted, error) {
 	w := &promotion{
 		controller: c, op: "ab start " + split.Experiment, timeout: o.Timeout, progress: o.Progress, champion: championRef(ctx, reg, p),
 		next: rollout.Deployment{Model: split.Arms[0].Model, Digest: split.Arms[0].Digest, Split: split, By: o.By, Reason: o.Reason},
+		back: "millrace ab stop ends it",
 		note: func(ctx context.Context, to *rollout.Deployment) error {
 			return noteArms(ctx, reg, p, to, old, partitions)
 		},

@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"millrace.dev/internal/assign"
+	"millrace.dev/internal/config"
 	"millrace.dev/internal/kafka"
 	"millrace.dev/internal/registry"
 	"millrace.dev/record"
@@ -221,5 +223,16 @@ func TestABNoted(t *testing.T) {
 	running("renamed", 0.5)
 	if s := start("ab.arms.renamed.model=flats@2", "ab.arms.renamed.weight=60", "ab.salt=other"); s.Moved != 0.5 {
 		t.Errorf("a share of %v of the keys has another arm with another salt, want 0.5", s.Moved)
+	}
+}
+
+// TestABHints has errors of experiments name what undoes an experiment: to roll a champion back would have all instances go over to another one.
+func TestABHints(t *testing.T) {
+	t.Parallel()
+	for back, want := range map[string]string{"millrace ab stop ends it": "as soon as they can: see their logs; millrace ab stop ends it", "": "as soon as they can: see their logs"} {
+		w := &promotion{controller: &controller{p: &config.Pipeline{Group: "flats"}}, op: "ab start sizes", back: back}
+		if _, hint := Explain(w.tooLong(Switching, time.Second, nil, nil)); !strings.HasSuffix(hint, want) {
+			t.Errorf("the hint is %q, want %q", hint, want)
+		}
 	}
 }

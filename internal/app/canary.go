@@ -341,7 +341,7 @@ func (r *canaryRun) promotion(next rollout.Deployment, note func(context.Context
 	next.By, next.Reason = r.o.By, r.o.Reason
 	return &promotion{
 		controller: r.controller, op: "promote --canary " + r.model.Ref, next: next, champion: r.before.Ref, note: note, timeout: r.o.Timeout,
-		progress: r.o.Progress, attend: r.attend,
+		back: "millrace ab stop ends the canary", progress: r.o.Progress, attend: r.attend,
 	}
 }
 
