@@ -10,6 +10,7 @@ import (
 	"millrace.dev/internal/config"
 	"millrace.dev/internal/kafka"
 	"millrace.dev/internal/registry"
+	"millrace.dev/internal/rollout"
 	"millrace.dev/record"
 )
 
@@ -234,5 +235,30 @@ func TestABHints(t *testing.T) {
 		if _, hint := Explain(w.tooLong(Switching, time.Second, nil, nil)); !strings.HasSuffix(hint, want) {
 			t.Errorf("the hint is %q, want %q", hint, want)
 		}
+	}
+}
+
+// TestLetterForced has dead letters of records that have named their arm say so: they count in no statistics.
+func TestLetterForced(t *testing.T) {
+	t.Parallel()
+	a, err := assign.New([]float64{1, 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := newSplit(&config.Pipeline{}, &rollout.Split{Experiment: "sizes", By: rollout.ByKey, Salt: "x", Override: "x-arm", Arms: []rollout.Arm{
+		{Name: "control", Slots: a[0]}, {Name: "new", Slots: a[1]},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	letters := [][]record.Header{{{Key: headerArm, Value: []byte("control")}}, {{Key: headerArm, Value: []byte("new")}}}
+	for named, want := range map[string]string{"control": "[{millrace.arm control} {millrace.forced true}]", "new": "[{millrace.arm new} {millrace.forced true}]"} {
+		hs := s.letter(&record.Raw{Key: []byte("k"), Headers: []record.Header{{Key: "x-arm", Value: []byte(named)}}}, func(i int) []record.Header { return letters[i] })
+		if got := fmt.Sprintf("%s", hs); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+	if hs := s.letter(&record.Raw{Key: []byte("k"), Headers: []record.Header{{Key: "x-arm", Value: []byte("none")}}}, func(i int) []record.Header { return letters[i] }); len(hs) != 1 {
+		t.Errorf("%s: there is no such arm", hs)
 	}
 }

@@ -90,6 +90,7 @@ type canaryRun struct {
 	plan     canary.Plan
 	split    *rollout.Split // of the present step
 	at       canary.Position
+	decided  bool // a command before has noted that it has passed, and the instances were not told
 	watched  *canaryWatch
 	beaten   time.Time // when the control was written last
 	out      *Canaried
@@ -199,6 +200,9 @@ func (r *canaryRun) open(ctx context.Context) error {
 	switch {
 	case now != nil && now.Split != nil:
 		r.split, r.out.Resumed = now.Split, true
+		if r.decided, err = r.passed(ctx); err != nil {
+			return err
+		}
 	case r.before.Digest == r.model.Digest:
 		return &Error{Code: Nothing, Op: "promote --canary", Where: p.Group, Err: fmt.Errorf("%s predicts all records already", r.model.Ref)}
 	default:
@@ -214,6 +218,16 @@ func (r *canaryRun) open(ctx context.Context) error {
 		return err
 	}
 	return r.watched.begin(ctx, r.client, r.split.Canary.Since)
+}
+
+// passed tells whether the registry says that the canary has passed: the model is the champion, and its trial is over.
+func (r *canaryRun) passed(ctx context.Context) (bool, error) {
+	v, err := r.registry.Resolve(ctx, r.model.Ref, r.p.Name)
+	if err != nil {
+		return false, err
+	}
+	runs := func(t registry.RunningTrial) bool { return t.Group == r.p.Group && t.Experiment == r.split.Experiment }
+	return championRef(ctx, r.registry, r.p) == r.model.Ref && !slices.ContainsFunc(v.Trials, runs), nil
 }
 
 // first returns the split of the first step. Its name, with which keys are hashed too, is of this canary alone.
@@ -293,6 +307,9 @@ func (r *canaryRun) run(ctx context.Context) error {
 		<-r.watched.ended
 	}()
 	var err error
+	if r.decided {
+		return r.finish(ctx, base)
+	}
 	if r.out.Resumed {
 		err = r.resume(ctx)
 	} else {

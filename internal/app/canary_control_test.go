@@ -311,3 +311,48 @@ func TestCanaryOvertaken(t *testing.T) {
 		}
 	}
 }
+
+// TestCanaryPassed has a command that is begun again bring to its end what was noted, and not told, when the one before was killed.
+func TestCanaryPassed(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	one := f.start(t, "one")
+	f.settled(t, one)
+	o := f.slowly()
+	o.Keep = true
+	first := f.watch(t, o)
+	seen := first.sees(t, 0)
+	first.end()
+	if err := <-first.done; err != nil {
+		t.Fatal(err)
+	}
+	d := registry.Decision{By: "ada", Reason: "a test", Group: "flats", Trial: &registry.Trial{
+		Experiment: seen.Experiment, Kind: registry.TrialCanary, Phase: registry.TrialEnded, Verdict: registry.VerdictPassed, Arm: canaryArm, Share: 1, Control: "flats@1",
+	}}
+	if _, err := f.registry(t).Promote(t.Context(), "flats@2", "", d); err != nil {
+		t.Fatal(err)
+	}
+	events := len(f.events(t))
+	second := f.watch(t, f.slowly())
+	select {
+	case l := <-second.looks:
+		t.Fatalf("it goes on with what has passed: %+v", l)
+	case err := <-second.done:
+		if err != nil || second.out.Verdict != registry.VerdictPassed || second.out.Deployed.Instances != 1 {
+			t.Errorf("%v, %+v", err, second.out)
+		}
+	}
+	one.says(t, "flats@2")
+	if n := len(f.events(t)); n != events {
+		t.Errorf("%d events are noted again", n-events)
+	}
+}
+
+func (f *fleet) events(t *testing.T) []registry.Event {
+	t.Helper()
+	events, err := f.registry(t).Log(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return events
+}

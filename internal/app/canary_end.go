@@ -20,6 +20,10 @@ const takeBackWithin = time.Minute
 // finish has the model predict all records.
 func (r *canaryRun) finish(ctx, base context.Context) error {
 	w := r.promotion(rollout.Deployment{Model: r.model.Ref, Digest: r.model.Digest}, func(ctx context.Context, to *rollout.Deployment) error {
+		if r.decided { // and noted
+			r.out.Verdict = registry.VerdictPassed
+			return nil
+		}
 		t := r.trial(registry.TrialEnded, to.Epoch)
 		t.Share, t.Verdict = 1, registry.VerdictPassed
 		_, err := r.registry.Promote(ctx, r.model.Ref, "", registry.Decision{By: r.o.By, Reason: r.o.Reason, Group: r.p.Group, Trial: t})
@@ -34,7 +38,7 @@ func (r *canaryRun) finish(ctx, base context.Context) error {
 		r.out.Deployed, r.out.Touched = *d, r.watched.touchedRecords()
 		r.out.Steps = append(r.out.Steps, CanaryStep{1, d.Epoch, r.app.Now(), r.watched.sum().Records})
 		return nil
-	case r.out.Verdict == registry.VerdictPassed: // it is decided
+	case r.decided || r.out.Verdict == registry.VerdictPassed: // it is noted
 		return err
 	default:
 		return r.stopped(ctx, base, err)

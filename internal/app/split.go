@@ -172,16 +172,25 @@ func (d *division) key(i int) ([]byte, bool) {
 	return d.text, true
 }
 
-// one returns the arm of a record by itself.
-func (s *split) one(r *record.Raw) int {
+// one returns the arm of a record by itself, and whether the record has named it.
+func (s *split) one(r *record.Raw) (arm int, forced bool) {
 	d := s.take()
 	defer s.giveBack(d)
 	if d.batch != nil {
 		d.batch.Append(*r)
 		d.read()
 	}
-	arm, _ := s.arm(d, r, 0)
-	return arm
+	return s.arm(d, r, 0)
+}
+
+// letter returns the headers of the dead letter of a record, of those that each arm's letters have.
+func (s *split) letter(r *record.Raw, letters func(arm int) []record.Header) []record.Header {
+	arm, forced := s.one(r)
+	hs := letters(arm)
+	if forced {
+		hs = append(slices.Clip(hs), record.Header{Key: headerForced, Value: []byte("true")})
+	}
+	return hs
 }
 
 // divide divides a batch among the arms of v.
