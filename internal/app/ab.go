@@ -351,6 +351,28 @@ func noteEnd(ctx context.Context, reg *registry.Registry, p *config.Pipeline, to
 	return err
 }
 
+// noteEnds notes that the arms of old, which may be nil, get no records any more, but for the one whose model is to have all of them: how
+// its trial ended is returned, and belongs to its promotion.
+func noteEnds(ctx context.Context, reg *registry.Registry, p *config.Pipeline, to *rollout.Deployment, old *rollout.Split) (passed *registry.Trial, err error) {
+	if old == nil {
+		return nil, nil //nolint:nilnil // there was none
+	}
+	for i := 1; i < len(old.Arms); i++ {
+		a := &old.Arms[i]
+		if a.Model != to.Model {
+			if err := noteEnd(ctx, reg, p, to, old, a); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		passed = &registry.Trial{
+			Experiment: old.Experiment, Kind: trialKind(old), Phase: registry.TrialEnded, Verdict: registry.VerdictPassed, Arm: a.Name, Share: 1,
+			Control: old.Arms[0].Model, Epoch: to.Epoch,
+		}
+	}
+	return passed, nil
+}
+
 // trialKind returns what an experiment is for.
 func trialKind(s *rollout.Split) registry.TrialKind {
 	if s.Canary != nil {

@@ -309,6 +309,12 @@ func TestCanaryOvertaken(t *testing.T) {
 		if v, _, err := f.registry(t).Show(t.Context(), "flats@2", ""); err != nil || len(v.Trials) != 0 {
 			t.Errorf("%v, %v: it has ended", v.Trials, err)
 		}
+		ended := slices.DeleteFunc(f.events(t), func(e registry.Event) bool {
+			return e.Trial == nil || e.Trial.Experiment != seen.Experiment || e.Trial.Phase != registry.TrialEnded
+		})
+		if len(ended) != 1 || ended[0].Ref() != "flats@2" || (ended[0].Trial.Verdict == registry.VerdictPassed) != (model == "flats@2") {
+			t.Errorf("%s: the log says of the end %+v", model, ended)
+		}
 	}
 }
 

@@ -88,23 +88,31 @@ func (a *App) Promote(ctx context.Context, o PromoteOptions) (*Promoted, error) 
 	if v, err := reg.Resolve(ctx, "@"+registry.AliasChampion, p.Name); err == nil {
 		out.Before = v.Ref()
 	}
-	note := func(ctx context.Context, _ *rollout.Deployment) error {
+	decide := func(ctx context.Context, t *registry.Trial) error {
 		decide := reg.Promote
 		if o.Rollback {
-			decide = reg.RollBack
+			decide, t = reg.RollBack, nil
 		}
-		_, err := decide(ctx, m.Ref, "", registry.Decision{By: o.By, Reason: o.Reason, Group: p.Group})
+		_, err := decide(ctx, m.Ref, "", registry.Decision{By: o.By, Reason: o.Reason, Group: p.Group, Trial: t})
 		return err
 	}
 	if p.Model.Update == config.RestartUpdate {
-		return out, note(ctx, nil)
+		return out, decide(ctx, nil)
 	}
 	c, err := a.controller(ctx, p, nil)
 	if err != nil {
 		return nil, err
 	}
 	defer c.close()
-	if s := splitNow(c.control); s != nil {
+	s := splitNow(c.control)
+	note := func(ctx context.Context, to *rollout.Deployment) error {
+		t, err := noteEnds(ctx, reg, p, to, s)
+		if err != nil {
+			return err
+		}
+		return decide(ctx, t)
+	}
+	if s != nil {
 		out.Ended = s.Experiment
 	}
 	w := &promotion{
