@@ -146,7 +146,9 @@ func TestAB(t *testing.T) {
 	}
 	one.end()
 	three := f.start(t, "three")
-	<-one.done
+	if err := <-one.done; err != nil {
+		t.Error(err)
+	}
 	f.settled(t, two, three)
 	f.produce(t, 300, 200)
 	until(t, "500 results", func() bool { return len(f.read(t, "out"))+len(f.read(t, "dlq")) == 500 })

@@ -34,16 +34,16 @@ func TestInstead(t *testing.T) {
 	dir := t.TempDir()
 	a := &app.App{Log: slog.New(slog.DiscardHandler), Now: time.Now, Env: func(string) (string, bool) { return "", false }, Version: "test"}
 	file := filepath.Join(dir, "pipeline.yaml")
-	all, narrow := "rent,size,city\n", "rent,size,city\n"
+	all, narrow := []byte("rent,size,city\n"), []byte("rent,size,city\n")
 	for i := range 200 {
 		line := fmt.Sprintf("%d,%d,c%d\n", 200+8*(20+i%90), 20+i%90, i%4)
-		all += line
+		all = append(all, line...)
 		if i%4 != 3 {
-			narrow += line
+			narrow = append(narrow, line...)
 		}
 	}
-	for name, text := range map[string]string{"pipeline.yaml": insteadFile, "all.csv": all, "narrow.csv": narrow} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+	for name, text := range map[string][]byte{"pipeline.yaml": []byte(insteadFile), "all.csv": all, "narrow.csv": narrow} {
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}

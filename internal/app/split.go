@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -310,21 +311,18 @@ func (c *armCounts) status() rollout.ArmStatus {
 
 // shares returns what part of the records each arm gets, in words.
 func shares(s *rollout.Split) string {
-	text := ""
+	var all []string
 	for i := range s.Arms {
-		if i > 0 {
-			text += ", "
-		}
 		a := &s.Arms[i]
 		if s.By == rollout.ByPartition {
-			text += fmt.Sprintf("%s %d partitions", a.Name, len(a.Partitions))
+			all = append(all, fmt.Sprintf("%s %d partitions", a.Name, len(a.Partitions)))
 			continue
 		}
 		n := 0
 		for _, r := range a.Slots {
 			n += r.To - r.From
 		}
-		text += fmt.Sprintf("%s %s %%", a.Name, strconv.FormatFloat(float64(n)*100/assign.Slots, 'f', -1, 64))
+		all = append(all, fmt.Sprintf("%s %s %%", a.Name, strconv.FormatFloat(float64(n)*100/assign.Slots, 'f', -1, 64)))
 	}
-	return text
+	return strings.Join(all, ", ")
 }
