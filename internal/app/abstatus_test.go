@@ -69,6 +69,10 @@ func TestABStatus(t *testing.T) {
 	if code, _ := Explain(err); code != Nothing {
 		t.Errorf("%v: there is no experiment", err)
 	}
+	_, err = f.app.ABStatus(t.Context(), ABStatusOptions{File: f.file, Set: judged("ab.arms.control.model=flats@99")})
+	if code, _ := Explain(err); code != Nothing {
+		t.Errorf("%v: nobody has begun it", err)
+	}
 	one, two := f.start(t, "one"), f.start(t, "two")
 	f.settled(t, one, two)
 	if _, err := f.app.StartAB(t.Context(), f.ab(judged()...)); err != nil {
