@@ -29,6 +29,7 @@ type abJSON struct {
 // changes the weights, and ends the experiment. Each record has exactly one result, of the model that its key has by the hash, from the
 // offsets on that the commands name; and it says what the control makes of it.
 func TestSplit(t *testing.T) {
+	beside(t)
 	const partitions, keys, perSecond = 6, 500, 2000
 	seed := newSeed(t)
 	ctx := deadline(t, 10*time.Minute)

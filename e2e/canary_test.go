@@ -55,6 +55,7 @@ type canaryJSON struct {
 // records counted. A better one goes through, although the command that watches is killed with SIGKILL in between; and when nobody watches
 // any more the instances go back by themselves.
 func TestCanary(t *testing.T) {
+	beside(t)
 	const partitions, perSecond = 6, 2000
 	seed := newSeed(t)
 	ctx := deadline(t, 12*time.Minute)

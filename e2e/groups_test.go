@@ -34,6 +34,7 @@ const groupsSection = `ab:
 // and after the end of production's model, and between them of the model of the arm that its key is assigned to, byte for byte what predict
 // makes of a file.
 func TestPostSplit(t *testing.T) {
+	beside(t)
 	const partitions, keys, perSecond, seconds = 4, 300, 800, 75
 	seed := newSeed(t)
 	ctx := deadline(t, 10*time.Minute)

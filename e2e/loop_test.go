@@ -67,6 +67,7 @@ canary:
 // the schedule trains with what was sold, the gates let the model through, it predicts in the shadow and is better by the labels, a
 // person approves it, a canary lets it in, and it is the champion; meanwhile each house has exactly one prediction.
 func TestLoop(t *testing.T) {
+	beside(t)
 	seed := newSeed(t)
 	ctx := deadline(t, 8*time.Minute)
 	l := newLoop(ctx, t, seed)

@@ -125,6 +125,7 @@ func firsts(byKey map[string][]*expected, events []event) {
 // TestOutcomesKilled joins predictions with labels while instances are killed: each prediction has one outcome, and the sums are those of the
 // outcomes.
 func TestOutcomesKilled(t *testing.T) {
+	beside(t)
 	const partitions, n = 6, 60_000
 	seed := newSeed(t)
 	ctx := deadline(t, 5*time.Minute)

@@ -62,6 +62,9 @@ func marked(metadata, experiment string) string {
 // markOf returns the name of the experiment that the offsets of a pipeline's group say its records go to; "" is none.
 func markOf(ctx context.Context, client *kafka.Client, p *config.Pipeline) (string, error) {
 	at, err := client.Committed(ctx, p.Group)
+	if k, ok := errors.AsType[*kafka.Error](err); ok && k.Code == kafka.CodeUnauthorized {
+		k.Hint = "the principal needs the ACL: operation Read, resource Group " + p.Group // which goes with the right to describe
+	}
 	if err != nil {
 		return "", err
 	}

@@ -3,6 +3,7 @@ package experiment
 import (
 	"fmt"
 	"math"
+	"strconv"
 )
 
 // Verdict is what can be said of a candidate beside the champion.
@@ -63,7 +64,7 @@ func (j *Judgement) decide(o *Options, c contrast) {
 	if o.Test == Fixed {
 		kind = "interval"
 	}
-	numbers := fmt.Sprintf("(%g %% %s %s to %s, %d pairs)", 100*(1-o.Level), kind, brief(i.Low), brief(i.High), j.Pairs)
+	numbers := fmt.Sprintf("(%g %% %s %s, %d pairs)", 100*(1-o.Level), kind, i.words(), j.Pairs)
 	switch {
 	case i.High < 0:
 		j.Verdict, j.Why = Better, fmt.Sprintf("the mean loss is lower by %s %s", brief(-i.Value), numbers)
@@ -81,14 +82,33 @@ func (j *Judgement) decide(o *Options, c contrast) {
 	}
 }
 
-// brief writes a number with four digits.
-func brief(x float64) string {
+// words says from where to where an interval goes.
+func (i Interval) words() string {
 	switch {
-	case math.IsInf(x, 1):
-		return "any"
-	case math.IsInf(x, -1):
-		return "-any"
+	case i.Bounded():
+		return brief(i.Low) + " to " + brief(i.High)
+	case !math.IsInf(i.High, 0):
+		return "up to " + brief(i.High)
+	case !math.IsInf(i.Low, 0):
+		return "from " + brief(i.Low)
 	default:
-		return fmt.Sprintf("%.4g", x)
+		return "without bounds"
 	}
+}
+
+// brief writes a number with four digits, one of up to fifteen places in full, its places in groups.
+func brief(x float64) string {
+	text := strconv.FormatFloat(x, 'g', 4, 64)
+	if size := math.Abs(x); !(size >= 9999.5 && size < 1e15) {
+		return text
+	}
+	x, _ = strconv.ParseFloat(text, 64) // it was a number
+	digits := strconv.FormatFloat(math.Abs(x), 'f', 0, 64)
+	for at := len(digits) - 3; at > 0; at -= 3 {
+		digits = digits[:at] + "," + digits[at:]
+	}
+	if x < 0 {
+		return "-" + digits
+	}
+	return digits
 }
