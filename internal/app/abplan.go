@@ -61,7 +61,7 @@ func (a *App) ABPlan(ctx context.Context, o ABPlanOptions) (*trial.Plan, error) 
 	}
 	out, err := w.plan.Plan()
 	if err != nil {
-		return nil, &Error{Code: Usage, Op: "ab plan", Where: o.File, Err: err}
+		return nil, &Error{Code: Usage, Op: "ab plan", Err: err, Hint: "what the cohorts do not know, or is to be otherwise, is said by flags: see millrace ab plan --help"}
 	}
 	out.Known = w.known
 	return out, nil

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 
 	"millrace.dev/internal/assign"
@@ -223,18 +224,21 @@ func (r *abReading) cohorts(ctx context.Context) error {
 
 // readCohorts returns the last cohorts of their keys that are wanted, and how many records of the topic are none.
 func readCohorts(ctx context.Context, tap func(context.Context, string, func(*record.Raw)) error, topic string, want func(*outcome.Cohort) bool) (all []*outcome.Cohort, strange int64, err error) {
-	byKey := map[string]*outcome.Cohort{}
-	full, newer := false, error(nil)
+	byKey, newer := map[string]*outcome.Cohort{}, map[string]error{}
+	full := false
 	err = tap(ctx, topic, func(raw *record.Raw) {
 		key := string(raw.Key)
+		delete(newer, key) // what comes later counts
 		if raw.Value == nil {
 			delete(byKey, key)
 			return
 		}
 		c, err := outcome.DecodeCohort(raw.Value)
 		switch {
-		case errors.Is(err, outcome.ErrNewer):
-			newer = err
+		case errors.Is(err, outcome.ErrNewer) && len(raw.Key) > 0: // without a key it is nobody's cohort, of whatever version
+			if len(newer) < mostCohorts {
+				newer[key] = err
+			}
 		case err != nil || c.Key() != key:
 			strange++
 		case !want(c):
@@ -247,8 +251,12 @@ func readCohorts(ctx context.Context, tap func(context.Context, string, func(*re
 	switch {
 	case err != nil:
 		return nil, 0, err
-	case newer != nil:
-		return nil, 0, &Error{Code: Usage, Op: "read cohorts", Where: topic, Err: newer, Hint: "use the version of millrace that runs millrace outcomes, or a later one"}
+	case len(newer) > 0:
+		key := slices.Min(slices.Collect(maps.Keys(newer)))
+		return nil, 0, &Error{
+			Code: Usage, Op: "read cohorts", Where: topic, Err: fmt.Errorf("the record of key %.100q: %w", key, newer[key]),
+			Hint: "use the version of millrace that runs millrace outcomes, or a later one; if the record is not one of its own, write a null value for its key",
+		}
 	case full:
 		return nil, 0, &Error{Code: Failed, Op: "read cohorts", Where: topic, Err: fmt.Errorf("there are more than %d", mostCohorts), Hint: "begin a new experiment, with a name of its own"}
 	}

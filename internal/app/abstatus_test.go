@@ -2,6 +2,7 @@ package app
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -13,6 +14,7 @@ import (
 	"millrace.dev/internal/assign"
 	"millrace.dev/internal/experiment"
 	"millrace.dev/internal/kafka"
+	"millrace.dev/internal/outcome"
 	"millrace.dev/internal/trial"
 	"millrace.dev/record"
 )
@@ -66,6 +68,10 @@ func TestABStatus(t *testing.T) {
 	_, err := f.app.ABStatus(t.Context(), ABStatusOptions{File: f.file})
 	if code, _ := Explain(err); code != Nothing {
 		t.Errorf("%v: there is no experiment", err)
+	}
+	_, err = f.app.ABStatus(t.Context(), ABStatusOptions{File: f.file, Set: judged("ab.arms.control.model=flats@99")})
+	if code, _ := Explain(err); code != Nothing {
+		t.Errorf("%v: nobody has begun it", err)
 	}
 	one, two := f.start(t, "one"), f.start(t, "two")
 	f.settled(t, one, two)
@@ -279,5 +285,41 @@ func TestABPlan(t *testing.T) {
 	}
 	if p.PerDay != 160 || !(p.Mean > 0 && p.Deviation > 0) || math.Abs(p.LabelShare-140.0/160) > 1e-9 || !strings.Contains(p.Known["mean"], "outside of an experiment") || p.Correlation != 0 {
 		t.Errorf("%+v: want what the 160 predictions say", p)
+	}
+}
+
+// TestReadCohorts: what is no cohort is counted, and one of a later version ends it for as long as it is the last of its key.
+func TestReadCohorts(t *testing.T) {
+	t.Parallel()
+	c := outcome.Cohort{Version: 1, Group: outcome.Group{Topic: "out", Day: "2026-11-29"}, Delays: make([]int64, len(outcome.DelayBounds())+1)}
+	good, err := c.Append(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, newer := []byte(c.Key()), []byte(`{"version":99}`)
+	for name, test := range map[string]struct {
+		records          []record.Raw
+		cohorts, strange int
+		refused          bool
+	}{
+		"one":                    {records: []record.Raw{{Key: key, Value: good}, {Key: key, Value: good}}, cohorts: 1},
+		"taken back":             {records: []record.Raw{{Key: key, Value: good}, {Key: key}}},
+		"under another key":      {records: []record.Raw{{Key: []byte("x"), Value: good}}, strange: 1},
+		"rubbish":                {records: []record.Raw{{Key: key, Value: []byte("[")}, {Value: good}}, strange: 2},
+		"later":                  {records: []record.Raw{{Key: key, Value: newer}}, refused: true},
+		"later, without a key":   {records: []record.Raw{{Key: key, Value: good}, {Value: newer}}, cohorts: 1, strange: 1},
+		"later, and taken back":  {records: []record.Raw{{Key: []byte("x"), Value: newer}, {Key: []byte("x")}, {Key: key, Value: good}}, cohorts: 1},
+		"later, and overwritten": {records: []record.Raw{{Key: key, Value: newer}, {Key: key, Value: good}}, cohorts: 1},
+	} {
+		tap := func(_ context.Context, _ string, read func(*record.Raw)) error {
+			for i := range test.records {
+				read(&test.records[i])
+			}
+			return nil
+		}
+		all, strange, err := readCohorts(t.Context(), tap, "cohorts", func(*outcome.Cohort) bool { return true })
+		if test.refused != isCode(err, Usage) || !test.refused && err != nil || len(all) != test.cohorts || strange != int64(test.strange) {
+			t.Errorf("%s: %d cohorts, %d strange, %v", name, len(all), strange, err)
+		}
 	}
 }

@@ -100,7 +100,7 @@ func (r *abReading) history(ctx context.Context) error {
 			r.setup.Since = first
 		}
 	}
-	if !r.setup.Running {
+	if !r.setup.Running && r.found { // of what nobody has begun, the models need not even be there
 		if err := r.formerArms(ctx, reg, settings.last()); err != nil {
 			return err
 		}

@@ -107,6 +107,14 @@ func (c *comparing) remarks(r *shadow.Report) {
 	if r.Production.Latency == nil && r.Candidate.Latency == nil {
 		note("how late predictions came cannot be told from the topics: their timestamps are those of the records; with message.timestamp.type=LogAppendTime on a topic they are the brokers'")
 	}
+	for i := range r.Models {
+		if m := &r.Models[i]; m.Model == r.Candidate.Model {
+			note("%d of the pairs are %s beside itself: they weigh in all figures, and say nothing of how it differs; --from and --to choose records that another model has predicted", m.Pairs, m.Model)
+		}
+	}
+	if w := r.Candidate.Topic; w != c.p.Sink.Topic && w != c.p.Shadow.Topic {
+		note("the dead letters of %s are not counted, since nothing says where they are: --set shadow.topic=%s does", w, w)
+	}
 	if c.labels.dropped > 0 {
 		note("%d labels or pairs that wait for one were left out: there is room for %d", c.labels.dropped, mostLabels)
 	}

@@ -118,6 +118,17 @@ func TestCompareSame(t *testing.T) {
 	if r.Pairs != 270 || r.Agreement.Same != 270 || r.Agreement.Different != 0 || r.Difference.Mean != 0 || len(r.Top) != 0 || len(r.Bounds) != 3 {
 		t.Errorf("%+v", r)
 	}
+	if notes := strings.Join(r.Notes, "\n"); !strings.Contains(notes, "270 of the pairs are flats@1 beside itself") || strings.Contains(notes, "dead letters") {
+		t.Errorf("notes %q", notes)
+	}
+	// Where the topic is not the pipeline file's, nothing says where its dead letters are.
+	r, err = f.app.CompareShadow(t.Context(), CompareOptions{File: f.file, Topic: "flats.shadow", Set: []string{"shadow.topic=other"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if notes := strings.Join(r.Notes, "\n"); !strings.Contains(notes, "the dead letters of flats.shadow are not counted") {
+		t.Errorf("notes %q", notes)
+	}
 }
 
 // TestComparePartitions pairs topics with other numbers of partitions.

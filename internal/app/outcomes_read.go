@@ -262,10 +262,11 @@ func readHeaders(p *outcome.Prediction, headers []record.Header) *record.Problem
 		default:
 			continue
 		}
-		if len(h.Value) > maxOutcomeHeader {
+		text := string(h.Value[:min(len(h.Value), maxOutcomeHeader+1)])
+		if text = strings.ToValidUTF8(text, "\uFFFD"); len(text) > maxOutcomeHeader { // what is put in for a byte is longer than it
 			return unreadableInput(classInvalidHeader, h.Key, fmt.Sprintf("the header has more than %d bytes", maxOutcomeHeader))
 		}
-		*to = strings.ToValidUTF8(string(h.Value), "\uFFFD")
+		*to = text
 	}
 	if p.Source == "" || p.Model == "" {
 		return unreadableInput(classNoSource, "", "the record has no headers "+engine.HeaderSource+" and "+headerModel+": it is no prediction of millrace run")

@@ -341,6 +341,9 @@ func TestUnreadableInputs(t *testing.T) {
 		{"invalid_header", "predictions", record.Raw{
 			Key: []byte("a"), Value: []byte(good), Headers: []record.Header{source, model, {Key: "millrace.arm", Value: []byte(long)}}, Timestamp: minutes(1),
 		}},
+		{"invalid_header", "predictions", record.Raw{ // of few bytes, whose replacements are more than a cohort takes
+			Key: []byte("a"), Value: []byte(good), Headers: []record.Header{source, model, {Key: "millrace.arm", Value: []byte(strings.Repeat("a\xff", 200))}}, Timestamp: minutes(1),
+		}},
 		{"missing_field", "sold", record.Raw{Key: []byte("a"), Value: []byte(`{"price":null}`), Timestamp: minutes(1)}},
 		{"wrong_type", "sold", record.Raw{Key: []byte("a"), Value: []byte(`{"price":"much"}`), Timestamp: minutes(1)}},
 		{"out_of_range", "sold", record.Raw{Key: []byte("a"), Value: []byte(`{"price":1e309}`), Timestamp: minutes(1)}},

@@ -66,6 +66,9 @@ func (w *shadowed) warmGroup() string { return w.p.Group + "-from" }
 func (a *App) placeShadow(ctx context.Context, s *shadowing, w *shadowed) (*ShadowBegin, error) {
 	topic := w.p.Source.Topic
 	b := &ShadowBegin{Topic: w.p.Sink.Topic, Group: w.p.Group, From: s.from, To: s.to}
+	if err := emptyRange(s, topic); err != nil {
+		return nil, err
+	}
 	topics, err := w.client.Topics(ctx, topic)
 	if err != nil {
 		return nil, err
@@ -110,6 +113,22 @@ func (a *App) placeShadow(ctx context.Context, s *shadowing, w *shadowed) (*Shad
 		return a.placeShadow(ctx, s, w)
 	}
 	return b, err
+}
+
+// emptyRange refuses a range in which there is nothing to replay.
+func emptyRange(s *shadowing, topic string) error {
+	if s.from == nil || s.to == nil {
+		return nil
+	}
+	for p, to := range s.to {
+		if s.from[p] < to {
+			return nil
+		}
+	}
+	return &Error{
+		Code: Nothing, Op: "shadow", Where: topic, Err: errors.New("there is no record from --from to --to"),
+		Hint: "does the range begin behind its end, or behind the last record?",
+	}
 }
 
 // replayed refuses a range that was done already.

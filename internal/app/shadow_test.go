@@ -193,6 +193,11 @@ func TestShadowRange(t *testing.T) {
 	if _, err := f.shadow(t, o, nil); err != nil {
 		t.Errorf("another model: %v", err)
 	}
+	for range 2 { // it is not taken for done the second time
+		if _, err := f.shadow(t, ShadowOptions{Model: "flats@3", From: "latest", To: "earliest"}, nil); !isCode(err, Nothing) || !strings.Contains(err.Error(), "no record") {
+			t.Errorf("a range without records: %v", err)
+		}
+	}
 }
 
 func isCode(err error, code Code) bool {

@@ -127,6 +127,9 @@ func (d *decoder) lintOutcomes(v value) {
 		}
 	}
 	p.Outcomes = o
+	if len(names) > outcome.MaxMetrics {
+		d.reportAt("outcomes.metrics", fmt.Sprintf("outcomes.metrics has %d: want %d at most", len(names), outcome.MaxMetrics), "")
+	}
 	d.lintOutcomeFields(o)
 	d.lintOutcomeTopics(o)
 	for i, name := range names {

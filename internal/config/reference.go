@@ -40,7 +40,7 @@ func (s section) write(b *strings.Builder) (below []section) {
 		f := &s.fields[i]
 		key := "`" + f.key + "`"
 		if f.kind == kindMapping {
-			key = fmt.Sprintf("[`%s`](#%s)", f.key, strings.NewReplacer(".", "", "[", "", "]", "").Replace(join(s.path, f.key)))
+			key = fmt.Sprintf("[`%s`](#%s)", f.key, strings.NewReplacer(".", "", "[", "", "]", "").Replace(strings.ToLower(join(s.path, f.key))))
 			below = append(below, section{join(s.path, f.key), f.fields})
 		}
 		fmt.Fprintf(b, "| %s | %s | %s | %s. |\n", key, cell(f.describe()), cell(f.describeDefault()), cell(f.doc))

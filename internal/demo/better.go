@@ -113,8 +113,8 @@ func (d *demo) predictAgain(ctx context.Context, list []listing, ref string) ([]
 func (d *demo) shadow(ctx context.Context, b *Better, f *flow) error {
 	houses := max(1, int64(float64(d.Rate)*d.Duration.Seconds()/2))
 	d.Show.Say("%s predicts the stream in the shadow, into a topic of its own, until it has %v houses", b.Model, int(houses))
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	begun, running, ended := make(chan struct{}), make(chan *app.Running, 1), make(chan error, 1)
 	go func() {
 		_, err := d.quiet(slog.LevelError).Shadow(ctx, app.ShadowOptions{
@@ -122,9 +122,10 @@ func (d *demo) shadow(ctx context.Context, b *Better, f *flow) error {
 			Started: func(r *app.Running) { running <- r },
 		})
 		ended <- err
+		cancel(err) // nothing waits for a shadow that has failed
 	}()
 	stop := func(err error) error {
-		cancel()
+		cancel(nil)
 		if e := <-ended; e != nil && err == nil {
 			err = e
 		}
@@ -132,15 +133,18 @@ func (d *demo) shadow(ctx context.Context, b *Better, f *flow) error {
 	}
 	select {
 	case <-begun:
-	case err := <-ended:
-		return err
 	case <-ctx.Done():
 		return stop(context.Cause(ctx))
 	}
 	if err := f.more(ctx, houses); err != nil {
 		return stop(err)
 	}
-	r := <-running
+	var r *app.Running
+	select {
+	case r = <-running:
+	case <-ctx.Done():
+		return stop(context.Cause(ctx))
+	}
 	if err := until(ctx, func() bool { return int64(r.Stats().Predictions) >= houses/2 }); err != nil { //nolint:gosec // far fewer than 2^63
 		return stop(err)
 	}

@@ -95,8 +95,11 @@ func DecodeCohort(text []byte) (*Cohort, error) {
 // mostCount bounds counts, so that they can be added up: far more records than there will be.
 const mostCount = 1 << 53
 
-// maxMetrics bounds the metrics of a record.
-const maxMetrics = 32
+// MaxMetrics bounds the metrics of a pipeline file.
+const MaxMetrics = 32
+
+// maxMetrics bounds those of a record, which may be of several files: where they change, a cohort keeps those that it had.
+const maxMetrics = 256
 
 func (c *Cohort) validate() error {
 	for _, name := range []string{c.Pipeline, c.Topic, c.Experiment, c.Arm, c.Model} {

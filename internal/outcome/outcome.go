@@ -44,8 +44,8 @@ type Outcome struct {
 	LabelledAt *int64   `json:"labelled_at"` // event time of the label, in milliseconds; nil if Expired
 }
 
-// MaxBytes bounds the records that are read.
-const MaxBytes = 64 << 10
+// MaxBytes bounds the records that are read: more than the sums of so many metrics, with the counts of a curve, can take.
+const MaxBytes = 512 << 10
 
 // The largest sizes of texts in records, in bytes.
 const (

@@ -245,6 +245,35 @@ func TestOutcomeText(t *testing.T) {
 	}
 }
 
+// TestLargestCohort: a tally can read again whatever it has written, also where the pipeline file has had other metrics before.
+func TestLargestCohort(t *testing.T) {
+	t.Parallel()
+	rows, name := memory{}, strings.Repeat("\x01", maxName)
+	p := Prediction{Topic: name, Model: name, Experiment: name, Arm: name, Baseline: math.NaN()}
+	const files = 3
+	for file := range files {
+		var names []string
+		for i := range MaxMetrics {
+			names = append(names, fmt.Sprintf("pinball_%.15f", (float64(i)+float64(file)/7+1.0/3)/(MaxMetrics+1)))
+		}
+		tally := NewTally(rows, TallyOptions{Pipeline: name, Metrics: metrics(t, names...), Curve: true})
+		check(t, tally.Load())
+		for i := range 3000 { // in all bins of the curve
+			p.Source, p.Value = strconv.Itoa(i), 1/(1+math.Exp((float64(i)-1500)/90))
+			check(t, tally.Add(&Event{Kind: Seen, Prediction: p}))
+			check(t, tally.Add(&Event{Kind: Labelled, Prediction: p, Label: float64(i % 2)}))
+		}
+		check(t, tally.Flush(func(string, *Cohort) error { return nil }))
+	}
+	again := NewTally(rows, TallyOptions{})
+	check(t, again.Load())
+	again.Cohorts(func(c *Cohort) {
+		if c.Resolved != files*3000 || len(c.Metrics) != files*MaxMetrics {
+			t.Errorf("%d resolved, %d metrics", c.Resolved, len(c.Metrics))
+		}
+	})
+}
+
 func TestBadCohorts(t *testing.T) {
 	t.Parallel()
 	good := `{"version":1,"pipeline":"h","topic":"p","experiment":"x/y","arm":"a b","model":"m@1","day":"2026-11-29","partition":2,"records":3,"resolved":1,"expired":1,` +

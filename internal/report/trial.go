@@ -124,10 +124,11 @@ func forests(r *trial.Report) []figure {
 
 // between writes the ends of an interval in brackets.
 func between(i experiment.Interval) string {
-	if !i.Bounded() {
+	span := spanText(i)
+	if span == "-" {
 		return ""
 	}
-	return " (" + relativeText(i.Low) + " to " + relativeText(i.High) + ")"
+	return " (" + span + ")"
 }
 
 func differenceTable(r *trial.Report) [][]string {

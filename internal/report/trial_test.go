@@ -216,6 +216,30 @@ func TestHostileTrials(t *testing.T) {
 	}
 }
 
+// TestTrialBegins: what is said of the first day, when intervals are open to a side.
+func TestTrialBegins(t *testing.T) {
+	t.Parallel()
+	r := tried(t, func(s *trial.Setup, seen *trial.Seen) {
+		s.Since = time.Date(2026, 3, 22, 1, 0, 0, 0, time.UTC)
+		seen.Cohorts = seen.Cohorts[len(seen.Cohorts)-len(s.Arms):]
+	})
+	for i := range r.Comparisons {
+		r.Comparisons[i].RMSE, r.Comparisons[i].Relative = nil, experiment.Interval{Value: -0.5, Low: math.Inf(-1), High: 0.25}
+	}
+	r.Scoring[0].Ratio = experiment.Interval{Value: 0.5, Low: math.Inf(-1), High: math.Inf(1)}
+	r.Scoring[1].Ratio = experiment.Interval{Value: 0.5, Low: -1, High: 0.75}
+	var b bytes.Buffer
+	if err := TrialText(&b, r); err != nil {
+		t.Fatal(err)
+	}
+	text := strings.Join(strings.Fields(b.String()), " ")
+	for _, want := range []string{"of the one day", "0 of 1 day is mature", "the predictions are of 1 day", "-50% up to +25%", "(too few, or too uneven, to say more)", "(up to +75%)"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the text lacks %q:\n%s", want, b.String())
+		}
+	}
+}
+
 func TestPlanText(t *testing.T) {
 	t.Parallel()
 	p := &trial.Planning{

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strings"
 
 	"millrace.dev/internal/chart"
@@ -94,6 +95,9 @@ func comparisonHead(r *trial.Report) string {
 	if n := len(r.Comparisons); n > 1 && r.Correction != "none" {
 		s += fmt.Sprintf("; p adjusted for %d comparisons", n)
 	}
+	if slices.ContainsFunc(r.Comparisons, func(c trial.Comparison) bool { return c.Adjusted }) {
+		s += "; differences are without what the control's model errs by on the records of either arm, and so need not be those of the means"
+	}
 	return s
 }
 
@@ -145,11 +149,19 @@ func relativeText(x float64) string {
 	}
 }
 
+// spanText is the interval of a relative difference, whose ends may be open.
 func spanText(i experiment.Interval) string {
-	if !i.Bounded() {
+	low, high := !trial.OpenBelow(i), !math.IsInf(i.High, 0)
+	switch {
+	case low && high:
+		return relativeText(i.Low) + " to " + relativeText(i.High)
+	case high:
+		return "up to " + relativeText(i.High)
+	case low:
+		return "from " + relativeText(i.Low)
+	default:
 		return "-"
 	}
-	return relativeText(i.Low) + " to " + relativeText(i.High)
 }
 
 func pText(p float64, known bool) string {
@@ -283,7 +295,7 @@ func maturityWords(r *trial.Report) []string {
 			due, unresolved = due+n.Predictions, unresolved+n.Predictions-n.Resolved
 		}
 	}
-	s := fmt.Sprintf("Maturity: %d of %s are mature; %s of all predictions wait", mature, counted(len(r.Days), "day"), chart.Percent(float64(waiting)/float64(max(1, all))))
+	s := fmt.Sprintf("Maturity: %s; %s of all predictions wait", trial.Maturity(mature, len(r.Days)), chart.Percent(float64(waiting)/float64(max(1, all))))
 	if due > 0 {
 		s += fmt.Sprintf(", and %s of those of mature days have no label", chart.Percent(float64(unresolved)/float64(due)))
 	}
@@ -293,9 +305,9 @@ func maturityWords(r *trial.Report) []string {
 func scoringWords(r *trial.Report) (out []string) {
 	for i := range r.Scoring {
 		s := &r.Scoring[i]
-		span := "too few batches to say more"
-		if s.Ratio.Bounded() {
-			span = spanText(s.Ratio)
+		span := spanText(s.Ratio)
+		if span == "-" {
+			span = "too few, or too uneven, to say more"
 		}
 		out = append(out, fmt.Sprintf("Scoring time: the model of %s takes %s a record, %s beside the control's on the same records (%s), over %s of records.", chart.OneLine(s.Arm),
 			shortTime(s.Seconds), relativeText(s.Ratio.Value), span, counted(int(s.Batches), "group")))

@@ -71,11 +71,11 @@ func (t *tally) warnTime(say sayer) {
 		say("overdue", "%s predictions wait although their time is over: is millrace outcomes running?", grouped(late))
 	}
 	if waiting > 0 {
-		say("immature", "%d of %s are mature: %s of the predictions still wait for labels, and those that come late may be others than those that come early",
-			mature, counted(len(t.out.Days), "day"), percent(share(waiting, all)))
+		say("immature", "%s: %s of the predictions still wait for labels, and those that come late may be others than those that come early",
+			Maturity(mature, len(t.out.Days)), percent(share(waiting, all)))
 	}
 	if n := len(t.out.Days); n > 0 && n < 7 {
-		say("short", "there are %s: a week has days that differ", counted(n, "day"))
+		say("short", "the predictions are of %s: a week has days that differ", counted(n, "day"))
 	}
 }
 
@@ -268,7 +268,7 @@ func (t *tally) waits(all map[string]*found) string {
 	var parts []string
 	for i := 1; i < len(t.Arms); i++ {
 		if f := all[t.Arms[i].Name]; !f.decided {
-			parts = append(parts, fmt.Sprintf("%s may be from %s to %s", t.Arms[i].Name, signed(f.difference.Low), signed(f.difference.High)))
+			parts = append(parts, fmt.Sprintf("%s may be %s", t.Arms[i].Name, reach(f.difference)))
 		}
 	}
 	return "the " + metricWord(t.Metrics[0]) + " of " + strings.Join(parts, ", of ") + " beside the control's"

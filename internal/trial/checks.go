@@ -98,12 +98,16 @@ func (t *tally) ratio() error {
 		r.Why = fmt.Sprintf("of the %s before the first change of the shares: since then keys that come back are new to the arm that they go to now", counted(len(days), "whole day"))
 	case changed:
 		r.Why = fmt.Sprintf("of the %s since the shares have changed, %s", counted(len(days), "whole day"), at.UTC().Format("2006-01-02 15:04 UTC"))
+	case len(days) == 1:
+		r.Why = "of the one day"
 	default:
 		r.Why = "of all " + counted(len(days), "day")
 	}
 	s.Counts = t.units(days)
 	if !slices.ContainsFunc(s.Counts, func(n int64) bool { return n > 0 }) {
-		r.Why = "not tested: there is no key " + r.Why
+		if r.Why = "not tested: there is no key " + r.Why; len(t.order) == 0 {
+			r.Why = "not tested: there is no key yet"
+		}
 		return nil
 	}
 	for i := range s.Counts {

@@ -97,7 +97,7 @@ func (p *Planning) Plan() (*Plan, error) {
 		Deviation: p.Deviation, Effect: p.absolute(p.Effect), Correlation: p.Correlation, Weights: [2]float64{p.Arms[0].Share, p.Arms[arm].Share},
 		Test: p.Test, Alpha: p.Alpha, Power: p.Power, Comparisons: max(1, p.Comparisons),
 	}
-	plan, err := d.Plan()
+	plan, err := p.planned(d)
 	if err != nil {
 		return nil, err
 	}
@@ -107,7 +107,7 @@ func (p *Planning) Plan() (*Plan, error) {
 		Units: int64(math.Ceil(float64(plan.Control+plan.Treatment) / (both / all))), Table: []Findable{}, Known: map[string]string{},
 	}
 	d.Test = experiment.Fixed
-	if fixed, err := d.Plan(); err == nil { // what the other test can be planned for, this one can
+	if fixed, err := p.planned(d); err == nil { // what the other test can be planned for, this one can
 		out.Fixed = int64(math.Ceil(float64(fixed.Control+fixed.Treatment) / (both / all)))
 	}
 	d.Test = p.Test
@@ -118,6 +118,18 @@ func (p *Planning) Plan() (*Plan, error) {
 		p.table(out, d, both/all)
 	}
 	return out, nil
+}
+
+// planned returns the plan of a design, with as many units as an arm is judged from.
+func (p *Planning) planned(d experiment.Design) (*experiment.Plan, error) {
+	plan, err := d.Plan()
+	if err != nil || min(plan.Control, plan.Treatment) >= p.MinUnits {
+		return plan, err
+	}
+	all := float64(p.MinUnits) / min(d.Weights[0], d.Weights[1])
+	plan.Control, plan.Treatment = int64(math.Ceil(float64(all*d.Weights[0]))), int64(math.Ceil(float64(all*d.Weights[1])))
+	plan.Horizon = float64(plan.Control + plan.Treatment)
+	return plan, nil
 }
 
 // slowest returns the arm with the smallest share, the share of it and the control together, and that of all.

@@ -52,6 +52,20 @@ func TestPlan(t *testing.T) {
 	}
 }
 
+// TestPlanLeast: nothing is judged from fewer keys than min_units, however much the baseline explains.
+func TestPlanLeast(t *testing.T) {
+	t.Parallel()
+	p := planning()
+	p.Correlation, p.MinUnits, p.Test = 1, 100, experiment.Fixed
+	got, err := p.Plan()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Treatment < 100 || got.Control < 1600 || got.Control > 1601 || got.Units < 2000 || got.Units > 2002 || got.Fixed != got.Units {
+		t.Errorf("%d and %d keys of %d, %d for one look: want 100 in the smallest arm", got.Control, got.Treatment, got.Units, got.Fixed)
+	}
+}
+
 // TestPlanOfRoots plans for a difference of the RMSE.
 func TestPlanOfRoots(t *testing.T) {
 	t.Parallel()

@@ -15,16 +15,30 @@ func percent(x float64) string { return chart.Percent(x) }
 
 func number(x float64) string { return chart.Number(x) }
 
-// signed writes a relative difference.
-func signed(x float64) string {
+// OpenBelow tells whether a relative difference of losses may be as low as can be: no loss is below 0.
+func OpenBelow(i experiment.Interval) bool { return i.Low <= -1 }
+
+// reach writes an interval of a relative difference.
+func reach(i experiment.Interval) string {
+	low, high := !OpenBelow(i), !math.IsInf(i.High, 0)
 	switch {
-	case math.IsNaN(x):
-		return "-"
-	case math.IsInf(x, 0):
-		return "anything"
+	case low && high:
+		return fmt.Sprintf("from %+.3g%% to %+.3g%%", 100*i.Low, 100*i.High)
+	case high:
+		return fmt.Sprintf("up to %+.3g%%", 100*i.High)
+	case low:
+		return fmt.Sprintf("from %+.3g%% on", 100*i.Low)
 	default:
-		return fmt.Sprintf("%+.3g%%", 100*x)
+		return "anything"
 	}
+}
+
+// Maturity writes how many of some days are mature: "1 of 7 days is mature".
+func Maturity(mature, days int) string {
+	if mature == 1 || days == 1 {
+		return fmt.Sprintf("%d of %s is mature", mature, counted(days, "day"))
+	}
+	return fmt.Sprintf("%d of %s are mature", mature, counted(days, "day"))
 }
 
 // beside writes by how much something is below or above something else.
