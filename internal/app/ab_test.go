@@ -264,3 +264,58 @@ func TestLetterForced(t *testing.T) {
 		t.Errorf("%s: there is no such arm", hs)
 	}
 }
+
+// TestModelsCount has a model come again that is about to be forgotten: what its workers have counted counts once, whether it comes or not.
+func TestModelsCount(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	p, err := f.app.Load(f.file, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []*Scoring
+	for _, ref := range []string{"flats@1", "flats@2", "flats@3"} {
+		m, err := f.app.approved(t.Context(), p, ref)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := NewScoring(p, m, ScoringOptions{Threads: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, s)
+	}
+	one := all[0]
+	Topology(p, one.Bundle.Plan, one)
+	b := one.Workers[0].NewBatch()
+	b.Append(record.Raw{Value: []byte(`{"size":null}`)})
+	one.Workers[0].Process(b)
+	m := &one.scorers.models
+	counted := func(when string) {
+		t.Helper()
+		if c := m.counts(); c.inputs[0].Missing != 1 {
+			t.Errorf("%s: %d records without a size, want 1", when, c.inputs[0].Missing)
+		}
+	}
+	serve := func(epoch int64, s *Scoring) {
+		t.Helper()
+		if err := one.Serve(epoch, nil, s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	counted("at first")
+	serve(1, all[1])
+	serve(2, all[2])
+	m.expect([]*Scoring{m.known(one.Digest)})
+	m.forget(2)
+	counted("it comes again")
+	serve(3, one)
+	m.expect(nil)
+	counted("it is there")
+	serve(4, all[1])
+	serve(5, all[2])
+	m.expect([]*Scoring{m.known(one.Digest)})
+	m.forget(5)
+	m.expect(nil)
+	counted("it does not come")
+}

@@ -102,7 +102,13 @@ func (m *models) known(digest string) *Scoring {
 func (m *models) expect(next []*Scoring) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	before := m.next
 	m.next = next
+	for i, s := range before { // one that was of the list, and did not come again
+		if !m.keeps(s) && slices.Index(before, s) == i {
+			m.past.add(s)
+		}
+	}
 }
 
 // add has batches of an epoch, and of those after it, scored with v.
@@ -119,8 +125,8 @@ func (m *models) forget(epoch int64) {
 	for len(m.list) > mostServed && m.list[mostServed-1].epoch <= epoch {
 		gone := m.list[0]
 		m.list = slices.Delete(m.list, 0, 1)
-		for _, s := range gone.arms {
-			if !m.serves(s) {
+		for i, s := range gone.arms {
+			if !m.keeps(s.Scoring) && slices.Index(gone.arms, s) == i { // one that comes again counts on
 				m.past.add(s.Scoring)
 			}
 		}
@@ -130,9 +136,10 @@ func (m *models) forget(epoch int64) {
 	})
 }
 
-// serves tells whether a model is in the list.
-func (m *models) serves(s *served) bool {
-	return slices.ContainsFunc(m.list, func(v *serving) bool { return slices.Contains(v.arms, s) })
+// keeps tells whether a model is in the list, or comes next.
+func (m *models) keeps(s *Scoring) bool {
+	is := func(one *served) bool { return one.Scoring == s }
+	return slices.Contains(m.next, s) || slices.ContainsFunc(m.list, func(v *serving) bool { return slices.ContainsFunc(v.arms, is) })
 }
 
 // ready returns a model of the list as it is served already, or nil.
@@ -190,6 +197,12 @@ func (m *models) counts() pathCounts {
 	defer m.mu.RUnlock()
 	c := m.past.clone()
 	var seen []*Scoring
+	for _, s := range m.next {
+		if !slices.Contains(seen, s) {
+			seen = append(seen, s)
+			c.add(s)
+		}
+	}
 	for _, v := range m.list {
 		for _, s := range v.arms {
 			if !slices.Contains(seen, s.Scoring) {
