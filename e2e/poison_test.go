@@ -533,7 +533,7 @@ func quantiles(all []time.Duration) string {
 // TestReplayKilled kills replays of thousands of dead letters in the middle. The last one finds what is left, and in the end
 // each record was replayed once.
 func TestReplayKilled(t *testing.T) {
-	const letters, kills = 30_000, 8
+	const letters, kills = 60_000, 6
 	seed := newSeed(t)
 	rng := newRand(seed)
 	ctx := deadline(t, 5*time.Minute)
@@ -554,7 +554,7 @@ func TestReplayKilled(t *testing.T) {
 	_, err := i.terminate(ctx)
 	must(t, err)
 	for range kills {
-		kctx, cancel := context.WithTimeout(ctx, 100*time.Millisecond+time.Duration(rng.IntN(600))*time.Millisecond)
+		kctx, cancel := context.WithTimeout(ctx, 100*time.Millisecond+time.Duration(rng.IntN(400))*time.Millisecond)
 		p.killed(kctx, t, "dlq", "replay")
 		cancel()
 	}

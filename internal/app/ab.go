@@ -82,7 +82,7 @@ func (a *App) StartAB(ctx context.Context, o ABOptions) (*ABStarted, error) {
 		}
 		arms = append(arms, m)
 	}
-	c, err := a.controller(ctx, p)
+	c, err := a.controller(ctx, p, func(now *rollout.Control) error { return noOther(p, now) })
 	if err != nil {
 		return nil, err
 	}
@@ -90,16 +90,7 @@ func (a *App) StartAB(ctx context.Context, o ABOptions) (*ABStarted, error) {
 	if err := a.withoutGroups(ctx, c, "ab start "+p.AB.Name); err != nil {
 		return nil, err
 	}
-	var old *rollout.Split
-	if now := c.control.Current; now != nil {
-		old = now.Split
-	}
-	if old != nil && old.Experiment != p.AB.Name {
-		return nil, &Error{
-			Code: Usage, Op: "ab start " + p.AB.Name, Where: p.Group, Err: fmt.Errorf("the experiment %s is running", old.Experiment),
-			Hint: "end it with millrace ab stop, or give this one its name to go on with it",
-		}
-	}
+	old := splitNow(c.control)
 	partitions, err := c.partitions(ctx)
 	if err != nil {
 		return nil, err
@@ -112,10 +103,11 @@ func (a *App) StartAB(ctx context.Context, o ABOptions) (*ABStarted, error) {
 	if !out.Changed {
 		return out, nil
 	}
-	out.Moved = moved(old, split)
+	out.Moved = moved(old, split, partitions)
 	w := &promotion{
 		controller: c, op: "ab start " + split.Experiment, timeout: o.Timeout, progress: o.Progress, champion: championRef(ctx, reg, p),
 		next: rollout.Deployment{Model: split.Arms[0].Model, Digest: split.Arms[0].Digest, Split: split, By: o.By, Reason: o.Reason},
+		back: "millrace ab stop ends it",
 		note: func(ctx context.Context, to *rollout.Deployment) error {
 			return noteArms(ctx, reg, p, to, old, partitions)
 		},
@@ -125,6 +117,34 @@ func (a *App) StartAB(ctx context.Context, o ABOptions) (*ABStarted, error) {
 		out.Deployed = *d
 	}
 	return out, err
+}
+
+// splitNow returns the split that the instances are to run, or nil.
+func splitNow(c *rollout.Control) *rollout.Split {
+	if c.Current == nil {
+		return nil
+	}
+	return c.Current.Split
+}
+
+// noOther wants that no canary is under way, and no other experiment than that of a pipeline file.
+func noOther(p *config.Pipeline, now *rollout.Control) error {
+	switch old := splitNow(now); {
+	case old == nil:
+		return nil
+	case old.Canary != nil:
+		return &Error{
+			Code: Usage, Op: "ab start " + p.AB.Name, Where: p.Group, Err: fmt.Errorf("the canary %s is under way, of %s", old.Experiment, old.Arms[1].Model),
+			Hint: "let it come to its end, or end it with millrace ab stop",
+		}
+	case old.Experiment != p.AB.Name:
+		return &Error{
+			Code: Usage, Op: "ab start " + p.AB.Name, Where: p.Group, Err: fmt.Errorf("the experiment %s is running", old.Experiment),
+			Hint: "end it with millrace ab stop, or give this one its name to go on with it",
+		}
+	default:
+		return nil
+	}
 }
 
 // decider returns the registry, after it has found out who decides.
@@ -232,10 +252,20 @@ func sign(n int) int {
 	return 1
 }
 
-// moved returns the share of the keys, or of the partitions, that have another arm than in old.
-func moved(old, s *rollout.Split) float64 {
-	if old == nil || old.By != s.By {
+// moved returns the share of the keys, or of the partitions, that have another arm than in old. Where keys are hashed anew it is the share
+// that is to be expected.
+func moved(old, s *rollout.Split, partitions int) float64 {
+	if old == nil {
 		return 0
+	}
+	if old.By != s.By || s.By == rollout.ByKey && (old.Salt != s.Salt || old.Key != s.Key) {
+		stays := 0.0
+		for i := range s.Arms {
+			if was := old.Arm(s.Arms[i].Name); was >= 0 {
+				stays += float64(shareOf(old, was, partitions) * shareOf(s, i, partitions))
+			}
+		}
+		return max(0, 1-stays)
 	}
 	if s.By == rollout.ByPartition {
 		n, all := 0, 0
@@ -257,7 +287,7 @@ func moved(old, s *rollout.Split) float64 {
 	}
 	n := 0
 	for slot := range x {
-		if old.Salt != s.Salt || old.Key != s.Key || old.Arms[x[slot]].Name != s.Arms[y[slot]].Name {
+		if old.Arms[x[slot]].Name != s.Arms[y[slot]].Name {
 			n++
 		}
 	}
@@ -277,14 +307,20 @@ func noteArms(ctx context.Context, reg *registry.Registry, p *config.Pipeline, t
 	for i := 1; i < len(to.Split.Arms); i++ {
 		a := &to.Split.Arms[i]
 		phase := registry.TrialStarted
-		if old != nil && old.Arm(a.Name) >= 0 && old.Arms[old.Arm(a.Name)].Model == a.Model {
+		if old != nil && slices.ContainsFunc(old.Arms[1:], func(was rollout.Arm) bool { return was.Model == a.Model }) {
 			phase = registry.TrialChanged
 		}
 		t := &registry.Trial{
 			Experiment: to.Split.Experiment, Kind: registry.TrialAB, Phase: phase, Arm: a.Name, Share: shareOf(to.Split, i, partitions),
 			Control: to.Model, Epoch: to.Epoch,
 		}
-		if _, err := reg.Try(ctx, a.Model, "", registry.Decision{By: to.By, Reason: to.Reason, Group: p.Group, Trial: t}); err != nil {
+		d := registry.Decision{By: to.By, Reason: to.Reason, Group: p.Group, Trial: t}
+		_, err := reg.Try(ctx, a.Model, "", d)
+		if errors.Is(err, registry.ErrInvalid) && phase == registry.TrialChanged { // the log has an end that the instances were not told of
+			t.Phase = registry.TrialStarted
+			_, err = reg.Try(ctx, a.Model, "", d)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -293,7 +329,8 @@ func noteArms(ctx context.Context, reg *registry.Registry, p *config.Pipeline, t
 	}
 	for i := 1; i < len(old.Arms); i++ { // arms that are gone
 		a := &old.Arms[i]
-		if j := to.Split.Arm(a.Name); j < 0 || to.Split.Arms[j].Model != a.Model {
+		// One that has another name goes on: a version has one trial in an experiment.
+		if !slices.ContainsFunc(to.Split.Arms[1:], func(now rollout.Arm) bool { return now.Model == a.Model }) {
 			if err := noteEnd(ctx, reg, p, to, old, a); err != nil {
 				return err
 			}
@@ -312,6 +349,28 @@ func noteEnd(ctx context.Context, reg *registry.Registry, p *config.Pipeline, to
 		return nil
 	}
 	return err
+}
+
+// noteEnds notes that the arms of old, which may be nil, get no records any more, but for the one whose model is to have all of them: how
+// its trial ended is returned, and belongs to its promotion.
+func noteEnds(ctx context.Context, reg *registry.Registry, p *config.Pipeline, to *rollout.Deployment, old *rollout.Split) (passed *registry.Trial, err error) {
+	if old == nil {
+		return nil, nil //nolint:nilnil // there was none
+	}
+	for i := 1; i < len(old.Arms); i++ {
+		a := &old.Arms[i]
+		if a.Model != to.Model {
+			if err := noteEnd(ctx, reg, p, to, old, a); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		passed = &registry.Trial{
+			Experiment: old.Experiment, Kind: trialKind(old), Phase: registry.TrialEnded, Verdict: registry.VerdictPassed, Arm: a.Name, Share: 1,
+			Control: old.Arms[0].Model, Epoch: to.Epoch,
+		}
+	}
+	return passed, nil
 }
 
 // trialKind returns what an experiment is for.
@@ -345,9 +404,12 @@ func (a *App) StopAB(ctx context.Context, o ABOptions) (*ABStopped, error) {
 		return nil, err
 	}
 	if p.AB != nil && p.AB.Split == config.SplitGroups {
-		return a.stopGroups(ctx, p, reg, &o)
+		out, err := a.stopGroups(ctx, p, reg, &o)
+		if code, _ := Explain(err); err == nil || code != Nothing || p.Model.Update == config.RestartUpdate {
+			return out, err
+		} // a canary is in the instances
 	}
-	c, err := a.controller(ctx, p)
+	c, err := a.controller(ctx, p, nil)
 	if err != nil {
 		return nil, err
 	}

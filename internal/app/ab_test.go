@@ -4,10 +4,13 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"millrace.dev/internal/assign"
+	"millrace.dev/internal/config"
 	"millrace.dev/internal/kafka"
 	"millrace.dev/internal/registry"
+	"millrace.dev/internal/rollout"
 	"millrace.dev/record"
 )
 
@@ -143,7 +146,9 @@ func TestAB(t *testing.T) {
 	}
 	one.end()
 	three := f.start(t, "three")
-	<-one.done
+	if err := <-one.done; err != nil {
+		t.Error(err)
+	}
 	f.settled(t, two, three)
 	f.produce(t, 300, 200)
 	until(t, "500 results", func() bool { return len(f.read(t, "out"))+len(f.read(t, "dlq")) == 500 })
@@ -182,5 +187,80 @@ func (f *fleet) audited(t *testing.T) {
 	want := "[started flats@2 new 0.4 ada flats changed flats@2 new 0.5 ada flats ended flats@2 new 0 ada flats]"
 	if fmt.Sprint(said) != want {
 		t.Errorf("%v, want %v", said, want)
+	}
+}
+
+// TestABNoted changes an experiment in ways that the audit log has to follow: an arm gets another name, and an end was noted that no instance
+// was told of.
+func TestABNoted(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	one := f.start(t, "one")
+	f.settled(t, one)
+	start := func(set ...string) *ABStarted {
+		t.Helper()
+		s, err := f.app.StartAB(t.Context(), f.ab(append([]string{"ab.name=sizes", "ab.arms.control.model=flats@1", "ab.arms.control.weight=60"}, set...)...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	running := func(arm string, share float64) {
+		t.Helper()
+		v, _, err := f.registry(t).Show(t.Context(), "flats@2", "")
+		if err != nil || len(v.Trials) != 1 || v.Trials[0].Arm != arm || v.Trials[0].Share != share {
+			t.Errorf("%+v, %v, want %s with %v", v.Trials, err, arm, share)
+		}
+	}
+	start("ab.arms.new.model=flats@2", "ab.arms.new.weight=40")
+	running("new", 0.4)
+	start("ab.arms.renamed.model=flats@2", "ab.arms.renamed.weight=40")
+	running("renamed", 0.4)
+	end := registry.Decision{By: "ada", Reason: "killed before it was told", Group: "flats", Trial: &registry.Trial{
+		Experiment: "sizes", Kind: registry.TrialAB, Phase: registry.TrialEnded, Verdict: registry.VerdictStopped, Arm: "renamed", Control: "flats@1",
+	}}
+	if _, err := f.registry(t).Try(t.Context(), "flats@2", "", end); err != nil {
+		t.Fatal(err)
+	}
+	start("ab.arms.renamed.model=flats@2", "ab.arms.renamed.weight=60")
+	running("renamed", 0.5)
+	if s := start("ab.arms.renamed.model=flats@2", "ab.arms.renamed.weight=60", "ab.salt=other"); s.Moved != 0.5 {
+		t.Errorf("a share of %v of the keys has another arm with another salt, want 0.5", s.Moved)
+	}
+}
+
+// TestABHints has errors of experiments name what undoes an experiment: to roll a champion back would have all instances go over to another one.
+func TestABHints(t *testing.T) {
+	t.Parallel()
+	for back, want := range map[string]string{"millrace ab stop ends it": "as soon as they can: see their logs; millrace ab stop ends it", "": "as soon as they can: see their logs"} {
+		w := &promotion{controller: &controller{p: &config.Pipeline{Group: "flats"}}, op: "ab start sizes", back: back}
+		if _, hint := Explain(w.tooLong(Switching, time.Second, nil, nil)); !strings.HasSuffix(hint, want) {
+			t.Errorf("the hint is %q, want %q", hint, want)
+		}
+	}
+}
+
+// TestLetterForced has dead letters of records that have named their arm say so: they count in no statistics.
+func TestLetterForced(t *testing.T) {
+	t.Parallel()
+	a, err := assign.New([]float64{1, 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := newSplit(&config.Pipeline{}, &rollout.Split{Experiment: "sizes", By: rollout.ByKey, Salt: "x", Override: "x-arm", Arms: []rollout.Arm{
+		{Name: "control", Slots: a[0]}, {Name: "new", Slots: a[1]},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	letters := [][]record.Header{{{Key: headerArm, Value: []byte("control")}}, {{Key: headerArm, Value: []byte("new")}}}
+	for named, want := range map[string]string{"control": "[{millrace.arm control} {millrace.forced true}]", "new": "[{millrace.arm new} {millrace.forced true}]"} {
+		hs := s.letter(&record.Raw{Key: []byte("k"), Headers: []record.Header{{Key: "x-arm", Value: []byte(named)}}}, func(i int) []record.Header { return letters[i] })
+		if got := fmt.Sprintf("%s", hs); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+	if hs := s.letter(&record.Raw{Key: []byte("k"), Headers: []record.Header{{Key: "x-arm", Value: []byte("none")}}}, func(i int) []record.Header { return letters[i] }); len(hs) != 1 {
+		t.Errorf("%s: there is no such arm", hs)
 	}
 }

@@ -90,6 +90,7 @@ type canaryRun struct {
 	plan     canary.Plan
 	split    *rollout.Split // of the present step
 	at       canary.Position
+	decided  bool // a command before has noted that it has passed, and the instances were not told
 	watched  *canaryWatch
 	beaten   time.Time // when the control was written last
 	out      *Canaried
@@ -124,11 +125,14 @@ func (a *App) Canary(ctx context.Context, o CanaryOptions) (*Canaried, error) {
 		return nil, err
 	}
 	// What is begun is brought to an end, also when ctx ends.
-	c, err := a.controller(context.WithoutCancel(ctx), p)
+	c, err := a.controller(context.WithoutCancel(ctx), p, func(now *rollout.Control) error { return canaryFits(p, now, m) })
 	if err != nil {
 		return nil, err
 	}
 	defer c.close()
+	if err := a.withoutGroups(ctx, c, "promote --canary "+m.Ref); err != nil {
+		return nil, err
+	}
 	r := &canaryRun{
 		controller: c, o: &o, registry: reg, model: m, plan: canaryPlan(p, o.Steps),
 		out: &Canaried{Model: m.Ref, Digest: m.Digest, Group: p.Group},
@@ -163,6 +167,18 @@ func canaryPlan(p *config.Pipeline, steps []float64) canary.Plan {
 	return plan
 }
 
+// canaryFits wants that no other canary is under way than that of a model, and no experiment.
+func canaryFits(p *config.Pipeline, now *rollout.Control, m *model.Loaded) error {
+	s := splitNow(now)
+	if s == nil || s.Canary != nil && s.Arms[1].Digest == m.Digest {
+		return nil
+	}
+	return &Error{
+		Code: Usage, Op: "promote --canary", Where: p.Group, Err: fmt.Errorf("%s is under way, of %s", s.Experiment, s.Arms[1].Model),
+		Hint: "end it with millrace ab stop, or let it come to its end",
+	}
+}
+
 // open finds out what there is: a canary of the model that goes on, or a model that predicts all records.
 func (r *canaryRun) open(ctx context.Context) error {
 	now, p := r.control.Current, r.p
@@ -183,14 +199,10 @@ func (r *canaryRun) open(ctx context.Context) error {
 	r.out.Control = r.before.Ref
 	switch {
 	case now != nil && now.Split != nil:
-		s := now.Split
-		if s.Canary == nil || s.Arms[1].Digest != r.model.Digest {
-			return &Error{
-				Code: Usage, Op: "promote --canary", Where: p.Group, Err: fmt.Errorf("%s is under way, of %s", s.Experiment, s.Arms[1].Model),
-				Hint: "end it with millrace ab stop, or let it come to its end",
-			}
+		r.split, r.out.Resumed = now.Split, true
+		if r.decided, err = r.passed(ctx); err != nil {
+			return err
 		}
-		r.split, r.out.Resumed = s, true
 	case r.before.Digest == r.model.Digest:
 		return &Error{Code: Nothing, Op: "promote --canary", Where: p.Group, Err: fmt.Errorf("%s predicts all records already", r.model.Ref)}
 	default:
@@ -206,6 +218,16 @@ func (r *canaryRun) open(ctx context.Context) error {
 		return err
 	}
 	return r.watched.begin(ctx, r.client, r.split.Canary.Since)
+}
+
+// passed tells whether the registry says that the canary has passed: the model is the champion, and its trial is over.
+func (r *canaryRun) passed(ctx context.Context) (bool, error) {
+	v, err := r.registry.Resolve(ctx, r.model.Ref, r.p.Name)
+	if err != nil {
+		return false, err
+	}
+	runs := func(t registry.RunningTrial) bool { return t.Group == r.p.Group && t.Experiment == r.split.Experiment }
+	return championRef(ctx, r.registry, r.p) == r.model.Ref && !slices.ContainsFunc(v.Trials, runs), nil
 }
 
 // first returns the split of the first step. Its name, with which keys are hashed too, is of this canary alone.
@@ -285,6 +307,9 @@ func (r *canaryRun) run(ctx context.Context) error {
 		<-r.watched.ended
 	}()
 	var err error
+	if r.decided {
+		return r.finish(ctx, base)
+	}
 	if r.out.Resumed {
 		err = r.resume(ctx)
 	} else {
@@ -333,7 +358,7 @@ func (r *canaryRun) promotion(next rollout.Deployment, note func(context.Context
 	next.By, next.Reason = r.o.By, r.o.Reason
 	return &promotion{
 		controller: r.controller, op: "promote --canary " + r.model.Ref, next: next, champion: r.before.Ref, note: note, timeout: r.o.Timeout,
-		progress: r.o.Progress, attend: r.attend,
+		back: "millrace ab stop ends the canary", progress: r.o.Progress, attend: r.attend,
 	}
 }
 

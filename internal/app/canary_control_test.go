@@ -93,6 +93,23 @@ func TestCanaryResumed(t *testing.T) {
 	f.produce(t, 0, 300)
 	until(t, "300 results", func() bool { return len(f.read(t, "out"))+len(f.read(t, "dlq")) == 300 })
 	n := f.canaryRecords(t)
+	// What is refused does not end the command that watches.
+	if _, err := f.app.StartAB(t.Context(), f.ab(sizesTest()...)); codeIs(err) != Usage || !strings.Contains(err.Error(), "is under way, of flats@2") {
+		t.Errorf("%v: a canary is under way", err)
+	}
+	if _, err := f.app.StartAB(t.Context(), f.ab(sizesTest("ab.name="+first.sees(t, n).Experiment)...)); codeIs(err) != Usage {
+		t.Errorf("%v: an experiment goes on with a canary", err)
+	}
+	other := f.slowly()
+	other.Model = "flats@3"
+	if _, err := f.app.Canary(t.Context(), other); codeIs(err) != Usage || !strings.Contains(err.Error(), "is under way, of flats@2") {
+		t.Errorf("%v: a canary is under way", err)
+	}
+	beaten := f.controls(t)
+	until(t, "it watches", func() bool {
+		c := f.controls(t)
+		return len(c) > len(beaten) && c[len(c)-1].Beat > beaten[len(beaten)-1].Beat
+	})
 	if n < 50 || n > 150 {
 		t.Fatalf("%d of 300 records at 30 %%", n)
 	}
@@ -271,4 +288,77 @@ func TestCanaryRefused(t *testing.T) {
 	if events, err := f.registry(t).Log(t.Context()); err != nil || events[len(events)-1].Trial.Verdict != registry.VerdictRolledBack {
 		t.Error(events, err)
 	}
+}
+
+// TestCanaryOvertaken promotes a model while a canary is under way, which ends with it, and says how.
+func TestCanaryOvertaken(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	one := f.start(t, "one")
+	f.settled(t, one)
+	for model, want := range map[string]registry.Verdict{"flats@3": registry.VerdictStopped, "flats@2": registry.VerdictPassed, "flats@1": registry.VerdictRolledBack} {
+		f.promote(t, "flats@1", 1)
+		w := f.watch(t, f.slowly())
+		seen := w.sees(t, 0)
+		if p := f.promote(t, model, 1); p.Ended != seen.Experiment {
+			t.Errorf("%s has ended %q, want %s", model, p.Ended, seen.Experiment)
+		}
+		if err := f.lapse(w); !strings.Contains(err.Error(), "it is over: ada has the instances run "+model) || w.out.Verdict != want {
+			t.Errorf("%s: %v, verdict %s, want %s", model, err, w.out.Verdict, want)
+		}
+		if v, _, err := f.registry(t).Show(t.Context(), "flats@2", ""); err != nil || len(v.Trials) != 0 {
+			t.Errorf("%v, %v: it has ended", v.Trials, err)
+		}
+		ended := slices.DeleteFunc(f.events(t), func(e registry.Event) bool {
+			return e.Trial == nil || e.Trial.Experiment != seen.Experiment || e.Trial.Phase != registry.TrialEnded
+		})
+		if len(ended) != 1 || ended[0].Ref() != "flats@2" || (ended[0].Trial.Verdict == registry.VerdictPassed) != (model == "flats@2") {
+			t.Errorf("%s: the log says of the end %+v", model, ended)
+		}
+	}
+}
+
+// TestCanaryPassed has a command that is begun again bring to its end what was noted, and not told, when the one before was killed.
+func TestCanaryPassed(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	one := f.start(t, "one")
+	f.settled(t, one)
+	o := f.slowly()
+	o.Keep = true
+	first := f.watch(t, o)
+	seen := first.sees(t, 0)
+	first.end()
+	if err := <-first.done; err != nil {
+		t.Fatal(err)
+	}
+	d := registry.Decision{By: "ada", Reason: "a test", Group: "flats", Trial: &registry.Trial{
+		Experiment: seen.Experiment, Kind: registry.TrialCanary, Phase: registry.TrialEnded, Verdict: registry.VerdictPassed, Arm: canaryArm, Share: 1, Control: "flats@1",
+	}}
+	if _, err := f.registry(t).Promote(t.Context(), "flats@2", "", d); err != nil {
+		t.Fatal(err)
+	}
+	events := len(f.events(t))
+	second := f.watch(t, f.slowly())
+	select {
+	case l := <-second.looks:
+		t.Fatalf("it goes on with what has passed: %+v", l)
+	case err := <-second.done:
+		if err != nil || second.out.Verdict != registry.VerdictPassed || second.out.Deployed.Instances != 1 {
+			t.Errorf("%v, %+v", err, second.out)
+		}
+	}
+	one.says(t, "flats@2")
+	if n := len(f.events(t)); n != events {
+		t.Errorf("%d events are noted again", n-events)
+	}
+}
+
+func (f *fleet) events(t *testing.T) []registry.Event {
+	t.Helper()
+	events, err := f.registry(t).Log(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return events
 }

@@ -20,6 +20,10 @@ const takeBackWithin = time.Minute
 // finish has the model predict all records.
 func (r *canaryRun) finish(ctx, base context.Context) error {
 	w := r.promotion(rollout.Deployment{Model: r.model.Ref, Digest: r.model.Digest}, func(ctx context.Context, to *rollout.Deployment) error {
+		if r.decided { // and noted
+			r.out.Verdict = registry.VerdictPassed
+			return nil
+		}
 		t := r.trial(registry.TrialEnded, to.Epoch)
 		t.Share, t.Verdict = 1, registry.VerdictPassed
 		_, err := r.registry.Promote(ctx, r.model.Ref, "", registry.Decision{By: r.o.By, Reason: r.o.Reason, Group: r.p.Group, Trial: t})
@@ -34,7 +38,7 @@ func (r *canaryRun) finish(ctx, base context.Context) error {
 		r.out.Deployed, r.out.Touched = *d, r.watched.touchedRecords()
 		r.out.Steps = append(r.out.Steps, CanaryStep{1, d.Epoch, r.app.Now(), r.watched.sum().Records})
 		return nil
-	case r.out.Verdict == registry.VerdictPassed: // it is decided
+	case r.decided || r.out.Verdict == registry.VerdictPassed: // it is noted
 		return err
 	default:
 		return r.stopped(ctx, base, err)
@@ -174,18 +178,31 @@ func (r *canaryRun) over(ctx context.Context, cause error) error {
 		return e
 	}
 	switch c := now.Current; {
+	case r.ours(now) && now.Next != nil && !r.ours(&rollout.Control{Current: now.Next}):
+		e.Err = fmt.Errorf("%s has begun to have the instances run %s: %s", now.Next.By, now.Next.Model, now.Next.Reason)
+		e.Hint = "if that fails the canary goes on with nobody who watches: the same command goes on with it, else the instances take it back after the lease"
 	case r.ours(now):
-		e.Err, e.Hint = errors.New("another command watches this canary now, and goes on with it"), "look there"
+		e.Err = errors.New("another command watches this canary now, and goes on with it")
+		e.Hint = "look there; if that has ended too, the same command goes on with the canary, else the instances take it back after the lease"
 	case c == nil:
 		e.Err = errors.New("the control topic was made anew, and says nothing of it")
 	default:
 		e.Err = fmt.Errorf("it is over: %s has the instances run %s: %s", c.By, c.Model, c.Reason)
 		e.Hint = "promote it again if need be"
 		r.out.Verdict, r.out.Why = registry.VerdictRolledBack, c.Reason
+		switch {
+		case c.Split != nil || c.Digest != r.model.Digest && c.Digest != r.before.Digest:
+			r.out.Verdict = registry.VerdictStopped
+		case c.Digest == r.model.Digest:
+			r.out.Verdict, e.Hint = registry.VerdictPassed, ""
+		}
 		r.out.Complete = r.watched.drain(ctx, r.client)
 		r.out.Touched = r.watched.touchedRecords()
 		t := r.trial(registry.TrialEnded, c.Epoch)
-		t.Verdict, t.Touched = registry.VerdictRolledBack, r.out.Touched
+		t.Verdict, t.Touched = r.out.Verdict, r.out.Touched
+		if t.Verdict == registry.VerdictPassed { // the promotion that has let it in stands in the log, and has ended it there
+			return e
+		}
 		if err := r.note(ctx, t, "it was over: "+c.Reason); err != nil && !errors.Is(err, registry.ErrInvalid) {
 			e.Err = errors.Join(e.Err, err)
 		}

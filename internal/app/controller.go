@@ -27,8 +27,9 @@ type controller struct {
 	stop     func()                          // following the statuses
 }
 
-// controller begins to control the group of a pipeline. The caller closes it. Following the statuses ends with ctx too.
-func (a *App) controller(ctx context.Context, p *config.Pipeline) (*controller, error) {
+// controller begins to control the group of a pipeline, which ends what another one does, unless allow returns an error for what the control
+// topic says; nil allows all. The caller closes it. Following the statuses ends with ctx too.
+func (a *App) controller(ctx context.Context, p *config.Pipeline, allow func(*rollout.Control) error) (*controller, error) {
 	if p.Model.Update == config.RestartUpdate {
 		return nil, &Error{
 			Code: Usage, Op: "control", Where: p.Group, Err: errNoControl,
@@ -43,21 +44,34 @@ func (a *App) controller(ctx context.Context, p *config.Pipeline) (*controller, 
 	if c.client, err = kafka.New(cluster); err != nil {
 		return nil, err
 	}
-	if err := c.open(ctx); err != nil {
+	if allow == nil {
+		allow = func(*rollout.Control) error { return nil }
+	}
+	if err := c.open(ctx, allow); err != nil {
 		c.close()
 		return nil, err
 	}
 	return c, nil
 }
 
-func (c *controller) open(ctx context.Context) (err error) {
+func (c *controller) open(ctx context.Context, allow func(*rollout.Control) error) (err error) {
 	if err := needTopics(ctx, c.client, true, controlTopics(c.p)...); err != nil {
+		return err
+	}
+	now, err := c.app.readControl(ctx, c.client, c.p) // whoever watches a canary goes on where this is refused
+	if err != nil {
+		return err
+	}
+	if err := allow(now); err != nil {
 		return err
 	}
 	if c.writer, err = c.client.Transactions(ctx, kafka.TransactionConfig{ID: controlID(c.p)}); err != nil {
 		return err
 	}
 	if c.control, err = c.app.readControl(ctx, c.client, c.p); err != nil {
+		return err
+	}
+	if err := allow(c.control); err != nil {
 		return err
 	}
 	c.stop = c.watch(ctx)

@@ -48,7 +48,7 @@ func (m *merger) letterHeaders(_ int64, r *record.Raw) []record.Header {
 	if r.Topic != m.p.Source.Topic { // it is of no arm
 		return nil
 	}
-	return m.letters[m.split.one(r)]
+	return m.split.letter(r, func(i int) []record.Header { return m.letters[i] })
 }
 
 // longestAhead is how far an offset, in the place of an event time, may be ahead of the clock: any may.
@@ -101,7 +101,7 @@ func (m *merger) choose(s *stream.Step[[]byte, *[]byte, []byte]) error {
 	if !ok || origin.Topic != m.p.Source.Topic || origin.Offset != s.In[first].Timestamp {
 		return notOfArm()
 	}
-	arm, forced := m.arm(&origin)
+	arm, forced := m.split.one(&origin)
 	if slices.Contains(s.In, nil) {
 		if m.incomplete.Add(1) == 1 {
 			m.log.LogAttrs(context.Background(), slog.LevelWarn, "an arm has no result of a record that others have: this is told once, and counted", slog.String("topic", origin.Topic),
@@ -140,17 +140,6 @@ func (m *merger) choose(s *stream.Step[[]byte, *[]byte, []byte]) error {
 		s.Out.Headers = append(s.Out.Headers, record.Header{Key: headerForced, Value: []byte("true")})
 	}
 	return nil
-}
-
-// arm returns the arm of a record of the source, and whether the record has named it.
-func (m *merger) arm(origin *record.Raw) (arm int, forced bool) {
-	d := m.split.take()
-	defer m.split.giveBack(d)
-	if d.batch != nil {
-		d.batch.Append(*origin)
-		d.read()
-	}
-	return m.split.arm(d, origin, 0)
 }
 
 // maxAhead is how far the timestamp of a record may be ahead of the clock: the default of package stream, with which run reads.

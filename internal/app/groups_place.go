@@ -137,7 +137,7 @@ func (w *groupsChange) reweigh(ctx context.Context) (*ABStarted, error) {
 			Hint: "weights and the override can be changed while it runs; for the rest stop the arms and the merge, and then millrace ab stop and millrace ab start",
 		}
 	}
-	out := &ABStarted{Group: w.p.Group, Split: split, Groups: true, Changed: !reflect.DeepEqual(was, split), Moved: moved(was, split)}
+	out := &ABStarted{Group: w.p.Group, Split: split, Groups: true, Changed: !reflect.DeepEqual(was, split), Moved: moved(was, split, 0)}
 	if !out.Changed {
 		return out, nil
 	}
@@ -178,11 +178,7 @@ func placeArms(ctx context.Context, client *kafka.Client, p *config.Pipeline, sp
 	merge := kafka.Positions{}
 	for i := range split.Arms {
 		arm := split.Arms[i].Name
-		source := kafka.Positions{}
-		for partition, offset := range at {
-			source.Set(p.Source.Topic, partition, kafka.Position{Offset: offset})
-		}
-		if err := client.Place(ctx, groupOf(p, arm), source); err != nil {
+		if err := client.Place(ctx, groupOf(p, arm), kafka.PositionsOf(p.Source.Topic, at)); err != nil {
 			return err
 		}
 		// What an open transaction of a dead instance has written stands below this end. It cannot be committed any more: the group does not

@@ -56,6 +56,7 @@ type Promoted struct {
 	Model  string
 	Digest string
 	Before string // the model before; "" is none
+	Ended  string // the experiment, or the canary, that it has ended; "" is none
 	Update config.Update
 	Group  string
 	Signed bool // there is a root document
@@ -87,24 +88,35 @@ func (a *App) Promote(ctx context.Context, o PromoteOptions) (*Promoted, error) 
 	if v, err := reg.Resolve(ctx, "@"+registry.AliasChampion, p.Name); err == nil {
 		out.Before = v.Ref()
 	}
-	note := func(ctx context.Context, _ *rollout.Deployment) error {
+	decide := func(ctx context.Context, t *registry.Trial) error {
 		decide := reg.Promote
 		if o.Rollback {
-			decide = reg.RollBack
+			decide, t = reg.RollBack, nil
 		}
-		_, err := decide(ctx, m.Ref, "", registry.Decision{By: o.By, Reason: o.Reason, Group: p.Group})
+		_, err := decide(ctx, m.Ref, "", registry.Decision{By: o.By, Reason: o.Reason, Group: p.Group, Trial: t})
 		return err
 	}
 	if p.Model.Update == config.RestartUpdate {
-		return out, note(ctx, nil)
+		return out, decide(ctx, nil)
 	}
-	c, err := a.controller(ctx, p)
+	c, err := a.controller(ctx, p, nil)
 	if err != nil {
 		return nil, err
 	}
 	defer c.close()
+	s := splitNow(c.control)
+	note := func(ctx context.Context, to *rollout.Deployment) error {
+		t, err := noteEnds(ctx, reg, p, to, s)
+		if err != nil {
+			return err
+		}
+		return decide(ctx, t)
+	}
+	if s != nil {
+		out.Ended = s.Experiment
+	}
 	w := &promotion{
-		controller: c, op: "promote " + m.Ref, champion: out.Before, note: note, timeout: o.Timeout, progress: o.Progress,
+		controller: c, op: "promote " + m.Ref, champion: out.Before, note: note, timeout: o.Timeout, progress: o.Progress, back: "millrace model rollback goes back",
 		next: rollout.Deployment{Model: m.Ref, Digest: m.Digest, By: o.By, Reason: o.Reason},
 	}
 	d, err := w.run(ctx)
@@ -132,6 +144,7 @@ type promotion struct {
 	*controller
 
 	op       string             // what the command does, for errors: promote house-prices@2
+	back     string             // how to undo it, for hints; "" is no way
 	next     rollout.Deployment // without an epoch
 	champion string             // of the registry, NAME@VERSION; "" is none
 	// note notes in the registry what is to run, before any record is predicted with it.
@@ -244,12 +257,20 @@ func (w *promotion) decide(ctx context.Context, turns []string) error {
 	}
 	e := &Error{Code: Failed, Op: w.op, Where: w.p.Group}
 	e.Err = fmt.Errorf("the registry has noted it, and whether the instances were told is not known: %w", err)
-	e.Hint = "promote it again, so that both say the same, or go back with millrace model rollback"
+	e.Hint = w.orBack("try again, so that both say the same")
 	if fenced(err) {
-		e.Err = fmt.Errorf("the registry has noted it, but another promotion has begun, which says what the instances run: %w", err)
-		e.Hint = "let that one finish; if it fails, promote again, so that registry and instances say the same"
+		e.Err = fmt.Errorf("the registry has noted it, but another command has begun, which says what the instances run: %w", err)
+		e.Hint = "let that one finish; if it fails, try again, so that registry and instances say the same"
 	}
 	return e
+}
+
+// orBack returns a hint with how to undo what is under way.
+func (w *promotion) orBack(hint string) string {
+	if w.back == "" {
+		return hint
+	}
+	return hint + "; " + w.back
 }
 
 // fenced tells whether an error is that another process has the name of this one: of an instance, or of who promotes.
@@ -273,12 +294,12 @@ func (w *promotion) abort(ctx context.Context, cause error) error {
 	return cause
 }
 
-var errSuperseded = errors.New("another promotion has begun")
+var errSuperseded = errors.New("another command has begun to say what the instances run")
 
 func (w *promotion) superseded() error {
 	return &Error{
 		Code: Failed, Op: w.op, Where: w.p.Group, Err: errSuperseded,
-		Hint: "it goes before this one, of which nothing is left: let it finish, and promote again if need be",
+		Hint: "it goes before this one, of which nothing is left: let it finish, and try again if need be",
 	}
 }
 
@@ -479,12 +500,12 @@ func (w *promotion) tooLong(phase Phase, limit time.Duration, p rollout.Progress
 		waits = []string{"the group is not at rest"}
 	}
 	e := &Error{Code: Failed, Op: w.op, Where: w.p.Group, Err: fmt.Errorf("after %v: %s", limit, strings.Join(waits, "; "))}
-	e.Hint = "no instance has gone over to it: see the instance's log, and promote again"
+	e.Hint = "no instance has gone over to it: see the instance's log, and try again"
 	switch {
 	case w.turn != "":
-		e.Hint = "the instances that have not had their turn keep the model that they have: see the instance's log, and promote again; millrace model rollback goes back"
+		e.Hint = w.orBack("the instances that have not had their turn keep the model that they have: see the instance's log, and try again")
 	case phase == Switching:
-		e.Hint = "it is decided, and the instances go over as soon as they can: see their logs; millrace model rollback goes back"
+		e.Hint = w.orBack("it is decided, and the instances go over as soon as they can: see their logs")
 	}
 	return e
 }

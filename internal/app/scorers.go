@@ -59,6 +59,15 @@ func (w *scorer) marked(rules string) []record.Header {
 	return hs
 }
 
+// added returns the headers that the prediction of row k gets. They must not be changed.
+func (w *scorer) added(k int) []record.Header {
+	marks := w.worker.Marks()
+	if i, ok := slices.BinarySearchFunc(marks, k, func(m pipeline.Mark, row int) int { return m.Row - row }); ok {
+		return w.marked(marks[i].Rules)
+	}
+	return w.worker.Headers()
+}
+
 func newScorers(t *stream.Topology, p *config.Pipeline, plan *feature.Plan, s *Scoring) *scorers {
 	c := &scorers{pipeline: p}
 	for _, w := range plan.Windows() {
@@ -260,23 +269,25 @@ var errNoOutput = &stream.Rejection{
 // results gives the records of a part what a worker has made of them; control is what the control has made of them, nil where it was not asked.
 func (j *job[K, V]) results(p *part, w, control *scorer) {
 	b := j.batch
-	marks := w.worker.Marks()
-	last, failure := w.worker.Failure()
 	samples := p.sampler.samples(w)
 	counted := p.watcher.count(w.worker, w.batch, j.scorers.now())
 	h := headers{part: p, control: control}
 	for k := range p.len() {
 		i := p.place(k)
-		if k == last {
-			if origin, ok := b.Origin(i); ok {
-				failure.Where = fmt.Sprintf("%s/%d/%d", origin.Topic, origin.Partition, origin.Offset)
-			}
-			b.Out[i].Err = &stream.Stop{Err: failure} // what follows is not looked at
-			continue
-		}
 		if problem := w.batch.Problem(k); problem != nil {
-			if control != nil && control.batch.Problem(k) == nil && control.worker.Output(k) != nil { // no record is lost to a trial
+			if control != nil && control.batch.Problem(k) == nil && control.worker.Output(k) != nil { // no record is lost to a trial, nor ends it the run
 				j.instead(p, &h, control, k, problem.Class)
+				continue
+			}
+			failure := w.worker.FailureAt(k)
+			if failure == nil && control != nil {
+				failure = control.worker.FailureAt(k)
+			}
+			if failure != nil {
+				if origin, ok := b.Origin(i); ok {
+					failure.Where = fmt.Sprintf("%s/%d/%d", origin.Topic, origin.Partition, origin.Offset)
+				}
+				b.Out[i].Err = &stream.Stop{Err: failure} // what follows is not looked at
 				continue
 			}
 			r := stream.Rejection(*problem) // the batch is used again
@@ -288,13 +299,7 @@ func (j *job[K, V]) results(p *part, w, control *scorer) {
 			b.Out[i].Err = errNoOutput
 			continue
 		}
-		added := w.worker.Headers()
-		for len(marks) > 0 && marks[0].Row <= k {
-			if marks[0].Row == k {
-				added = w.marked(marks[0].Rules)
-			}
-			marks = marks[1:]
-		}
+		added := w.added(k)
 		if j.began { // the batch has the memory of another worker already
 			out = j.keep(out)
 		}
@@ -317,7 +322,7 @@ func (j *job[K, V]) instead(p *part, h *headers, control *scorer, k int, class s
 	i := p.place(k)
 	out := &j.batch.Out[i]
 	out.Value.prediction = bytes.Clone(control.worker.Output(k))
-	out.Headers = h.of(k, j.batch.In[i].Headers, append(slices.Clone(control.worker.Headers()), record.Header{Key: headerRefused, Value: []byte(class)}))
+	out.Headers = h.of(k, j.batch.In[i].Headers, append(slices.Clone(control.added(k)), record.Header{Key: headerRefused, Value: []byte(class)}))
 }
 
 // keep returns a copy of an output that lasts as long as the batch.

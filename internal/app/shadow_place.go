@@ -104,11 +104,11 @@ func (a *App) placeShadow(ctx context.Context, s *shadowing, w *shadowed) (*Shad
 			b.Read[p] = min(b.Read[p], b.To[p])
 		}
 	} else if s.kept != nil {
-		if err := w.client.Commit(ctx, w.warmGroup(), topic, b.From); err != nil {
+		if err := w.client.Place(ctx, w.warmGroup(), kafka.PositionsOf(topic, b.From)); err != nil {
 			return nil, err
 		}
 	}
-	err = w.client.Commit(ctx, w.p.Group, topic, b.Read)
+	err = w.client.Place(ctx, w.p.Group, kafka.PositionsOf(topic, b.Read))
 	if k, ok := errors.AsType[*kafka.Error](err); ok && k.Code == kafka.CodeFenced { // another instance was faster
 		return a.placeShadow(ctx, s, w)
 	}

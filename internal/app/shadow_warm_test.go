@@ -194,7 +194,7 @@ func (f *fleet) moved(t *testing.T, group string) bool {
 // at has a group begin at some offsets.
 func (f *fleet) at(t *testing.T, group string, from kafka.Offsets) {
 	t.Helper()
-	if err := f.client.Commit(t.Context(), group, "flats", from); err != nil {
+	if err := f.client.Place(t.Context(), group, kafka.PositionsOf("flats", from)); err != nil {
 		t.Fatal(err)
 	}
 }

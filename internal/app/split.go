@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -172,16 +173,25 @@ func (d *division) key(i int) ([]byte, bool) {
 	return d.text, true
 }
 
-// one returns the arm of a record by itself.
-func (s *split) one(r *record.Raw) int {
+// one returns the arm of a record by itself, and whether the record has named it.
+func (s *split) one(r *record.Raw) (arm int, forced bool) {
 	d := s.take()
 	defer s.giveBack(d)
 	if d.batch != nil {
 		d.batch.Append(*r)
 		d.read()
 	}
-	arm, _ := s.arm(d, r, 0)
-	return arm
+	return s.arm(d, r, 0)
+}
+
+// letter returns the headers of the dead letter of a record, of those that each arm's letters have.
+func (s *split) letter(r *record.Raw, letters func(arm int) []record.Header) []record.Header {
+	arm, forced := s.one(r)
+	hs := letters(arm)
+	if forced {
+		hs = append(slices.Clip(hs), record.Header{Key: headerForced, Value: []byte("true")})
+	}
+	return hs
 }
 
 // divide divides a batch among the arms of v.
@@ -301,21 +311,18 @@ func (c *armCounts) status() rollout.ArmStatus {
 
 // shares returns what part of the records each arm gets, in words.
 func shares(s *rollout.Split) string {
-	text := ""
+	var all []string
 	for i := range s.Arms {
-		if i > 0 {
-			text += ", "
-		}
 		a := &s.Arms[i]
 		if s.By == rollout.ByPartition {
-			text += fmt.Sprintf("%s %d partitions", a.Name, len(a.Partitions))
+			all = append(all, fmt.Sprintf("%s %d partitions", a.Name, len(a.Partitions)))
 			continue
 		}
 		n := 0
 		for _, r := range a.Slots {
 			n += r.To - r.From
 		}
-		text += fmt.Sprintf("%s %s %%", a.Name, strconv.FormatFloat(float64(n)*100/assign.Slots, 'f', -1, 64))
+		all = append(all, fmt.Sprintf("%s %s %%", a.Name, strconv.FormatFloat(float64(n)*100/assign.Slots, 'f', -1, 64)))
 	}
-	return text
+	return strings.Join(all, ", ")
 }

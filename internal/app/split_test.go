@@ -3,6 +3,7 @@ package app_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -152,10 +153,8 @@ func (x *splitCheck) want(s *rollout.Split, i int, raw *record.Raw) string {
 	}
 	if s.By == rollout.ByPartition {
 		for _, a := range s.Arms {
-			for _, p := range a.Partitions {
-				if p == raw.Partition {
-					return a.Name
-				}
+			if slices.Contains(a.Partitions, raw.Partition) {
+				return a.Name
 			}
 		}
 		return s.Arms[0].Name

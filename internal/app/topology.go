@@ -66,8 +66,7 @@ func (s *Scoring) letterHeaders(epoch int64, r *record.Raw) []record.Header {
 	if v.split == nil || r.Topic != s.scorers.pipeline.Source.Topic {
 		return v.arms[0].letters
 	}
-	i := v.split.one(r)
-	return append(slices.Clone(v.arms[i].letters), v.arm[i].headers...)
+	return v.split.letter(r, func(i int) []record.Header { return slices.Concat(v.arms[i].letters, v.arm[i].headers) })
 }
 
 // Topology declares what `run` does: bring windows up to date, score the records of the source in batches, several at a

@@ -109,7 +109,11 @@ func (c *cli) printStarted(s *app.ABStarted) {
 		c.note("  %s: %s, %s\n", a.Name, a.Model, s.Share(i))
 	}
 	if s.Moved > 0 {
-		c.note("%s of the keys have another arm than before\n", percent(s.Moved))
+		of := "keys"
+		if s.Split.By == rollout.ByPartition {
+			of = "partitions"
+		}
+		c.note("%s of the %s have another arm than before\n", percent(s.Moved), of)
 	}
 }
 

@@ -118,6 +118,7 @@ func (c *cli) printCanaried(r *app.Canaried) {
 	switch r.Verdict {
 	case registry.VerdictPassed:
 		c.note("%s predicts all records of %s now, in %s\n", r.Model, r.Group, count(r.Deployed.Instances, "instance"))
+	case registry.VerdictStopped: // the error says what goes before it
 	case registry.VerdictRolledBack:
 		c.note("%s predicts all records of %s again\n", r.Control, r.Group)
 	default:
@@ -134,7 +135,7 @@ func (c *cli) printCanaried(r *app.Canaried) {
 			c.note("    partition %d: %s, from offset %d to %d\n", p.Partition, grouped(p.Records), p.From, p.To)
 		}
 	}
-	if !r.Complete && r.Verdict == registry.VerdictRolledBack {
+	if !r.Complete && r.Verdict != registry.VerdictPassed {
 		c.note("  there may be more: not all of the topics could be read to their ends\n")
 	}
 }

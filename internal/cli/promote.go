@@ -136,6 +136,9 @@ func (c *cli) printPromoted(p *app.Promoted) {
 			c.note("  %s/%d from offset %d on\n", at.Topic, at.Partition, at.From)
 		}
 	}
+	if p.Ended != "" {
+		c.note("%s has ended with it\n", oneLine(p.Ended))
+	}
 	if p.Before != "" && p.Before != p.Model {
 		c.note("to go back to %s: millrace model rollback%s %s\n", p.Before, fileFlag(c.file), who(p.Signed))
 	}
@@ -146,6 +149,7 @@ type promoted struct {
 	Model      string              `json:"model"`
 	Digest     string              `json:"digest"`
 	Before     string              `json:"before,omitempty"`
+	Ended      string              `json:"ended,omitempty"` // the experiment, or the canary, that it has ended
 	Update     string              `json:"update"`
 	Group      string              `json:"group"`
 	Epoch      int64               `json:"epoch"`
@@ -157,7 +161,7 @@ type promoted struct {
 
 func promotedJSON(p *app.Promoted) promoted {
 	return promoted{
-		Model: p.Model, Digest: p.Digest, Before: p.Before, Update: string(p.Update), Group: p.Group, Epoch: p.Epoch, Instances: p.Instances,
+		Model: p.Model, Digest: p.Digest, Before: p.Before, Ended: p.Ended, Update: string(p.Update), Group: p.Group, Epoch: p.Epoch, Instances: p.Instances,
 		Partitions: append([]rollout.Partition{}, p.Partitions...), ReadyMS: p.Ready.Milliseconds(), SwitchedMS: p.Switched.Milliseconds(),
 	}
 }

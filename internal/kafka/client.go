@@ -246,27 +246,6 @@ func (c *Client) Committed(ctx context.Context, group string) (Positions, error)
 	return positions, nil
 }
 
-// Commit sets the offsets of a group that has no members: where it begins, or begins again, in partitions of a topic. While it
-// has members the brokers refuse that, with an error of code [CodeFenced].
-func (c *Client) Commit(ctx context.Context, group, topic string, at Offsets) error {
-	need := "operation Read, resource Group " + group
-	offsets := kadm.Offsets{}
-	for p, o := range at {
-		offsets.Add(kadm.Offset{Topic: topic, Partition: p, At: o, LeaderEpoch: -1})
-	}
-	rs, err := c.admin.CommitOffsets(ctx, group, offsets)
-	if err == nil {
-		err = rs.Error()
-	}
-	if errors.Is(err, kerr.UnknownMemberID) || errors.Is(err, kerr.IllegalGeneration) || errors.Is(err, kerr.RebalanceInProgress) {
-		return &Error{Code: CodeFenced, Op: "set the offsets of group", Where: group, Err: err, Hint: "stop its members first"}
-	}
-	if err != nil {
-		return c.fault(ctx, "set the offsets of group", group, need, err)
-	}
-	return nil
-}
-
 // Lag returns how many offsets of a topic a group has not committed, by partition. Where the group has
 // committed nothing, every record that is there counts. The markers that end a transaction take an offset each,
 // so that the lag of a topic that is written in transactions can stay at 1.

@@ -48,6 +48,15 @@ func (p Positions) Offsets(topic string) Offsets {
 	return o
 }
 
+// PositionsOf returns the positions of offsets of a topic, without metadata.
+func PositionsOf(topic string, at Offsets) Positions {
+	p := Positions{topic: make(map[int32]Position, len(at))}
+	for partition, offset := range at {
+		p[topic][partition] = Position{Offset: offset}
+	}
+	return p
+}
+
 // ledger is what a session knows about its partitions. The client library keeps such a book too, but in its own
 // what was read counts as committed after every commit. It is for one goroutine at a time.
 type ledger map[string]map[int32]*entry

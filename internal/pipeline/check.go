@@ -3,6 +3,7 @@ package pipeline
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -96,8 +97,7 @@ type checker struct {
 	problems []record.Problem // by check
 	broken   []atomic.Uint64  // by check
 	marks    []Mark
-	failure  int // the row, or -1
-	failed   int // the check
+	failures []failure // of the last batch, by row
 	names    map[string]string
 }
 
@@ -107,11 +107,14 @@ type Mark struct {
 	Rules string // the names, with commas between, in the order of the checks
 }
 
+// failure is a record that ends the run, and the check that says so.
+type failure struct{ row, check int }
+
 // maxMarks bounds the combinations of rules whose names are kept.
 const maxMarks = 256
 
 func newChecker(checks []Check, rules *feature.Rules) *checker {
-	c := &checker{checks: checks, failure: -1, names: map[string]string{}, broken: make([]atomic.Uint64, len(checks))}
+	c := &checker{checks: checks, names: map[string]string{}, broken: make([]atomic.Uint64, len(checks))}
 	for i := range checks {
 		p := record.Problem{Stage: record.StageCheck, Class: checks[i].Name, Reason: "the record breaks the rule " + shortRule(checks[i].Rule)}
 		if columns := rules.Columns(i); len(columns) == 1 {
@@ -124,7 +127,7 @@ func newChecker(checks []Check, rules *feature.Rules) *checker {
 
 // apply counts what rules the records of b break, and rejects or marks them.
 func (c *checker) apply(b *record.Batch, broken []feature.Broken) {
-	c.marks, c.failure = c.marks[:0], -1
+	c.marks, c.failures = c.marks[:0], c.failures[:0]
 	for len(broken) > 0 {
 		n := 1
 		for n < len(broken) && broken[n].Row == broken[0].Row {
@@ -151,8 +154,8 @@ func (c *checker) row(b *record.Batch, row int, broken []feature.Broken) {
 		return
 	}
 	b.Reject(row, c.problems[worst])
-	if c.checks[worst].Otherwise == Fail && c.failure < 0 {
-		c.failure, c.failed = row, int(worst)
+	if c.checks[worst].Otherwise == Fail {
+		c.failures = append(c.failures, failure{row, int(worst)})
 	}
 }
 
@@ -191,10 +194,23 @@ func (w *Worker) Marks() []Mark {
 // Failure returns the first record of the last batch that ends the run, and why; nil if there is none. That record, and
 // those after it, have not been processed, whatever the batch says of them.
 func (w *Worker) Failure() (row int, err *CheckError) {
-	if w.checker == nil || w.checker.failure < 0 {
+	if w.checker == nil || len(w.checker.failures) == 0 {
 		return -1, nil
 	}
-	return w.checker.failure, &CheckError{Check: w.checker.checks[w.checker.failed]}
+	row = w.checker.failures[0].row
+	return row, w.FailureAt(row)
+}
+
+// FailureAt returns why a record of the last batch ends the run; nil if it does not.
+func (w *Worker) FailureAt(row int) *CheckError {
+	if w.checker == nil {
+		return nil
+	}
+	i, ok := slices.BinarySearchFunc(w.checker.failures, row, func(f failure, row int) int { return f.row - row })
+	if !ok {
+		return nil
+	}
+	return &CheckError{Check: w.checker.checks[w.checker.failures[i].check]}
 }
 
 // CheckCounts returns the records that break each check, over all that w has processed; those of a transaction that was
