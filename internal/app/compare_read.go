@@ -81,12 +81,17 @@ func (c *comparing) at(ctx context.Context, topic string, partition int32, from 
 	return found, err
 }
 
-// last returns the last record of a partition; nil if there is none.
+// last returns the last prediction of a partition, whoever else writes there; nil if there is none.
 func (c *comparing) last(ctx context.Context, topic string, partition int32, start, end int64) (*record.Raw, error) {
 	for back := int64(2); ; back *= 8 {
 		var found *record.Raw
 		err := c.client.Tap(ctx, kafka.TapConfig{Topic: topic, Partitions: []int32{partition}, From: max(end-back, start)}, func(rs []record.Raw) error {
-			found = &rs[len(rs)-1]
+			for i := range slices.Backward(rs) {
+				if header(&rs[i], headerModel) != "" && header(&rs[i], engine.HeaderSource) != "" {
+					found = &rs[i]
+					break
+				}
+			}
 			return nil
 		})
 		if err == nil {

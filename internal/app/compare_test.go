@@ -121,6 +121,23 @@ func TestCompareSame(t *testing.T) {
 	if notes := strings.Join(r.Notes, "\n"); !strings.Contains(notes, "270 of the pairs are flats@1 beside itself") || strings.Contains(notes, "dead letters") {
 		t.Errorf("notes %q", notes)
 	}
+	// What others write into the topic is no prediction, be it the last record.
+	strange, err := f.client.NewProducer(kafka.ProducerConfig{Topic: "flats.shadow"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer strange.Close()
+	for i := range 9 {
+		if err := strange.Send(t.Context(), &record.Raw{Key: fmt.Appendf(nil, "%d", i), Value: []byte(`{"prediction":1}`), Timestamp: 1_800_000_000_000}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := strange.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if r, err = f.app.CompareShadow(t.Context(), CompareOptions{File: f.file}); err != nil || r.Pairs != 270 || r.Candidate.Model != "flats@1" || r.Candidate.Other != 9 {
+		t.Fatalf("%v: %+v", err, r)
+	}
 	// Where the topic is not the pipeline file's, nothing says where its dead letters are.
 	r, err = f.app.CompareShadow(t.Context(), CompareOptions{File: f.file, Topic: "flats.shadow", Set: []string{"shadow.topic=other"}})
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"slices"
 	"time"
@@ -90,6 +91,9 @@ func (a *App) Outcomes(ctx context.Context, o OutcomesOptions) (*OutcomesRan, er
 	}
 	if p.Outcomes == nil {
 		return nil, noOutcomes("outcomes", p)
+	}
+	if o.Until.After(a.Now()) {
+		a.Log.LogAttrs(ctx, slog.LevelWarn, "the time of --until is yet to come: predictions expire for good whose labels may still come", slog.Time("until", o.Until))
 	}
 	cluster, err := a.cluster(p)
 	if err != nil {

@@ -140,7 +140,7 @@ func (d *decoder) lintAB(v value) {
 		a.Arms = append(a.Arms, ABArm{Name: name, Model: of["model"].text, Weight: of["weight"].number})
 		total += of["weight"].number
 		if model.CheckName(name) != nil {
-			d.reportKey(join("ab.arms", name), fmt.Sprintf("ab.arms: want names of small letters and digits, with hyphens inside, not %s", quote(name)), "")
+			d.reportKey(join("ab.arms", name), "ab.arms: want names of small letters and digits, with hyphens inside, not "+quote(name), "")
 		}
 	}
 	switch n := len(a.Arms); {

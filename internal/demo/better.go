@@ -58,7 +58,7 @@ func (d *demo) better(ctx context.Context, client *kafka.Client, producer *kafka
 	}
 	check.mayBecome(t.Model, next)
 	f := d.flow(ctx, producer, list, check)
-	defer f.end()
+	defer func() { _ = f.end() }()
 	if err := d.shadow(ctx, b, f); err != nil {
 		return nil, err
 	}
