@@ -118,6 +118,7 @@ func TestLoop(t *testing.T) {
 	}
 	stop()
 	must(t, <-sent)
+	l.send(ctx, t, 400, true) // for the new champion
 	l.once(ctx, t)
 	for _, i := range instances {
 		if _, err := i.terminate(ctx); err != nil {
