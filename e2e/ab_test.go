@@ -140,15 +140,16 @@ func (s *splitStream) check(ctx context.Context, t *testing.T) {
 		}
 		split := s.live(from)
 		want, values := map[string]string{}, s.values[modelRef(0)]
-		if split != nil && r.Key != nil { // one without a key goes by where it stands
+		switch {
+		case split != nil && r.Key != nil: // one without a key goes by where it stands
 			i := arm(split, r.Key)
 			want["millrace.experiment"], want["millrace.arm"], want["millrace.model"] = "pricing", split.Arms[i].Name, split.Arms[i].Model
 			if values = s.values[split.Arms[i].Model]; i == 1 {
 				want["millrace.baseline"] = predictionText(s.values[modelRef(0)][at[from]])
 			}
-		} else if split == nil {
+		case split == nil:
 			want["millrace.model"] = modelRef(0)
-		} else {
+		default:
 			values = s.values[got["millrace.model"]]
 			want["millrace.baseline"] = got["millrace.baseline"]
 		}

@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-
 	"millrace.dev/internal/assign"
 	"millrace.dev/internal/rollout"
 )
