@@ -81,7 +81,7 @@ func (d *demo) better(ctx context.Context, client *kafka.Client, producer *kafka
 	}
 	b.Predictions = check.ofNext()
 	if b.Live {
-		d.Show.Say("%v predictions since are the new model's, and none of them the old one's", int(b.Predictions))
+		d.Show.Say("%v predictions so far are the new model's", int(b.Predictions))
 	} else {
 		d.Show.Say("%s is not promoted: it is not shown to be better on so few houses", b.Model)
 	}
