@@ -16,6 +16,7 @@ import (
 	"millrace.dev/internal/engine"
 	"millrace.dev/internal/kafka"
 	"millrace.dev/internal/shadow"
+	"millrace.dev/internal/task"
 	"millrace.dev/record"
 )
 
@@ -303,9 +304,9 @@ func (c *comparing) take(w shadow.Which, raw *record.Raw) {
 	of := shadow.Stream{Source: partition, Production: raw.Partition, Candidate: raw.Partition}
 	if a, b := len(c.sides[0].partitions), len(c.sides[1].partitions); a != b {
 		if w == shadow.Production {
-			of.Candidate = kafka.PartitionFor(raw.Key, partition, b)
+			of.Candidate = task.Place(raw.Key, partition, b)
 		} else {
-			of.Production = kafka.PartitionFor(raw.Key, partition, a)
+			of.Production = task.Place(raw.Key, partition, a)
 		}
 	}
 	c.merger.Add(of, w, p)

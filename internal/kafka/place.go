@@ -8,14 +8,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
-	"github.com/twmb/franz-go/pkg/kgo"
 )
-
-// PartitionFor returns the partition, out of n, to which a session writes a record that comes from a partition of its source: murmur2
-// of the key, as the standard producers of Kafka have it; without a key, nil, the number of that partition modulo n.
-func PartitionFor(key []byte, source int32, n int) int32 {
-	return int32(newBySource().ForTopic("").Partition(&kgo.Record{Key: key, Partition: source}, n)) //nolint:gosec // below n
-}
 
 // Settle waits until no transaction commits offsets of a group: one that was begun by a process that has died may be committed or aborted
 // yet. Where the group has no members none can follow.
