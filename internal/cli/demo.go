@@ -139,7 +139,7 @@ func (c *cli) printDemo(r *demo.Result) {
 		c.note("   %s took over without a restart: mean absolute error %s, before %s\n", b.Model, number(b.MAE), number(b.Before))
 	}
 	if r.R2 != nil {
-		c.note("   R2 %.3f on houses that the model has not seen", *r.R2)
+		c.note("   R2 %.3f of the first model on houses that it has not seen", *r.R2)
 		if r.Ceiling != nil {
 			c.note(",\n   where the best that any model can reach is %.3f", *r.Ceiling)
 		}
