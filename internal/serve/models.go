@@ -99,15 +99,14 @@ func (m *Models) Start(ctx context.Context) error {
 	return nil
 }
 
-// Drain has requests that come from now on refused, [ErrDraining]; those that were taken are answered.
-func (m *Models) Drain() {
-	m.draining.Store(true)
-	m.queue.drain()
-}
+// Drain has all models say that they are not ready, so that no more requests are sent here. Those that come are answered until Close.
+func (m *Models) Drain() { m.draining.Store(true) }
 
-// Close drains, and returns when all that was taken is predicted and nothing runs any more.
+// Close has requests refused that come from now on, [ErrDraining], and returns when all that was taken before is predicted and nothing
+// runs any more. It can be called once.
 func (m *Models) Close() {
 	m.Drain()
+	m.queue.close()
 	if m.stop != nil {
 		m.stop()
 	}
@@ -143,9 +142,6 @@ func (m *Models) find(name string) (*entry, error) {
 // Open returns a version of a model to predict with: of "" and [Latest] the one that is promoted, else that of the number. An approved
 // version that is not in memory is loaded. The error matches one of this package's, or is that of ctx.
 func (m *Models) Open(ctx context.Context, name, version string) (*Version, error) {
-	if m.draining.Load() {
-		return nil, ErrDraining
-	}
 	e, err := m.find(name)
 	if err != nil {
 		return nil, err
