@@ -357,7 +357,7 @@ const maxWaiting = 2000
 func (l *loop) hold() {
 	share := l.engine.options.MaxQueuedBytes / int64(max(1, 2*len(l.order)))
 	for _, r := range l.order {
-		if len(r.intakes) < 2 || !r.started || r.held.Load() {
+		if !r.started || r.held.Load() {
 			continue
 		}
 		for _, in := range r.intakes {
