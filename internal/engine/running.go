@@ -40,9 +40,9 @@ type running struct {
 	allowed atomic.Int64
 	// draining: it goes over to another epoch when what it has under way is done.
 	draining atomic.Bool
-	stuck    atomic.Bool  // it waits for records of another source than those that it has, or for what it has under way
-	lacks   atomic.Uint32 // of sources in step, those that it waits for, by bit
-	moved   atomic.Int64  // when it last processed a record, in nanoseconds of the clock
+	stuck    atomic.Bool   // it waits for records of another source than those that it has, or for what it has under way
+	lacks    atomic.Uint32 // of sources in step, those that it waits for, by bit
+	moved    atomic.Int64  // when it last processed a record, in nanoseconds of the clock
 
 	// The loop's.
 	started   bool  // it reads
