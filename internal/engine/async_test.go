@@ -132,10 +132,15 @@ func TestAsyncHangs(t *testing.T) {
 				if s, all := in.Stats(), len(w.read(source)); s.Records != uint64(all)-uint64(w.lag(0)) {
 					t.Errorf("%d records of %d count as processed, of which %d are not committed", s.Records, all, w.lag(0))
 				}
+				w.until("it to be told which partition waits", func() bool {
+					s := in.Stats()
+					return len(s.UnderWay) == 1 && s.UnderWay[0].Partition.Partition == 0 && s.UnderWay[0].Records > 0 && s.State == Running
+				})
 				switch end {
 				case "opened":
 					gate.open()
 					w.drained()
+					w.until("it to be told that none waits", func() bool { return len(in.Stats().UnderWay) == 0 })
 					in.stop(t)
 				case "stopped":
 					in.stop(t)

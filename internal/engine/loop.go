@@ -44,6 +44,7 @@ type loop struct {
 	letters  *writer      // of what global tables have dropped
 	dropped  []globalDrop // of which the open round has the dead letters
 	stops    map[place]*stop
+	slow     []UnderWay // as it was told
 
 	restores restores
 	purge    purge
@@ -138,6 +139,7 @@ func (l *loop) step(ctx context.Context) error {
 	l.hold()
 	l.publishEpochs()
 	l.tellLacks()
+	l.tellUnderWay()
 	return l.poll(ctx)
 }
 
@@ -252,6 +254,9 @@ func (l *loop) wait() time.Duration {
 	}
 	for _, r := range l.order {
 		if _, d := r.lacking(now); d >= 0 {
+			within(d)
+		}
+		if d := l.engine.options.LackPatience - now.Sub(r.since); r.late > 0 && d > 0 {
 			within(d)
 		}
 	}

@@ -23,10 +23,12 @@ type running struct {
 	tally   tally
 	seen    []task.NodeStats // that the statistics have already
 	sealed  bool
-	wrote   bool // since the last flush
-	chosen  bool // it begins at the end of a topic, and the group does not know that
-	slice   int  // how many records are processed before the clock is looked at
-	late    int  // records under way when the task was flushed last: they count when they are done
+	wrote   bool      // since the last flush
+	chosen  bool      // it begins at the end of a topic, and the group does not know that
+	slice   int       // how many records are processed before the clock is looked at
+	late    int       // records under way when the task was flushed last
+	first   int64     // the offset of the first of them
+	since   time.Time // that is the first
 
 	lock  lock
 	inbox []delivery
@@ -269,10 +271,7 @@ func (r *running) flush() error {
 	if err := flush(); err != nil {
 		return &TaskError{err}
 	}
-	late := r.task.UnderWay()
-	r.tally.rows -= late - r.late
-	r.tally.outcomes[0].rows -= late - r.late
-	r.late = late
+	r.noteUnderWay()
 	r.out.ship()
 	r.state.Seal()
 	r.sealed = true

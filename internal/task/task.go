@@ -554,13 +554,17 @@ func (t *Task) flush(wait bool) (err error) {
 	return nil
 }
 
-// UnderWay returns how many of the records that Process has taken are with the node that runs beside the task.
-func (t *Task) UnderWay() int {
+// UnderWay returns how many of the records that Process has taken are with the node that runs beside the task, and the offset of
+// the first of them.
+func (t *Task) UnderWay() (n int, first int64) {
 	if t.procs == nil || t.procs.Apart == nil {
-		return 0
+		return 0, 0
 	}
-	n, _ := t.procs.Apart.UnderWay()
-	return n
+	n, r := t.procs.Apart.UnderWay()
+	if r != nil {
+		first = r.Offset
+	}
+	return n, first
 }
 
 // Uncommitted returns how many rows wait in memory for the next Flush. A driver that wants to bound them commits early.
@@ -577,18 +581,15 @@ func (t *Task) Uncommitted() int64 {
 // Positions calls fn with the offset after the last record of each source that was processed since it was last called; of a
 // task with records under way, with that of the first of them.
 func (t *Task) Positions(fn func(source int, next int64)) {
-	var first *record.Raw
-	if t.procs != nil && t.procs.Apart != nil {
-		_, first = t.procs.Apart.UnderWay()
-	}
+	late, first := t.UnderWay()
 	for i, q := range t.queues {
 		next := q.next
-		if first != nil {
-			next = first.Offset
+		if late > 0 {
+			next = first
 		}
 		if q.taken && next != q.said {
 			fn(i, next)
 		}
-		q.taken, q.said = first != nil, next
+		q.taken, q.said = late > 0, next
 	}
 }
