@@ -51,6 +51,7 @@ type Pipeline struct {
 	Samples    Samples
 	State      State
 	Shadow     Shadow
+	Serve      Serve
 	Tests      []Test // in the order of the file
 
 	Guarantee      Guarantee

@@ -48,6 +48,7 @@ func (d *decoder) lint(top map[string]value) {
 	d.lintTopics()
 	d.lintControl()
 	d.lintShadow(top["shadow"])
+	d.lintServe(top["serve"])
 	d.lintSinkField()
 	d.lintTests(top["tests"])
 }
