@@ -193,6 +193,7 @@ func modelFields() []field {
 			set: func(p *Pipeline, v value) { p.Model.Update = Update(v.text) },
 		},
 		acceptField(),
+		remoteField(),
 	}
 }
 

@@ -67,6 +67,8 @@ func hidden() map[string]struct{ by, why string } {
 		"github.com/spf13/cobra":                  {"internal/cli", "commands are a skin over internal/app"},
 		"github.com/prometheus":                   {"internal/metrics internal/app", "the rest counts; few places say how the counts are read"},
 		"github.com/netresearch/go-cron":          {"internal/timetable", "when something is due is decided in one place, by the clock on the wall"},
+		"github.com/coreos/go-oidc/v3":            {"internal/auth", "who sends a request is told in one place"},
+		"golang.org/x/time":                       {"internal/server", "how often a client may ask is decided in one place"},
 		"golang.org/x/term":                       {"internal/cli", "what a person sees is decided in one place"},
 		"golang.org/x/sys":                        {"gbm/internal/bitplane internal/cli internal/devbroker", "the standard library has what the others need"},
 	}

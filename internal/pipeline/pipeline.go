@@ -200,6 +200,20 @@ func (w *Worker) Score(b *record.Batch) {
 	}
 }
 
+// Take is [Worker.Score] with what another model predicts of rows, which rise and have no problem. The other rows are to have one.
+func (w *Worker) Take(b *record.Batch, rows []int, scores []float64) {
+	if cap(w.scores) < b.Len() {
+		w.scores = make([]float64, b.Len())
+	}
+	w.scores = w.scores[:b.Len()]
+	clear(w.scores)
+	for k, i := range rows {
+		if w.scores[i] = scores[k]; !Finite(scores[k]) {
+			b.Reject(i, NotFinite(w.path.options.Field))
+		}
+	}
+}
+
 // Finite tells whether a prediction is a number that can be written.
 func Finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
 
