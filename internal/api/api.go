@@ -13,9 +13,7 @@ import (
 // Options say what the routes speak of.
 type Options struct {
 	Models  *serve.Models
-	Metrics http.Handler // answers GET /metrics. Default: there is no such route
-	// Ready returns why no requests should be sent here, beside what Models says; nil is no reason. Default: there is never one
-	Ready   func() error
+	Metrics http.Handler     // answers GET /metrics. Default: there is no such route
 	Version string           // of millrace
 	Now     func() time.Time // Default: time.Now
 }
@@ -65,18 +63,8 @@ func (a *API) healthRoutes() []server.Route {
 	return routes
 }
 
-// ready returns why no requests should be sent here, nil where they should.
-func (a *API) ready() error {
-	if a.options.Ready != nil {
-		if err := a.options.Ready(); err != nil {
-			return err
-		}
-	}
-	return a.models.Ready()
-}
-
 func (a *API) readyz(w http.ResponseWriter, _ *http.Request) {
-	if err := a.ready(); err != nil {
+	if err := a.models.Ready(); err != nil {
 		text(w, http.StatusServiceUnavailable, err.Error()+"\n")
 		return
 	}

@@ -95,10 +95,7 @@ func (a *API) asked(r *http.Request) (*asked, error) {
 	if err != nil {
 		return nil, err
 	}
-	body, err := a.body(r)
-	if err != nil {
-		return nil, err
-	}
+	body := server.Body(r)
 	var list [][]byte
 	switch {
 	case lines:

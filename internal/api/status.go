@@ -3,12 +3,12 @@ package api
 import (
 	"context"
 	"errors"
-	"io"
 	"net/http"
 	"strconv"
 	"time"
 
 	"millrace.dev/internal/serve"
+	"millrace.dev/internal/server"
 )
 
 // statusGone is what is logged of a request whose client has gone: no client sees it.
@@ -60,15 +60,5 @@ func (a *API) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	if after := retryAfter(status, err); after != "" {
 		w.Header().Set("Retry-After", after)
 	}
-	fail(w, r, status, text)
+	server.Error(w, r, status, text)
 }
-
-// fail answers with {"error": text}.
-func fail(w http.ResponseWriter, _ *http.Request, status int, text string) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_, _ = w.Write(append(appendJSON([]byte(`{"error":`), text), '}')) // nobody to tell
-}
-
-// body returns the body of a request, which is not to be changed and may be kept.
-func (a *API) body(r *http.Request) ([]byte, error) { return io.ReadAll(r.Body) }

@@ -172,3 +172,37 @@ func loopback(host string) bool {
 	ip := net.ParseIP(host)
 	return ip != nil && ip.IsLoopback()
 }
+
+// answer answers at a listener until ctx ends, and then what is under way. It calls started when it begins.
+func (a *App) answer(ctx context.Context, p *config.Pipeline, r *server.Router, l net.Listener, models *serve.Models, started func()) error {
+	c := &p.Serve
+	s, err := server.New(r, server.Options{
+		TLS: server.TLS{Cert: c.TLS.CertFile, Key: c.TLS.KeyFile, ClientCA: c.TLS.ClientCAFile},
+		Limits: server.Limits{
+			Body: c.Limits.BodyBytes, Connections: c.Limits.Connections, ConnectionsPerClient: c.Limits.ConnectionsPerClient,
+			Concurrency: c.Limits.Concurrency, Timeout: c.Limits.Timeout, RatePerSecond: c.Limits.Rate.PerSecond, Burst: c.Limits.Rate.Burst,
+		},
+		TrustedProxies: c.TrustedProxies, Log: a.Log, Now: a.Now,
+	})
+	if err != nil {
+		return &Error{Code: Usage, Op: "serve", Where: p.File, Err: err}
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- s.Serve(ctx, l) }()
+	started()
+	select {
+	case err := <-ended:
+		return errors.Join(err, s.Close())
+	case <-ctx.Done():
+	}
+	a.Log.LogAttrs(ctx, slog.LevelInfo, "ending: what is under way is answered", slog.Duration("within", c.Limits.Drain))
+	models.Drain() // whoever sends requests is told first
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.Limits.Drain)
+	defer cancel()
+	err = s.Drain(drain)
+	if errors.Is(err, context.DeadlineExceeded) {
+		a.Log.LogAttrs(ctx, slog.LevelWarn, "requests were cut off: they were not answered in time", slog.String("hint", "raise serve.limits.drain"))
+		err = nil
+	}
+	return errors.Join(err, <-ended)
+}
