@@ -41,7 +41,7 @@ func layers() [][]string {
 		{"internal/cli"},
 		{"cmd/millrace"},
 		{"examples/..."},
-		{"e2e/leash", "e2e/streams/topology"},
+		{"e2e/leash", "e2e/pypi", "e2e/streams/topology"},
 		{"e2e/..."},
 		{"bench/internal/..."},
 		{"bench/..."},
