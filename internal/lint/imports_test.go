@@ -20,8 +20,8 @@ const module = "millrace.dev"
 // tree of packages.
 func layers() [][]string {
 	return [][]string{
-		{"gbm/internal/bitplane", "internal/assign", "internal/auth", "internal/chart", "internal/detmath", "internal/durable", "internal/lint", "internal/secret", "internal/spell", "internal/testenv", "internal/timetable", "internal/trust"},
-		{"record", "internal/stat", "internal/durable/errorfs", "internal/registry/objects", "internal/registry/objects/fakes3", "internal/oip/...", "internal/trace", "internal/server"},
+		{"gbm/internal/bitplane", "internal/assign", "internal/auth", "internal/chart", "internal/detmath", "internal/durable", "internal/lint", "internal/oip/inference", "internal/secret", "internal/spell", "internal/testenv", "internal/timetable", "internal/trust"},
+		{"record", "internal/stat", "internal/durable/errorfs", "internal/registry/objects", "internal/registry/objects/fakes3", "internal/oip", "internal/trace", "internal/server"},
 		{"feature", "gbm", "codec", "internal/window", "internal/experiment", "profile"},
 		{"internal/anomaly", "internal/canary", "internal/cdc", "internal/remote", "internal/outcome", "internal/rollout", "internal/watch"},
 		{"internal/table"},
