@@ -70,6 +70,8 @@ func hidden() map[string]struct{ by, why string } {
 		"github.com/netresearch/go-cron":          {"internal/timetable", "when something is due is decided in one place, by the clock on the wall"},
 		"connectrpc.com/connect":                  {"internal/oip/inference internal/api internal/remote", "the two ends of gRPC; the rest speaks of requests and answers"},
 		"google.golang.org/protobuf":              {"internal/oip/inference", "the rest speaks of messages by their generated types"},
+		"github.com/coreos/go-oidc/v3":            {"internal/auth", "who sends a request is told in one place"},
+		"golang.org/x/time":                       {"internal/server", "how often a client may ask is decided in one place"},
 		"golang.org/x/term":                       {"internal/cli", "what a person sees is decided in one place"},
 		"golang.org/x/sys":                        {"gbm/internal/bitplane internal/cli internal/devbroker", "the standard library has what the others need"},
 	}
