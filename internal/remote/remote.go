@@ -92,6 +92,14 @@ type Answer struct {
 	Model    string            // as the server calls it, name or name@version; "" where it does not say
 }
 
+// Problem returns the problem of the k-th row of the request, or nil.
+func (a *Answer) Problem(k int) *record.Problem {
+	if k >= len(a.Problems) {
+		return nil
+	}
+	return a.Problems[k]
+}
+
 // Model is a model on a server. It is safe for concurrent use.
 type Model interface {
 	// Score has rows predicted. It tries again what may pass, and returns when that is no use, or ctx has ended. The error is an [*Error].
