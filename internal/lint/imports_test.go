@@ -20,9 +20,10 @@ const module = "millrace.dev"
 // tree of packages.
 func layers() [][]string {
 	return [][]string{
-		{"gbm/internal/bitplane", "internal/assign", "internal/auth", "internal/chart", "internal/detmath", "internal/durable", "internal/lint", "internal/secret", "internal/spell", "internal/testenv", "internal/timetable", "internal/trust"},
-		{"record", "internal/stat", "internal/durable/errorfs", "internal/registry/objects", "internal/registry/objects/fakes3", "internal/oip/...", "internal/trace", "internal/server"},
+		{"gbm/internal/bitplane", "internal/assign", "internal/auth", "internal/chart", "internal/detmath", "internal/durable", "internal/lint", "internal/oip/inference", "internal/secret", "internal/spell", "internal/testenv", "internal/timetable", "internal/trust"},
+		{"record", "internal/stat", "internal/durable/errorfs", "internal/registry/objects", "internal/registry/objects/fakes3", "internal/trace", "internal/server"},
 		{"feature", "gbm", "codec", "internal/window", "internal/experiment", "profile"},
+		{"internal/oip"},
 		{"internal/anomaly", "internal/canary", "internal/cdc", "internal/remote", "internal/outcome", "internal/rollout", "internal/watch"},
 		{"internal/table"},
 		{"model", "internal/mlflow"},
@@ -41,7 +42,7 @@ func layers() [][]string {
 		{"internal/cli"},
 		{"cmd/millrace"},
 		{"examples/..."},
-		{"e2e/leash", "e2e/streams/topology"},
+		{"e2e/leash", "e2e/pypi", "e2e/streams/topology"},
 		{"e2e/..."},
 		{"bench/internal/..."},
 		{"bench/..."},
@@ -67,6 +68,8 @@ func hidden() map[string]struct{ by, why string } {
 		"github.com/spf13/cobra":                  {"internal/cli", "commands are a skin over internal/app"},
 		"github.com/prometheus":                   {"internal/metrics internal/app", "the rest counts; few places say how the counts are read"},
 		"github.com/netresearch/go-cron":          {"internal/timetable", "when something is due is decided in one place, by the clock on the wall"},
+		"connectrpc.com/connect":                  {"internal/oip/inference internal/api internal/remote", "the two ends of gRPC; the rest speaks of requests and answers"},
+		"google.golang.org/protobuf":              {"internal/oip/inference", "the rest speaks of messages by their generated types"},
 		"golang.org/x/term":                       {"internal/cli", "what a person sees is decided in one place"},
 		"golang.org/x/sys":                        {"gbm/internal/bitplane internal/cli internal/devbroker", "the standard library has what the others need"},
 	}
