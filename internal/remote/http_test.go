@@ -276,7 +276,7 @@ func TestFaults(t *testing.T) {
 // TestNobody calls where nobody listens.
 func TestNobody(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -293,7 +293,7 @@ func TestHanging(t *testing.T) {
 	for _, first := range []string{"", "HTTP/1.1 200 OK\r\nContent-Length: 26\r\n\r\n{"} {
 		t.Run(fmt.Sprintf("after %d bytes", len(first)), func(t *testing.T) {
 			t.Parallel()
-			l, err := net.Listen("tcp", "127.0.0.1:0")
+			l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -339,7 +339,7 @@ func TestEndless(t *testing.T) {
 						t.Error(err)
 						return
 					}
-					defer conn.Close()
+					defer func() { _ = conn.Close() }()
 					_, _ = buffer.WriteString("HTTP/1.0 200 OK\r\n\r\n")
 					endless(buffer, &written)
 					return

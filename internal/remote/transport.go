@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -66,9 +67,7 @@ func (t *transport) do(ctx context.Context, method, path string, header http.Hea
 	if err != nil {
 		return nil, invalid("see model.serve.model and model.serve.version", "the path of the request cannot be written")
 	}
-	for name, values := range header {
-		req.Header[name] = values
-	}
+	maps.Copy(req.Header, header)
 	if fault := t.authorize(req, body); fault != nil {
 		return nil, fault
 	}
