@@ -1,6 +1,7 @@
 package gbm
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -85,7 +86,7 @@ func (f *Forest) take(to *node, from *Node) error {
 	to.input, to.value, to.missingLeft, to.zeroMissing = int32(from.Input), from.Value, from.MissingLeft, from.ZeroMissing
 	if from.Input == Leaf || f.inputs[from.Input].Type != record.Enum {
 		if from.Left != nil {
-			return fmt.Errorf("levels of what is no enum")
+			return errors.New("levels of what is no enum")
 		}
 		return nil
 	}
