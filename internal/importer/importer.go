@@ -17,6 +17,14 @@ import (
 	"millrace.dev/record"
 )
 
+// ErrUnfit is matched by errors of a model that the inputs of a plan do not fit.
+var ErrUnfit = errors.New("the model and the inputs do not fit")
+
+// unfit is an error that matches [ErrUnfit] and says only what is wrong.
+type unfit struct{ error }
+
+func (unfit) Is(target error) bool { return target == ErrUnfit }
+
 // MaxBytes is the size of the largest file that readers take: 256 MiB.
 const MaxBytes = 256 << 20
 
@@ -95,11 +103,11 @@ const maxTests = 1 << 28
 
 // Levels returns the levels that enum inputs need to have so that each text means to the forest what it means to the
 // model: those that the model knows, sorted by bytes, by the input's name. The inputs are those of a plan that may still
-// have to be fitted: their levels do not matter. An error says which input does not fit the model.
+// have to be fitted: their levels do not matter. An error says which input does not fit the model, and matches [ErrUnfit].
 func (m *Model) Levels(inputs []record.Column) (map[string][]string, error) {
 	matched, err := m.match(inputs)
 	if err != nil {
-		return nil, err
+		return nil, unfit{err}
 	}
 	out := map[string][]string{}
 	for i, f := range matched {
@@ -108,7 +116,7 @@ func (m *Model) Levels(inputs []record.Column) (map[string][]string, error) {
 		}
 		levels, err := f.texts()
 		if err != nil {
-			return nil, fmt.Errorf("input %q: %w", inputs[i].Name, err)
+			return nil, unfit{fmt.Errorf("input %q: %w", inputs[i].Name, err)}
 		}
 		slices.Sort(levels)
 		out[inputs[i].Name] = levels
@@ -245,11 +253,12 @@ func some(names []string) string {
 }
 
 // Forest returns the forest over the inputs of a fitted plan, in their order. A level of an input that the model does not
-// know goes where missing goes: inputs with the levels of [Model.Levels] have none.
+// know goes where missing goes: inputs with the levels of [Model.Levels] have none. An error matches [ErrUnfit] where the inputs are
+// at fault.
 func (m *Model) Forest(inputs []record.Column) (*gbm.Forest, error) {
 	found, err := m.match(inputs)
 	if err != nil {
-		return nil, err
+		return nil, unfit{err}
 	}
 	p := gbm.Parts{Inputs: inputs, Link: m.Link, Initial: m.Initial, Single: m.Single, Gain: make([]float64, len(inputs))}
 	b := builder{inputs: inputs, to: make([]int, len(m.Features)), codes: make([][]int, len(inputs))}
@@ -260,7 +269,7 @@ func (m *Model) Forest(inputs []record.Column) (*gbm.Forest, error) {
 			continue
 		}
 		if _, err := f.texts(); err != nil {
-			return nil, fmt.Errorf("input %q: %w", inputs[i].Name, err)
+			return nil, unfit{fmt.Errorf("input %q: %w", inputs[i].Name, err)}
 		}
 		for _, l := range inputs[i].Levels {
 			code, ok := f.codes[l]
