@@ -61,7 +61,7 @@ func (s *Server) fill(a *answer, r *http.Request, v *visit) *refusal {
 		switch {
 		case int64(len(v.body)) > v.maxBody:
 			return tooLarge(v.maxBody)
-		case err == io.EOF: //nolint:errorlint // a reader returns it as it is
+		case err == io.EOF:
 			return nil
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			return &refusal{status: http.StatusRequestTimeout, message: "the body comes too slowly"}

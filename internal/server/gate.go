@@ -75,12 +75,15 @@ func (g *gate) admit(l *link) (give *link, ok bool) {
 
 // longest returns the connection that does nothing and is the first to give way.
 func (g *gate) longest() *link {
-	for _, l := range []*list.List{&g.silent, &g.idle} {
-		if e := l.Front(); e != nil {
-			return e.Value.(*link) //nolint:forcetypeassert // the lists hold nothing else
-		}
+	e := g.silent.Front()
+	if e == nil {
+		e = g.idle.Front()
 	}
-	return nil
+	if e == nil {
+		return nil
+	}
+	l, _ := e.Value.(*link) // the lists hold nothing else
+	return l
 }
 
 // forget ends the count of a connection. It may be called more than once.

@@ -17,17 +17,17 @@ type rates struct {
 	burst int
 
 	mu      sync.Mutex
-	clients map[string]*list.Element
-	order   list.List // of *client, who asked last at the back
+	clients map[string]client
+	order   list.List // of the clients' names, who asked last at the back
 }
 
 type client struct {
-	name    string
-	limiter *rate.Limiter
+	bucket *rate.Limiter
+	at     *list.Element
 }
 
 func newRates(perSecond float64, burst int) *rates {
-	return &rates{limit: rate.Limit(perSecond), burst: burst, clients: map[string]*list.Element{}}
+	return &rates{limit: rate.Limit(perSecond), burst: burst, clients: map[string]client{}}
 }
 
 // take takes a token of a client, and returns 0, or how long it is until there is one.
@@ -44,16 +44,16 @@ func (r *rates) take(name string, now time.Time) time.Duration {
 func (r *rates) of(name string) *rate.Limiter {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	e := r.clients[name]
-	if e == nil {
-		if r.order.Len() >= maxClients {
-			oldest := r.order.Front()
-			delete(r.clients, oldest.Value.(*client).name) //nolint:forcetypeassert // the list holds nothing else
-			r.order.Remove(oldest)
-		}
-		e = r.order.PushBack(&client{name: name, limiter: rate.NewLimiter(r.limit, r.burst)})
-		r.clients[name] = e
+	c, ok := r.clients[name]
+	if ok {
+		r.order.MoveToBack(c.at)
+		return c.bucket
 	}
-	r.order.MoveToBack(e)
-	return e.Value.(*client).limiter //nolint:forcetypeassert // the list holds nothing else
+	if r.order.Len() >= maxClients {
+		oldest, _ := r.order.Remove(r.order.Front()).(string) // the list holds nothing else
+		delete(r.clients, oldest)
+	}
+	c = client{bucket: rate.NewLimiter(r.limit, r.burst), at: r.order.PushBack(name)}
+	r.clients[name] = c
+	return c.bucket
 }

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"millrace.dev/internal/reload"
 )
 
 // What a connection can hold of the server beside the limits that are options.
@@ -42,7 +44,7 @@ type Server struct {
 	router  *Router
 	log     *slog.Logger
 	http    *http.Server
-	certs   *certificates // nil without TLS
+	certs   *reload.Value[*tls.Config] // nil without TLS
 	cross   *http.CrossOriginProtection
 	rates   *rates // nil without a limit
 	slots   chan struct{}
@@ -113,7 +115,9 @@ func (s *Server) prepare() error {
 	if s.certs, err = loadCertificates(s.o.TLS, s.o.Now, s.log); err != nil {
 		return fmt.Errorf("server: %w", err)
 	}
-	s.http.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetConfigForClient: s.certs.config}
+	s.http.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		return s.certs.Get(hello.Context()), nil
+	}}
 	return nil
 }
 
