@@ -15,8 +15,9 @@ func (d *decoder) tensors(what string) ([]Tensor, error) {
 		if len(all) == d.limits.Tensors {
 			return d.fault("more than %d %s", d.limits.Tensors, what)
 		}
-		if all == nil {
-			all, d.sizes = make([]Tensor, 0, 8), make([]int, 0, 8)
+		if all == nil { // a tensor takes 48 bytes and more: mostly none of these grows
+			guess := min(1+(len(d.text)-d.i)/48, 64)
+			all, d.sizes = make([]Tensor, 0, guess), make([]int, 0, guess)
 		}
 		all, d.sizes = append(all, Tensor{}), append(d.sizes, -1)
 		return d.tensor(&all[len(all)-1], &d.sizes[len(d.sizes)-1])

@@ -170,27 +170,37 @@ func appendEscape(dst []byte, c byte) []byte {
 
 // values writes parameters, in the order of their names.
 func (e *encoder) values(p Parameters) {
-	for _, name := range slices.Sorted(maps.Keys(p)) {
-		e.comma()
-		e.quote(name)
-		e.dst = append(e.dst, ':')
-		switch v := p[name].(type) {
-		case bool:
-			e.dst = strconv.AppendBool(e.dst, v)
-		case int64:
-			e.dst = strconv.AppendInt(e.dst, v, 10)
-		case uint64:
-			e.dst = strconv.AppendUint(e.dst, v, 10)
-		case string:
-			e.quote(v)
-		case float64:
-			if math.IsNaN(v) || math.IsInf(v, 0) {
-				e.fail(invalid("the parameter %s is no finite number", quoted(name)))
-			}
-			e.dst = codec.AppendFloat(e.dst, v)
-		default:
-			e.fail(invalid("the parameter %s is of no type that the protocol has", quoted(name)))
+	if len(p) == 1 { // the common case needs no order
+		for name, value := range p {
+			e.value(name, value)
 		}
+		return
+	}
+	for _, name := range slices.Sorted(maps.Keys(p)) {
+		e.value(name, p[name])
+	}
+}
+
+func (e *encoder) value(name string, value any) {
+	e.comma()
+	e.quote(name)
+	e.dst = append(e.dst, ':')
+	switch v := value.(type) {
+	case bool:
+		e.dst = strconv.AppendBool(e.dst, v)
+	case int64:
+		e.dst = strconv.AppendInt(e.dst, v, 10)
+	case uint64:
+		e.dst = strconv.AppendUint(e.dst, v, 10)
+	case string:
+		e.quote(v)
+	case float64:
+		if math.IsNaN(v) || math.IsInf(v, 0) {
+			e.fail(invalid("the parameter %s is no finite number", quoted(name)))
+		}
+		e.dst = codec.AppendFloat(e.dst, v)
+	default:
+		e.fail(invalid("the parameter %s is of no type that the protocol has", quoted(name)))
 	}
 }
 
