@@ -176,7 +176,13 @@ func (a *App) serveHandler(p *config.Pipeline, models *serve.Models, sources []*
 	c := &p.Serve
 	var s *server.Server
 	counts, err := metrics.NewServe(metrics.ServeOptions{
-		Models: models, Server: func() server.Stats { return s.Stats() },
+		Models: models,
+		Server: func() server.Stats {
+			if s == nil { // the metrics are asked for what they are called before there is a server
+				return server.Stats{}
+			}
+			return s.Stats()
+		},
 		Tables: func() (all []metrics.ServeTable) {
 			for _, from := range sources {
 				all = append(all, from.tables.stats(from.pipeline.Name)...)
