@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"millrace.dev/internal/auth"
+	"millrace.dev/internal/mlflow"
 	"millrace.dev/internal/serve"
 	"millrace.dev/internal/server"
 )
@@ -15,6 +16,7 @@ type Options struct {
 	Models  *serve.Models
 	Metrics http.Handler     // answers GET /metrics. Default: there is no such route
 	Version string           // of millrace
+	MLflow  *mlflow.Server   // answers MLflow clients. Default: there are no such routes
 	Now     func() time.Time // Default: time.Now
 }
 
@@ -37,6 +39,7 @@ func New(o Options) (*API, error) {
 	}
 	a.routes = append(a.routes, a.predictRoutes()...)
 	a.routes = append(a.routes, a.healthRoutes()...)
+	a.routes = append(a.routes, a.mlflowRoutes()...)
 	return a, nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"millrace.dev/internal/auth"
+	"millrace.dev/internal/config"
 	"millrace.dev/internal/mlflow"
 	"millrace.dev/internal/registry"
 )
@@ -23,6 +24,21 @@ type mlflowStore struct {
 // newMLflowStore returns what an [mlflow.Server] shows of registries.
 func newMLflowStore(registries ...*registry.Registry) mlflow.Store {
 	return &mlflowStore{registries}
+}
+
+// mlflowServer returns what answers MLflow clients from the registries of pipelines.
+func (a *App) mlflowServer(pipelines []*config.Pipeline) (*mlflow.Server, error) {
+	var registries []*registry.Registry
+	for _, p := range pipelines {
+		r, err := a.Registry(p.Model)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.ContainsFunc(registries, func(other *registry.Registry) bool { return other.Location() == r.Location() }) {
+			registries = append(registries, r)
+		}
+	}
+	return mlflow.New(mlflow.Options{Store: newMLflowStore(registries...), Log: a.Log})
 }
 
 // Models returns the models of all registries, by name.
@@ -147,6 +163,7 @@ func clientError(err error) error {
 		code mlflow.Code
 	}{
 		{registry.ErrUntrusted, mlflow.PermissionDenied},
+		{registry.ErrNoKey, mlflow.PermissionDenied},
 		{registry.ErrNotFound, mlflow.Missing},
 		{registry.ErrPurged, mlflow.Missing},
 		{registry.ErrRejected, mlflow.PermissionDenied},

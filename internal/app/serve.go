@@ -86,7 +86,11 @@ func (a *App) Serve(ctx context.Context, o ServeOptions) (*Served, error) {
 	if err := models.Start(ctx); err != nil {
 		return nil, err
 	}
-	routes, err := api.New(api.Options{Models: models, Version: a.Version, Now: a.Now})
+	registries, err := a.mlflowServer(pipelines)
+	if err != nil {
+		return nil, err
+	}
+	routes, err := api.New(api.Options{Models: models, Version: a.Version, Now: a.Now, MLflow: registries})
 	if err != nil {
 		return nil, err
 	}

@@ -248,7 +248,7 @@ func (c *Client) refused(resp *http.Response) error {
 		Code    Code   `json:"error_code"`
 		Message string `json:"message"`
 	}
-	text, err := io.ReadAll(io.LimitReader(resp.Body, maxBody))
+	text, err := io.ReadAll(io.LimitReader(resp.Body, MaxBody))
 	if err != nil || json.Unmarshal(text, &said) != nil || said.Code == "" {
 		said.Code, said.Message = CodeOf(resp.StatusCode), ""
 	}
