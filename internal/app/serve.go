@@ -96,7 +96,7 @@ func (a *App) Serve(ctx context.Context, o ServeOptions) (*Served, error) {
 			s.Models = append(s.Models, i.Name+"@"+i.Version)
 		}
 	}
-	h, err := a.serveHandler(first, models, sources)
+	h, err := a.serveHandler(pipelines, models, sources)
 	if err != nil {
 		return nil, err
 	}
@@ -171,8 +171,9 @@ func loopback(host string) bool {
 	return ip != nil && ip.IsLoopback()
 }
 
-// serveHandler returns what answers the requests of a server that is set up as a pipeline file says.
-func (a *App) serveHandler(p *config.Pipeline, models *serve.Models, sources []*serveSource) (*server.Server, error) {
+// serveHandler returns what answers the requests of a server that is set up as the first pipeline file says.
+func (a *App) serveHandler(pipelines []*config.Pipeline, models *serve.Models, sources []*serveSource) (*server.Server, error) {
+	p := pipelines[0]
 	c := &p.Serve
 	var s *server.Server
 	counts, err := metrics.NewServe(metrics.ServeOptions{
@@ -193,7 +194,11 @@ func (a *App) serveHandler(p *config.Pipeline, models *serve.Models, sources []*
 	if err != nil {
 		return nil, err
 	}
-	routes, err := api.New(api.Options{Models: models, Metrics: counts.Handler(), Version: a.Version, Now: a.Now})
+	registries, err := a.mlflowServer(pipelines)
+	if err != nil {
+		return nil, err
+	}
+	routes, err := api.New(api.Options{Models: models, Metrics: counts.Handler(), MLflow: registries, Version: a.Version, Now: a.Now})
 	if err != nil {
 		return nil, err
 	}
