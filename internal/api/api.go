@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"millrace.dev/internal/auth"
+	"millrace.dev/internal/mlflow"
 	"millrace.dev/internal/oip"
 	"millrace.dev/internal/serve"
 	"millrace.dev/internal/server"
@@ -16,6 +17,7 @@ type Options struct {
 	Models  *serve.Models
 	Metrics http.Handler     // answers GET /metrics. Default: there is no such route
 	Version string           // of millrace
+	MLflow  *mlflow.Server   // answers MLflow clients. Default: there are no such routes
 	Now     func() time.Time // Default: time.Now
 	// MaxMessage bounds a message of gRPC once it is uncompressed, in bytes. Default: 64 MiB
 	MaxMessage int
@@ -45,6 +47,7 @@ func New(o Options) (*API, error) {
 	a.routes = append(a.routes, a.oipRoutes()...)
 	a.routes = append(a.routes, a.grpcRoutes()...)
 	a.routes = append(a.routes, a.healthRoutes()...)
+	a.routes = append(a.routes, a.mlflowRoutes()...)
 	return a, nil
 }
 
