@@ -177,7 +177,7 @@ func (s *Server) take(who string, v *visit) *refusal {
 // refuse answers a request that does not come to its handler. What is left of its body has a moment to be thrown away, so that
 // the connection can go on; for more the connection is closed.
 func (s *Server) refuse(a *answer, r *http.Request, f *refusal) {
-	if r.ContentLength != 0 {
+	if r.ContentLength != 0 && f.status != http.StatusRequestTimeout { // of which the time is over
 		_ = a.control.SetReadDeadline(time.Now().Add(time.Second)) // where there is none, nothing is read from a network
 	}
 	if f.status == http.StatusRequestEntityTooLarge || f.status == http.StatusRequestTimeout {
