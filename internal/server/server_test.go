@@ -66,6 +66,9 @@ func (h *handlers) routes() []Route {
 		{Method: http.MethodGet, Pattern: "/models/{model}", Role: auth.Viewer, Summary: "A model", Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.WriteString(w, r.PathValue("model")+" for "+auth.From(r.Context()).Name+" by "+r.Proto)
 		})},
+		{Method: http.MethodPost, Pattern: "/other", Role: auth.Scorer, Summary: "Errors of another form", Handler: text(""), Error: func(w http.ResponseWriter, _ *http.Request, status int, message string) {
+			http.Error(w, "other: "+message, status)
+		}},
 		{Method: http.MethodDelete, Pattern: "/models/{model}", Role: auth.Operator, Summary: "No model", Handler: text("gone")},
 		{Method: http.MethodGet, Pattern: "/panic", Role: auth.Viewer, Summary: "Panic", Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
 			panic("a broken invariant")
@@ -408,6 +411,16 @@ func TestAccessLog(t *testing.T) {
 	}
 	if d := cmp.Diff(wantSeen, seen); d != "" {
 		t.Error(d)
+	}
+}
+
+// TestOtherErrors has a route whose clients expect errors of another form.
+func TestOtherErrors(t *testing.T) {
+	t.Parallel()
+	s := start(t, Options{Auth: known()})
+	got := do(t, clientOf(t, http1), (&request{method: "POST", path: "/other", token: "later"}).make(t, s.url))
+	if got.status != http.StatusServiceUnavailable || !strings.HasPrefix(got.body, "other: who sends the request cannot be told") || got.header.Get("Retry-After") != "1" {
+		t.Errorf("%+v", got)
 	}
 }
 
