@@ -366,6 +366,39 @@ func (p *Plan) setLevels(k int, levels []string) {
 	}
 }
 
+// WithLevels returns a fitted plan in which the enum inputs of these names have other levels than the training rows had:
+// those that a model knows which was trained elsewhere. They are sorted by bytes.
+func (p *Plan) WithLevels(levels map[string][]string) (*Plan, error) {
+	if !p.Fitted() {
+		return nil, errors.New("feature: the plan has to be fitted before its levels can be others")
+	}
+	out := *p
+	out.inputs = slices.Clone(p.inputs)
+	left := len(levels)
+	for k := range out.inputs {
+		in := &out.inputs[k]
+		list, ok := levels[in.name]
+		if !ok {
+			continue
+		}
+		left--
+		if in.kind != kindText {
+			return nil, fmt.Errorf("feature: levels of the input %q, which is no enum", in.name)
+		}
+		if err := checkLevels(list, maxLevels); err != nil {
+			return nil, fmt.Errorf("feature: input %q: %w", in.name, err)
+		}
+		if slices.ContainsFunc(list, func(l string) bool { return !utf8.ValidString(l) }) {
+			return nil, fmt.Errorf("feature: input %q: a level that is not UTF-8", in.name)
+		}
+		out.setLevels(k, append([]string{}, list...))
+	}
+	if left > 0 {
+		return nil, errors.New("feature: levels of an input that there is not")
+	}
+	return &out, nil
+}
+
 var errNotSorted = errors.New("the levels are not sorted, or one comes twice")
 
 // checkLevels tells whether levels can be those of an enum.

@@ -101,7 +101,7 @@ func (c *contributor) next(n *node, at int32, fr *record.Frame, row int) int32 {
 		if code := col.Codes[row]; code >= 0 && int(code) < len(c.f.inputs[n.input].Levels) {
 			left = n.set.has(int(code))
 		}
-	} else if v := col.Numbers[row]; !math.IsNaN(v) {
+	} else if v := col.Numbers[row]; !math.IsNaN(v) && !(n.zeroMissing && isZero(v)) {
 		left = v <= n.value
 	}
 	if left {
@@ -111,4 +111,4 @@ func (c *contributor) next(n *node, at int32, fr *record.Frame, row int) int32 {
 }
 
 // LogLink tells whether scores are logarithms of predictions.
-func (f *Forest) LogLink() bool { return f.link == linkExp }
+func (f *Forest) LogLink() bool { return f.link == LinkExp }

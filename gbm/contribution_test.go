@@ -25,7 +25,7 @@ func (f *Forest) mixed(x *record.Frame, row int, z *record.Frame, other int, set
 		fr.Columns = append(fr.Columns, c)
 	}
 	identity := *f
-	identity.link = linkIdentity
+	identity.link = LinkIdentity
 	return identity.plain(fr, 0)
 }
 

@@ -15,6 +15,9 @@
 // it out (Fisher 1958; Breiman, Friedman, Olshen and Stone 1984, section 8.8). With levels of few rows the best
 // of all subsets is one that knows single rows by heart: cat_min_rows, cat_smooth and cat_l2 hold it back.
 //
+// [New] makes a forest of what another system has grown. Such a forest can have more than training makes: the logistic
+// link, sums of single precision, and splits for which zeros are missing.
+//
 // # Missing values
 //
 // A missing value (NaN, or code -1) goes to the side that lowers the error more; numeric inputs also try missing

@@ -276,7 +276,7 @@ func TestImportance(t *testing.T) {
 // TestInfinitePrediction checks that the exponential link stops at the largest finite number.
 func TestInfinitePrediction(t *testing.T) {
 	t.Parallel()
-	f := &Forest{link: linkExp, initial: 1000}
+	f := &Forest{link: LinkExp, initial: 1000}
 	if err := f.finish(); err != nil {
 		t.Fatal(err)
 	}

@@ -10,37 +10,57 @@ import (
 	"millrace.dev/record"
 )
 
-// The binary form of a forest, version 1. Numbers are little-endian, without padding.
+// The binary form of a forest. Numbers are little-endian, without padding.
 //
 //	"MRGB"  magic
-//	u16     version, 1
-//	u8      link: 0 identity, 1 exp
+//	u16     version, 1 or 2
+//	u8      link: 0 identity, 1 exp; of version 2 also 2 logistic
+//	u8      of version 2 only: 1 if sums are of single precision, else 0
 //	f64     initial value
 //	u32     number of inputs, and for each
 //	          u8 type (record.Numeric or record.Enum), f64 gain, text name; an enum also u32 levels and each as text
 //	u32     number of trees, and for each
 //	          u32 number of nodes, and for each, in preorder
 //	            leaf     u8 0, f64 value
-//	            numeric  u8 1, or 3 if missing goes left, u32 input, f64 threshold
+//	            numeric  u8 1, or 3 if missing goes left, u32 input, f64 threshold; of version 2 also u8 5 or 7: zeros are missing
 //	            enum     u8 1, or 3 if missing goes left, u32 input, ceil(levels/64) u64 words of levels that go left
 //
 // where text is a u32 length and bytes. The position of a right child follows from the preorder. A forest has
-// one binary form only, and nothing may follow it.
+// one binary form only, and nothing may follow it: it is of version 2 only if version 1 cannot say what it is, so that
+// what training makes is read by programs that know version 1 alone.
 const (
 	formMagic   = "MRGB"
-	formVersion = 1
+	formVersion = 1 // of what training makes
+	formForeign = 2 // of what only other systems make
 
 	tagLeaf        = 0
 	tagSplit       = 1
 	tagMissingLeft = 2 // added to tagSplit
+	tagZeroMissing = 4 // added to tagSplit, of version 2
 )
+
+// version returns the version of the form that the forest needs.
+func (f *Forest) version() uint16 {
+	if f.walksOnly() || f.link > LinkExp {
+		return formForeign
+	}
+	return formVersion
+}
 
 // MarshalBinary returns the forest's binary form: equal forests give equal bytes. The error is always nil.
 func (f *Forest) MarshalBinary() ([]byte, error) {
 	le := binary.LittleEndian
 	b := append([]byte(nil), formMagic...)
-	b = le.AppendUint16(b, formVersion)
+	version := f.version()
+	b = le.AppendUint16(b, version)
 	b = append(b, uint8(f.link))
+	if version == formForeign {
+		single := byte(0)
+		if f.single {
+			single = 1
+		}
+		b = append(b, single)
+	}
 	b = le.AppendUint64(b, math.Float64bits(f.initial))
 	b = le.AppendUint32(b, uint32(len(f.inputs)))
 	for i := range f.inputs {
@@ -79,6 +99,9 @@ func appendNode(b []byte, n *node) []byte {
 	if n.missingLeft {
 		tag += tagMissingLeft
 	}
+	if n.zeroMissing {
+		tag += tagZeroMissing
+	}
 	b = le.AppendUint32(append(b, tag), uint32(n.input))
 	if n.set == nil {
 		return le.AppendUint64(b, math.Float64bits(n.value))
@@ -101,6 +124,9 @@ func ReadForest(data []byte) (*Forest, error) {
 	if err == nil {
 		err = f.finish()
 	}
+	if err == nil && f.version() != r.version {
+		err = fmt.Errorf("version %d of the form, and nothing that needs it", r.version)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("gbm: read forest: %w", err)
 	}
@@ -111,8 +137,9 @@ var errShort = errors.New("the data ends too early")
 
 // reader takes numbers off the front of rest. After a read past the end, short is set and reads return 0.
 type reader struct {
-	rest  []byte
-	short bool
+	rest    []byte
+	short   bool
+	version uint16 // of the form
 }
 
 func (r *reader) take(n int) []byte {
@@ -181,13 +208,21 @@ func (r *reader) forest() (*Forest, error) {
 	if !bytes.Equal(r.take(len(formMagic)), []byte(formMagic)) {
 		return nil, errors.New("it is not a forest")
 	}
-	if v := r.u16(); v != formVersion {
-		return nil, fmt.Errorf("version %d of the form: this program reads version %d", v, formVersion)
+	if r.version = r.u16(); r.version != formVersion && r.version != formForeign {
+		return nil, fmt.Errorf("version %d of the form: this program reads up to version %d", r.version, formForeign)
 	}
-	f := &Forest{link: link(r.u8()), initial: r.f64()}
-	if f.link > linkExp {
+	f := &Forest{link: Link(r.u8())}
+	if f.link > LinkLogistic || f.link > LinkExp && r.version == formVersion {
 		return nil, fmt.Errorf("no such link: %d", f.link)
 	}
+	if r.version == formForeign {
+		single := r.u8()
+		if single > 1 {
+			return nil, fmt.Errorf("no such precision: %d", single)
+		}
+		f.single = single == 1
+	}
+	f.initial = r.f64()
 	n, err := r.count("inputs", maxInputs, 1+8+4)
 	if err != nil {
 		return nil, err
@@ -236,11 +271,19 @@ func (r *reader) tree(inputs []record.Column) ([]node, error) {
 		return nil, err
 	}
 	tree := make([]node, n)
-	var open []int // splits whose right child is still to come, innermost last
 	for i := range tree {
 		if err := r.node(&tree[i], inputs); err != nil {
 			return nil, fmt.Errorf("node %d: %w", i, err)
 		}
+	}
+	setRight(tree)
+	return tree, nil
+}
+
+// setRight finds the right children of a tree in preorder: each comes where its sibling's subtree ends.
+func setRight(tree []node) {
+	var open []int // splits whose right child is still to come, innermost last
+	for i := range tree {
 		if tree[i].input != leaf {
 			open = append(open, i)
 		} else if k := len(open) - 1; k >= 0 {
@@ -248,7 +291,6 @@ func (r *reader) tree(inputs []record.Column) ([]node, error) {
 			open = open[:k]
 		}
 	}
-	return tree, nil
 }
 
 func (r *reader) node(n *node, inputs []record.Column) error {
@@ -257,10 +299,10 @@ func (r *reader) node(n *node, inputs []record.Column) error {
 		n.input, n.value = leaf, r.f64()
 		return r.end()
 	}
-	if tag&^tagMissingLeft != tagSplit {
+	if tag&^(tagMissingLeft|tagZeroMissing) != tagSplit || tag&tagZeroMissing != 0 && r.version == formVersion {
 		return fmt.Errorf("no such kind of node: %d", tag)
 	}
-	n.missingLeft = tag&tagMissingLeft != 0
+	n.missingLeft, n.zeroMissing = tag&tagMissingLeft != 0, tag&tagZeroMissing != 0
 	in := r.u32()
 	if int64(in) >= int64(len(inputs)) {
 		return fmt.Errorf("no such input: %d", in)

@@ -26,6 +26,9 @@ func TestRoundTrip(t *testing.T) {
 	for seed := range uint64(50) {
 		rng := rand.New(rand.NewPCG(seed, 3))
 		f := wild(rng)
+		if seed%2 == 1 {
+			f = foreign(f, rng)
+		}
 		b := encode(t, f)
 		g, err := ReadForest(b)
 		if err != nil {
@@ -92,6 +95,34 @@ func TestForm(t *testing.T) {
 	}
 }
 
+// TestForeignForm holds what version 2 of the form has more against its description.
+func TestForeignForm(t *testing.T) {
+	t.Parallel()
+	f := small()
+	plain := encode(t, f)
+	f.link, f.single, f.trees[0][0].zeroMissing = LinkLogistic, true, true
+	want := append([]byte("MRGB\x02\x00\x02\x01"), plain[7:]...)
+	want[bytes.IndexByte(want, 'b')+1+4+4] |= 4
+	if diff := cmp.Diff(want, encode(t, f)); diff != "" {
+		t.Error(diff)
+	}
+	if _, err := ReadForest(want); err != nil {
+		t.Error(err)
+	}
+	idle := append([]byte("MRGB\x02\x00\x01\x00"), plain[7:]...)
+	if _, err := ReadForest(idle); err == nil || !strings.Contains(err.Error(), "nothing that needs it") {
+		t.Errorf("version 2 of what version 1 can say: %v", err)
+	}
+	idle[7] = 2
+	if _, err := ReadForest(idle); err == nil || !strings.Contains(err.Error(), "no such precision") {
+		t.Errorf("a precision that there is not: %v", err)
+	}
+	single := []byte("MRGB\x01\x00\x02")
+	if _, err := ReadForest(append(single, plain[7:]...)); err == nil || !strings.Contains(err.Error(), "no such link") {
+		t.Errorf("a link of version 2 in version 1: %v", err)
+	}
+}
+
 func TestReadForestRefuses(t *testing.T) {
 	t.Parallel()
 	whole := encode(t, small())
@@ -111,7 +142,10 @@ func TestReadForestRefuses(t *testing.T) {
 		deep = append(deep, node{input: leaf})
 	}
 	for want, change := range map[string]func(f *Forest){
-		"no such link":              func(f *Forest) { f.link = 2 },
+		"no such link":              func(f *Forest) { f.link = 3 },
+		"initial value is not one":  func(f *Forest) { f.single, f.initial = true, 0.1 },
+		"of single precision":       func(f *Forest) { f.single, f.trees[0][2].value = true, 0.1 },
+		"a set over its levels":     func(f *Forest) { f.trees[0][1].zeroMissing = true },
 		"too large, or not":         func(f *Forest) { f.initial = math.NaN() },
 		"too large":                 func(f *Forest) { f.initial, f.trees[0][2].value = math.MaxFloat64/3, math.MaxFloat64/3 },
 		"gain is negative":          func(f *Forest) { f.gain[1] = -1 },
@@ -152,7 +186,10 @@ func TestReadForestRefuses(t *testing.T) {
 func FuzzReadForest(f *testing.F) {
 	f.Add(encode(f, small()))
 	for seed := range uint64(10) {
-		f.Add(encode(f, wild(rand.New(rand.NewPCG(seed, 3)))))
+		rng := rand.New(rand.NewPCG(seed, 3))
+		forest := wild(rng)
+		f.Add(encode(f, forest))
+		f.Add(encode(f, foreign(forest, rng)))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		forest, err := ReadForest(data)

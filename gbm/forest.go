@@ -21,8 +21,9 @@ import (
 // is always finite.
 type Forest struct {
 	inputs  []record.Column // names, types and levels, without data
-	link    link
+	link    Link
 	initial float64
+	single  bool // sums and predictions are rounded to float32
 	trees   [][]node
 	gain    []float64 // by input: the sum of the gains of its splits; all 0 if not known
 	program *program  // for a few rows
@@ -37,21 +38,43 @@ type node struct {
 	input       int32 // position of the input, or leaf
 	right       int32 // position of the right child in the tree; the left child is the next node
 	missingLeft bool
+	zeroMissing bool    // numeric: zeros are missing
 	value       float64 // numeric: the threshold; leaf: the contribution
 	set         bitSet  // enum: the levels that go left
 }
 
-// link is the function that turns a sum of leaf values into a prediction.
-type link uint8
+// Link is the function that turns a sum of leaf values into a prediction.
+type Link uint8
 
+// The links.
 const (
-	linkIdentity link = iota
-	linkExp           // e**x, at most the largest finite number
+	LinkIdentity Link = iota
+	LinkExp           // e**x, at most the largest finite number
+	LinkLogistic      // 1/(1+e**-x)
 )
 
-func (l link) apply(x float64) float64 {
-	if l == linkExp {
+func (l Link) apply(x float64) float64 {
+	switch l {
+	case LinkExp:
 		return min(detmath.Exp(x), math.MaxFloat64)
+	case LinkLogistic:
+		return 1 / (1 + detmath.Exp(-x))
+	case LinkIdentity:
+	}
+	return x
+}
+
+// linked turns a sum into a prediction.
+func (f *Forest) linked(x float64) float64 {
+	if !f.single {
+		return f.link.apply(x)
+	}
+	switch f.link { // each step is rounded, as a program that computes in single precision does it
+	case LinkExp:
+		return float64(min(float32(detmath.Exp(x)), math.MaxFloat32))
+	case LinkLogistic:
+		return float64(1 / (1 + float32(detmath.Exp(-x))))
+	case LinkIdentity:
 	}
 	return x
 }
@@ -72,8 +95,14 @@ func (f *Forest) Inputs() []record.Column {
 }
 
 // Baseline returns what the forest would predict without its trees, on the label's scale: the mean of the labels, or e to
-// the mean of their logarithms.
-func (f *Forest) Baseline() float64 { return f.link.apply(f.initial) }
+// the mean of their logarithms. A forest of another system may have a baseline of 0, with the mean in its first tree.
+func (f *Forest) Baseline() float64 { return f.linked(f.initial) }
+
+// Linked returns what the forest predicts where the initial value and the leaf values add up to sum: the link of it.
+func (f *Forest) Linked(sum float64) float64 { return f.linked(sum) }
+
+// Additive tells whether predictions are sums of leaf values: the link is the identity.
+func (f *Forest) Additive() bool { return f.link == LinkIdentity }
 
 // Trees returns the number of trees.
 func (f *Forest) Trees() int { return len(f.trees) }
@@ -119,11 +148,11 @@ func (f *Forest) Score(fr *record.Frame, out []float64) {
 	if n < fr.Rows {
 		f.program.add(fr.Columns, n, out[n:])
 	}
-	if f.link == linkIdentity {
+	if f.link == LinkIdentity {
 		return
 	}
 	for i, x := range out {
-		out[i] = f.link.apply(x)
+		out[i] = f.linked(x)
 	}
 }
 
@@ -158,31 +187,48 @@ func (f *Forest) finish() error {
 		}
 		total += g
 	}
+	limit := math.MaxFloat64
+	if f.single {
+		limit = math.MaxFloat32
+		if float64(float32(f.initial)) != f.initial {
+			return errors.New("the initial value is not one of single precision")
+		}
+	}
 	bound := math.Abs(f.initial)
 	for i, tree := range f.trees {
-		largest, err := checkTree(tree, f.inputs)
+		largest, err := f.checkTree(tree)
 		if err != nil {
 			return fmt.Errorf("tree %d: %w", i, err)
 		}
 		bound += largest
 	}
 	// No partial sum is then infinite: rounding cannot lead past the bound by more than its own rounding.
-	if !(bound <= math.MaxFloat64/2) || !(total <= math.MaxFloat64) {
+	if !(bound <= limit/2) || !(total <= math.MaxFloat64) {
 		return errors.New("the leaf values or the gains are too large, or not numbers")
 	}
 	f.program = newProgram(f.inputs, f.trees)
-	f.planes = newPlanes(f.inputs, f.trees, bitplane.Kernels()[0])
+	f.program.single = f.single
+	if !f.walksOnly() {
+		f.planes = newPlanes(f.inputs, f.trees, bitplane.Kernels()[0])
+	}
 	return nil
+}
+
+// walksOnly tells whether the forest has what planes do not know: no training makes such a one.
+func (f *Forest) walksOnly() bool {
+	return f.single || slices.ContainsFunc(f.trees, func(t []node) bool {
+		return slices.ContainsFunc(t, func(n node) bool { return n.zeroMissing })
+	})
 }
 
 // checkTree checks that the nodes are one tree in preorder with valid splits, and returns the largest magnitude
 // of a leaf.
-func checkTree(tree []node, inputs []record.Column) (largest float64, err error) {
+func (f *Forest) checkTree(tree []node) (largest float64, err error) {
 	var pending []int32 // the right children still to come, innermost last
 	for i := range tree {
 		n := &tree[i]
 		if n.input != leaf {
-			if err := checkNode(n, inputs); err != nil {
+			if err := checkNode(n, f.inputs); err != nil {
 				return 0, fmt.Errorf("node %d: %w", i, err)
 			}
 			if len(pending) >= maxTreeDepth {
@@ -193,6 +239,9 @@ func checkTree(tree []node, inputs []record.Column) (largest float64, err error)
 		}
 		if !(math.Abs(n.value) <= math.MaxFloat64) {
 			return 0, fmt.Errorf("node %d: the leaf is not a finite number", i)
+		}
+		if f.single && float64(float32(n.value)) != n.value {
+			return 0, fmt.Errorf("node %d: the leaf is not a number of single precision", i)
 		}
 		largest = max(largest, math.Abs(n.value))
 		if len(pending) == 0 {
@@ -220,7 +269,7 @@ func checkNode(n *node, inputs []record.Column) error {
 		}
 		return nil
 	}
-	if len(n.set) != setWords(len(c.Levels)) || n.value != 0 {
+	if len(n.set) != setWords(len(c.Levels)) || n.value != 0 || n.zeroMissing {
 		return errors.New("an enum split needs a set over its levels, and only that")
 	}
 	if rest := len(c.Levels) % 64; rest > 0 && bits.Len64(n.set[len(n.set)-1]) > rest {

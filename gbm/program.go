@@ -23,6 +23,7 @@ type program struct {
 	trees   []compiledTree
 	sets    []uint64 // bits of levels that go right; the bit after the last level is missing
 	rows    int      // rows of a block
+	single  bool     // sums are of single precision
 	scratch sync.Pool
 }
 
@@ -55,6 +56,7 @@ func key(x float64) int64 {
 type slot struct {
 	input  int32
 	form   slotForm
+	zero   bool   // of a number: zeros are missing
 	levels uint32 // of an enum
 }
 
@@ -145,15 +147,15 @@ func (c *compiler) step(n *node) step {
 		at := len(c.p.sets)
 		levels := len(c.inputs[n.input].Levels)
 		c.p.sets = append(c.p.sets, n.rightSet(levels)...)
-		return step{threshold: math.MaxInt64, slot: c.slot(n.input, enumCode), set: uint32(at), mask: math.MaxUint32}
+		return step{threshold: math.MaxInt64, slot: c.slot(n, enumCode), set: uint32(at), mask: math.MaxUint32}
 	}
 	switch {
 	case n.missingLeft:
-		return step{threshold: key(n.value), slot: c.slot(n.input, missingLow)}
+		return step{threshold: key(n.value), slot: c.slot(n, missingLow)}
 	case math.IsInf(n.value, 1): // +Inf > +Inf is false: a missing value would go left
-		return step{threshold: key(0.5), slot: c.slot(n.input, missingOnly)}
+		return step{threshold: key(0.5), slot: c.slot(n, missingOnly)}
 	default:
-		return step{threshold: key(n.value), slot: c.slot(n.input, missingHigh)}
+		return step{threshold: key(n.value), slot: c.slot(n, missingHigh)}
 	}
 }
 
@@ -170,8 +172,8 @@ func (n *node) rightSet(levels int) bitSet {
 	return set
 }
 
-func (c *compiler) slot(input int32, form slotForm) uint32 {
-	s := slot{input: input, form: form, levels: uint32(len(c.inputs[input].Levels))}
+func (c *compiler) slot(n *node, form slotForm) uint32 {
+	s := slot{input: n.input, form: form, zero: n.zeroMissing, levels: uint32(len(c.inputs[n.input].Levels))}
 	i, ok := c.index[s]
 	if !ok {
 		i = uint32(len(c.p.slots))
@@ -195,6 +197,9 @@ func (p *program) add(cols []record.Column, first int, out []float64) {
 			s.fill(x[i:], width, &cols[s.input], first+lo, len(block))
 		}
 		even := len(block) / lanes * lanes
+		if p.single {
+			even = 0
+		}
 		for i := range p.trees {
 			if t := &p.trees[i]; t.enums {
 				p.mixed(t, x, block[:even])
@@ -203,7 +208,11 @@ func (p *program) add(cols []record.Column, first int, out []float64) {
 			}
 		}
 		for i := even; i < len(block); i++ {
-			block[i] = p.row(x[even/lanes*width:], i%lanes, block[i])
+			if p.single {
+				block[i] = p.singleRow(x[i/lanes*width:], i%lanes, float32(block[i]))
+			} else {
+				block[i] = p.row(x[even/lanes*width:], i%lanes, block[i])
+			}
 		}
 	}
 	p.scratch.Put(scratch)
@@ -222,7 +231,7 @@ func (s slot) fill(x []vector, width int, c *record.Column, first, n int) {
 		missing = math.Inf(-1)
 	}
 	for i, v := range c.Numbers[first : first+n] {
-		isMissing := math.IsNaN(v)
+		isMissing := math.IsNaN(v) || s.zero && isZero(v)
 		switch {
 		case s.form == missingOnly:
 			v = 0
@@ -346,4 +355,17 @@ func (p *program) row(x []vector, lane int, sum float64) float64 {
 		sum += values[a]
 	}
 	return sum
+}
+
+// singleRow is row, with a sum that is rounded to single precision after each tree. It walks one tree after the other.
+func (p *program) singleRow(x []vector, lane int, sum float32) float64 {
+	lane &= lanes - 1
+	for i := range p.trees {
+		a := p.trees[i].root
+		for range p.trees[i].depth {
+			a = p.nodes[a].nextMixed(x, lane, p.sets)
+		}
+		sum += float32(p.values[a])
+	}
+	return float64(sum)
 }

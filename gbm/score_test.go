@@ -29,7 +29,10 @@ func (f *Forest) plain(fr *record.Frame, row int) float64 {
 					left = n.set.has(int(code))
 				}
 			} else {
-				left = c.Numbers[row] <= n.value || math.IsNaN(c.Numbers[row]) && n.missingLeft
+				x := c.Numbers[row]
+				if left = x <= n.value; math.IsNaN(x) || n.zeroMissing && math.Abs(x) <= float64(float32(1e-35)) {
+					left = n.missingLeft
+				}
 			}
 			i++
 			if !left {
@@ -37,13 +40,37 @@ func (f *Forest) plain(fr *record.Frame, row int) float64 {
 			}
 		}
 		sum += tree[i].value
+		if f.single {
+			sum = float64(float32(sum))
+		}
 	}
-	return f.link.apply(sum)
+	return f.linked(sum)
+}
+
+// foreign makes a valid forest into one that other systems make.
+func foreign(f *Forest, rng *rand.Rand) *Forest {
+	g := &Forest{inputs: f.inputs, gain: f.gain, link: Link(rng.IntN(3)), single: rng.IntN(2) == 0, initial: float64(float32(f.initial))}
+	for _, t := range f.trees {
+		t = slices.Clone(t)
+		for i := range t {
+			switch {
+			case t[i].input == leaf:
+				t[i].value = float64(float32(t[i].value))
+			case t[i].set == nil:
+				t[i].zeroMissing = rng.IntN(2) == 0
+			}
+		}
+		g.trees = append(g.trees, t)
+	}
+	if err := g.finish(); err != nil {
+		panic(err)
+	}
+	return g
 }
 
 // wild returns a valid forest that no training would make.
 func wild(rng *rand.Rand) *Forest {
-	f := &Forest{link: link(rng.IntN(2)), initial: rng.NormFloat64()}
+	f := &Forest{link: Link(rng.IntN(2)), initial: rng.NormFloat64()}
 	for i := range 1 + rng.IntN(12) {
 		c := record.Column{Name: strconv.Itoa(i), Type: record.Numeric}
 		if rng.IntN(2) == 0 {
@@ -137,12 +164,15 @@ func checkScores(t interface{ Fatalf(string, ...any) }, f *Forest, fr *record.Fr
 		}
 		add(fr.Columns, out)
 		for i := range out {
-			out[i] = f.link.apply(out[i])
+			out[i] = f.linked(out[i])
 		}
 		check(by)
 	}
 	with("walk", func(cols []record.Column, out []float64) { f.program.add(cols, 0, out) })
 	for _, k := range bitplane.Kernels() {
+		if f.walksOnly() {
+			break
+		}
 		if p, _ := compilePlanes(f.inputs, f.trees, k); p != nil {
 			with(k.Name, p.add)
 		}
@@ -156,7 +186,9 @@ func FuzzScore(f *testing.F) {
 	f.Fuzz(func(t *testing.T, seed uint64, rows uint16) {
 		rng := rand.New(rand.NewPCG(seed, 3))
 		forest := wild(rng)
-		checkScores(t, forest, wildFrame(forest, rng, int(rows%1200)))
+		fr := wildFrame(forest, rng, int(rows%1200))
+		checkScores(t, forest, fr)
+		checkScores(t, foreign(forest, rng), fr)
 	})
 }
 

@@ -302,7 +302,7 @@ func (t *trainer) forest(n int) (*Forest, error) {
 	columns := t.frame.Columns
 	f := &Forest{initial: math.Ldexp(t.initial, t.target.exp), trees: t.trees[:n], gain: make([]float64, len(columns))}
 	if t.p.LabelTransform == TransformLog {
-		f.link = linkExp
+		f.link = LinkExp
 	}
 	for k, tree := range f.trees {
 		for i := range tree {

@@ -11,7 +11,7 @@ type watch struct {
 	pool   *pool
 	frame  *record.Frame
 	label  []float64
-	link   link
+	link   Link
 	exp    int       // score is in units of 2^exp
 	score  []float64 // the prediction of each row before the link
 	labels int       // the labels' largest magnitude is at most 2^labels
@@ -21,7 +21,7 @@ type watch struct {
 func newWatch(p *pool, t *trainer, trained []float64, d Dataset) *watch {
 	w := &watch{pool: p, frame: d.Frame, label: d.Label, exp: t.target.exp, score: make([]float64, d.Frame.Rows)}
 	if t.p.LabelTransform == TransformLog {
-		w.link = linkExp
+		w.link = LinkExp
 	}
 	var largest float64
 	for _, labels := range [][]float64{trained, d.Label} { // predictions are as large as the labels trained on

@@ -120,6 +120,8 @@ type Lineage struct {
 	// PlanDigest is the digest of the declared features, tables and windows before anything was fitted: a pipeline file
 	// that declares the same has the same.
 	PlanDigest string `json:"plan_digest,omitempty"`
+	// Imported says which file of another system the trees came from. Default: nil, they were grown here.
+	Imported *Imported `json:"imported,omitempty"`
 	// CodeVersion is the revision of the pipeline's own files, if there is one. Default: none.
 	CodeVersion string `json:"code_version,omitempty"`
 	// RunID is the scheduler's name for the run. It is part of the bundle's identity. Default: none.
@@ -128,6 +130,21 @@ type Lineage struct {
 	// for; the data and its digest, what was read. Default: zero, none was named.
 	DataFrom time.Time `json:"data_from,omitzero"`
 	DataTo   time.Time `json:"data_to,omitzero"`
+}
+
+// Imported is the file of another system that a model's trees came from. The rows that the lineage counts are then those that
+// the plan was fitted on and the model was measured on; which rows the other system trained on is not known.
+type Imported struct {
+	// Format names the other system: lightgbm or xgboost.
+	Format string `json:"format"`
+	// Version is that of the format, as the file says it. Default: "", it does not say.
+	Version string `json:"version,omitempty"`
+	// Objective is what the trees were grown for, as the file says it. Default: "", it does not say.
+	Objective string `json:"objective,omitempty"`
+	// Name names the file, without its folder, or says where else it came from.
+	Name string `json:"name"`
+	// Digest is "sha256:" and the SHA-256, in hex, of the file.
+	Digest string `json:"digest"`
 }
 
 // LabelSource is the data that labels came from, by key.

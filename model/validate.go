@@ -141,6 +141,12 @@ func (l *Lineage) validate() error {
 		}
 		texts = append(texts, t.Name, t.DataName)
 	}
+	if m := l.Imported; m != nil {
+		if m.Format == "" || m.Name == "" || !validDigest(m.Digest) {
+			return errors.New("the file that the trees came from needs a format, a name and a digest")
+		}
+		texts = append(texts, m.Format, m.Version, m.Objective, m.Name)
+	}
 	left := l.Rows.Excluded
 	for _, r := range l.Rows.Reasons {
 		left -= r.Rows

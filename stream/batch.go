@@ -288,6 +288,9 @@ func (m *mapBatch[K, V, V2]) land() error {
 	case <-m.ctx.Done().Done():
 		return m.ctx.Done().Err()
 	}
+	if fl.err != nil && m.until.Err() != nil { // nobody waits for the result any more: that says nothing of the records
+		return m.until.Err()
+	}
 	m.going[0] = nil
 	m.going = m.going[1:]
 	if err := m.forward(fl); err != nil {

@@ -43,6 +43,7 @@ type GateResult struct {
 // trainee is a model that was trained, with what the gates look at.
 type trainee struct {
 	p        *config.Pipeline
+	mk       maker
 	bundle   *model.Bundle
 	data     []byte // the encoded bundle
 	digest   string

@@ -44,6 +44,7 @@ type Trained struct {
 	RunID    string
 	Interval Interval
 	Unused   bool // the pipeline file does not use the interval: all of the data was read
+	Imported *model.Imported // the file of another system that the trees came from; nil: they were grown here
 	Trees    int
 	Signed   bool // there is a root document: decisions are signed
 	Existed  bool // the very same model was registered before
@@ -68,6 +69,14 @@ func (t *Trained) TopInputs(n int) []string {
 // not is registered and rejected: both the outcome and an error of code [Refused] are returned then. Training again with the
 // same data, file and run id gives the same version, or the same refusal.
 func (a *App) Train(ctx context.Context, o TrainOptions) (*Trained, error) {
+	return a.trainWith(ctx, "train", o, batch.TrainModel)
+}
+
+// maker makes the bundle of what options say.
+type maker func(context.Context, batch.TrainOptions) (*model.Bundle, error)
+
+// trainWith does what Train does, with another way to make the bundle; op is what a person calls that.
+func (a *App) trainWith(ctx context.Context, op string, o TrainOptions, mk maker) (*Trained, error) {
 	env, err := o.Interval.variables(a.Env)
 	if err != nil {
 		return nil, err
@@ -77,7 +86,7 @@ func (a *App) Train(ctx context.Context, o TrainOptions) (*Trained, error) {
 		return nil, unreadable(o.File, err)
 	}
 	if p.Train.Data == "" {
-		return nil, &Error{Code: Usage, Op: "train", Where: o.File, Err: errNoData, Hint: "set train.data to a file, a pattern of files, or topic://NAME"}
+		return nil, &Error{Code: Usage, Op: op, Where: o.File, Err: errNoData, Hint: "set train.data to a file, a pattern of files, or topic://NAME"}
 	}
 	reg, err := a.Registry(p.Model)
 	if err != nil {
@@ -90,23 +99,23 @@ func (a *App) Train(ctx context.Context, o TrainOptions) (*Trained, error) {
 	if err := reg.CheckAuthor(ctx, by); err != nil {
 		return nil, err
 	}
-	x := &trainee{p: p}
+	x := &trainee{p: p, mk: mk}
 	t := &Trained{
 		File: o.File, Data: p.Train.Data, Registry: p.Model.Registry, RunID: o.RunID, Interval: o.Interval, Unused: !o.Interval.IsZero() && !env.used,
 		Signed: p.Model.Root != "",
 	}
 	if err := a.makeModel(ctx, o, x, t); err != nil {
 		if !o.Interval.IsZero() && errors.Is(err, batch.ErrNoRows) {
-			return nil, &Error{Code: Nothing, Op: "train", Err: fmt.Errorf("the data interval %s has no rows: %w", o.Interval, err), Hint: "there is nothing to train on"}
+			return nil, &Error{Code: Nothing, Op: op, Err: fmt.Errorf("the data interval %s has no rows: %w", o.Interval, err), Hint: "there is nothing to train on"}
 		}
-		return nil, fmt.Errorf("train: %w", err)
+		return nil, fmt.Errorf("%s: %w", op, err)
 	}
 	if p.Model.Accept != nil {
 		if x.champion, err = championOf(ctx, reg, p); err != nil {
 			return nil, err
 		}
 		if t.Gates, err = a.gates(ctx, x); err != nil {
-			return nil, fmt.Errorf("train: %w", err)
+			return nil, fmt.Errorf("%s: %w", op, err)
 		}
 	}
 	return t, a.register(ctx, reg, x.data, by, t)
@@ -137,7 +146,7 @@ func (a *App) makeModel(ctx context.Context, o TrainOptions, x *trainee, t *Trai
 	if p.Model.Accept != nil && p.Model.Accept.Champion != nil {
 		options.Tested = func(rows batch.Tested) { x.tested = rows }
 	}
-	if x.bundle, err = batch.TrainModel(ctx, options); err != nil {
+	if x.bundle, err = x.mk(ctx, options); err != nil {
 		return err
 	}
 	if x.data, x.digest, err = x.bundle.Encode(); err != nil {
@@ -145,6 +154,7 @@ func (a *App) makeModel(ctx context.Context, o TrainOptions, x *trainee, t *Trai
 	}
 	b := x.bundle
 	t.Digest, t.Rows, t.Metrics, t.Trees, t.Inputs = x.digest, b.Lineage.Rows, b.Metrics, b.Forest.Trees(), b.Inputs
+	t.Imported = b.Lineage.Imported
 	return nil
 }
 

@@ -70,10 +70,14 @@ func (t *trainer) lineage(digest string) (model.Lineage, error) {
 	if err != nil {
 		return model.Lineage{}, err
 	}
+	if t.foreign != nil {
+		params = []byte("{}")
+	}
 	l := model.Lineage{
 		DataName: t.data.Name(), DataFrom: t.From.UTC(), DataTo: t.To.UTC(), DataDigest: digest, Labels: t.labels.lineage(), Where: t.Where, Params: params, RunID: t.RunID, Inputs: t.Inputs, Tables: t.Sources, PlanDigest: t.declaredDigest,
-		Rows:  model.Rows{Read: int(t.read), Train: t.rows[Train], Validation: t.rows[Validation], Test: t.rows[Test]},
-		Split: model.Split{Train: t.Split.Train, Validation: t.Split.Validation, Test: t.Split.Test, Seed: t.Split.Seed},
+		Imported: t.imported,
+		Rows:     model.Rows{Read: int(t.read), Train: t.rows[Train], Validation: t.rows[Validation], Test: t.rows[Test]},
+		Split:    model.Split{Train: t.Split.Train, Validation: t.Split.Validation, Test: t.Split.Test, Seed: t.Split.Seed},
 	}
 	l.Rows.Excluded, l.Rows.Reasons = t.excluded.list()
 	for _, f := range t.Features {

@@ -12,6 +12,7 @@ import (
 	"millrace.dev/codec"
 	"millrace.dev/feature"
 	"millrace.dev/gbm"
+	"millrace.dev/internal/importer"
 	"millrace.dev/internal/kafka"
 	"millrace.dev/internal/pipeline"
 	"millrace.dev/internal/source"
@@ -63,6 +64,8 @@ const maxRejected = 0.5
 type trainer struct {
 	TrainOptions
 
+	foreign        *importer.Model // whose trees are taken; nil: they are grown
+	imported       *model.Imported
 	data           *source.Source
 	labels         *labels // nil where the data has the label
 	label          int     // index of the label in the schema
@@ -434,7 +437,7 @@ func (t *trainer) load(ctx context.Context, digest string) (sets [parts]*set, er
 	var workers []*loading
 	again, err := t.scan(ctx, t.plan.Levels(), func() worker {
 		w := &loading{t: t, sets: &sets, evaluator: t.plan.NewEvaluator(), survey: profile.NewSurvey(layout)}
-		if t.plan.HasFolds() {
+		if t.plan.HasFolds() && t.foreign == nil {
 			w.training, w.again = t.plan.NewTrainingEvaluator(), pipeline.NewFinder(t.plan, t.Required)
 		}
 		workers = append(workers, w)
@@ -447,6 +450,9 @@ func (t *trainer) load(ctx context.Context, digest string) (sets [parts]*set, er
 		return sets, t.changed()
 	}
 	if err := t.enough(); err != nil {
+		return sets, err
+	}
+	if err := t.checkLevels(workers); err != nil {
 		return sets, err
 	}
 	survey := workers[0].survey

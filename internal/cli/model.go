@@ -36,7 +36,7 @@ review, NAME@champion the one that was promoted last. With a pipeline file at ha
 		c.modelDecide(models, "reject", "Reject a model for good", (*registry.Registry).Reject),
 		c.modelDecide(models, "retire", "Retire a model that is not to run any more; approving it brings it back", (*registry.Registry).Retire),
 		c.modelPromote(&o), c.modelRollback(&o),
-		c.modelGC(models), c.modelExport(models), c.modelImport(models))
+		c.modelGC(models), c.modelExport(models), c.modelImport(models, &o))
 	return cmd
 }
 
@@ -215,6 +215,9 @@ func (c *cli) printShown(s *app.Shown) error {
 	}
 	for _, t := range b.Lineage.Tables {
 		line("  table       %s, of %s, %s", t.Name, t.DataName, t.DataDigest)
+	}
+	if m := b.Lineage.Imported; m != nil {
+		line("  imported    %s, of %s, %s", m.Name, strings.TrimSpace(m.Format+" "+m.Version), m.Digest)
 	}
 	line("  rows        %s read, %s excluded, %s train, %s validation, %s test", grouped(int64(r.Read)), grouped(int64(r.Excluded)),
 		grouped(int64(r.Train)), grouped(int64(r.Validation)), grouped(int64(r.Test)))

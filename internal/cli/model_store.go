@@ -3,6 +3,8 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -134,14 +136,27 @@ the bundle alone. A FILE of - is standard output.`,
 	return cmd
 }
 
-func (c *cli) modelImport(models opener) *cobra.Command {
-	var by string
+func (c *cli) modelImport(models opener, at *app.ModelsOptions) *cobra.Command {
+	var by, format string
 	cmd := &cobra.Command{
-		Use: "import FILE --by NAME", Short: "Register a model that was exported from another registry",
+		Use: "import FILE --by NAME", Short: "Register a model of another registry, or one that LightGBM has trained",
 		Args: func(cmd *cobra.Command, args []string) error { return oneArg("FILE", c.needsName()...)(cmd, args) },
 		Long: `Import registers a model that millrace model export has written, or a bundle. It becomes a candidate: what another
-registry decided does not count here, but the log tells it.`,
+registry decided does not count here, but the log tells it.
+
+A file that LightGBM has saved as text becomes a model of the pipeline file: the file's fields and features are the inputs,
+which have to have the names of the model's features, and its training data says what is fitted and how good the model
+is. The predictions are LightGBM's, bit for bit but for the last places of exp and sigmoid. Nothing of the file is executed.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			data, err := app.ReadForeign(args[0], format)
+			if err != nil {
+				return err
+			}
+			if data != nil {
+				return c.importForeign(cmd, &app.ForeignOptions{
+					File: c.file, Set: c.set, Registry: at.Dir, Root: at.Root, By: by, Model: data, Name: filepath.Base(args[0]), Format: format,
+				})
+			}
 			m, err := models()
 			if err != nil {
 				return err
@@ -158,9 +173,23 @@ registry decided does not count here, but the log tells it.`,
 		},
 	}
 	cmd.Flags().StringVar(&by, "by", "", "the `name` of who imports it (required without a key, whose owner it is)")
+	cmd.Flags().StringVar(&format, "format", "", "the `format` of a file of another system: "+strings.Join(app.ForeignFormats(), ", ")+" (default: what the file looks like)")
+	cmd.Flags().StringArrayVar(&c.set, "set", nil, "override a `key=value` of the pipeline file, for a model of another system; can be repeated")
 	c.keyFlag(cmd)
 	c.jsonFlag(cmd, "the version")
 	return cmd
+}
+
+// importForeign imports a model of another system, and tells a person of it.
+func (c *cli) importForeign(cmd *cobra.Command, o *app.ForeignOptions) error {
+	if o.Format != "" && !slices.Contains(app.ForeignFormats(), o.Format) {
+		return usage(cmd, fmt.Errorf("--format %q: want one of %s", o.Format, strings.Join(app.ForeignFormats(), ", ")))
+	}
+	t, err := c.app().ImportForeign(cmd.Context(), *o)
+	if t != nil {
+		c.printTrained(t)
+	}
+	return c.tellResult(cmd.Context(), "", t, err)
 }
 
 // article writes a state as it is said of a version.

@@ -89,7 +89,12 @@ func (c *cli) printTrained(t *app.Trained) {
 		c.note("  %8s  %s\n", grouped(int64(x.Rows)), x.Reason)
 	}
 	c.noteFound(t.Found.Tables, t.Found.Windows)
-	c.note("trained %s on %s\n\n%s", count(t.Trees, "tree"), count(r.Train, "row"), scoreTable(&t.Metrics))
+	if m := t.Imported; m != nil {
+		c.note("%s of %s, from %s; which of these rows they were trained on is not known, so that the errors may be too small\n\n%s",
+			count(t.Trees, "tree"), m.Format, oneLine(m.Name), scoreTable(&t.Metrics))
+	} else {
+		c.note("trained %s on %s\n\n%s", count(t.Trees, "tree"), count(r.Train, "row"), scoreTable(&t.Metrics))
+	}
 	c.note("\n  inputs by importance: %s\n\n", oneLine(strings.Join(t.TopInputs(6), ", ")))
 	c.printGates(t.Gates)
 	if t.Unused {

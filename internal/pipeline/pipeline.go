@@ -200,7 +200,8 @@ func (w *Worker) Score(b *record.Batch) {
 	}
 }
 
-// Take is [Worker.Score] with what another model predicts of rows, which rise and have no problem. The other rows are to have one.
+// Take is [Worker.Score] with what another model predicts of rows, in any order; of a row that has a problem it does not count.
+// Rows that are not among them must have one.
 func (w *Worker) Take(b *record.Batch, rows []int, scores []float64) {
 	if cap(w.scores) < b.Len() {
 		w.scores = make([]float64, b.Len())
@@ -208,6 +209,9 @@ func (w *Worker) Take(b *record.Batch, rows []int, scores []float64) {
 	w.scores = w.scores[:b.Len()]
 	clear(w.scores)
 	for k, i := range rows {
+		if b.Problem(i) != nil {
+			continue
+		}
 		if w.scores[i] = scores[k]; !Finite(scores[k]) {
 			b.Reject(i, NotFinite(w.path.options.Field))
 		}

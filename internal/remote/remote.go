@@ -92,15 +92,25 @@ type Answer struct {
 	Model    string            // as the server calls it, name or name@version; "" where it does not say
 }
 
+// Problem returns the problem of the k-th row of the request, or nil.
+func (a *Answer) Problem(k int) *record.Problem {
+	if k >= len(a.Problems) {
+		return nil
+	}
+	return a.Problems[k]
+}
+
 // Model is a model on a server. It is safe for concurrent use.
 type Model interface {
 	// Score has rows predicted. It tries again what may pass, and returns when that is no use, or ctx has ended. The error is an [*Error].
 	//
 	// Rows that the server refuses while it predicts others get a problem of the class [Refused] (or [Failed], of rows at which it
-	// fails again and again) and the stage score; they are found by halving. A server that has predicted nothing yet is not believed
-	// when it refuses everything: that is an error. So call Score with rows that are known to be good first, such as golden rows.
+	// fails again and again) and the stage score; they are found by halving. A server that refuses everything, or has predicted nothing
+	// yet, is not believed: that is a call that has failed, and no row's fault. So call Score with rows that are known to be good first,
+	// such as golden rows.
 	//
-	// With Retries below 0 it waits for a server that is down; else it returns at once while the server is known to be down.
+	// With Retries below 0 it returns when it has succeeded or ctx has ended: it waits for a server that is down. Else it returns at once
+	// while the server is known to be down.
 	Score(ctx context.Context, r *Request) (*Answer, error)
 	// Stats returns what was counted so far, and how the server is.
 	Stats() Stats
@@ -147,7 +157,9 @@ type Error struct {
 	Class Class
 	Where string // the server
 	Err   error
-	Hint  string
+	Hint  string // what to do about it, or ""
+
+	after time.Duration // how long the server asks to be left alone
 }
 
 // Error returns the text.

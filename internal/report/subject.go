@@ -217,6 +217,9 @@ func (s *Subject) lineage() []fact {
 	for _, t := range l.Tables {
 		list = append(list, facts("table "+chart.OneLine(t.Name), t.DataName+", "+t.DataDigest)...)
 	}
+	if x := l.Imported; x != nil {
+		list = append(list, facts("trees imported from", x.Name+", of "+strings.TrimSpace(x.Format+" "+x.Version)+", "+x.Digest)...)
+	}
 	list = append(list, facts("digest of the declared features", l.PlanDigest)...)
 	for i := range list {
 		list[i].Long = true
