@@ -176,14 +176,11 @@ func loopback(host string) bool {
 // answer answers at a listener until ctx ends, and then what is under way. It calls started when it begins.
 func (a *App) answer(ctx context.Context, p *config.Pipeline, r *server.Router, l net.Listener, models *serve.Models, started func()) error {
 	c := &p.Serve
-	s, err := server.New(r, server.Options{
-		TLS: server.TLS{Cert: c.TLS.CertFile, Key: c.TLS.KeyFile, ClientCA: c.TLS.ClientCAFile},
-		Limits: server.Limits{
-			Body: c.Limits.BodyBytes, Connections: c.Limits.Connections, ConnectionsPerClient: c.Limits.ConnectionsPerClient,
-			Concurrency: c.Limits.Concurrency, Timeout: c.Limits.Timeout, RatePerSecond: c.Limits.Rate.PerSecond, Burst: c.Limits.Rate.Burst,
-		},
-		TrustedProxies: c.TrustedProxies, Log: a.Log, Now: a.Now,
-	})
+	options, err := a.serverOptions(ctx, p)
+	if err != nil {
+		return err
+	}
+	s, err := server.New(r, options)
 	if err != nil {
 		return &Error{Code: Usage, Op: "serve", Where: p.File, Err: err}
 	}

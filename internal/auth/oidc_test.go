@@ -305,13 +305,16 @@ func TestBadIssuers(t *testing.T) {
 			w.WriteHeader(http.StatusNotFound)
 			return true
 		},
-		"no JSON": func(_ *provider, w http.ResponseWriter, _ *http.Request) bool { fmt.Fprint(w, "<html>"); return true },
+		"no JSON": func(_ *provider, w http.ResponseWriter, _ *http.Request) bool {
+			_, _ = fmt.Fprint(w, "<html>")
+			return true
+		},
 		"that of another issuer": func(_ *provider, w http.ResponseWriter, _ *http.Request) bool {
-			fmt.Fprint(w, `{"issuer":"https://other.example","jwks_uri":"https://other.example/keys"}`)
+			_, _ = fmt.Fprint(w, `{"issuer":"https://other.example","jwks_uri":"https://other.example/keys"}`)
 			return true
 		},
 		"jwks_uri: want a URL of https": func(p *provider, w http.ResponseWriter, _ *http.Request) bool {
-			fmt.Fprintf(w, `{"issuer":%q,"jwks_uri":"http://other.example/keys"}`, p.URL)
+			_, _ = fmt.Fprintf(w, `{"issuer":%q,"jwks_uri":"http://other.example/keys"}`, p.URL)
 			return true
 		},
 		"redirects": func(_ *provider, w http.ResponseWriter, r *http.Request) bool {
@@ -329,14 +332,14 @@ func TestBadIssuers(t *testing.T) {
 			if r.URL.Path != "/keys" {
 				return false
 			}
-			fmt.Fprint(w, `{"keys":[{}`+strings.Repeat(",{}", maxKeys)+`]}`)
+			_, _ = fmt.Fprint(w, `{"keys":[{}`+strings.Repeat(",{}", maxKeys)+`]}`)
 			return true
 		},
 		"no public key": func(_ *provider, w http.ResponseWriter, r *http.Request) bool {
 			if r.URL.Path != "/keys" {
 				return false
 			}
-			fmt.Fprint(w, `{"keys":[{"kty":"oct","k":"c2VjcmV0","kid":"1"},{"kty":"RSA"}]}`)
+			_, _ = fmt.Fprint(w, `{"keys":[{"kty":"oct","k":"c2VjcmV0","kid":"1"},{"kty":"RSA"}]}`)
 			return true
 		},
 	} {
