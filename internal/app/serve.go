@@ -27,6 +27,7 @@ type ServeOptions struct {
 type Serving struct {
 	Address string   // that it listens at
 	Models  []string // name@version of each, at the start
+	Routes  []server.Route
 	models  *serve.Models
 }
 
@@ -94,7 +95,7 @@ func (a *App) Serve(ctx context.Context, o ServeOptions) (*Served, error) {
 	if err := router.Add(routes.Routes()...); err != nil {
 		return nil, err
 	}
-	s := &Serving{Address: l.Addr().String(), models: models}
+	s := &Serving{Address: l.Addr().String(), Routes: router.Routes(), models: models}
 	for _, i := range models.Index() {
 		if i.Promoted {
 			s.Models = append(s.Models, i.Name+"@"+i.Version)
