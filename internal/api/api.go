@@ -7,6 +7,7 @@ import (
 
 	"millrace.dev/internal/auth"
 	"millrace.dev/internal/mlflow"
+	"millrace.dev/internal/oip"
 	"millrace.dev/internal/serve"
 	"millrace.dev/internal/server"
 )
@@ -18,6 +19,8 @@ type Options struct {
 	Version string           // of millrace
 	MLflow  *mlflow.Server   // answers MLflow clients. Default: there are no such routes
 	Now     func() time.Time // Default: time.Now
+	// MaxMessage bounds a message of gRPC once it is uncompressed, in bytes. Default: 64 MiB
+	MaxMessage int
 }
 
 // API has the routes of millrace serve. Its handlers are safe for concurrent use.
@@ -26,6 +29,9 @@ type API struct {
 	models  *serve.Models
 	now     func() time.Time
 	routes  []server.Route
+
+	signatures signatures
+	compressor oip.Compressor
 }
 
 // New returns the routes of models, which need not be started yet.
@@ -38,6 +44,8 @@ func New(o Options) (*API, error) {
 		a.now = time.Now
 	}
 	a.routes = append(a.routes, a.predictRoutes()...)
+	a.routes = append(a.routes, a.oipRoutes()...)
+	a.routes = append(a.routes, a.grpcRoutes()...)
 	a.routes = append(a.routes, a.healthRoutes()...)
 	a.routes = append(a.routes, a.mlflowRoutes()...)
 	return a, nil

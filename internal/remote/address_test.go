@@ -42,7 +42,7 @@ func TestAddresses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = file.Close() }()
+	t.Cleanup(func() { _ = file.Close() })
 	cases := 0
 	for lines := bufio.NewScanner(file); lines.Scan(); {
 		line := lines.Text()

@@ -80,50 +80,97 @@ func TestProtocols(t *testing.T) {
 		model    string
 	}{
 		{
-			"mlflow: numbers", Options{Protocol: MLflow}, "", "/invocations", split,
-			"", `{"predictions": [1.5, -2, 1e3]}`, []float64{1.5, -2, 1e3}, nil, "",
+			"mlflow: numbers",
+			Options{Protocol: MLflow},
+			"", "/invocations", split,
+			"", `{"predictions": [1.5, -2, 1e3]}`,
+			[]float64{1.5, -2, 1e3},
+			nil, "",
 		},
 		{
-			"mlflow: lists of one", Options{Protocol: MLflow}, "/", "/invocations", split,
-			"", ` { "x": {"predictions": []}, "predictions" : [[1] , [2],[ 3 ]], "y": [true] } `, []float64{1, 2, 3}, nil, "",
+			"mlflow: lists of one",
+			Options{Protocol: MLflow},
+			"/", "/invocations", split,
+			"", ` { "x": {"predictions": []}, "predictions" : [[1] , [2],[ 3 ]], "y": [true] } `,
+			[]float64{1, 2, 3},
+			nil, "",
 		},
 		{
-			"mlflow: objects", Options{Protocol: MLflow}, "/serving-endpoints/a/invocations", "/serving-endpoints/a/invocations", split,
-			"", `{"predictions": [{"0": 1}, {"0": 2}, {"0": NaN}]}`, []float64{1, 2, math.NaN()}, []*record.Problem{nil, nil, none}, "",
+			"mlflow: objects",
+			Options{Protocol: MLflow},
+			"/serving-endpoints/a/invocations", "/serving-endpoints/a/invocations", split,
+			"", `{"predictions": [{"0": 1}, {"0": 2}, {"0": NaN}]}`,
+			[]float64{1, 2, math.NaN()},
+			[]*record.Problem{nil, nil, none},
+			"",
 		},
 		{
-			"mlflow: a column among several", Options{Protocol: MLflow, Output: "price"}, "/a", "/a/invocations", split,
-			"", `{"predictions": [{"label": "x", "price": 1}, {"price": 2, "label": {"y": [1]}}, {"\u0070rice": 3}]}`, []float64{1, 2, 3}, nil, "",
+			"mlflow: a column among several",
+			Options{Protocol: MLflow, Output: "price"},
+			"/a", "/a/invocations", split,
+			"", `{"predictions": [{"label": "x", "price": 1}, {"price": 2, "label": {"y": [1]}}, {"\u0070rice": 3}]}`,
+			[]float64{1, 2, 3},
+			nil, "",
 		},
 		{
-			"mlflow: lists by column", Options{Protocol: MLflow, Output: "price"}, "", "/invocations", split,
-			"", `{"predictions": {"label": ["x"], "price": [1, null, Infinity]}}`, []float64{1, math.NaN(), math.Inf(1)}, []*record.Problem{nil, none, none}, "",
+			"mlflow: lists by column",
+			Options{Protocol: MLflow, Output: "price"},
+			"", "/invocations", split,
+			"", `{"predictions": {"label": ["x"], "price": [1, null, Infinity]}}`,
+			[]float64{1, math.NaN(), math.Inf(1)},
+			[]*record.Problem{nil, none, none},
+			"",
 		},
 		{
-			"mlflow: a classifier", Options{Protocol: MLflow}, "", "/invocations", split,
-			"", `{"predictions": [true, false, true]}`, []float64{1, 0, 1}, nil, "",
+			"mlflow: a classifier",
+			Options{Protocol: MLflow},
+			"", "/invocations", split,
+			"", `{"predictions": [true, false, true]}`,
+			[]float64{1, 0, 1},
+			nil, "",
 		},
 		{
-			"sagemaker: CSV by line", Options{Protocol: SageMaker}, "", "/invocations", csv,
-			"text/csv; charset=utf-8", "1\n2.5\r\n-3e2\n", []float64{1, 2.5, -300}, nil, "",
+			"sagemaker: CSV by line",
+			Options{Protocol: SageMaker},
+			"", "/invocations", csv,
+			"text/csv; charset=utf-8", "1\n2.5\r\n-3e2\n",
+			[]float64{1, 2.5, -300},
+			nil, "",
 		},
 		{
-			"sagemaker: CSV in a line", Options{Protocol: SageMaker}, "", "/invocations", csv,
-			"text/csv", "1,nan, -inf", []float64{1, math.NaN(), math.Inf(-1)}, []*record.Problem{nil, none, none}, "",
+			"sagemaker: CSV in a line",
+			Options{Protocol: SageMaker},
+			"", "/invocations", csv,
+			"text/csv", "1,nan, -inf",
+			[]float64{1, math.NaN(), math.Inf(-1)},
+			[]*record.Problem{nil, none, none},
+			"",
 		},
 		{
-			"sagemaker: a list", Options{Protocol: SageMaker}, "/x/invocations", "/x/invocations", csv,
-			"application/json", "[1,2,3]", []float64{1, 2, 3}, nil, "",
+			"sagemaker: a list",
+			Options{Protocol: SageMaker},
+			"/x/invocations", "/x/invocations", csv,
+			"application/json", "[1,2,3]",
+			[]float64{1, 2, 3},
+			nil, "",
 		},
 		{
-			"sagemaker: the linear learner", Options{Protocol: SageMaker, Output: "score"}, "", "/invocations", csv,
-			"application/json", `{"predictions": [{"score": 1, "predicted_label": 0}, {"score": 2}, {"score": 3}]}`, []float64{1, 2, 3}, nil, "",
+			"sagemaker: the linear learner",
+			Options{Protocol: SageMaker, Output: "score"},
+			"", "/invocations", csv,
+			"application/json", `{"predictions": [{"score": 1, "predicted_label": 0}, {"score": 2}, {"score": 3}]}`,
+			[]float64{1, 2, 3},
+			nil, "",
 		},
 		{
-			"predict", Options{Protocol: Predict, Model: "house prices", Version: "3", Output: "price"}, "/a/b/", "/a/b/predict/house%20prices/versions/3", records,
+			"predict",
+			Options{Protocol: Predict, Model: "house prices", Version: "3", Output: "price"},
+			"/a/b/", "/a/b/predict/house%20prices/versions/3", records,
 			"", `{"predictions":[{"record":{"id":1,"price":0.1}},{"problem":{"stage":"check","class":"sold","field":"price","reason":"the record breaks a rule"}},
 				{"record":{"price":3,"x":{"price":9},"y":[{"price":8}]}}],"model":"house prices@3","digest":"sha256:aa"}`,
-			[]float64{0.1, 0, 3}, []*record.Problem{nil, {Stage: "check", Class: "sold", Field: "price", Reason: "the record breaks a rule"}, nil}, "house prices@3",
+			[]float64{0.1, 0, 3},
+			[]*record.Problem{nil, {Stage: "check", Class: "sold", Field: "price", Reason: "the record breaks a rule"}, nil},
+			"house prices@3",
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -303,7 +350,9 @@ func TestHanging(t *testing.T) {
 				if err != nil {
 					return
 				}
-				_, _ = io.WriteString(conn, first)
+				if _, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
+					_, _ = io.WriteString(conn, first)
+				}
 				_, _ = io.Copy(io.Discard, conn) // until the client hangs up
 				_ = conn.Close()
 			})

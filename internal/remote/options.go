@@ -118,6 +118,8 @@ func (a *allowed) before(p *place) error {
 // caller returns what speaks the protocol of the options.
 func (t *transport) caller() (caller, error) {
 	switch t.o.Protocol {
+	case OIPgRPC:
+		return newGRPC(t), nil
 	case Predict:
 		return &predictCaller{t: t, path: "/predict/" + url.PathEscape(t.o.Model) + "/versions/" + url.PathEscape(t.o.Version)}, nil
 	case MLflow:
@@ -125,7 +127,7 @@ func (t *transport) caller() (caller, error) {
 	case SageMaker:
 		return newSageMaker(t)
 	default:
-		return nil, fmt.Errorf("the protocol %s is not there yet", t.o.Protocol)
+		return newOIP(t), nil
 	}
 }
 
