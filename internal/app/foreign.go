@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 
 	"millrace.dev/internal/batch"
 	"millrace.dev/internal/importer"
@@ -101,7 +102,7 @@ func (a *App) ImportForeign(ctx context.Context, o ForeignOptions) (*Trained, er
 	train := TrainOptions{File: o.File, Set: o.Set, Threads: o.Threads, By: o.By}
 	for key, value := range map[string]string{"model.registry": o.Registry, "model.root": o.Root} {
 		if value != "" {
-			train.Set = append(train.Set[:len(train.Set):len(train.Set)], key+"="+value)
+			train.Set = append(slices.Clip(train.Set), key+"="+value)
 		}
 	}
 	return a.trainWith(ctx, op, train, func(ctx context.Context, options batch.TrainOptions) (*model.Bundle, error) {
