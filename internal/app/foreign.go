@@ -11,6 +11,7 @@ import (
 	"millrace.dev/internal/batch"
 	"millrace.dev/internal/importer"
 	"millrace.dev/internal/importer/lightgbm"
+	"millrace.dev/internal/importer/xgboost"
 	"millrace.dev/model"
 )
 
@@ -35,7 +36,7 @@ type foreignReader struct {
 }
 
 func foreignReaders() []foreignReader {
-	return []foreignReader{{lightgbm.Format, lightgbm.Is, lightgbm.Read}}
+	return []foreignReader{{lightgbm.Format, lightgbm.Is, lightgbm.Read}, {xgboost.Format, xgboost.Is, xgboost.Read}}
 }
 
 // ForeignFormats returns the names of the formats of other systems that can be imported.
@@ -96,7 +97,7 @@ func (a *App) ImportForeign(ctx context.Context, o ForeignOptions) (*Trained, er
 		}
 	}
 	if m == nil {
-		return nil, &Error{Code: Usage, Op: op, Where: o.Name, Err: errors.New("it is no model that can be imported"), Hint: "models of lightgbm, saved as text, can be"}
+		return nil, &Error{Code: Usage, Op: op, Where: o.Name, Err: errors.New("it is no model that can be imported"), Hint: "models that LightGBM has saved as text, and XGBoost as JSON or UBJSON, can be"}
 	}
 	from := model.Imported{Format: m.Format, Version: m.Version, Objective: m.Objective, Name: o.Name, Digest: model.Digest(o.Model)}
 	train := TrainOptions{File: o.File, Set: o.Set, Threads: o.Threads, By: o.By}
