@@ -3,7 +3,7 @@ SHELL := /bin/bash
 GO    ?= go
 BIN   := bin
 
-.PHONY: help build test race s3 crash torture promotions shadow poison metamorphic arm64 fuzz lint pictures airflow bench demo clean
+.PHONY: help build test race s3 crash torture promotions shadow poison metamorphic arm64 fuzz lint pictures proto airflow bench demo clean
 
 help: ## list these targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -86,6 +86,12 @@ lint: $(BIN)/golangci-lint ## run the linters, pinned in tools/go.mod
 
 pictures: ## look at the pages of millrace in Chromium, and keep the pictures in bin/pictures
 	MILLRACE_REQUIRE=chromium MILLRACE_PICTURES=$(CURDIR)/$(BIN)/pictures $(GO) test ./e2e/picture -count=1 -v
+
+$(BIN)/proto: tools/proto/main.go tools/go.mod tools/go.sum
+	$(GO) -C tools build -o ../$(BIN)/ google.golang.org/protobuf/cmd/protoc-gen-go connectrpc.com/connect/cmd/protoc-gen-connect-go ./proto
+
+proto: $(BIN)/proto ## generate the Go code of the messages of gRPC, with the generators pinned in tools/go.mod
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/proto
 
 airflow: ## have a real Airflow, from PyPI into bin/airflow, run the DAG of examples/airflow
 	MILLRACE_REQUIRE=airflow $(GO) test ./e2e/airflow -count=1 -v

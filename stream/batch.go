@@ -43,12 +43,20 @@ type Result[V2 any] struct {
 type BatchOptions struct {
 	// MaxSize is the largest number of records in a batch. Default: 1000
 	MaxSize int
+	// MaxBytes is the size of keys, values and headers above which a batch takes no more records. Default: none
+	MaxBytes int
 	// MaxWait is how long a batch waits for more records when there are none at the moment. A commit does not wait.
 	// Default: 0, what is there goes at once
 	MaxWait time.Duration
-	// Concurrency is the number of batches that the function is called with at a time, over all tasks of an instance.
-	// Default: 1
+	// Concurrency is the number of batches that the function is called with at a time, over all tasks of an instance; with
+	// Async of each task. Default: 1
 	Concurrency int
+	// Async is for a function that waits for something outside of the process, such as another server, and may wait long.
+	// What a task has under way then holds up that task alone: a commit leaves those records out, which are read again if the
+	// process ends, and the other tasks are read, processed and committed as ever. That needs a way from one source to the
+	// operator without state, processors of one's own and branches; elsewhere commits wait for the function. A function that
+	// is waited for must return when its context ends, which is also when the task goes. Default: false, commits wait
+	Async bool
 	// OnError is what becomes of the records of a batch for which the function returns an error. Default: Fail
 	OnError ErrorPolicy
 	// Globals are the global tables in which the function looks up rows: see [GlobalTable.Get]. Default: none
@@ -71,7 +79,7 @@ func MapBatch[K, V, V2 any](s Stream[K, V], name string, f func(context.Context,
 	t := s.n.t
 	t.checkPolicy(op, o.OnError)
 	t.needs(op, "f", f != nil)
-	if o.MaxSize < 0 || o.MaxWait < 0 || o.Concurrency < 0 {
+	if o.MaxSize < 0 || o.MaxBytes < 0 || o.MaxWait < 0 || o.Concurrency < 0 {
 		t.fail(op, "a bound is negative")
 		o = BatchOptions{}
 	}
@@ -83,10 +91,15 @@ func MapBatch[K, V, V2 any](s Stream[K, V], name string, f func(context.Context,
 	}
 	slots := make(chan struct{}, o.Concurrency)
 	out := derive(s, op, name, func(b *builder, n *node, next edge[K, V2]) processor[K, V] {
-		m := &mapBatch[K, V, V2]{ctx: b.ctx, n: n, f: f, o: o, slots: slots, next: next}
+		m := &mapBatch[K, V, V2]{ctx: b.ctx, n: n, f: f, o: o, slots: slots, next: next, apart: b.apart == n}
+		if o.Async {
+			m.slots = make(chan struct{}, o.Concurrency)
+		}
+		m.until, m.cancel = context.WithCancel(b.ctx.Done())
 		b.lives(n, m)
 		return m
 	})
+	out.n.async = o.Async
 	for _, g := range o.Globals {
 		if g == nil {
 			t.fail(op, "a global table is nil")
@@ -99,18 +112,22 @@ func MapBatch[K, V, V2 any](s Stream[K, V], name string, f func(context.Context,
 
 // mapBatch collects records and has a function called with them.
 type mapBatch[K, V, V2 any] struct {
-	ctx   *task.Context
-	n     *node
-	f     func(context.Context, *Batch[K, V, V2]) error
-	o     BatchOptions
-	slots chan struct{}
-	next  edge[K, V2]
-	open  *flight[K, V, V2]
-	since time.Time           // of the open batch's first record
-	going []*flight[K, V, V2] // in order
-	idle  []*flight[K, V, V2] // to be used again
-	left  sync.WaitGroup
-	out   Record[K, V2]
+	ctx    *task.Context
+	n      *node
+	f      func(context.Context, *Batch[K, V, V2]) error
+	o      BatchOptions
+	slots  chan struct{}
+	next   edge[K, V2]
+	apart  bool            // commits do not wait
+	until  context.Context //nolint:containedctx // ends with the task
+	cancel context.CancelFunc
+	open   *flight[K, V, V2]
+	bytes  int                 // of open
+	since  time.Time           // of the open batch's first record
+	going  []*flight[K, V, V2] // in order
+	idle   []*flight[K, V, V2] // to be used again
+	left   sync.WaitGroup
+	out    Record[K, V2]
 }
 
 // flight is a batch on its way.
@@ -137,10 +154,50 @@ func (m *mapBatch[K, V, V2]) process(r *Record[K, V]) error {
 	}
 	fl.sources = append(fl.sources, source)
 	fl.batch.In[len(fl.batch.In)-1].Headers = fl.keep(r.Headers)
-	if len(fl.batch.In) < m.o.MaxSize {
+	if m.o.MaxBytes > 0 {
+		m.bytes += size(&source)
+	}
+	if !m.ripe() || m.apart && m.busy() {
 		return nil
 	}
 	return m.submit()
+}
+
+// size returns the bytes of a record's key, value and headers.
+func size(r *record.Raw) int {
+	n := len(r.Key) + len(r.Value)
+	for i := range r.Headers {
+		n += len(r.Headers[i].Key) + len(r.Headers[i].Value)
+	}
+	return n
+}
+
+// ripe tells whether the open batch takes no more records.
+func (m *mapBatch[K, V, V2]) ripe() bool {
+	return m.open != nil && (len(m.open.batch.In) >= m.o.MaxSize || m.o.MaxBytes > 0 && m.bytes >= m.o.MaxBytes)
+}
+
+// busy tells whether as many batches are under way as there may be: an open one then waits, and the task is not held up by it.
+func (m *mapBatch[K, V, V2]) busy() bool { return len(m.going) >= m.o.Concurrency }
+
+// Full tells whether the operator takes no more records.
+func (m *mapBatch[K, V, V2]) Full() bool { return m.apart && m.ripe() && m.busy() && !m.ctx.Steady() }
+
+// UnderWay returns how many records were taken whose results were not sent on, and the first of them.
+func (m *mapBatch[K, V, V2]) UnderWay() (n int, first *record.Raw) {
+	for _, fl := range m.going {
+		n += len(fl.sources)
+	}
+	if m.open != nil {
+		n += len(m.open.sources)
+	}
+	switch {
+	case len(m.going) > 0:
+		first = &m.going[0].sources[0]
+	case m.open != nil:
+		first = &m.open.sources[0]
+	}
+	return n, first
 }
 
 // keep returns a copy of headers.
@@ -179,12 +236,11 @@ func (m *mapBatch[K, V, V2]) submit() error {
 		}
 	}
 	fl := m.open
-	m.open = nil
+	m.open, m.bytes = nil, 0
 	m.going = append(m.going, fl)
 	fl.batch.Out = append(fl.batch.Out[:0], make([]Result[V2], len(fl.batch.In))...)
-	ctx := m.ctx.Done()
 	m.left.Go(func() {
-		fl.err = m.call(ctx, fl)
+		fl.err = m.call(m.until, fl)
 		fl.done <- struct{}{}
 		m.ctx.Wake()
 	})
@@ -231,6 +287,9 @@ func (m *mapBatch[K, V, V2]) land() error {
 	case <-fl.done:
 	case <-m.ctx.Done().Done():
 		return m.ctx.Done().Err()
+	}
+	if fl.err != nil && m.until.Err() != nil { // nobody waits for the result any more: that says nothing of the records
+		return m.until.Err()
 	}
 	m.going[0] = nil
 	m.going = m.going[1:]
@@ -284,12 +343,18 @@ func (m *mapBatch[K, V, V2]) Poll() error {
 			return err
 		}
 	}
+	if m.apart && m.ripe() && !m.busy() {
+		return m.submit()
+	}
 	return nil
 }
 
+// Settle is Flush for a commit that does not wait for batches under way.
+func (m *mapBatch[K, V, V2]) Settle() error { return m.Poll() }
+
 // Drained is called when there are no more records at the moment.
 func (m *mapBatch[K, V, V2]) Drained() error {
-	if m.open != nil && m.o.MaxWait == 0 {
+	if m.open != nil && m.o.MaxWait == 0 && !(m.apart && m.busy()) {
 		return m.submit()
 	}
 	return nil
@@ -297,7 +362,7 @@ func (m *mapBatch[K, V, V2]) Drained() error {
 
 // Next returns when the open batch has waited long enough.
 func (m *mapBatch[K, V, V2]) Next() time.Time {
-	if m.open == nil || m.o.MaxWait == 0 {
+	if m.open == nil || m.o.MaxWait == 0 || m.apart && m.busy() {
 		return time.Time{}
 	}
 	return m.since.Add(m.o.MaxWait)
@@ -305,7 +370,7 @@ func (m *mapBatch[K, V, V2]) Next() time.Time {
 
 // Tick sends the open batch on its way.
 func (m *mapBatch[K, V, V2]) Tick(time.Time) error {
-	if m.open == nil {
+	if m.open == nil || m.apart && m.busy() {
 		return nil
 	}
 	return m.submit()
@@ -326,5 +391,8 @@ func (m *mapBatch[K, V, V2]) Flush() error {
 	return nil
 }
 
-// Close waits for the function to return.
-func (m *mapBatch[K, V, V2]) Close() { m.left.Wait() }
+// Close ends what is under way, and waits for the function to return.
+func (m *mapBatch[K, V, V2]) Close() {
+	m.cancel()
+	m.left.Wait()
+}

@@ -63,6 +63,7 @@ type builder struct {
 	made   map[*node][]any
 	stores map[storeKey]any // typed, by the node that has them
 	life   []made
+	apart  *node // that commits do not wait for, or nil
 }
 
 // made is a node's processor that takes part in the life of the task.
@@ -289,7 +290,7 @@ func (t *Topology) sub(id int, nodes []*node) *task.Subtopology {
 		s.InStep = s.InStep || n.inStep
 	}
 	s.Build = func(ctx *task.Context) (*task.Processors, error) {
-		b := &builder{ctx: ctx, t: t, made: map[*node][]any{}, stores: map[storeKey]any{}}
+		b := &builder{ctx: ctx, t: t, made: map[*node][]any{}, stores: map[storeKey]any{}, apart: apart(sources)}
 		p := &task.Processors{}
 		for _, n := range sources {
 			l, ok := b.instance(n)[0].(task.Loader)
@@ -302,10 +303,35 @@ func (t *Topology) sub(id int, nodes []*node) *task.Subtopology {
 		slices.SortFunc(b.life, func(a, b made) int { return cmp.Compare(a.id, b.id) })
 		for _, m := range b.life {
 			p.Nodes = append(p.Nodes, m.x)
+			if a, ok := m.x.(task.Async); ok && b.apart != nil && m.id == b.apart.id {
+				p.Apart = a
+			}
 		}
 		return p, b.err()
 	}
 	return s
+}
+
+// apart returns the node that commits need not wait for: an asynchronous one that all records of the only source come to, by
+// nodes that neither remember nor write anything. What it has not sent on can then be left out of a commit.
+func apart(sources []*node) *node {
+	if len(sources) != 1 {
+		return nil
+	}
+	for n := sources[0]; ; n = n.children[0].n {
+		switch {
+		case n.async:
+			return n
+		case len(n.children) != 1 || len(n.outs) > 0 || len(n.stores) > 0 || n.source == nil && !forgetful(n.kind):
+			return nil
+		}
+	}
+}
+
+// forgetful tells whether nodes of a kind make at most one record of one, which depends on that alone, and write nothing. (Of the
+// several that flat-map makes some could have been sent on when a commit comes.)
+func forgetful(kind string) bool {
+	return slices.Contains([]string{"map-values", "map", "select-key", "filter", "filter-not", "peek"}, kind)
 }
 
 // err returns the first failure to read what a store holds.

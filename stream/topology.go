@@ -49,6 +49,7 @@ type node struct {
 	through  *node   // of a repartition topic's sink: its source
 	nullKeys bool    // its records go to a join that wants those without a key
 	global   *task.Global
+	async    bool // it waits for something outside of the process
 	inStep   bool // it takes the records of its sources by their times, those of one at once
 	// build makes the node in a task and returns its processors: one for each parent, by port.
 	build func(b *builder) []any

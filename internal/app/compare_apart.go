@@ -13,6 +13,7 @@ import (
 	"millrace.dev/internal/batch"
 	"millrace.dev/internal/drift"
 	"millrace.dev/internal/kafka"
+	"millrace.dev/internal/pipeline"
 	"millrace.dev/internal/shadow"
 	"millrace.dev/internal/source"
 	"millrace.dev/internal/table"
@@ -157,7 +158,7 @@ func (a *apart) beside(i int, was, is batch.Attribution) {
 	}
 }
 
-func attributedText(in *batch.AttributedInput) string {
+func attributedText(in *pipeline.AttributedInput) string {
 	switch {
 	case in.Missing:
 		return "missing"

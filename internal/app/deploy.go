@@ -13,7 +13,6 @@ import (
 	"millrace.dev/internal/engine"
 	"millrace.dev/internal/kafka"
 	"millrace.dev/internal/rollout"
-	"millrace.dev/internal/table"
 	"millrace.dev/record"
 )
 
@@ -26,9 +25,9 @@ type deployment struct {
 	client  *kafka.Client
 	engine  *engine.Engine
 	base    *Scoring // of the topology
-	static  map[string]table.Rows
-	threads int
-	pinned  bool // to one model: what the control says is not looked at
+	scoring ScoringOptions
+	remotes *remotes // nil: models predict in this process
+	pinned  bool     // to one model: what the control says is not looked at
 	give    context.CancelCauseFunc
 
 	wake chan struct{} // has room for one
@@ -409,7 +408,11 @@ func (d *deployment) loadModel(ctx context.Context, ref, digest string) (*Scorin
 	if _, err := compileChecks("run", d.p, m); err != nil {
 		return nil, err
 	}
-	return NewScoring(d.p, m, ScoringOptions{Threads: d.threads, Static: d.static, Now: d.app.Now})
+	s, err := NewScoring(d.p, m, d.scoring)
+	if err != nil {
+		return nil, err
+	}
+	return s, s.connect(ctx, m, d.remotes)
 }
 
 // status returns how the instance is.

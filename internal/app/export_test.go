@@ -114,3 +114,20 @@ func MergeTopology(p *config.Pipeline, of *rollout.Split, now func() time.Time) 
 	}
 	return mergeTopology(p, m), nil
 }
+
+// Connected makes a scoring whose model is on the server that the pipeline file names. done lets go of it.
+func (a *App) Connected(ctx context.Context, p *config.Pipeline, m *model.Loaded) (s *Scoring, done func(), err error) {
+	o := ScoringOptions{Threads: 1, Now: a.Now}
+	if o.Static, err = a.staticRows(ctx, p, m.Bundle.Plan, nil); err != nil {
+		return nil, nil, err
+	}
+	r, err := a.newRemotes(ctx, p, o)
+	if err != nil {
+		return nil, nil, err
+	}
+	done = func() { r.close(nil) }
+	if s, err = NewScoring(p, m, o); err == nil {
+		err = s.connect(ctx, m, r)
+	}
+	return s, done, err
+}

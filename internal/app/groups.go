@@ -129,6 +129,8 @@ func withGroups(p *config.Pipeline, op, file string) error {
 		return &Error{Code: Usage, Op: op, Where: file, Err: errNoAB, Hint: "add ab: with its arms: see docs/ab.md"}
 	case p.AB.Split != config.SplitGroups:
 		return fault("the arms of the experiment have no groups of their own", "millrace run has all arms in each instance; for groups set ab.split: groups")
+	case p.Model.Serve != nil:
+		return fault("with split: groups each arm predicts in its own process, and model.serve names another server", "set ab.split: key, or take model.serve out of the file of the arms")
 	case p.Partitioned() != nil:
 		return fault("with split: groups a pipeline can have no partitioned table: its records change their order on the way", "set ab.split: key, by which the arms share the table")
 	}

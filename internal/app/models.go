@@ -15,6 +15,7 @@ type served struct {
 	*Scoring
 
 	free    chan *scorer // the workers that no batch has at the moment
+	spare   spare        // scorers of a model on another server
 	sampler *sampler
 	origins bool // timestamps are event times, which somebody asks for
 }
@@ -107,6 +108,7 @@ func (m *models) expect(next []*Scoring) {
 	for i, s := range before { // one that was of the list, and did not come again
 		if !m.keeps(s) && slices.Index(before, s) == i {
 			m.past.add(s)
+			s.disconnect()
 		}
 	}
 }
@@ -128,6 +130,7 @@ func (m *models) forget(epoch int64) {
 		for i, s := range gone.arms {
 			if !m.keeps(s.Scoring) && slices.Index(gone.arms, s) == i { // one that comes again counts on
 				m.past.add(s.Scoring)
+				s.disconnect()
 			}
 		}
 	}
@@ -227,7 +230,7 @@ func (c *pathCounts) clone() pathCounts {
 
 // add adds what the workers of a model have counted.
 func (c *pathCounts) add(s *Scoring) {
-	for _, w := range s.Workers {
+	for _, w := range s.staff() {
 		for i, n := range w.CheckCounts() {
 			c.checks = grown(c.checks, i)
 			c.checks[i] += n
@@ -283,6 +286,12 @@ func (s *scorers) serving(epoch int64, of *rollout.Split, models []*Scoring) (*s
 	}
 	if of == nil {
 		return v, nil
+	}
+	if serve := s.pipeline.Model.Serve; serve != nil && !serve.Bound() {
+		return nil, &Error{
+			Code: Refused, Op: "load split", Where: of.Experiment, Err: errOneRemote,
+			Hint: "have a server that knows the registry's models, and set model.serve.version: registry",
+		}
 	}
 	var err error
 	if v.split, err = newSplit(s.pipeline, of); err != nil {

@@ -128,8 +128,17 @@ func (a *App) runOnce(ctx context.Context, o RunOptions) (*Ran, error) {
 	if _, err := compileChecks("run", p, m); err != nil {
 		return nil, err
 	}
-	scoring, err := NewScoring(p, m, ScoringOptions{Threads: o.Threads, Static: static, Now: a.Now})
+	so := ScoringOptions{Threads: o.Threads, Static: static, Now: a.Now}
+	others, err := a.newRemotes(ctx, p, so)
 	if err != nil {
+		return nil, err
+	}
+	defer others.close(nil)
+	scoring, err := NewScoring(p, m, so)
+	if err != nil {
+		return nil, err
+	}
+	if err := scoring.connect(ctx, m, others); err != nil {
 		return nil, err
 	}
 	scoring.span = o.shadow.span()
@@ -147,7 +156,7 @@ func (a *App) runOnce(ctx context.Context, o RunOptions) (*Ran, error) {
 	var d *deployment
 	if p.Model.Update != config.RestartUpdate {
 		d = &deployment{
-			app: a, p: p, client: client, base: scoring, static: static, threads: o.Threads, pinned: o.Model != "", give: give, wake: make(chan struct{}, 1),
+			app: a, p: p, client: client, base: scoring, scoring: so, remotes: others, pinned: o.Model != "", give: give, wake: make(chan struct{}, 1),
 			running: rollout.Deployment{Model: m.Ref, Digest: m.Digest},
 		}
 	}

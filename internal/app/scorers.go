@@ -22,6 +22,7 @@ import (
 type scorers struct {
 	pipeline *config.Pipeline
 	models   models
+	fallback *served     // that predicts where another server does not; nil: there is none
 	sources  []rowSource // by table of the plan
 	refs     []stream.GlobalRef
 	columns  int // the aggregates of all windows
@@ -34,12 +35,14 @@ type scorer struct {
 	rows    finder
 	windows [][]float64
 	journal sample.Journal
-	checked map[string][]record.Header // the headers of predictions that break rules, by the rules' names
+	names   []record.Header            // of predictions: which model has made them
+	checked map[string][]record.Header // the same, of predictions that break rules, by the rules' names
+	asked   []int                      // the rows that another server was asked for
 }
 
 func (s *scorers) newScorer(w *pipeline.Worker) *scorer {
 	return &scorer{
-		worker: w, batch: w.NewBatch(), checked: map[string][]record.Header{},
+		worker: w, batch: w.NewBatch(), names: w.Headers(), checked: map[string][]record.Header{},
 		rows: finder{sources: s.sources, found: make([]table.Rows, len(s.sources))}, windows: make([][]float64, s.columns),
 	}
 }
@@ -52,7 +55,7 @@ func (w *scorer) marked(rules string) []record.Header {
 	if hs, ok := w.checked[rules]; ok {
 		return hs
 	}
-	hs := append(slices.Clone(w.worker.Headers()), record.Header{Key: headerChecks, Value: []byte(rules)})
+	hs := append(slices.Clone(w.names), record.Header{Key: headerChecks, Value: []byte(rules)})
 	if len(w.checked) < maxChecked {
 		w.checked[rules] = hs
 	}
@@ -65,7 +68,16 @@ func (w *scorer) added(k int) []record.Header {
 	if i, ok := slices.BinarySearchFunc(marks, k, func(m pipeline.Mark, row int) int { return m.Row - row }); ok {
 		return w.marked(marks[i].Rules)
 	}
-	return w.worker.Headers()
+	return w.names
+}
+
+// name has predictions from now on say by which model they are. The headers must not be changed.
+func (w *scorer) name(names []record.Header) {
+	same := func(a, b record.Header) bool { return a.Key == b.Key && bytes.Equal(a.Value, b.Value) }
+	if !slices.EqualFunc(w.names, names, same) {
+		w.names = names
+		clear(w.checked)
+	}
 }
 
 func newScorers(t *stream.Topology, p *config.Pipeline, plan *feature.Plan, s *Scoring) *scorers {
@@ -83,6 +95,10 @@ func newScorers(t *stream.Topology, p *config.Pipeline, plan *feature.Plan, s *S
 	if s != nil {
 		c.now, s.scorers = s.now, c
 		c.models.add(&serving{arms: []*served{c.serve(s)}})
+		if s.remote != nil && s.remote.of.fallback != nil {
+			c.fallback = c.serve(s.remote.of.fallback)
+			c.fallback.sampler = nil
+		}
 	}
 	return c
 }
@@ -201,6 +217,9 @@ type job[K, V any] struct {
 
 // run predicts a part, and asks the control what it says of the records, where that is another arm.
 func (j *job[K, V]) run(ctx context.Context, p *part) error {
+	if p.remote != nil {
+		return j.ask(ctx, p)
+	}
 	w, err := take(ctx, p.free)
 	if err != nil {
 		return err
@@ -238,6 +257,13 @@ func (j *job[K, V]) time(do func()) time.Duration {
 
 // compute has a scorer predict a part.
 func (j *job[K, V]) compute(p *part, w *scorer, s *sampler) {
+	j.prepare(p, w, s)
+	w.worker.Score(w.batch)
+	w.worker.Encode(w.batch)
+}
+
+// prepare has a scorer compute the inputs of a part.
+func (j *job[K, V]) prepare(p *part, w *scorer, s *sampler) {
 	for k := range w.windows {
 		w.windows[k] = w.windows[k][:0]
 	}
@@ -246,7 +272,7 @@ func (j *job[K, V]) compute(p *part, w *scorer, s *sampler) {
 	}
 	w.worker.Decode(w.batch)
 	w.rows.bind(j.batch)
-	w.worker.Complete(w.batch, pipeline.Enrichment{Rows: choose(s, w, j.batch, p), Windows: w.windows})
+	w.worker.Prepare(w.batch, pipeline.Enrichment{Rows: choose(s, w, j.batch, p), Windows: w.windows})
 }
 
 // appendOwn appends the headers that a record came with, but for those that say what a prediction is: they are of another prediction, or
@@ -254,7 +280,7 @@ func (j *job[K, V]) compute(p *part, w *scorer, s *sampler) {
 func appendOwn(headers, own []record.Header) []record.Header {
 	for _, h := range own {
 		switch h.Key {
-		case headerModel, headerDigest, headerChecks, headerExperiment, headerArm, headerBaseline, headerForced, headerRefused, engine.HeaderSource, engine.HeaderSourceTimestamp:
+		case headerModel, headerDigest, headerChecks, headerExperiment, headerArm, headerBaseline, headerForced, headerRefused, headerRemote, headerFallback, engine.HeaderSource, engine.HeaderSourceTimestamp:
 		default:
 			headers = append(headers, h)
 		}

@@ -112,6 +112,12 @@ func (a *App) shadowing(ctx context.Context, o *ShadowOptions) (*shadowing, erro
 	if err := a.apart(p, o); err != nil {
 		return nil, err
 	}
+	if serve := p.Model.Serve; serve != nil && !serve.Bound() {
+		return nil, &Error{
+			Code: Refused, Op: "shadow", Where: o.File, Err: errors.New("the server of model.serve has one model, for the candidate and for production"),
+			Hint: "have a server that knows the registry's models, and set model.serve.version: registry",
+		}
+	}
 	m, err := a.LoadModel(ctx, p.Model, p.Name, cmp.Or(o.Model, "@candidate"))
 	if err != nil {
 		return nil, err

@@ -2,6 +2,7 @@ package app
 
 import (
 	"slices"
+	"sync"
 	"time"
 
 	"millrace.dev/feature"
@@ -29,8 +30,33 @@ type Scoring struct {
 	now     func() time.Time
 	letters []record.Header
 	path    *pipeline.Path
-	scorers *scorers // of the topology that was declared with it
-	span    *span    // of the records whose predictions are written; nil is all
+	scorers *scorers     // of the topology that was declared with it
+	span    *span        // of the records whose predictions are written; nil is all
+	remote  *remoteModel // that predicts; nil: the model in the bundle does
+
+	hired struct {
+		sync.Mutex
+		workers []*pipeline.Worker // beside Workers: one for each batch that waits for an answer
+	}
+}
+
+// staff returns all workers.
+func (s *Scoring) staff() []*pipeline.Worker {
+	s.hired.Lock()
+	defer s.hired.Unlock()
+	return slices.Concat(s.Workers, s.hired.workers)
+}
+
+// hire returns one more worker.
+func (s *Scoring) hire() (*pipeline.Worker, error) {
+	w, err := s.path.NewWorker()
+	if err != nil {
+		return nil, err
+	}
+	s.hired.Lock()
+	defer s.hired.Unlock()
+	s.hired.workers = append(s.hired.workers, w)
+	return w, nil
 }
 
 // Expect says that models, all of the same pipeline file, may come next, and that other instances may use them before this one does. It is
@@ -88,6 +114,9 @@ func Topology(p *config.Pipeline, plan *feature.Plan, s *Scoring) *stream.Topolo
 	o := stream.BatchOptions{
 		MaxSize: pipeline.BatchRows, Concurrency: c.concurrency(), OnError: stream.OnError(stream.DeadLetter), Globals: c.refs,
 	}
+	if serve := p.Model.Serve; serve != nil {
+		o.Async, o.MaxSize, o.MaxBytes, o.Concurrency = true, serve.Batch, maxRemoteBytes, serve.Concurrency
+	}
 	if !carries(p, plan) {
 		records := stream.From(t, p.Source.Topic, stream.Bytes(), stream.Bytes(), source...)
 		out := within(s, stream.MapBatch(records, "score", c.score, o))
@@ -101,6 +130,9 @@ func Topology(p *config.Pipeline, plan *feature.Plan, s *Scoring) *stream.Topolo
 	watchWindows(p, s, out)
 	return t
 }
+
+// maxRemoteBytes is how large the records of a call are, beside the last one of them.
+const maxRemoteBytes = 1 << 20
 
 // carries tells whether records go by state before they are scored, and carry what they found there.
 func carries(p *config.Pipeline, plan *feature.Plan) bool {

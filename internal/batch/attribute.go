@@ -2,12 +2,10 @@ package batch
 
 import (
 	"context"
-	"errors"
 	"math"
 	"slices"
 	"time"
 
-	"millrace.dev/internal/detmath"
 	"millrace.dev/internal/kafka"
 	"millrace.dev/internal/pipeline"
 	"millrace.dev/internal/table"
@@ -31,36 +29,20 @@ type AttributeOptions struct {
 
 // Attribution is what the inputs of a model add to the prediction of a record.
 type Attribution struct {
-	Record     record.Raw      // without its bytes
-	Problem    *record.Problem // why there is no prediction, and no more is known; nil if there is one
-	Prediction float64
-	// Expected is the mean prediction of the background. Expected and what all inputs add make the prediction, but for rounding.
-	Expected float64
-	Inputs   []AttributedInput // in the order of the model
-}
+	pipeline.Attribution
 
-// AttributedInput is the value of an input, and what it adds to the prediction, in the unit of the label.
-type AttributedInput struct {
-	Name    string
-	Missing bool
-	Number  float64 // of a number
-	Level   string  // of an enum
-	Enum    bool
-	Adds    float64
+	Record  record.Raw      // without its bytes
+	Problem *record.Problem // why there is no prediction, and no more is known; nil if there is one
 }
-
-// ErrNoBackground says that there are no golden rows beside which a prediction could be taken apart.
-var ErrNoBackground = errors.New("batch: the model has no golden rows that could be predicted")
 
 // Attribute runs records through the path of a model, and takes the predictions of those that are wanted apart: see
-// [gbm.Forest.Contributions]. Where the model predicts logarithms, what an input adds to the logarithm is scaled so that all together
-// make the prediction.
+// [pipeline.Attributor].
 func Attribute(ctx context.Context, b *model.Bundle, o AttributeOptions) ([]Attribution, error) {
 	r, err := newReplay(ctx, b, replayed{data: o.Data, client: o.Client, maxBytes: o.MaxBytes, rows: o.Rows, required: o.Required, checks: withoutFail(o.Checks)})
 	if err != nil {
 		return nil, err
 	}
-	background, err := backgroundOf(b, o.Background)
+	apart, err := pipeline.NewAttributor(b, o.Background)
 	if err != nil {
 		return nil, err
 	}
@@ -76,76 +58,13 @@ func Attribute(ctx context.Context, b *model.Bundle, o AttributeOptions) ([]Attr
 				own := *p
 				a.Problem = &own
 			} else {
-				a.Prediction = r.worker.Prediction(i)
-				a.take(b, r.worker.Frame(), i, background)
+				a.Attribution = apart.Attribute(r.worker.Frame(), i, r.worker.Prediction(i))
 			}
 			out = append(out, a)
 		}
 		return nil
 	})
 	return out, err
-}
-
-// take takes the prediction of a row apart.
-func (a *Attribution) take(b *model.Bundle, fr *record.Frame, row int, background *record.Frame) {
-	base, by := b.Forest.Contributions(fr, row, background)
-	scale := 1.0
-	a.Expected = base
-	if b.Forest.LogLink() {
-		a.Expected = detmath.Exp(base)
-		sum := 0.0
-		for _, x := range by {
-			sum += x
-		}
-		if scale = 0; sum != 0 {
-			scale = (a.Prediction - a.Expected) / sum
-		}
-	}
-	for i := range fr.Columns {
-		c := &fr.Columns[i]
-		in := AttributedInput{Name: c.Name, Enum: c.Type == record.Enum, Adds: float64(by[i] * scale)}
-		if in.Enum {
-			if code := c.Codes[row]; code >= 0 && int(code) < len(c.Levels) {
-				in.Level = c.Levels[code]
-			} else {
-				in.Missing = true
-			}
-		} else {
-			in.Number, in.Missing = c.Numbers[row], math.IsNaN(c.Numbers[row])
-		}
-		a.Inputs = append(a.Inputs, in)
-	}
-}
-
-// backgroundOf computes the inputs of golden rows with a model.
-func backgroundOf(b *model.Bundle, golden []model.GoldenRow) (*record.Frame, error) {
-	rows, err := pipeline.Golden(b, golden)
-	if err != nil {
-		return nil, err
-	}
-	fr := &record.Frame{Columns: b.Plan.Inputs()}
-	for i := range rows {
-		if rows[i].Rejected != nil || len(rows[i].Features) != len(fr.Columns) {
-			continue
-		}
-		fr.Rows++
-		for k := range fr.Columns {
-			c, v := &fr.Columns[k], rows[i].Features[k]
-			if c.Type == record.Enum {
-				code, ok := slices.BinarySearch(c.Levels, v.Level)
-				if !ok || v.Kind != model.Level {
-					code = -1
-				}
-				c.Codes = append(c.Codes, int32(code)) //nolint:gosec // fewer than 2^31 levels
-			} else {
-				c.Numbers = append(c.Numbers, v.Float())
-			}
-		}
-	}
-	if fr.Rows == 0 {
-		return nil, ErrNoBackground
-	}
-	return fr, nil
 }
 
 // TimeOptions say how the time of a model is taken.

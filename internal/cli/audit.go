@@ -125,7 +125,7 @@ func subject(e *registry.Event) string {
 	if e.Action == registry.RootSet {
 		return fmt.Sprintf("root %d", e.Version)
 	}
-	return fmt.Sprintf("%s@%d", e.Model, e.Version)
+	return e.Ref()
 }
 
 // liveAt is what model log --at --json prints.

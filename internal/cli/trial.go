@@ -41,6 +41,9 @@ func onTrial(v registry.Version) []string {
 
 // why returns the reason of an event, with what has happened where it is one of a trial.
 func why(e *registry.Event) string {
+	if e.Note != nil {
+		return noted(e.Note) + ": " + e.Reason
+	}
 	t := e.Trial
 	if t == nil {
 		return e.Reason
@@ -51,6 +54,21 @@ func why(e *registry.Event) string {
 	}
 	said += fmt.Sprintf("%s of the records, beside %s", percent(t.Share), t.Control)
 	return said + ": " + e.Reason
+}
+
+// noted says what is noted, on one line.
+func noted(n *registry.Note) string {
+	said := string(n.Kind)
+	if n.Key != "" {
+		said += " " + n.Key
+	}
+	switch {
+	case n.Gone:
+		return said + " is gone"
+	case n.Kind == registry.NoteAlias:
+		return said
+	}
+	return fmt.Sprintf("%s = %q", said, n.Value)
 }
 
 // trialLines are the numbers of a trial, for people.

@@ -51,6 +51,7 @@ type Pipeline struct {
 	Samples    Samples
 	State      State
 	Shadow     Shadow
+	Serve      Serve
 	Tests      []Test // in the order of the file
 
 	Guarantee      Guarantee
@@ -142,7 +143,8 @@ type Model struct {
 	Registry string // a folder
 	Root     string // the file of the root document that is trusted; "" is none
 	Update   Update
-	Accept   *Accept // nil: training has no gates
+	Accept   *Accept      // nil: training has no gates
+	Serve    *RemoteModel // nil: the model in the bundle predicts
 }
 
 // Update is how instances that run go over to another model.

@@ -48,6 +48,8 @@ func (d *decoder) lint(top map[string]value) {
 	d.lintTopics()
 	d.lintControl()
 	d.lintShadow(top["shadow"])
+	d.lintServe(top["serve"])
+	d.lintRemote()
 	d.lintSinkField()
 	d.lintTests(top["tests"])
 }

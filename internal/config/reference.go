@@ -76,6 +76,10 @@ func (f *field) describe() string {
 		return "a mapping of names to mappings"
 	case f.kind == kindNamed && f.item.kind == kindAny:
 		return "a mapping of names to values"
+	case f.kind == kindNamed && f.item.kind == kindList:
+		return "a mapping of names to lists"
+	case f.kind == kindNamed && f.item.kind == kindText:
+		return "a mapping of names to texts"
 	case f.kind == kindNamed:
 		return "a mapping of names to expressions"
 	case f.secret:

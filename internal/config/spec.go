@@ -151,6 +151,7 @@ func pipelineFields() []field {
 			set: func(p *Pipeline, v value) { p.State.Dir = v.text },
 		}}},
 		{key: "shadow", kind: kindMapping, doc: "Where millrace shadow writes what a candidate predicts of the production topic, and how far that may be from production", fields: shadowFields()},
+		{key: "serve", kind: kindMapping, doc: "How millrace serve answers requests, and whose: see [the security of serving](../serve_security.md)", fields: serveFields()},
 		{
 			key: "tests", kind: kindList, defDoc: "none",
 			doc:  "Records with what the pipeline has to make of them, for millrace test",
@@ -192,6 +193,7 @@ func modelFields() []field {
 			set: func(p *Pipeline, v value) { p.Model.Update = Update(v.text) },
 		},
 		acceptField(),
+		remoteField(),
 	}
 }
 

@@ -191,6 +191,13 @@ func (l *loop) turns(r *running, epoch int64) bool {
 	return l.engine.options.Behind != nil && r.started && r.behind == 0 && r.unsaved(epoch) && l.positioned(r)
 }
 
+// drain has the task process nothing new until what it has under way is done, or lets it go on.
+func (r *running) drain(yes bool) {
+	if r.draining.Swap(yes) && !yes {
+		r.loop.pool.schedule(r)
+	}
+}
+
 // turnsAny tells whether a round is needed for the sake of epochs.
 func (l *loop) turnsAny() bool {
 	epoch := l.engine.epoch.Load()

@@ -44,6 +44,7 @@ type loop struct {
 	letters  *writer      // of what global tables have dropped
 	dropped  []globalDrop // of which the open round has the dead letters
 	stops    map[place]*stop
+	slow     []UnderWay // as it was told
 
 	restores restores
 	purge    purge
@@ -138,6 +139,7 @@ func (l *loop) step(ctx context.Context) error {
 	l.hold()
 	l.publishEpochs()
 	l.tellLacks()
+	l.tellUnderWay()
 	return l.poll(ctx)
 }
 
@@ -254,6 +256,9 @@ func (l *loop) wait() time.Duration {
 		if _, d := r.lacking(now); d >= 0 {
 			within(d)
 		}
+		if d := l.engine.options.LackPatience - now.Sub(r.since); r.late > 0 && d > 0 {
+			within(d)
+		}
 	}
 	if l.restores.working() {
 		within(restoreEvery)
@@ -357,7 +362,7 @@ const maxWaiting = 2000
 func (l *loop) hold() {
 	share := l.engine.options.MaxQueuedBytes / int64(max(1, 2*len(l.order)))
 	for _, r := range l.order {
-		if len(r.intakes) < 2 || !r.started || r.held.Load() {
+		if !r.started || r.held.Load() {
 			continue
 		}
 		for _, in := range r.intakes {

@@ -136,7 +136,10 @@ func (l *loop) flush() (kafka.Positions, error) {
 	}
 	positions := kafka.Positions{}
 	for _, r := range l.order {
-		if r.turning = l.turns(r, l.epoch); r.turning && !r.touched {
+		turns := l.turns(r, l.epoch)
+		r.turning = turns && r.late == 0
+		r.drain(turns && r.late > 0)
+		if r.turning && !r.touched {
 			l.positions(r, positions)
 		}
 	}
@@ -157,7 +160,7 @@ func (l *loop) flush() (kafka.Positions, error) {
 func (l *loop) positions(r *running, to kafka.Positions) {
 	news := false
 	epoch := l.epoch
-	if r.behind > 0 {
+	if r.behind > 0 || r.draining.Load() {
 		epoch = 0
 	}
 	r.task.Positions(func(source int, next int64) {

@@ -23,9 +23,12 @@ type running struct {
 	tally   tally
 	seen    []task.NodeStats // that the statistics have already
 	sealed  bool
-	wrote   bool // since the last flush
-	chosen  bool // it begins at the end of a topic, and the group does not know that
-	slice   int  // how many records are processed before the clock is looked at
+	wrote   bool      // since the last flush
+	chosen  bool      // it begins at the end of a topic, and the group does not know that
+	slice   int       // how many records are processed before the clock is looked at
+	late    int       // records under way when the task was flushed last
+	first   int64     // the offset of the first of them
+	since   time.Time // that is the first
 
 	lock  lock
 	inbox []delivery
@@ -37,9 +40,11 @@ type running struct {
 	waits  atomic.Bool  // for its epoch: see admit
 	// allowed is how many records may be processed until the breaker has seen a round.
 	allowed atomic.Int64
-	stuck   atomic.Bool   // it waits for records of another source than those that it has
-	lacks   atomic.Uint32 // of sources in step, those that it waits for, by bit
-	moved   atomic.Int64  // when it last processed a record, in nanoseconds of the clock
+	// draining: it goes over to another epoch when what it has under way is done.
+	draining atomic.Bool
+	stuck    atomic.Bool   // it waits for records of another source than those that it has, or for what it has under way
+	lacks    atomic.Uint32 // of sources in step, those that it waits for, by bit
+	moved    atomic.Int64  // when it last processed a record, in nanoseconds of the clock
 
 	// The loop's.
 	started   bool  // it reads
@@ -165,9 +170,16 @@ func (r *running) process() (again bool, err error) {
 			again = true // and then it waits
 			break
 		}
+		if r.draining.Load() {
+			r.loop.giveBack(slice)
+			slice = 0
+		}
 		n, err := r.task.Process(slice)
 		if err != nil {
 			return false, &TaskError{err}
+		}
+		if slice == 0 {
+			break
 		}
 		r.loop.giveBack(slice - n)
 		worked = worked || n > 0
@@ -218,16 +230,23 @@ func (r *running) wait() bool {
 func (r *running) took(n int) {
 	r.tally.rows += n
 	if len(r.intakes) == 1 {
-		r.intakes[0].taken.Add(int64(n))
+		in := r.intakes[0]
+		in.taken.Add(int64(n))
 		r.tally.outcomes[0].rows += n
+		r.enough(in)
 		return
 	}
 	for i, in := range r.intakes {
 		taken := in.given - int64(r.task.Queued(i))
 		r.tally.outcomes[i].rows += int(taken - in.taken.Swap(taken))
-		if in.paused.Load() && in.waiting() <= maxWaiting/2 {
-			r.loop.engine.waker.poke()
-		}
+		r.enough(in)
+	}
+}
+
+// enough has the loop go on reading a source of which not many records wait any more.
+func (r *running) enough(in *intake) {
+	if in.paused.Load() && in.waiting() <= maxWaiting/2 {
+		r.loop.engine.waker.poke()
 	}
 }
 
@@ -241,12 +260,18 @@ func (r *running) pace(d time.Duration, bytes int) {
 	}
 }
 
-// flush finishes what the task has begun, and seals its state.
+// flush finishes what the task has begun, and seals its state. What may take long it does not wait for, but where each
+// record counts.
 func (r *running) flush() error {
 	r.out.begin(&r.tally)
-	if err := r.task.Flush(); err != nil {
+	flush := r.task.Settle
+	if r.loop.searching() {
+		flush = r.task.Flush
+	}
+	if err := flush(); err != nil {
 		return &TaskError{err}
 	}
+	r.noteUnderWay()
 	r.out.ship()
 	r.state.Seal()
 	r.sealed = true
@@ -338,8 +363,9 @@ func (r *running) reset() error {
 	r.rows.Store(0)
 	r.parked.Store(false)
 	r.stuck.Store(false)
+	r.draining.Store(false)
 	r.lacks.Store(0)
-	r.seen = nil
+	r.seen, r.late = nil, 0
 	r.recall()
 	if err := guarded(r.task.Reset); err != nil {
 		return &TaskError{fmt.Errorf("start task %s: %w", r.id, err)}

@@ -51,6 +51,8 @@ type Stats struct {
 	Epochs []PartitionEpoch
 	// Lacks are the partitions for whose records those of other topics have waited for a while, in order.
 	Lacks []Lack
+	// UnderWay are the partitions of which records wait for an asynchronous function for a while, in order.
+	UnderWay []UnderWay
 	// BreakerOpened counts how often the breaker has paused a partition that it had not paused before.
 	BreakerOpened uint64
 	Records       uint64
@@ -81,7 +83,7 @@ func (s *Stats) TotalLag() int64 {
 	return n
 }
 
-// activeLag is TotalLag without the partitions that are held, wait for an epoch, or for records of another topic.
+// activeLag is TotalLag without the partitions that are held, wait for an epoch, for records of another topic, or for an answer from outside.
 func (s *Stats) activeLag() int64 {
 	n := s.TotalLag()
 	for _, h := range s.Held {
@@ -91,6 +93,9 @@ func (s *Stats) activeLag() int64 {
 		if p.Waits {
 			n -= s.Lag[p.Partition]
 		}
+	}
+	for _, p := range s.UnderWay {
+		n -= s.Lag[p.Partition]
 	}
 	for _, p := range s.Lacks {
 		for at, lag := range s.Lag {
@@ -291,6 +296,7 @@ func (s *Stats) clone() Stats {
 	c := *s
 	c.WrittenTo, c.Held, c.Epochs = maps.Clone(s.WrittenTo), slices.Clone(s.Held), slices.Clone(s.Epochs)
 	c.Lacks = slices.Clone(s.Lacks)
+	c.UnderWay = slices.Clone(s.UnderWay)
 	c.DeadLetters, c.Dropped, c.Lag, c.Nodes = maps.Clone(s.DeadLetters), maps.Clone(s.Dropped), maps.Clone(s.Lag), slices.Clone(s.Nodes)
 	return c
 }
@@ -377,7 +383,7 @@ func (r *recorder) assign(ps kafka.Partitions) {
 	r.change(func() {
 		clear(r.assigned)
 		clear(r.positions)
-		r.stats.Held, r.stats.Lacks = nil, nil
+		r.stats.Held, r.stats.Lacks, r.stats.UnderWay = nil, nil, nil
 		each(ps, func(p place) { r.assigned[p] = struct{}{} })
 	})
 }

@@ -20,9 +20,10 @@ const module = "millrace.dev"
 // tree of packages.
 func layers() [][]string {
 	return [][]string{
-		{"gbm/internal/bitplane", "internal/assign", "internal/auth", "internal/chart", "internal/detmath", "internal/durable", "internal/lint", "internal/secret", "internal/spell", "internal/testenv", "internal/timetable", "internal/trust"},
-		{"record", "internal/stat", "internal/durable/errorfs", "internal/registry/objects", "internal/registry/objects/fakes3", "internal/oip/...", "internal/trace", "internal/server"},
-		{"feature", "gbm", "codec", "internal/window", "internal/experiment", "profile"},
+		{"gbm/internal/bitplane", "internal/assign", "internal/chart", "internal/detmath", "internal/durable", "internal/lint", "internal/oip/inference", "internal/reload", "internal/secret", "internal/spell", "internal/testenv", "internal/timetable", "internal/trust"},
+		{"record", "internal/auth", "internal/stat", "internal/durable/errorfs", "internal/registry/objects", "internal/registry/objects/fakes3", "internal/trace"},
+		{"feature", "gbm", "codec", "internal/window", "internal/experiment", "internal/server", "profile"},
+		{"internal/oip"},
 		{"internal/anomaly", "internal/canary", "internal/cdc", "internal/remote", "internal/outcome", "internal/rollout", "internal/watch"},
 		{"internal/table"},
 		{"model", "internal/mlflow"},
@@ -42,7 +43,7 @@ func layers() [][]string {
 		{"internal/cli"},
 		{"cmd/millrace"},
 		{"examples/..."},
-		{"e2e/leash", "e2e/streams/topology"},
+		{"e2e/leash", "e2e/pypi", "e2e/streams/topology"},
 		{"e2e/..."},
 		{"bench/internal/..."},
 		{"bench/..."},
@@ -68,6 +69,10 @@ func hidden() map[string]struct{ by, why string } {
 		"github.com/spf13/cobra":                  {"internal/cli", "commands are a skin over internal/app"},
 		"github.com/prometheus":                   {"internal/metrics internal/app", "the rest counts; few places say how the counts are read"},
 		"github.com/netresearch/go-cron":          {"internal/timetable", "when something is due is decided in one place, by the clock on the wall"},
+		"connectrpc.com/connect":                  {"internal/oip/inference internal/api internal/remote", "the two ends of gRPC; the rest speaks of requests and answers"},
+		"google.golang.org/protobuf":              {"internal/oip/inference", "the rest speaks of messages by their generated types"},
+		"github.com/go-jose/go-jose/v4":           {"internal/auth", "who sends a request is told in one place"},
+		"golang.org/x/time":                       {"internal/server", "how often a client may ask is decided in one place"},
 		"golang.org/x/term":                       {"internal/cli", "what a person sees is decided in one place"},
 		"golang.org/x/sys":                        {"gbm/internal/bitplane internal/cli internal/devbroker", "the standard library has what the others need"},
 	}

@@ -57,6 +57,9 @@ func health(e *engine.Engine, ok func(engine.State) bool) http.HandlerFunc {
 		for _, p := range s.Lacks {
 			_, _ = fmt.Fprintf(w, "%s/%d has no records, for which those of other topics wait since %s\n", p.Topic, p.Partition.Partition, p.Since.UTC().Format(time.RFC3339))
 		}
+		for _, p := range s.UnderWay {
+			_, _ = fmt.Fprintf(w, "%s/%d waits for an answer to %d records since %s\n", p.Topic, p.Partition.Partition, p.Records, p.Since.UTC().Format(time.RFC3339))
+		}
 		for _, p := range s.Epochs {
 			if p.Waits {
 				_, _ = fmt.Fprintf(w, "%s/%d waits: another instance has processed it with epoch %d\n", p.Topic, p.Partition.Partition, p.Epoch)

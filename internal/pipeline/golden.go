@@ -17,18 +17,24 @@ func Golden(b *model.Bundle, records []model.GoldenRow) ([]model.GoldenRow, erro
 	return newPath(b, Options{Field: b.Manifest.SinkField}).golden(records)
 }
 
+// PrepareGolden computes the inputs of the golden rows of the bundle, for another model to be asked what it says of them: fn gets a
+// worker whose batch is prepared.
+func (p *Path) PrepareGolden(fn func(*Worker, *record.Batch) error) error {
+	w, b, err := p.decodeGolden(p.bundle.Golden)
+	if err != nil {
+		return err
+	}
+	w.Prepare(b, goldenEnrichment(p.bundle, p.bundle.Golden))
+	return fn(w, b)
+}
+
 // golden runs the values of golden rows, with what they had of tables and windows. Golden rows are JSON, whatever the
 // path reads, and no table is required for them.
 func (p *Path) golden(records []model.GoldenRow) ([]model.GoldenRow, error) {
-	w, err := newPath(p.bundle, Options{Field: p.bundle.Manifest.SinkField}).NewWorker()
+	w, b, err := p.decodeGolden(records)
 	if err != nil {
 		return nil, err
 	}
-	b := w.NewBatch()
-	for i := range records {
-		b.Append(record.Raw{Value: records[i].Value, Offset: int64(i), Timestamp: -1})
-	}
-	w.Decode(b)
 	w.Complete(b, goldenEnrichment(p.bundle, records))
 	rows := make([]model.GoldenRow, len(records))
 	for i, r := range records {
@@ -40,6 +46,20 @@ func (p *Path) golden(records []model.GoldenRow) ([]model.GoldenRow, error) {
 		rows[i].Rows, rows[i].Windows = r.Rows, r.Windows
 	}
 	return rows, nil
+}
+
+// decodeGolden returns a worker that has decoded a batch of golden rows.
+func (p *Path) decodeGolden(records []model.GoldenRow) (*Worker, *record.Batch, error) {
+	w, err := newPath(p.bundle, Options{Field: p.bundle.Manifest.SinkField}).NewWorker()
+	if err != nil {
+		return nil, nil, err
+	}
+	b := w.NewBatch()
+	for i := range records {
+		b.Append(record.Raw{Value: records[i].Value, Offset: int64(i), Timestamp: -1})
+	}
+	w.Decode(b)
+	return w, b, nil
 }
 
 // goldenEnrichment gives records what they had of tables and windows when the model was trained.

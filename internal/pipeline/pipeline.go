@@ -169,35 +169,67 @@ func (w *Worker) Decode(b *record.Batch) {
 // valid until the next Decode.
 func (w *Worker) Times() []int64 { return w.times }
 
-// Complete is the second half of [Worker.Process].
+// Complete is the second half of [Worker.Process]. It is [Worker.Prepare], [Worker.Score] and [Worker.Encode].
 func (w *Worker) Complete(b *record.Batch, with Enrichment) {
+	w.Prepare(b, with)
+	w.Score(b)
+	w.Encode(b)
+}
+
+// Prepare computes the inputs of the model, [Worker.Frame], and tests the checks.
+func (w *Worker) Prepare(b *record.Batch, with Enrichment) {
 	w.frame = w.evaluator.Eval(b, feature.Enrichment{Rows: w.finder.Bind(b, w.times, with.Rows), Windows: with.Windows})
 	w.finder.Bind(nil, nil, nil)
 	if w.checker != nil {
 		w.checker.apply(b, w.evaluator.Broken())
 	}
-	w.score(b)
-	w.encode(b)
 	w.publish()
 }
 
-func (w *Worker) score(b *record.Batch) {
+// Score predicts the records of which Prepare has computed the inputs, and rejects those whose prediction is no finite number.
+func (w *Worker) Score(b *record.Batch) {
 	if cap(w.scores) < b.Len() {
 		w.scores = make([]float64, b.Len())
 	}
 	w.scores = w.scores[:b.Len()]
 	w.path.bundle.Forest.Score(w.frame, w.scores)
 	for i, v := range w.scores {
-		if math.IsNaN(v) || math.IsInf(v, 0) {
-			b.Reject(i, record.Problem{
-				Stage: record.StageScore, Class: "not_finite", Field: w.path.options.Field,
-				Reason: "the prediction is not a finite number",
-			})
+		if !Finite(v) {
+			b.Reject(i, NotFinite(w.path.options.Field))
 		}
 	}
 }
 
-func (w *Worker) encode(b *record.Batch) {
+// Take is [Worker.Score] with what another model predicts of rows, in any order; of a row that has a problem it does not count.
+// Rows that are not among them must have one.
+func (w *Worker) Take(b *record.Batch, rows []int, scores []float64) {
+	if cap(w.scores) < b.Len() {
+		w.scores = make([]float64, b.Len())
+	}
+	w.scores = w.scores[:b.Len()]
+	clear(w.scores)
+	for k, i := range rows {
+		if b.Problem(i) != nil {
+			continue
+		}
+		if w.scores[i] = scores[k]; !Finite(scores[k]) {
+			b.Reject(i, NotFinite(w.path.options.Field))
+		}
+	}
+}
+
+// Finite tells whether a prediction is a number that can be written.
+func Finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
+
+// NotFinite is the problem of a record whose prediction, for field, is no finite number.
+func NotFinite(field string) record.Problem {
+	return record.Problem{
+		Stage: record.StageScore, Class: "not_finite", Field: field, Reason: "the prediction is not a finite number",
+	}
+}
+
+// Encode puts the predictions into the records: [Worker.Output].
+func (w *Worker) Encode(b *record.Batch) {
 	w.out, w.ends = w.out[:0], w.ends[:0]
 	for i, v := range w.scores {
 		if b.Problem(i) == nil {

@@ -58,6 +58,7 @@ func (r *Registry) Export(ctx context.Context, ref, defaultModel string, w io.Wr
 	if err != nil {
 		return Version{}, err
 	}
+	events = slices.DeleteFunc(events, func(e Event) bool { return e.Action == Noted }) // they are of the registry, and there may be many
 	if len(events) > maxArchiveEvents {
 		return Version{}, fmt.Errorf("registry: %w: %d events are about %s, an archive holds %d", ErrInvalid, len(events), v.Ref(), maxArchiveEvents)
 	}

@@ -41,11 +41,11 @@ func (s *state) signatures() (int, error) {
 			continue
 		}
 		var v *registered
-		if m := p.models[e.Model]; m != nil && e.Version <= len(m.versions) {
+		if m := p.models[e.Model]; m != nil && e.Version > 0 && e.Version <= len(m.versions) {
 			v = m.versions[e.Version-1]
 		}
 		if err := p.vet(e, v); err != nil {
-			return signed, fmt.Errorf("event %d, %s %s@%d by %s, does not count: %w", e.Seq, e.Action, e.Model, e.Version, e.Actor, err)
+			return signed, fmt.Errorf("event %d, %s %s by %s, does not count: %w", e.Seq, e.Action, e.Ref(), e.Actor, err)
 		}
 		if err := p.judge(e); err != nil {
 			return signed, err

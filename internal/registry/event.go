@@ -27,11 +27,13 @@ const (
 	Tried      Action = "trial"    // it predicts a share of the records, or does so no more
 	RootSet    Action = "root"     // of no model: a version of the document that says who may decide
 	Purged     Action = "purge"    // its bundle is removed
+	Noted      Action = "note"     // something is put beside it, or taken away, that decides nothing
 )
 
 const (
 	eventFormat = 2        // in format 1 each approval also promotes
 	trialFormat = 3        // of events with a trial, and of no others: who knows of none must not pass over it
+	noteFormat  = 4        // of events with a note, and of no others
 	maxEvent    = 64 << 10 // bytes of an event's file
 	maxActor    = 200      // bytes
 	maxReason   = 4000     // bytes
@@ -52,10 +54,10 @@ type Event struct {
 	// Action is what was done.
 	Action Action `json:"action"`
 	// Model and Version name what it was done to. They are "" and 0 in a purge event of a bundle that no version has; of a root
-	// event, Model is "" and Version that of the document.
+	// event, Model is "" and Version that of the document; Version is 0 in a note of the model itself.
 	Model   string `json:"model"`
 	Version int    `json:"version"`
-	// Digest is the digest of the version's bundle, or of the root document; Bytes is the size of the bundle, in a register
+	// Digest is the digest of the version's bundle, of the root document, or of a note that is about no version; Bytes is the size of the bundle, in a register
 	// event only.
 	Digest string `json:"digest"`
 	Bytes  int64  `json:"bytes,omitempty"`
@@ -67,6 +69,8 @@ type Event struct {
 	Gates []Gate `json:"gates,omitempty"`
 	// Trial is what has happened to a trial of the version; of a trial event, and of a promotion that ends one.
 	Trial *Trial `json:"trial,omitempty"`
+	// Note is what is noted; of a note event.
+	Note *Note `json:"note,omitempty"`
 	// Role is the role that Actor acted in; of a signed approval, else "".
 	Role string `json:"role,omitempty"`
 	// Envelope holds Actor's signature over all of the above, or the root document with its signatures; nil where nothing
@@ -76,10 +80,13 @@ type Event struct {
 	Sum string `json:"-"`
 }
 
-// Ref returns the name of the version that the event is about, such as "house-prices@3", or "-" if it is about none.
+// Ref returns the name of the version that the event is about, such as "house-prices@3", that of the model if it is about none, or "-".
 func (e *Event) Ref() string {
 	if e.Model == "" {
 		return "-"
+	}
+	if e.Version == 0 {
+		return e.Model
 	}
 	return fmt.Sprintf("%s@%d", e.Model, e.Version)
 }
@@ -124,8 +131,8 @@ func decodeEvent(data []byte) (*Event, error) {
 	if err := json.Unmarshal(text, &head); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
-	if head.Format > trialFormat {
-		return nil, fmt.Errorf("%w: it has format %d, this millrace reads format %d: use a later millrace", ErrNewer, head.Format, trialFormat)
+	if head.Format > noteFormat {
+		return nil, fmt.Errorf("%w: it has format %d, this millrace reads format %d: use a later millrace", ErrNewer, head.Format, noteFormat)
 	}
 	e := &Event{}
 	d := json.NewDecoder(bytes.NewReader(text))

@@ -146,6 +146,9 @@ func (e *Event) placed(s *state, now time.Time) *Event {
 	if e.Trial != nil {
 		e.Format = trialFormat
 	}
+	if e.Note != nil {
+		e.Format = noteFormat
+	}
 	return e
 }
 
@@ -170,11 +173,11 @@ func (s *state) sign(e *Event, k *trust.Key) (err error) {
 		return err
 	}
 	var v *registered
-	if e.Action != Registered && e.Action != Purged {
+	if e.Action != Registered && e.Action != Purged && e.Version > 0 {
 		v = s.models[e.Model].versions[e.Version-1]
 	}
 	if err := s.vet(e, v); err != nil {
-		return fmt.Errorf("%s %s@%d: %w", e.Action, e.Model, e.Version, err)
+		return fmt.Errorf("%s %s: %w", e.Action, e.Ref(), err)
 	}
 	return nil
 }

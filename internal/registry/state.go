@@ -2,6 +2,7 @@ package registry
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -58,6 +59,8 @@ type Version struct {
 	Ignored []Ignored
 	// Purged tells whether the bundle was removed for good, by [Registry.GC].
 	Purged bool
+	// Notes are what is noted of it.
+	Notes Notes
 }
 
 // Approval is one person's consent to a version.
@@ -133,6 +136,8 @@ type entry struct {
 	crowned   int // the number of the event that made the champion
 	ended     int // that of the event that took the last champion away; 0 if none has
 	champions []int
+	notes     Notes
+	aliases   map[string]int // that were noted
 }
 
 // registered is a version, and what is known of who registered it.
@@ -164,7 +169,7 @@ func (s *state) sum() string {
 
 // apply adds an event. It refuses one that does not follow from those before it, which no writer has written.
 func (s *state) apply(e *Event) error {
-	if e.Format < 1 || e.Format > trialFormat || e.Seq != len(s.events)+1 {
+	if e.Format < 1 || e.Format > noteFormat || e.Seq != len(s.events)+1 {
 		return fmt.Errorf("%w: it says that it is event %d, of format %d", ErrCorrupt, e.Seq, e.Format)
 	}
 	if e.Prev != s.sum() {
@@ -173,7 +178,10 @@ func (s *state) apply(e *Event) error {
 	if (e.Format == trialFormat) != (e.Trial != nil) {
 		return fmt.Errorf("%w: it is of format %d, which is for trials alone", ErrCorrupt, e.Format)
 	}
-	if err := checkTrial(e); err != nil {
+	if (e.Format == noteFormat) != (e.Note != nil) {
+		return fmt.Errorf("%w: it is of format %d, which is for notes alone", ErrCorrupt, e.Format)
+	}
+	if err := errors.Join(checkTrial(e), checkNote(e)); err != nil {
 		return fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
 	if err := s.checkPlace(e); err != nil {
@@ -197,6 +205,9 @@ func (s *state) judge(e *Event) error {
 	}
 	if e.Action == Purged {
 		return s.purge(e)
+	}
+	if e.Action == Noted {
+		return s.note(e)
 	}
 	m := s.models[e.Model]
 	if e.Action != Registered {
@@ -250,9 +261,10 @@ func (s *state) decide(m *entry, e *Event) error {
 			m.crown(e)
 		}
 	case Rejected, Retired: // who may not say so is heard all the same: it is the safe side
-		v.State, v.Approvals = StateRejected, nil
-		if e.Action == Retired {
-			v.State = StateRetired
+		v.State, v.Approvals = StateRetired, nil
+		if e.Action == Rejected {
+			v.State = StateRejected
+			m.unname(v.Number)
 		}
 		m.end(v.Number, e)
 	case Promoted, RolledBack:

@@ -162,7 +162,7 @@ func TestTamperedLogs(t *testing.T) {
 		"no bytes":        {forge(6, func(e *Event) { e.Action, e.Version, e.Bytes = Registered, 3, 0 }), ErrCorrupt, "of 0 bytes"},
 		"wrong number":    {forge(6, func(e *Event) { e.Seq = 7 }), ErrCorrupt, "says that it is event 7"},
 		"not approved":    {forge(4, func(e *Event) { e.Action = Promoted }), ErrCorrupt, "it promotes house-prices@2, which is candidate"},
-		"later format":    {forge(6, func(e *Event) { e.Format = 4 }), ErrNewer, "it has format 4, this millrace reads format 3"},
+		"later format":    {forge(6, func(e *Event) { e.Format = 5 }), ErrNewer, "it has format 5, this millrace reads format 4"},
 		"trial's format":  {forge(6, func(e *Event) { e.Format, e.Action, e.Version = 3, Retired, 2 }), ErrCorrupt, "which is for trials alone"},
 		"format 0":        {forge(6, func(e *Event) { e.Format = 0 }), ErrCorrupt, "of format 0"},
 	} {

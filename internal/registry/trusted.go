@@ -64,7 +64,7 @@ func (s *state) lenient() bool { return s.root != nil || len(s.roots) > 0 }
 
 // vetRole tells why a person may not do what the event says.
 func (s *state) vetRole(e *Event, v *registered, p *trust.Person) error {
-	if v != nil && v.Purged && !e.refuses() {
+	if v != nil && v.Purged && !e.refuses() && e.Action != Noted {
 		return untrusted("the bundle of %s had been removed", v.Ref())
 	}
 	switch e.Action {
@@ -85,6 +85,7 @@ func (s *state) vetRole(e *Event, v *registered, p *trust.Person) error {
 			return untrusted("%s was %s then", v.Ref(), v.State)
 		}
 	case Rejected, Retired, Purged, RootSet: // anybody's no is one
+	case Noted: // it decides nothing
 	}
 	return nil
 }
@@ -190,7 +191,7 @@ func (s *state) wants(v *registered) string {
 func (e *Event) claim() *trust.Claim {
 	return &trust.Claim{
 		Action: string(e.Action), Model: e.Model, Version: e.Version, Digest: e.Digest, Bytes: e.Bytes,
-		By: e.Actor, Role: e.Role, Reason: e.Reason, Group: e.Group, Gates: gatesDigest(e.Gates), Trial: trialDigest(e.Trial), Seq: e.Seq, Prev: e.Prev, Time: e.Time,
+		By: e.Actor, Role: e.Role, Reason: e.Reason, Group: e.Group, Gates: gatesDigest(e.Gates), Trial: trialDigest(e.Trial), Note: noteDigest(e.Note), Seq: e.Seq, Prev: e.Prev, Time: e.Time,
 	}
 }
 

@@ -45,7 +45,18 @@ type Options struct {
 	Hosts []string
 	Token func() (secret.Text, error) // of Authorization: Bearer, read for each call; nil is none
 	TLS   TLS
-	Now   func() time.Time // Default: time.Now
+	// Observe is told of each call when it is over, by the goroutine that made it; nil is nobody.
+	Observe func(Call)
+	Now     func() time.Time // Default: time.Now
+	Random  func() float64   // from [0, 1), for the length of pauses; safe for concurrent use. Default: that of math/rand/v2
+}
+
+// Call is what one call to the server came to.
+type Call struct {
+	Rows     int
+	Duration time.Duration // from the connection to the last byte of the answer
+	Class    Class         // "" is success
+	Probe    bool          // whether it asked if the server is well again, or can predict at all
 }
 
 // Tensors is how the inputs of a model are put in tensors.
@@ -81,13 +92,53 @@ type Answer struct {
 	Model    string            // as the server calls it, name or name@version; "" where it does not say
 }
 
+// Problem returns the problem of the k-th row of the request, or nil.
+func (a *Answer) Problem(k int) *record.Problem {
+	if k >= len(a.Problems) {
+		return nil
+	}
+	return a.Problems[k]
+}
+
 // Model is a model on a server. It is safe for concurrent use.
 type Model interface {
 	// Score has rows predicted. It tries again what may pass, and returns when that is no use, or ctx has ended. The error is an [*Error].
+	//
+	// Rows that the server refuses while it predicts others get a problem of the class [Refused] (or [Failed], of rows at which it
+	// fails again and again) and the stage score; they are found by halving. A server that refuses everything, or has predicted nothing
+	// yet, is not believed: that is a call that has failed, and no row's fault. So call Score with rows that are known to be good first,
+	// such as golden rows.
+	//
+	// With Retries below 0 it returns when it has succeeded or ctx has ended: it waits for a server that is down. Else it returns at once
+	// while the server is known to be down.
 	Score(ctx context.Context, r *Request) (*Answer, error)
+	// Stats returns what was counted so far, and how the server is.
+	Stats() Stats
 	// Close lets go of connections. Calls under way fail.
 	Close()
 }
+
+// Stats is what a model has counted since it was made.
+type Stats struct {
+	State    State
+	Since    time.Time        // of the state
+	Opened   uint64           // how often the server was given up for a while
+	Calls    uint64           // to the server, probes too
+	Rows     uint64           // that were predicted
+	Refused  uint64           // rows that got a problem because the server refuses them, or fails at them
+	Failures map[Class]uint64 // calls that failed
+	InFlight int              // calls under way
+}
+
+// State is whether a server is called: it is that of a circuit breaker.
+type State string
+
+// The states.
+const (
+	Closed   State = "closed"    // calls are made
+	Open     State = "open"      // the server is down: a probe goes to it every second, and nothing else
+	HalfOpen State = "half_open" // a probe is under way
+)
 
 // Class is what has gone wrong with a call, for counting and for what to do.
 type Class string
@@ -106,7 +157,9 @@ type Error struct {
 	Class Class
 	Where string // the server
 	Err   error
-	Hint  string
+	Hint  string // what to do about it, or ""
+
+	after time.Duration // how long the server asks to be left alone
 }
 
 // Error returns the text.

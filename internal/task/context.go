@@ -109,6 +109,8 @@ type Context struct {
 	resumed    int64 // what Resume was called with, or NoTime
 	sampling   bool
 	inner      time.Duration // time of nodes that the sampled one has called
+	pushing    bool          // records of a source are on their way in
+	mixed      bool          // one was dropped there since the last commit that has waited for all records
 	stats      []NodeStats
 	schedules  []*Schedule
 	nextTime   int64 // the earliest stream time at which a schedule is due
@@ -223,6 +225,7 @@ func (c *Context) SendOrStop(m *Message) error {
 // Drop drops the present record.
 func (c *Context) Drop(d Drop) {
 	d.Count = max(1, d.Count)
+	c.mixed = c.mixed || c.pushing
 	c.env.Output.Drop(c.record, d)
 }
 

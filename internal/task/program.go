@@ -141,6 +141,9 @@ type Processors struct {
 	// Nodes that take part in the life of the task, those that get records first first. They implement any of
 	// [Flusher], [Holder], [Poller], [Drainer], [Timer], [Advancer], [Stepper] and [Closer].
 	Nodes []any
+	// Apart is the one of Nodes that commits do not wait for, in a sub-topology with one source. All that comes of a record but a
+	// drop comes through it. nil: there is none
+	Apart Async
 }
 
 // Loader is a source in a task.
@@ -153,6 +156,17 @@ type Loader interface {
 
 // Flusher has something to finish before a commit: batches, caches.
 type Flusher interface{ Flush() error }
+
+// Async has records under way for so long that a commit had better not wait for them. It sends on results when it is polled,
+// settled or flushed, in the order of the records.
+type Async interface {
+	// Settle is Flush for what is there. It does not wait.
+	Settle() error
+	// UnderWay returns how many records were taken whose results were not sent on, and the first of them, or nil.
+	UnderWay() (int, *record.Raw)
+	// Full tells whether no more records can be taken. [Context.Wake] is called when that changes.
+	Full() bool
+}
 
 // Holder holds rows in memory until Flush.
 type Holder interface{ Uncommitted() int }

@@ -51,7 +51,8 @@ type queue struct {
 	loaded   bool // head is decoded, with this time
 	time     int64
 	next     int64 // the offset after the last record that was processed or dropped; -1 is none
-	taken    bool  // next has moved since the last commit
+	taken    bool  // next has moved since the last commit, or was not said whole
+	said     int64 // what Positions has said last; -1 is nothing
 }
 
 // New makes a task and opens its stores, which are to be restored before [Task.Start].
@@ -83,11 +84,12 @@ func (t *Task) build() error {
 	c := t.ctx
 	c.record, c.streamTime, c.resumed, c.nextTime = nil, NoTime, NoTime, math.MaxInt64
 	c.schedules, c.stats = nil, make([]NodeStats, len(t.program.Nodes))
+	c.pushing, c.mixed = false, false
 	c.now = t.env.Now()
 	t.active, t.blocked, t.waits = c.now, time.Time{}, false
 	t.queues = make([]*queue, len(t.sub.Sources))
 	for i := range t.queues {
-		t.queues[i] = &queue{next: -1}
+		t.queues[i] = &queue{next: -1, said: -1}
 	}
 	procs, err := t.sub.Build(c)
 	if err != nil {
@@ -276,9 +278,9 @@ func (t *Task) waiting() bool {
 	return slices.ContainsFunc(t.queues, func(q *queue) bool { return len(q.runs) > 0 })
 }
 
-// Blocked tells whether the last call of Process ended because records wait for another source, which has none. More of
-// the same source are of no use then.
-func (t *Task) Blocked() bool { return t.waits }
+// Blocked tells whether the last call of Process ended because records wait for another source, which has none, or for what
+// runs beside the task. More of the same source are of no use then.
+func (t *Task) Blocked() bool { return t.waits || t.full() }
 
 // Next returns when Process has something to do by the clock; the zero time is never.
 func (t *Task) Next() time.Time {
@@ -313,7 +315,9 @@ func (t *Task) Next() time.Time {
 func (t *Task) processOne(q *queue, limit int) (int, error) {
 	source := t.procs.Sources[0]
 	n := 0
-	for n < limit && q.peek() {
+	t.ctx.pushing = true
+	defer func() { t.ctx.pushing = false }()
+	for n < limit && !t.full() && q.peek() {
 		t.ctx.record = &q.head
 		if !q.loaded {
 			at, ok, err := source.Load(&q.head)
@@ -335,6 +339,9 @@ func (t *Task) processOne(q *queue, limit int) (int, error) {
 	t.ctx.record = nil
 	return n, nil
 }
+
+// full tells whether the node that runs beside the task takes no more records at the moment.
+func (t *Task) full() bool { return t.procs.Apart != nil && t.procs.Apart.Full() }
 
 // push sends the head of a queue through the sub-topology.
 func (t *Task) push(source Loader, q *queue) error {
@@ -513,21 +520,51 @@ func (q *queue) drop() {
 
 // Flush finishes what was begun, writes caches to the stores, and the changes of logged stores to their changelogs.
 // After it everything that Process has taken is in the output and in the stores.
-func (t *Task) Flush() (err error) {
+func (t *Task) Flush() error { return t.flush(true) }
+
+// Settle is Flush without waiting for the node that runs beside the task, if it has one: what [Task.UnderWay] tells of is
+// then in neither, and [Task.Positions] leaves it out.
+func (t *Task) Settle() error {
+	// A record that was dropped before that node has its place in the output before records that it has come after.
+	return t.flush(t.procs.Apart == nil || t.ctx.mixed)
+}
+
+func (t *Task) flush(wait bool) (err error) {
 	defer t.recover(&err)
 	t.ctx.now = t.env.Now()
 	t.ctx.record = nil
 	for _, n := range t.procs.Nodes {
-		if f, ok := n.(Flusher); ok {
-			if err := f.Flush(); err != nil {
-				return t.fault(err)
-			}
+		var err error
+		switch f, ok := n.(Flusher); {
+		case !wait && n == any(t.procs.Apart):
+			err = t.procs.Apart.Settle()
+		case ok:
+			err = f.Flush()
 		}
+		if err != nil {
+			return t.fault(err)
+		}
+	}
+	if wait {
+		t.ctx.mixed = false
 	}
 	if err := t.env.State.Changes(t.env.Output.Change); err != nil {
 		return t.fault(fmt.Errorf("write changelog: %w", err))
 	}
 	return nil
+}
+
+// UnderWay returns how many of the records that Process has taken are with the node that runs beside the task, and the offset of
+// the first of them.
+func (t *Task) UnderWay() (n int, first int64) {
+	if t.procs == nil || t.procs.Apart == nil {
+		return 0, 0
+	}
+	n, r := t.procs.Apart.UnderWay()
+	if r != nil {
+		first = r.Offset
+	}
+	return n, first
 }
 
 // Uncommitted returns how many rows wait in memory for the next Flush. A driver that wants to bound them commits early.
@@ -541,12 +578,18 @@ func (t *Task) Uncommitted() int64 {
 	return n
 }
 
-// Positions calls fn with the offset after the last record of each source that was processed since it was last called.
+// Positions calls fn with the offset after the last record of each source that was processed since it was last called; of a
+// task with records under way, with that of the first of them.
 func (t *Task) Positions(fn func(source int, next int64)) {
+	late, first := t.UnderWay()
 	for i, q := range t.queues {
-		if q.taken {
-			fn(i, q.next)
-			q.taken = false
+		next := q.next
+		if late > 0 {
+			next = first
 		}
+		if q.taken && next != q.said {
+			fn(i, next)
+		}
+		q.taken, q.said = late > 0, next
 	}
 }

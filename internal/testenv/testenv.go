@@ -3,7 +3,8 @@
 // MILLRACE_REQUIRE lists, separated by commas, what a run must not do without: a test that lacks such a thing
 // fails instead of being skipped. The names are kafka (Java and Maven, for real brokers), s3 (bin/versitygw, a real
 // S3 server), data (the folder that MILLRACE_DATA names), vectors (the folder that MILLRACE_VECTORS names),
-// airflow (Python 3.11 and its packages) and chromium (a browser, to look at pages).
+// airflow (Python 3.11 and its packages), pypi (Python and packages of clients and servers) and chromium (a
+// browser, to look at pages).
 package testenv
 
 import (

@@ -27,6 +27,7 @@ type Claim struct {
 	Group   string `json:"group,omitempty"`
 	Gates   string `json:"gates,omitempty"` // the digest of the outcomes of gates; of a registration that met some
 	Trial   string `json:"trial,omitempty"` // the digest of what is said of a trial; of an event that says something
+	Note    string `json:"note,omitempty"`  // the digest of what is noted; of an event that notes something
 	// Seq, Prev and Time are the event's number, the sum of the event before it, and its time.
 	Seq  int       `json:"seq"`
 	Prev string    `json:"prev"`
@@ -106,6 +107,7 @@ func (c *Claim) same(signed *Claim) error {
 		{"size", signed.Bytes, c.Bytes},
 		{"outcome of gates", signed.Gates, c.Gates},
 		{"trial", signed.Trial, c.Trial},
+		{"note", signed.Note, c.Note},
 		{"place in the log", signed.Seq, c.Seq},
 		{"event before it", signed.Prev, c.Prev},
 	} {

@@ -1,0 +1,78 @@
+package api
+
+import (
+	"errors"
+	"net/http"
+	"time"
+
+	"millrace.dev/internal/auth"
+	"millrace.dev/internal/serve"
+	"millrace.dev/internal/server"
+)
+
+// Options say what the routes speak of.
+type Options struct {
+	Models  *serve.Models
+	Metrics http.Handler     // answers GET /metrics. Default: there is no such route
+	Version string           // of millrace
+	Now     func() time.Time // Default: time.Now
+}
+
+// API has the routes of millrace serve. Its handlers are safe for concurrent use.
+type API struct {
+	options Options
+	models  *serve.Models
+	now     func() time.Time
+	routes  []server.Route
+}
+
+// New returns the routes of models, which need not be started yet.
+func New(o Options) (*API, error) {
+	if o.Models == nil {
+		return nil, errors.New("api: there are no models")
+	}
+	a := &API{options: o, models: o.Models, now: o.Now}
+	if a.now == nil {
+		a.now = time.Now
+	}
+	a.routes = append(a.routes, a.predictRoutes()...)
+	a.routes = append(a.routes, a.healthRoutes()...)
+	return a, nil
+}
+
+// Routes returns the routes.
+func (a *API) Routes() []server.Route { return a.routes }
+
+func (a *API) healthRoutes() []server.Route {
+	routes := []server.Route{
+		{
+			Method: http.MethodGet, Pattern: "/livez", Role: auth.Anyone, Light: true, MaxBody: -1, Summary: "Tells that the process answers",
+			Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, "running\n") }),
+		},
+		{
+			Method: http.MethodGet, Pattern: "/readyz", Role: auth.Anyone, Light: true, MaxBody: -1, Summary: "Tells whether requests should be sent here",
+			Handler: http.HandlerFunc(a.readyz),
+		},
+	}
+	if a.options.Metrics != nil {
+		routes = append(routes, server.Route{
+			Method: http.MethodGet, Pattern: "/metrics", Role: auth.Operator, Light: true, MaxBody: -1, Summary: "What was counted, for Prometheus",
+			Handler: a.options.Metrics,
+		})
+	}
+	return routes
+}
+
+func (a *API) readyz(w http.ResponseWriter, _ *http.Request) {
+	if err := a.models.Ready(); err != nil {
+		text(w, http.StatusServiceUnavailable, err.Error()+"\n")
+		return
+	}
+	text(w, http.StatusOK, "ready\n")
+}
+
+func text(w http.ResponseWriter, status int, s string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = w.Write([]byte(s)) // nobody to tell
+}

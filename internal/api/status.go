@@ -1,0 +1,64 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"millrace.dev/internal/serve"
+	"millrace.dev/internal/server"
+)
+
+// statusGone is what is logged of a request whose client has gone: no client sees it.
+const statusGone = 499
+
+// Status returns how an error of package serve is answered: the status of HTTP, and the text.
+func Status(err error) (status int, text string) {
+	for _, known := range []struct {
+		err    error
+		status int
+	}{
+		{serve.ErrUnknownModel, http.StatusNotFound},
+		{serve.ErrUnknownVersion, http.StatusNotFound},
+		{serve.ErrNotReady, http.StatusServiceUnavailable},
+		{serve.ErrBusy, http.StatusServiceUnavailable},
+		{serve.ErrDraining, http.StatusServiceUnavailable},
+		{serve.ErrWindows, http.StatusNotImplemented},
+	} {
+		if errors.Is(err, known.err) {
+			return known.status, err.Error()
+		}
+	}
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return http.StatusServiceUnavailable, "the request was not answered within its time limit"
+	case errors.Is(err, context.Canceled):
+		return statusGone, "the client has gone"
+	}
+	return http.StatusInternalServerError, "the server has failed: its log says why"
+}
+
+// retryAfter returns the header Retry-After of an answer with an error, in seconds; "" is none.
+func retryAfter(status int, err error) string {
+	if busy, ok := errors.AsType[*serve.BusyError](err); ok {
+		return strconv.Itoa(int(max(1, (busy.RetryAfter+time.Second-1)/time.Second)))
+	}
+	if status == http.StatusServiceUnavailable {
+		return "1"
+	}
+	return ""
+}
+
+// refuse answers with an error.
+func (a *API) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	status, text := Status(err)
+	if own, ok := errors.AsType[*refusal](err); ok {
+		status, text = own.status, own.Error()
+	}
+	if after := retryAfter(status, err); after != "" {
+		w.Header().Set("Retry-After", after)
+	}
+	server.Error(w, r, status, text)
+}

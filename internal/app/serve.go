@@ -1,0 +1,208 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+
+	"millrace.dev/internal/api"
+	"millrace.dev/internal/config"
+	"millrace.dev/internal/serve"
+	"millrace.dev/internal/server"
+)
+
+// ServeOptions say what to serve.
+type ServeOptions struct {
+	Files    []string // the pipeline files, one for each model; what is of the server is taken from the first
+	Set      []string // overrides of all of them
+	HTTP     string   // the address; "" is that of the file
+	Threads  int      // 0 is one for each processor
+	Insecure bool     // listen where other machines can reach it, though nobody has to say who they are
+	Started  func(*Serving)
+}
+
+// Serving is a server at work.
+type Serving struct {
+	Address string   // that it listens at
+	Models  []string // name@version of each, at the start
+	models  *serve.Models
+}
+
+// Served is what a server has done.
+type Served struct {
+	Requests uint64 `json:"requests"` // of which all rows were predicted or refused
+	Rows     uint64 `json:"rows"`
+	Busy     uint64 `json:"busy"` // requests that were not taken
+	Swaps    uint64 `json:"swaps"`
+}
+
+// Stats returns what the server has done so far. It is safe for concurrent use.
+func (s *Serving) Stats() *Served {
+	sum := &Served{}
+	for _, m := range s.models.Stats() {
+		sum.Swaps += m.Swaps
+		for i := range m.Versions {
+			v := &m.Versions[i]
+			sum.Requests += v.Requests
+			sum.Rows += v.Rows
+			sum.Busy += v.Busy
+		}
+	}
+	return sum
+}
+
+// Serve answers requests for predictions until ctx ends, and returns what was done; nil if it did not begin. Requests that are under way
+// then are answered.
+func (a *App) Serve(ctx context.Context, o ServeOptions) (*Served, error) {
+	pipelines, err := a.toServe(&o)
+	if err != nil {
+		return nil, err
+	}
+	first := pipelines[0]
+	l, err := a.listen(ctx, first.Serve.HTTP, o.Insecure || first.Serve.Auth.Enabled())
+	if err != nil {
+		return nil, err
+	}
+	defer l.Close() //nolint:errcheck // it is closed already, or nothing was accepted
+	options := serve.Options{
+		Workers: o.Threads, MaxRows: first.Serve.Batch.MaxRows, MaxWait: first.Serve.Batch.MaxWait, Keep: first.Serve.VersionsKept,
+		Refresh: first.Serve.Refresh, Now: a.Now, Log: a.Log,
+	}
+	for _, p := range pipelines {
+		s, err := a.serveSource(ctx, p)
+		if err != nil {
+			return nil, err
+		}
+		defer s.close()
+		options.Models = append(options.Models, serve.ModelOptions{Name: p.Name, Source: s})
+	}
+	models, err := serve.New(options)
+	if err != nil {
+		return nil, err
+	}
+	defer models.Close()
+	if err := models.Start(ctx); err != nil {
+		return nil, err
+	}
+	routes, err := api.New(api.Options{Models: models, Version: a.Version, Now: a.Now})
+	if err != nil {
+		return nil, err
+	}
+	router := server.NewRouter()
+	if err := router.Add(routes.Routes()...); err != nil {
+		return nil, err
+	}
+	s := &Serving{Address: l.Addr().String(), models: models}
+	for _, i := range models.Index() {
+		if i.Promoted {
+			s.Models = append(s.Models, i.Name+"@"+i.Version)
+		}
+	}
+	if err := a.answer(ctx, first, router, l, models, func() {
+		a.Log.LogAttrs(ctx, slog.LevelInfo, "serving", slog.String("address", s.Address), slog.Any("models", s.Models))
+		if o.Started != nil {
+			o.Started(s)
+		}
+	}); err != nil {
+		return s.Stats(), err
+	}
+	return s.Stats(), nil
+}
+
+// toServe reads the pipeline files.
+func (a *App) toServe(o *ServeOptions) ([]*config.Pipeline, error) {
+	if len(o.Files) == 0 {
+		return nil, &Error{Code: Usage, Op: "serve", Err: errors.New("no pipeline file is named")}
+	}
+	var all []*config.Pipeline
+	of := map[string]string{}
+	for _, file := range o.Files {
+		p, err := a.Load(file, o.Set)
+		if err != nil {
+			return nil, err
+		}
+		if other, ok := of[p.Name]; ok {
+			return nil, &Error{
+				Code: Usage, Op: "serve", Where: file, Err: fmt.Errorf("its model is called %s, as that of %s is", p.Name, other),
+				Hint: "requests name a model: give each a name of its own",
+			}
+		}
+		of[p.Name] = file
+		all = append(all, p)
+	}
+	if o.HTTP != "" {
+		all[0].Serve.HTTP = o.HTTP
+	}
+	return all, nil
+}
+
+// listen listens at an address. One that other machines can reach has to be protected.
+func (a *App) listen(ctx context.Context, addr string, protected bool) (net.Listener, error) {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, &Error{Code: Usage, Op: "listen", Where: addr, Err: errors.New("want host:port"), Hint: "such as 127.0.0.1:8080"}
+	}
+	if !protected && !loopback(host) {
+		return nil, &Error{
+			Code: Usage, Op: "listen", Where: addr, Err: errors.New("other machines would reach it, and nobody has to say who they are"),
+			Hint: "set serve.auth in the pipeline file, or listen at 127.0.0.1, or say that this is meant: --insecure",
+		}
+	}
+	if !loopback(host) && protected {
+		a.Log.LogAttrs(ctx, slog.LevelDebug, "other machines can reach the server", slog.String("address", addr))
+	}
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", addr)
+	if err != nil {
+		if e, ok := errors.AsType[*net.OpError](err); ok {
+			err = e.Err // the place is told already
+		}
+		return nil, &Error{Code: Failed, Op: "listen", Where: addr, Err: err, Hint: "choose another address with --http, or stop what listens there"}
+	}
+	return l, nil
+}
+
+// loopback tells whether a host is this machine alone.
+func loopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}
+
+// answer answers at a listener until ctx ends, and then what is under way. It calls started when it begins.
+func (a *App) answer(ctx context.Context, p *config.Pipeline, r *server.Router, l net.Listener, models *serve.Models, started func()) error {
+	c := &p.Serve
+	s, err := server.New(r, server.Options{
+		TLS: server.TLS{Cert: c.TLS.CertFile, Key: c.TLS.KeyFile, ClientCA: c.TLS.ClientCAFile},
+		Limits: server.Limits{
+			Body: c.Limits.BodyBytes, Connections: c.Limits.Connections, ConnectionsPerClient: c.Limits.ConnectionsPerClient,
+			Concurrency: c.Limits.Concurrency, Timeout: c.Limits.Timeout, RatePerSecond: c.Limits.Rate.PerSecond, Burst: c.Limits.Rate.Burst,
+		},
+		TrustedProxies: c.TrustedProxies, Log: a.Log, Now: a.Now,
+	})
+	if err != nil {
+		return &Error{Code: Usage, Op: "serve", Where: p.File, Err: err}
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- s.Serve(ctx, l) }()
+	started()
+	select {
+	case err := <-ended:
+		return errors.Join(err, s.Close())
+	case <-ctx.Done():
+	}
+	a.Log.LogAttrs(ctx, slog.LevelInfo, "ending: what is under way is answered", slog.Duration("within", c.Limits.Drain))
+	models.Drain() // whoever sends requests is told first
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.Limits.Drain)
+	defer cancel()
+	err = s.Drain(drain)
+	if errors.Is(err, context.DeadlineExceeded) {
+		a.Log.LogAttrs(ctx, slog.LevelWarn, "requests were cut off: they were not answered in time", slog.String("hint", "raise serve.limits.drain"))
+		err = nil
+	}
+	return errors.Join(err, <-ended)
+}
