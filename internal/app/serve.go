@@ -8,7 +8,9 @@ import (
 	"net"
 
 	"millrace.dev/internal/api"
+	"millrace.dev/internal/auth"
 	"millrace.dev/internal/config"
+	"millrace.dev/internal/metrics"
 	"millrace.dev/internal/serve"
 	"millrace.dev/internal/server"
 )
@@ -70,12 +72,14 @@ func (a *App) Serve(ctx context.Context, o ServeOptions) (*Served, error) {
 		Workers: o.Threads, MaxRows: first.Serve.Batch.MaxRows, MaxWait: first.Serve.Batch.MaxWait, Keep: first.Serve.VersionsKept,
 		Refresh: first.Serve.Refresh, Now: a.Now, Log: a.Log,
 	}
+	var sources []*serveSource
 	for _, p := range pipelines {
 		s, err := a.serveSource(ctx, p)
 		if err != nil {
 			return nil, err
 		}
 		defer s.close()
+		sources = append(sources, s)
 		options.Models = append(options.Models, serve.ModelOptions{Name: p.Name, Source: s})
 	}
 	models, err := serve.New(options)
@@ -86,29 +90,23 @@ func (a *App) Serve(ctx context.Context, o ServeOptions) (*Served, error) {
 	if err := models.Start(ctx); err != nil {
 		return nil, err
 	}
-	routes, err := api.New(api.Options{Models: models, Version: a.Version, Now: a.Now})
-	if err != nil {
-		return nil, err
-	}
-	router := server.NewRouter()
-	if err := router.Add(routes.Routes()...); err != nil {
-		return nil, err
-	}
 	s := &Serving{Address: l.Addr().String(), models: models}
 	for _, i := range models.Index() {
 		if i.Promoted {
 			s.Models = append(s.Models, i.Name+"@"+i.Version)
 		}
 	}
-	if err := a.answer(ctx, first, router, l, models, func() {
+	h, err := a.serveHandler(pipelines, models, sources)
+	if err != nil {
+		return nil, err
+	}
+	err = a.answer(ctx, &first.Serve, h, l, models, func() {
 		a.Log.LogAttrs(ctx, slog.LevelInfo, "serving", slog.String("address", s.Address), slog.Any("models", s.Models))
 		if o.Started != nil {
 			o.Started(s)
 		}
-	}); err != nil {
-		return s.Stats(), err
-	}
-	return s.Stats(), nil
+	})
+	return s.Stats(), err
 }
 
 // toServe reads the pipeline files.
@@ -173,20 +171,86 @@ func loopback(host string) bool {
 	return ip != nil && ip.IsLoopback()
 }
 
-// answer answers at a listener until ctx ends, and then what is under way. It calls started when it begins.
-func (a *App) answer(ctx context.Context, p *config.Pipeline, r *server.Router, l net.Listener, models *serve.Models, started func()) error {
+// serveHandler returns what answers the requests of a server that is set up as the first pipeline file says.
+func (a *App) serveHandler(pipelines []*config.Pipeline, models *serve.Models, sources []*serveSource) (*server.Server, error) {
+	p := pipelines[0]
 	c := &p.Serve
-	s, err := server.New(r, server.Options{
+	var s *server.Server
+	counts, err := metrics.NewServe(metrics.ServeOptions{
+		Models: models,
+		Server: func() server.Stats {
+			if s == nil { // the metrics are asked for what they are called before there is a server
+				return server.Stats{}
+			}
+			return s.Stats()
+		},
+		Tables: func() (all []metrics.ServeTable) {
+			for _, from := range sources {
+				all = append(all, from.tables.stats(from.pipeline.Name)...)
+			}
+			return all
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	registries, err := a.mlflowServer(pipelines)
+	if err != nil {
+		return nil, err
+	}
+	routes, err := api.New(api.Options{Models: models, Metrics: counts.Handler(), MLflow: registries, Version: a.Version, Now: a.Now})
+	if err != nil {
+		return nil, err
+	}
+	router := server.NewRouter()
+	if err := router.Add(routes.Routes()...); err != nil {
+		return nil, err
+	}
+	o := server.Options{
 		TLS: server.TLS{Cert: c.TLS.CertFile, Key: c.TLS.KeyFile, ClientCA: c.TLS.ClientCAFile},
 		Limits: server.Limits{
 			Body: c.Limits.BodyBytes, Connections: c.Limits.Connections, ConnectionsPerClient: c.Limits.ConnectionsPerClient,
 			Concurrency: c.Limits.Concurrency, Timeout: c.Limits.Timeout, RatePerSecond: c.Limits.Rate.PerSecond, Burst: c.Limits.Rate.Burst,
 		},
-		TrustedProxies: c.TrustedProxies, Log: a.Log, Now: a.Now,
-	})
-	if err != nil {
-		return &Error{Code: Usage, Op: "serve", Where: p.File, Err: err}
+		TrustedProxies: c.TrustedProxies, Log: a.Log, Observe: counts.Observe, Now: a.Now,
 	}
+	if c.Auth.Enabled() {
+		if o.Auth, err = a.authenticator(&c.Auth); err != nil {
+			return nil, &Error{Code: Usage, Op: "serve", Where: p.File, Err: err}
+		}
+	}
+	if s, err = server.New(router, o); err != nil {
+		return nil, &Error{Code: Usage, Op: "serve", Where: p.File, Err: err}
+	}
+	return s, nil
+}
+
+// authenticator returns what tells who sends a request.
+func (a *App) authenticator(c *config.ServeAuth) (*auth.Checker, error) {
+	o := auth.Options{Tokens: c.TokensFile, Log: a.Log, Now: a.Now}
+	for _, of := range c.Certificates {
+		o.Certificates = append(o.Certificates, auth.Certificate{Name: of.Name, Roles: of.Roles})
+	}
+	if i := c.OIDC; i != nil {
+		o.OIDC = &auth.OIDC{
+			Issuer: i.Issuer, Audience: i.Audience, CAFile: i.CAFile, NameClaim: i.NameClaim, RolesClaim: i.RolesClaim, Algorithms: i.Algorithms,
+			Require: map[string]string{},
+		}
+		for _, r := range i.Require {
+			o.OIDC.Require[r.Claim] = r.Value
+		}
+		for _, r := range i.Roles {
+			if o.OIDC.Roles == nil {
+				o.OIDC.Roles = map[string][]auth.Role{}
+			}
+			o.OIDC.Roles[r.Value] = r.Roles
+		}
+	}
+	return auth.New(o)
+}
+
+// answer answers at a listener until ctx ends, and then what is under way. It calls started when it begins.
+func (a *App) answer(ctx context.Context, c *config.Serve, s *server.Server, l net.Listener, models *serve.Models, started func()) error {
 	ended := make(chan error, 1)
 	go func() { ended <- s.Serve(ctx, l) }()
 	started()
@@ -197,9 +261,11 @@ func (a *App) answer(ctx context.Context, p *config.Pipeline, r *server.Router, 
 	}
 	a.Log.LogAttrs(ctx, slog.LevelInfo, "ending: what is under way is answered", slog.Duration("within", c.Limits.Drain))
 	models.Drain() // whoever sends requests is told first
-	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.Limits.Drain)
+	after := context.WithoutCancel(ctx)
+	_ = pause(after, c.Limits.DrainNotice) // it cannot be interrupted
+	drain, cancel := context.WithTimeout(after, c.Limits.Drain)
 	defer cancel()
-	err = s.Drain(drain)
+	err := s.Drain(drain)
 	if errors.Is(err, context.DeadlineExceeded) {
 		a.Log.LogAttrs(ctx, slog.LevelWarn, "requests were cut off: they were not answered in time", slog.String("hint", "raise serve.limits.drain"))
 		err = nil
