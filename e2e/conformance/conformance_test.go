@@ -4,8 +4,17 @@ package conformance
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"io"
+	"math/big"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -26,23 +35,24 @@ const (
 	least = 40   // checks
 )
 
-// TestClients runs the checks of both clients, which cannot be in one process: each brings the messages of the protocol.
+// TestClients runs the checks of both clients, which cannot be in one process: each brings the messages of the protocol. Then
+// it serves the same with TLS and tokens.
 func TestClients(t *testing.T) {
 	python := pypi.Environment(t, "conformance", "requirements.txt", "make conformance")
 	p := newProject(t)
 	address := p.serve("pipeline.yaml", "windows.yaml")
-	scripts, err := filepath.Abs("testdata")
-	if err != nil {
-		t.Fatal(err)
-	}
 	passed, total := 0, 0
-	for _, script := range []string{"triton.py", "kserve_client.py"} {
-		good, all, out := p.checks(python, filepath.Join(scripts, script), address)
+	count := func(script, address string, more ...string) {
+		good, all, out := p.checks(python, script, address, more...)
 		passed, total = passed+good, total+all
 		if good != all || all == 0 {
 			t.Errorf("%s:\n%s", script, out)
 		}
 	}
+	count("triton.py", address)
+	count("kserve_client.py", address)
+	certificate, scorer, viewer := p.secure()
+	count("secured.py", p.serve("secured.yaml"), certificate, scorer, viewer)
 	if total < least {
 		t.Errorf("%d checks: want %d and more", total, least)
 	}
@@ -124,10 +134,65 @@ func (p *project) millrace(args ...string) {
 	p.run(p.dir, p.binary, args...)
 }
 
+// secure writes secured.yaml, by which the same is served with TLS and tokens. It returns the file of the certificate, and the
+// tokens of somebody who may predict and look, and of one who may only look.
+func (p *project) secure() (certificate, scorer, viewer string) {
+	p.t.Helper()
+	certificate = p.certificate()
+	var lines strings.Builder
+	token := func(name, roles string) string {
+		cmd := exec.CommandContext(p.t.Context(), p.binary, "token", "new", name, "--roles", roles, "--json")
+		out, err := cmd.Output()
+		var made struct{ Token, Line string }
+		if err == nil {
+			err = json.Unmarshal(out, &made)
+		}
+		if err != nil {
+			p.t.Fatalf("a token: %v: %s", err, out)
+		}
+		lines.WriteString(made.Line + "\n")
+		return made.Token
+	}
+	scorer, viewer = token("scorer", "scorer,viewer"), token("viewer", "viewer")
+	p.write("tokens", []byte(lines.String()))
+	text, err := os.ReadFile(p.path("pipeline.yaml"))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	plain, _, _ := strings.Cut(string(text), "serve:")
+	p.write("secured.yaml", []byte(plain+"serve: {tls: {cert_file: cert.pem, key_file: key.pem}, auth: {tokens_file: tokens}}\n"))
+	return certificate, scorer, viewer
+}
+
+// certificate writes a certificate that vouches for itself, and its key.
+func (p *project) certificate() (path string) {
+	p.t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "127.0.0.1"}, NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	secret, err := x509.MarshalECPrivateKey(key)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.write("cert.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+	p.write("key.pem", pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: secret}))
+	return p.path("cert.pem")
+}
+
 // serve serves models, and returns the address. The server ends with the test, in good order: 143 says that it was told to.
 func (p *project) serve(files ...string) (address string) {
 	p.t.Helper()
-	log, err := os.Create(p.path("serve.log"))
+	name := files[0] + ".log"
+	log, err := os.Create(p.path(name))
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -143,7 +208,7 @@ func (p *project) serve(files ...string) (address string) {
 			p.t.Errorf("the server has ended with %v, %v", server.State(), err)
 		}
 		if p.t.Failed() {
-			p.t.Logf("the log of the server:\n%s", p.log())
+			p.t.Logf("the log of the server:\n%s", p.log(name))
 		}
 	})
 	ctx, cancel := context.WithTimeout(p.t.Context(), time.Minute)
@@ -151,23 +216,23 @@ func (p *project) serve(files ...string) (address string) {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		if at := regexp.MustCompile(`at http://(\S+)`).FindStringSubmatch(p.log()); at != nil {
+		if at := regexp.MustCompile(`at https?://(\S+)`).FindStringSubmatch(p.log(name)); at != nil {
 			return at[1]
 		}
 		select {
 		case <-tick.C:
 		case <-server.Done():
-			p.t.Fatalf("the server has ended:\n%s", p.log())
+			p.t.Fatalf("the server has ended:\n%s", p.log(name))
 		case <-ctx.Done():
-			p.t.Fatalf("the server has not begun:\n%s", p.log())
+			p.t.Fatalf("the server has not begun:\n%s", p.log(name))
 		}
 	}
 }
 
-// log returns the end of what the server has said.
-func (p *project) log() string {
+// log returns the end of what a server has said.
+func (p *project) log(name string) string {
 	p.t.Helper()
-	f, err := os.Open(p.path("serve.log"))
+	f, err := os.Open(p.path(name))
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -184,11 +249,11 @@ func (p *project) log() string {
 }
 
 // checks runs a script, whose last line is passed/total.
-func (p *project) checks(python, script, address string) (passed, total int, out string) {
+func (p *project) checks(python, script, address string, more ...string) (passed, total int, out string) {
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(p.t.Context(), 5*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, python, script, address, p.path("records.jsonl"), p.path("predicted1.jsonl"), p.path("predicted2.jsonl"))
+	cmd := exec.CommandContext(ctx, python, append([]string{filepath.Join("testdata", script), address, p.path("records.jsonl"), p.path("predicted1.jsonl"), p.path("predicted2.jsonl")}, more...)...)
 	cmd.Env = append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1")
 	var all, errs strings.Builder
 	cmd.Stdout, cmd.Stderr = &all, &errs
@@ -196,7 +261,7 @@ func (p *project) checks(python, script, address string) (passed, total int, out
 	out = all.String()
 	lines := strings.Split(strings.TrimSpace(out), "\n")
 	if _, scanErr := fmt.Sscanf(lines[len(lines)-1], "%d/%d", &passed, &total); scanErr != nil {
-		p.t.Fatalf("%s: %v\n%s%s", filepath.Base(script), err, out, errs.String())
+		p.t.Fatalf("%s: %v\n%s%s", script, err, out, errs.String())
 	}
 	return passed, total, out
 }
