@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"millrace.dev/internal/auth"
+	"millrace.dev/internal/mlflow"
+	"millrace.dev/internal/oip"
 	"millrace.dev/internal/serve"
 	"millrace.dev/internal/server"
 )
@@ -15,7 +17,10 @@ type Options struct {
 	Models  *serve.Models
 	Metrics http.Handler     // answers GET /metrics. Default: there is no such route
 	Version string           // of millrace
+	MLflow  *mlflow.Server   // answers MLflow clients. Default: there are no such routes
 	Now     func() time.Time // Default: time.Now
+	// MaxMessage bounds a message of gRPC once it is uncompressed, in bytes. Default: 64 MiB
+	MaxMessage int
 }
 
 // API has the routes of millrace serve. Its handlers are safe for concurrent use.
@@ -24,6 +29,9 @@ type API struct {
 	models  *serve.Models
 	now     func() time.Time
 	routes  []server.Route
+
+	signatures signatures
+	compressor oip.Compressor
 }
 
 // New returns the routes of models, which need not be started yet.
@@ -36,7 +44,10 @@ func New(o Options) (*API, error) {
 		a.now = time.Now
 	}
 	a.routes = append(a.routes, a.predictRoutes()...)
+	a.routes = append(a.routes, a.oipRoutes()...)
+	a.routes = append(a.routes, a.grpcRoutes()...)
 	a.routes = append(a.routes, a.healthRoutes()...)
+	a.routes = append(a.routes, a.mlflowRoutes()...)
 	return a, nil
 }
 

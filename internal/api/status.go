@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"millrace.dev/internal/oip"
 	"millrace.dev/internal/serve"
 	"millrace.dev/internal/server"
 )
@@ -40,6 +41,17 @@ func Status(err error) (status int, text string) {
 	return http.StatusInternalServerError, "the server has failed: its log says why"
 }
 
+// statusOf is Status for the errors of this package and of a protocol too.
+func statusOf(err error) (status int, text string) {
+	if own, ok := errors.AsType[*refusal](err); ok {
+		return own.status, own.Error()
+	}
+	if of, ok := errors.AsType[*oip.Error](err); ok {
+		return of.Status, of.Message
+	}
+	return Status(err)
+}
+
 // retryAfter returns the header Retry-After of an answer with an error, in seconds; "" is none.
 func retryAfter(status int, err error) string {
 	if busy, ok := errors.AsType[*serve.BusyError](err); ok {
@@ -53,10 +65,7 @@ func retryAfter(status int, err error) string {
 
 // refuse answers with an error.
 func (a *API) refuse(w http.ResponseWriter, r *http.Request, err error) {
-	status, text := Status(err)
-	if own, ok := errors.AsType[*refusal](err); ok {
-		status, text = own.status, own.Error()
-	}
+	status, text := statusOf(err)
 	if after := retryAfter(status, err); after != "" {
 		w.Header().Set("Retry-After", after)
 	}

@@ -193,7 +193,9 @@ func TestRoutesDoc(t *testing.T) {
 	g := serveGuarded(t)
 	var table strings.Builder
 	table.WriteString("| route | role | what it does |\n|---|---|---|\n")
-	slices.SortStableFunc(g.routes, func(a, b server.Route) int { return slices.Index(auth.Roles(), a.Role) - slices.Index(auth.Roles(), b.Role) })
+	slices.SortStableFunc(g.routes, func(a, b server.Route) int {
+		return slices.Index(auth.Roles(), a.Role) - slices.Index(auth.Roles(), b.Role)
+	})
 	for _, r := range g.routes {
 		fmt.Fprintf(&table, "| `%s %s` | %s | %s |\n", r.Method, r.Pattern, cmp.Or(string(r.Role), "anyone"), r.Summary)
 	}

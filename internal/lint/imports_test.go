@@ -61,7 +61,7 @@ func hidden() map[string]struct{ by, why string } {
 		"github.com/parquet-go":                   {"internal/source", "the rest speaks of records, not of the files that they are in"},
 		"github.com/klauspost/compress":           {"internal/source", "the rest reads what was uncompressed"},
 		"github.com/pierrec/lz4":                  {"internal/source", "the rest reads what was uncompressed"},
-		"go.yaml.in/yaml/v4":                      {"internal/config", "one place decides how a file is read and how its errors look"},
+		"go.yaml.in/yaml/v4":                      {"internal/config internal/mlflow", "one place decides how a pipeline file is read and how its errors look; an MLmodel file is YAML too"},
 		"github.com/minio/minio-go/v7":            {"internal/registry/objects", "the rest speaks of objects by name, not of a server"},
 		"github.com/expr-lang/expr":               {"feature", "the plan in a bundle does not depend on the parser"},
 		"github.com/cockroachdb/pebble/v2":        {"internal/store", "the rest speaks of tasks and stores, not of a database"},
