@@ -135,8 +135,8 @@ func (b *bench) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	report(os.Stdout, b, without, with, memory)
-	return nil
+	_, err = io.WriteString(os.Stdout, report(b, without, with, memory))
+	return err
 }
 
 // measure measures requests, beside slow connections or without any.
@@ -209,8 +209,9 @@ func (b *bench) prepare(ctx context.Context) error {
 	return nil
 }
 
-// report prints the medians, and the ratio of those of p99.
-func report(out io.Writer, b *bench, without, with []result, memory float64) {
+// report returns the medians, and the ratio of those of p99.
+func report(b *bench, without, with []result, memory float64) string {
+	out := &strings.Builder{}
 	fmt.Fprintf(out, "%d requests a second, %s; medians of %d measurements each (least to most)\n\n", b.rate, b.length, b.rounds)
 	fmt.Fprintln(out, "| | p50 ms | p99 ms | most ms | failed |")
 	fmt.Fprintln(out, "|---|---|---|---|---|")
@@ -236,4 +237,5 @@ func report(out io.Writer, b *bench, without, with []result, memory float64) {
 	}
 	fmt.Fprintf(out, "\np99 beside them is %.2f times that alone (by round: %s); %.0f were open on average; the server's memory was %.0f MiB at most\n",
 		float64(rig.Median(with, p99))/float64(rig.Median(without, p99)), strings.Join(ratios, ", "), rig.Median(with, func(r result) float64 { return r.held }), memory)
+	return out.String()
 }
