@@ -3,7 +3,7 @@ SHELL := /bin/bash
 GO    ?= go
 BIN   := bin
 
-.PHONY: help build test race s3 crash torture promotions shadow poison metamorphic arm64 fuzz lint pictures proto airflow bench demo clean
+.PHONY: help build test race s3 crash torture promotions shadow poison metamorphic arm64 fuzz lint pictures proto airflow remote bench demo clean
 
 help: ## list these targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -95,6 +95,9 @@ proto: $(BIN)/proto ## generate the Go code of the messages of gRPC, with the ge
 
 airflow: ## have a real Airflow, from PyPI into bin/airflow, run the DAG of examples/airflow
 	MILLRACE_REQUIRE=airflow $(GO) test ./e2e/airflow -count=1 -v
+
+remote: ## have streams predicted by scikit-learn behind MLServer and MLflow, real ones from PyPI into bin/remote
+	MILLRACE_REQUIRE=pypi $(GO) test ./e2e/remote -count=1 -v
 
 bench: ## measure the data path, the engine beside a bare copy, streams beside Kafka Streams
 	./bench/run
