@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -145,15 +146,17 @@ func (s *scoring) rows(p span) []int { return s.request.Rows[p.from:p.to] }
 // score predicts rows, and tries again until that succeeds, or is no use. failed is how often calls with these rows in them have failed
 // already, though the server is well.
 func (s *scoring) score(ctx context.Context, p span, failed int) *Error {
+	var before *Error
 	for tries := 0; ; {
 		answer, err := s.try(ctx, s.request, s.rows(p))
 		if err == nil {
 			s.take(p, answer)
 			return nil
 		}
-		if ctx.Err() != nil {
-			return err
+		if ctx.Err() != nil { // what came before says more of the server
+			return cmp.Or(before, err)
 		}
+		before = err
 		tries++
 		if err.Class != Forbidden && !errors.Is(err, errOpen) {
 			failed++
