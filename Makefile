@@ -3,7 +3,7 @@ SHELL := /bin/bash
 GO    ?= go
 BIN   := bin
 
-.PHONY: help build test race s3 crash torture promotions shadow poison metamorphic trees arm64 fuzz lint pictures proto airflow conformance bench demo clean
+.PHONY: help build test race s3 crash torture promotions shadow poison metamorphic trees arm64 fuzz lint pictures proto airflow conformance bench demo clean slow
 
 help: ## list these targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -104,6 +104,10 @@ conformance: ## have the Python clients of Triton and KServe, from PyPI into bin
 
 bench: ## measure the data path, the engine beside a bare copy, streams beside Kafka Streams
 	./bench/run
+
+SLOW ?= 10000
+slow: ## measure requests to millrace serve beside SLOW slow connections (default 10000), and without, in turns
+	./bench/run slow -connections $(SLOW)
 
 demo: ## run the whole journey on made-up houses
 	$(GO) run ./cmd/millrace demo
