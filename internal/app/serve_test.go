@@ -342,16 +342,16 @@ func followTable(t *testing.T, join string) {
 	if err := b.CreateTopic("cities", 3, map[string]string{"cleanup.policy": "compact"}); err != nil {
 		t.Fatal(err)
 	}
-	cities, training := "city,income\n", "rent,size,city\n"
+	cities, training := []byte("city,income\n"), []byte("rent,size,city\n")
 	for i := range 10 {
-		cities += fmt.Sprintf("c%d,%d\n", i, 20+10*i)
+		cities = fmt.Appendf(cities, "c%d,%d\n", i, 20+10*i)
 	}
 	for i := range 400 {
-		training += fmt.Sprintf("%d,%d,c%d\n", (20+10*(i%10))*(30+i%7), 30+i%7, i%10)
+		training = fmt.Appendf(training, "%d,%d,c%d\n", (20+10*(i%10))*(30+i%7), 30+i%7, i%10)
 	}
 	file := filepath.Join(dir, "pipeline.yaml")
 	for name, text := range map[string]string{
-		"pipeline.yaml": fmt.Sprintf(followedFile, o.Addr, "upsert", join), "cities.csv": cities, "flats.csv": training,
+		"pipeline.yaml": fmt.Sprintf(followedFile, o.Addr, "upsert", join), "cities.csv": string(cities), "flats.csv": string(training),
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -400,7 +400,9 @@ func followTable(t *testing.T, join string) {
 	rent := func(city string) float64 {
 		t.Helper()
 		status, _, body, err := s.post(t.Context(), "/predict", fmt.Sprintf(`{"size":33,"city":%q}`, city))
-		var got struct{ Prediction float64 }
+		var got struct {
+			Prediction float64 `json:"prediction"`
+		}
 		if err := errors.Join(err, json.Unmarshal([]byte(body), &got)); err != nil || status != http.StatusOK {
 			t.Fatalf("%d %s: %v", status, body, err)
 		}
