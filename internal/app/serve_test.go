@@ -51,7 +51,9 @@ func startServing(t *testing.T, a *App, o ServeOptions) *answering {
 	}()
 	t.Cleanup(func() {
 		s.end()
-		<-s.ended
+		if err := <-s.ended; err != nil { // nil where it was read before
+			t.Error(err)
+		}
 		s.client.CloseIdleConnections()
 	})
 	select {
