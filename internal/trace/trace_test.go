@@ -166,7 +166,6 @@ func TestSpans(t *testing.T) {
 		w.WriteHeader(http.StatusServiceUnavailable)
 		_ = http.NewResponseController(w).Flush()
 	})))
-	defer remote.Close()
 
 	ctx, b := tracer.Batch(t.Context(), "predict", []string{"", first, "garbage", quiet, second})
 	transport := &http.Transport{}
@@ -181,6 +180,7 @@ func TestSpans(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = a.Body.Close()
+	remote.Close() // so that its span has ended
 	records := []string{b.Record(0), b.Record(1), b.Record(2), b.Record(3), b.Record(4)}
 	b.End(errors.New("the server is busy"))
 	if err := tracer.Close(t.Context()); err != nil {
