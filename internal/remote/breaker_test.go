@@ -199,5 +199,5 @@ func TestFailsForSome(t *testing.T) {
 				t.Errorf("%s: got %+v", class, s)
 			}
 		})
-	})
+	}
 }

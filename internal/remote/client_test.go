@@ -350,6 +350,12 @@ func TestTimeoutAndTurns(t *testing.T) {
 			t.Errorf("it took %v", d)
 		}
 		want := Call{Rows: 2, Duration: 3 * time.Second, Class: Unavailable}
+		for i := range seen {
+			if !errors.Is(seen[i].Err, errTimeout) {
+				t.Errorf("call %d: %v", i, seen[i].Err)
+			}
+			seen[i].Err = nil
+		}
 		if diff := cmp.Diff([]Call{want, want, want, want}, seen); diff != "" {
 			t.Error(diff)
 		}
