@@ -9,6 +9,7 @@ import (
 
 	"millrace.dev/internal/api"
 	"millrace.dev/internal/config"
+	"millrace.dev/internal/metrics"
 	"millrace.dev/internal/serve"
 	"millrace.dev/internal/server"
 )
@@ -27,6 +28,7 @@ type ServeOptions struct {
 type Serving struct {
 	Address string   // that it listens at
 	Models  []string // name@version of each, at the start
+	Routes  []server.Route
 	models  *serve.Models
 }
 
@@ -70,12 +72,14 @@ func (a *App) Serve(ctx context.Context, o ServeOptions) (*Served, error) {
 		Workers: o.Threads, MaxRows: first.Serve.Batch.MaxRows, MaxWait: first.Serve.Batch.MaxWait, Keep: first.Serve.VersionsKept,
 		Refresh: first.Serve.Refresh, Now: a.Now, Log: a.Log,
 	}
+	var sources []*serveSource
 	for _, p := range pipelines {
 		s, err := a.serveSource(ctx, p)
 		if err != nil {
 			return nil, err
 		}
 		defer s.close()
+		sources = append(sources, s)
 		options.Models = append(options.Models, serve.ModelOptions{Name: p.Name, Source: s})
 	}
 	models, err := serve.New(options)
@@ -86,29 +90,24 @@ func (a *App) Serve(ctx context.Context, o ServeOptions) (*Served, error) {
 	if err := models.Start(ctx); err != nil {
 		return nil, err
 	}
-	routes, err := api.New(api.Options{Models: models, Version: a.Version, Now: a.Now})
-	if err != nil {
-		return nil, err
-	}
-	router := server.NewRouter()
-	if err := router.Add(routes.Routes()...); err != nil {
-		return nil, err
-	}
 	s := &Serving{Address: l.Addr().String(), models: models}
 	for _, i := range models.Index() {
 		if i.Promoted {
 			s.Models = append(s.Models, i.Name+"@"+i.Version)
 		}
 	}
-	if err := a.answer(ctx, first, router, l, models, func() {
+	h, routes, err := a.serveHandler(ctx, pipelines, models, sources)
+	if err != nil {
+		return nil, err
+	}
+	s.Routes = routes
+	err = a.answer(ctx, &first.Serve, h, l, models, func() {
 		a.Log.LogAttrs(ctx, slog.LevelInfo, "serving", slog.String("address", s.Address), slog.Any("models", s.Models))
 		if o.Started != nil {
 			o.Started(s)
 		}
-	}); err != nil {
-		return s.Stats(), err
-	}
-	return s.Stats(), nil
+	})
+	return s.Stats(), err
 }
 
 // toServe reads the pipeline files.
@@ -173,20 +172,53 @@ func loopback(host string) bool {
 	return ip != nil && ip.IsLoopback()
 }
 
-// answer answers at a listener until ctx ends, and then what is under way. It calls started when it begins.
-func (a *App) answer(ctx context.Context, p *config.Pipeline, r *server.Router, l net.Listener, models *serve.Models, started func()) error {
-	c := &p.Serve
-	s, err := server.New(r, server.Options{
-		TLS: server.TLS{Cert: c.TLS.CertFile, Key: c.TLS.KeyFile, ClientCA: c.TLS.ClientCAFile},
-		Limits: server.Limits{
-			Body: c.Limits.BodyBytes, Connections: c.Limits.Connections, ConnectionsPerClient: c.Limits.ConnectionsPerClient,
-			Concurrency: c.Limits.Concurrency, Timeout: c.Limits.Timeout, RatePerSecond: c.Limits.Rate.PerSecond, Burst: c.Limits.Rate.Burst,
+// serveHandler returns what answers the requests of a server that is set up as the first pipeline file says.
+func (a *App) serveHandler(ctx context.Context, pipelines []*config.Pipeline, models *serve.Models, sources []*serveSource) (*server.Server, []server.Route, error) {
+	p := pipelines[0]
+	var s *server.Server
+	counts, err := metrics.NewServe(metrics.ServeOptions{
+		Models: models,
+		Server: func() server.Stats {
+			if s == nil { // the metrics are asked for what they are called before there is a server
+				return server.Stats{}
+			}
+			return s.Stats()
 		},
-		TrustedProxies: c.TrustedProxies, Log: a.Log, Now: a.Now,
+		Tables: func() (all []metrics.ServeTable) {
+			for _, from := range sources {
+				all = append(all, from.tables.stats(from.pipeline.Name)...)
+			}
+			return all
+		},
 	})
 	if err != nil {
-		return &Error{Code: Usage, Op: "serve", Where: p.File, Err: err}
+		return nil, nil, err
 	}
+	registries, err := a.mlflowServer(pipelines)
+	if err != nil {
+		return nil, nil, err
+	}
+	routes, err := api.New(api.Options{Models: models, Metrics: counts.Handler(), MLflow: registries, MaxMessage: int(p.Serve.Limits.BodyBytes), Version: a.Version, Log: a.Log, Now: a.Now})
+	if err != nil {
+		return nil, nil, err
+	}
+	router := server.NewRouter()
+	if err := router.Add(routes.Routes()...); err != nil {
+		return nil, nil, err
+	}
+	o, err := a.serverOptions(ctx, p)
+	if err != nil {
+		return nil, nil, err
+	}
+	o.Observe = counts.Observe
+	if s, err = server.New(router, o); err != nil {
+		return nil, nil, &Error{Code: Usage, Op: "serve", Where: p.File, Err: err}
+	}
+	return s, router.Routes(), nil
+}
+
+// answer answers at a listener until ctx ends, and then what is under way. It calls started when it begins.
+func (a *App) answer(ctx context.Context, c *config.Serve, s *server.Server, l net.Listener, models *serve.Models, started func()) error {
 	ended := make(chan error, 1)
 	go func() { ended <- s.Serve(ctx, l) }()
 	started()
@@ -197,9 +229,11 @@ func (a *App) answer(ctx context.Context, p *config.Pipeline, r *server.Router, 
 	}
 	a.Log.LogAttrs(ctx, slog.LevelInfo, "ending: what is under way is answered", slog.Duration("within", c.Limits.Drain))
 	models.Drain() // whoever sends requests is told first
-	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.Limits.Drain)
+	after := context.WithoutCancel(ctx)
+	_ = pause(after, c.Limits.DrainNotice) // it cannot be interrupted
+	drain, cancel := context.WithTimeout(after, c.Limits.Drain)
 	defer cancel()
-	err = s.Drain(drain)
+	err := s.Drain(drain)
 	if errors.Is(err, context.DeadlineExceeded) {
 		a.Log.LogAttrs(ctx, slog.LevelWarn, "requests were cut off: they were not answered in time", slog.String("hint", "raise serve.limits.drain"))
 		err = nil

@@ -13,6 +13,7 @@ import (
 	"millrace.dev/feature"
 	"millrace.dev/internal/config"
 	"millrace.dev/internal/kafka"
+	"millrace.dev/internal/metrics"
 	"millrace.dev/internal/table"
 	"millrace.dev/record"
 )
@@ -262,20 +263,14 @@ func (f *followedTable) watch(ctx context.Context) {
 	}
 }
 
-// servedTable is how a table is that requests are looked up in.
-type servedTable struct {
-	name    string
-	rows    int
-	refused uint64
-	age     time.Duration // since it was last seen to be at the end of its topic
-}
-
-// stats returns how the tables of topics are.
-func (t *servedTables) stats() []servedTable {
-	all := make([]servedTable, 0, len(t.followed))
+// stats returns how the tables of topics are, for the model of a name.
+func (t *servedTables) stats(name string) []metrics.ServeTable {
+	all := make([]metrics.ServeTable, 0, len(t.followed))
 	for _, f := range t.followed {
 		f.mu.Lock()
-		all = append(all, servedTable{name: f.table.Name, rows: f.state.Load().Len(), refused: f.refused, age: max(0, f.app.Now().Sub(f.current))})
+		all = append(all, metrics.ServeTable{
+			Model: name, Table: f.table.Name, Rows: f.state.Load().Len(), Refused: f.refused, Age: max(0, f.app.Now().Sub(f.current)),
+		})
 		f.mu.Unlock()
 	}
 	return all

@@ -43,7 +43,7 @@ type Trained struct {
 	Registry string // the registry's folder
 	RunID    string
 	Interval Interval
-	Unused   bool // the pipeline file does not use the interval: all of the data was read
+	Unused   bool            // the pipeline file does not use the interval: all of the data was read
 	Imported *model.Imported // the file of another system that the trees came from; nil: they were grown here
 	Trees    int
 	Signed   bool // there is a root document: decisions are signed
@@ -161,6 +161,9 @@ func (a *App) makeModel(ctx context.Context, o TrainOptions, x *trainee, t *Trai
 // register registers a model, and rejects it where a gate refuses it.
 func (a *App) register(ctx context.Context, reg *registry.Registry, data []byte, by string, t *Trained) error {
 	refusal := refusalOf(t.Gates)
+	if refusal != nil && t.Imported != nil {
+		refusal.Op = opImport
+	}
 	if refusal != nil { // the same run may have been here before
 		switch v, err := rejectedBefore(ctx, reg, t.Digest); {
 		case err != nil:

@@ -86,6 +86,7 @@ type ServeLimits struct {
 	Timeout              time.Duration // of a request, from when its body is there
 	Rate                 ServeRate
 	Drain                time.Duration // how long requests that are under way may take at the end
+	DrainNotice          time.Duration // how long requests are still taken after readiness has said no
 }
 
 // ServeRate is how often a client may ask. PerSecond 0 is as often as it likes.
@@ -172,6 +173,7 @@ func serveLimitFields() []field {
 			{key: "burst", kind: kindInteger, defDoc: "per_second, at least 1", bounded: true, least: 1, most: 1_000_000, doc: "How many at once, after a rest"},
 		}},
 		{key: "drain", kind: kindDuration, def: "30s", least: 0, most: float64(time.Hour), doc: "How long requests that are under way may take when the server is to end"},
+		{key: "drain_notice", kind: kindDuration, def: "0s", least: 0, most: float64(5 * time.Minute), doc: "How long requests are still taken when the server is to end and readiness says so: as long as whoever sends them takes to notice"},
 	}
 }
 
@@ -238,7 +240,7 @@ func serveLimits(f map[string]value) ServeLimits {
 	rate := f["rate"].fields
 	l := ServeLimits{
 		BodyBytes: f["body_bytes"].integer, Connections: int(f["connections"].integer), ConnectionsPerClient: int(f["connections_per_client"].integer),
-		Concurrency: int(f["concurrency"].integer), Timeout: f["timeout"].time, Drain: f["drain"].time,
+		Concurrency: int(f["concurrency"].integer), Timeout: f["timeout"].time, Drain: f["drain"].time, DrainNotice: f["drain_notice"].time,
 		Rate: ServeRate{PerSecond: rate["per_second"].number, Burst: int(rate["burst"].integer)},
 	}
 	if l.Rate.Burst == 0 {

@@ -39,7 +39,7 @@ func TestServe(t *testing.T) {
 	}
 	all.Limits = ServeLimits{
 		BodyBytes: 1 << 20, Connections: 100, ConnectionsPerClient: 100, Concurrency: 8, Timeout: 2 * time.Second,
-		Rate: ServeRate{PerSecond: 2.5, Burst: 3}, Drain: 5 * time.Second,
+		Rate: ServeRate{PerSecond: 2.5, Burst: 3}, Drain: 5 * time.Second, DrainNotice: 3 * time.Second,
 	}
 	all.Batch = ServeBatch{MaxRows: 32, MaxWait: 2 * time.Millisecond}
 	all.Refresh, all.VersionsKept = 5*time.Second, 2
@@ -60,7 +60,7 @@ func TestServe(t *testing.T) {
       require: {tenant: houses}
       algorithms: [EdDSA]
     certificates: {scorer.example.com: [scorer]}
-  limits: {body_bytes: 1048576, connections: 100, concurrency: 8, timeout: 2s, rate: {per_second: 2.5}, drain: 5s}
+  limits: {body_bytes: 1048576, connections: 100, concurrency: 8, timeout: 2s, rate: {per_second: 2.5}, drain: 5s, drain_notice: 3s}
   batch: {max_rows: 32, max_wait: 2ms}
   refresh: 5s
   versions_kept: 2

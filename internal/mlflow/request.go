@@ -11,11 +11,10 @@ import (
 	"unicode/utf8"
 )
 
-// The bounds of what a client may send. A query or a body beyond them is refused before it is parsed.
-const (
-	maxBody  = 64 << 10 // bytes of a JSON body
-	maxQuery = 16 << 10 // bytes of a query string
-)
+// MaxBody bounds the JSON body of a call, in bytes. One beyond it is refused before it is parsed.
+const MaxBody = 64 << 10
+
+const maxQuery = 16 << 10 // bytes of a query string
 
 // request is what a call says, all calls together: a nil field was not there. Fields that are not known are passed over, as
 // MLflow's own server does, so that a later client is understood.
@@ -45,7 +44,7 @@ func readRequest(r *http.Request) (*request, error) {
 	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != "application/json" {
 		return nil, failed(InvalidParameter, "the body has to be application/json, and the request's Content-Type has to say so")
 	}
-	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
+	body, err := io.ReadAll(io.LimitReader(r.Body, MaxBody+1))
 	if err != nil {
 		return nil, failed(BadRequest, "the body could not be read to its end")
 	}
@@ -86,8 +85,8 @@ func parseQuery(query string) (*request, error) {
 
 // parseBody reads a JSON object; no body at all is an empty one.
 func parseBody(body []byte) (*request, error) {
-	if len(body) > maxBody {
-		return nil, failed(InvalidParameter, "the body has more than %d bytes", maxBody)
+	if len(body) > MaxBody {
+		return nil, failed(InvalidParameter, "the body has more than %d bytes", MaxBody)
 	}
 	r := &request{}
 	if len(body) == 0 {

@@ -435,7 +435,7 @@ func TestDecided(t *testing.T) {
 		{"POST model-versions/set-tag", `[]`}:                                                                {InvalidParameter, "JSON object"},
 		{"POST model-versions/set-tag", `{"name":"cars"} x`}:                                                 {InvalidParameter, "JSON object"},
 		{"POST model-versions/set-tag", ``}:                                                                  {InvalidParameter, "version is missing"},
-		{"POST model-versions/set-tag", `{"name":"` + strings.Repeat("x", maxBody) + `"}`}:                   {InvalidParameter, "more than"},
+		{"POST model-versions/set-tag", `{"name":"` + strings.Repeat("x", MaxBody) + `"}`}:                   {InvalidParameter, "more than"},
 		{"POST runs/create", `{}`}:                                                                           {NoEndpoint, "experiments"},
 	} {
 		refused(t, fmt.Sprint(what), call(t, base, what[0], what[1]), want.code, want.part)

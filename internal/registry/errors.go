@@ -21,6 +21,8 @@ var (
 	ErrCorrupt = errors.New("damaged registry")
 	// ErrUntrusted means that a signature is missing or wrong, or that who signed may not do that.
 	ErrUntrusted = trust.ErrUntrusted
+	// ErrNoKey means that a signature is demanded, and there is no key to sign with.
+	ErrNoKey = errors.New("there is no key")
 	// ErrNewer means that a later millrace wrote to the registry.
 	ErrNewer = errors.New("registry of a later millrace")
 	// ErrPurged means that a bundle is not there any more: it was removed on purpose.

@@ -317,7 +317,7 @@ func (t *trusted) rootAt(seq int) *trust.SignedRoot {
 // person returns whose key it is.
 func (s *state) person(k *trust.Key) (*trust.Person, error) {
 	if k == nil {
-		return nil, withHint(fmt.Errorf("%w: root %d demands a signature, and there is no key", ErrInvalid, s.root.Version), "name your private key: --key FILE, or MILLRACE_KEY=FILE")
+		return nil, withHint(fmt.Errorf("%w: root %d demands a signature, and %w", ErrInvalid, s.root.Version, ErrNoKey), "name your private key: --key FILE, or MILLRACE_KEY=FILE")
 	}
 	p := s.root.Person(k.Public().ID())
 	if p == nil {

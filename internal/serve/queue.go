@@ -106,6 +106,7 @@ func (q *queue) add(l *lane, c *call) error {
 	q.rows += len(c.rows)
 	l.rows += len(c.rows)
 	l.calls.push(c)
+	l.version.stats.pending.Add(1)
 	switch {
 	case q.options.MaxWait == 0 || l.rows >= q.options.MaxRows:
 		q.offer(l)
@@ -141,6 +142,9 @@ func (q *queue) cancel(l *lane, c *call) bool {
 		return false
 	}
 	q.forget(l, n)
+	if c.taken == 0 {
+		l.version.stats.pending.Add(-1)
+	}
 	c.taken += n
 	if c.left -= n; c.left == 0 {
 		close(c.done)
@@ -225,6 +229,7 @@ func (q *queue) fill(b *batch, l *lane) {
 		}
 		if c.taken == 0 {
 			c.times.queue = now.Sub(c.came)
+			l.version.stats.pending.Add(-1)
 		}
 		b.parts = append(b.parts, part{c, c.taken, c.taken + n})
 		c.taken += n
@@ -253,7 +258,7 @@ func (q *queue) finish(b *batch) {
 		c.times.add(&b.times)
 		if c.left -= p.to - p.from; c.left == 0 {
 			if c.taken == len(c.rows) {
-				s.done(len(c.rows), now, now.Sub(c.came), &c.times)
+				s.done(b.lane.kind, len(c.rows), now, now.Sub(c.came), &c.times)
 			}
 			close(c.done)
 		}

@@ -29,8 +29,10 @@ func (t *times) add(of *times) {
 // stats count what a version has done. They are safe for concurrent use.
 type stats struct {
 	rows, batches, refusedBusy, refusedOther, gone   atomic.Uint64
+	pending                                          atomic.Int64 // requests of which no row was taken
 	last                                             atomic.Int64 // nanoseconds since 1970; 0 is never
 	queue, features, scoring, output, request, sizes histogram
+	explained                                        histogram // as request, of those that were explained
 }
 
 // batch counts a batch.
@@ -40,7 +42,10 @@ func (s *stats) batch(rows int) {
 }
 
 // done counts a request that has all its rows.
-func (s *stats) done(rows int, at time.Time, took time.Duration, t *times) {
+func (s *stats) done(k kind, rows int, at time.Time, took time.Duration, t *times) {
+	if k == kindExplained {
+		s.explained.time(took)
+	}
 	s.rows.Add(uint64(rows))
 	s.last.Store(at.UnixNano())
 	s.queue.time(t.queue)
@@ -75,6 +80,10 @@ type VersionStats struct {
 	// Of the requests that were answered, how long each step took; and of batches, how many rows each had.
 	Queue, Features, Scoring, Output, Request Distribution
 	Sizes                                     Distribution
+	// Explain is as Request, of those that asked for explanations.
+	Explain Distribution
+	// Pending is how many requests wait whose first row no worker has.
+	Pending int64
 }
 
 // Distribution is of durations in nanoseconds, or of counts.
@@ -82,6 +91,15 @@ type Distribution struct {
 	Count, Sum uint64
 	// Below[i] values are less than 2^i.
 	Below [Buckets]uint64
+}
+
+// Add adds another distribution.
+func (d *Distribution) Add(of *Distribution) {
+	d.Count += of.Count
+	d.Sum += of.Sum
+	for i := range d.Below {
+		d.Below[i] += of.Below[i]
+	}
 }
 
 // Buckets is the number of buckets of a [Distribution]: the last holds durations up to 18 minutes.
@@ -114,7 +132,7 @@ func (s *stats) read() VersionStats {
 	v := VersionStats{
 		Busy: s.refusedBusy.Load(), Refused: s.refusedOther.Load(), Cancelled: s.gone.Load(), Rows: s.rows.Load(), Batches: s.batches.Load(),
 		Queue: s.queue.read(), Features: s.features.read(), Scoring: s.scoring.read(), Output: s.output.read(), Request: s.request.read(),
-		Sizes: s.sizes.read(),
+		Sizes: s.sizes.read(), Explain: s.explained.read(), Pending: s.pending.Load(),
 	}
 	if at := s.last.Load(); at != 0 {
 		v.Last = time.Unix(0, at)
