@@ -43,7 +43,7 @@ type Trained struct {
 	Registry string // the registry's folder
 	RunID    string
 	Interval Interval
-	Unused   bool // the pipeline file does not use the interval: all of the data was read
+	Unused   bool            // the pipeline file does not use the interval: all of the data was read
 	Imported *model.Imported // the file of another system that the trees came from; nil: they were grown here
 	Trees    int
 	Signed   bool // there is a root document: decisions are signed
