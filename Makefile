@@ -3,7 +3,7 @@ SHELL := /bin/bash
 GO    ?= go
 BIN   := bin
 
-.PHONY: help build test race s3 crash torture promotions shadow poison metamorphic arm64 fuzz lint pictures proto airflow bench demo clean
+.PHONY: help build test race s3 crash torture promotions shadow poison metamorphic trees arm64 fuzz lint pictures proto airflow bench demo clean
 
 help: ## list these targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ shadow: ## run production beside shadows that are well, killed, stopped, large o
 SECONDS_OF_POISON ?= 120
 poison: ## send bad input of every kind, 1 % of 2,000 records a second, and compare latencies with a clean stream
 	MILLRACE_REQUIRE=kafka MILLRACE_POISON=$(SECONDS_OF_POISON) $(GO) test ./e2e -run '^TestPoison' -count=1 -v -timeout 0
+
+trees: ## import models of LightGBM and XGBoost from PyPI, and compare predictions with Python's, bit for bit
+	MILLRACE_REQUIRE=pypi $(GO) test ./e2e/trees -count=1 -v
 
 # The packages whose results must have the same bits on every machine.
 SAMEBITS := ./record ./codec ./feature ./gbm ./model ./internal/detmath ./internal/stat ./internal/window ./internal/table ./internal/cdc ./internal/pipeline

@@ -109,6 +109,3 @@ func (c *contributor) next(n *node, at int32, fr *record.Frame, row int) int32 {
 	}
 	return n.right
 }
-
-// LogLink tells whether scores are logarithms of predictions.
-func (f *Forest) LogLink() bool { return f.link == LinkExp }

@@ -1,7 +1,9 @@
 package api
 
 import (
+	"cmp"
 	"errors"
+	"log/slog"
 	"net/http"
 	"time"
 
@@ -18,6 +20,7 @@ type Options struct {
 	Metrics http.Handler     // answers GET /metrics. Default: there is no such route
 	Version string           // of millrace
 	MLflow  *mlflow.Server   // answers MLflow clients. Default: there are no such routes
+	Log     *slog.Logger     // takes what fails here and is no fault of a client. Default: nothing is logged
 	Now     func() time.Time // Default: time.Now
 	// MaxMessage bounds a message of gRPC once it is uncompressed, in bytes. Default: 64 MiB
 	MaxMessage int
@@ -28,6 +31,7 @@ type API struct {
 	options Options
 	models  *serve.Models
 	now     func() time.Time
+	log     *slog.Logger
 	routes  []server.Route
 
 	signatures signatures
@@ -39,7 +43,7 @@ func New(o Options) (*API, error) {
 	if o.Models == nil {
 		return nil, errors.New("api: there are no models")
 	}
-	a := &API{options: o, models: o.Models, now: o.Now}
+	a := &API{options: o, models: o.Models, now: o.Now, log: cmp.Or(o.Log, slog.New(slog.DiscardHandler))}
 	if a.now == nil {
 		a.now = time.Now
 	}
@@ -48,6 +52,7 @@ func New(o Options) (*API, error) {
 	a.routes = append(a.routes, a.grpcRoutes()...)
 	a.routes = append(a.routes, a.healthRoutes()...)
 	a.routes = append(a.routes, a.mlflowRoutes()...)
+	a.routes = append(a.routes, a.describeRoutes()...)
 	return a, nil
 }
 

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -81,7 +82,7 @@ func (a *API) predict(w http.ResponseWriter, r *http.Request) {
 	h.Set("Content-Type", "application/json")
 	h.Set(headerModel, v.Ref())
 	h.Set(headerDigest, v.Digest())
-	_, _ = w.Write(appendBatch(nil, v, rows)) // nobody to tell
+	a.send(w, r, http.StatusOK, batchAnswer(v, rows))
 }
 
 // asked reads a request. Its body is kept.
@@ -95,7 +96,10 @@ func (a *API) asked(r *http.Request) (*asked, error) {
 	if err != nil {
 		return nil, err
 	}
-	body := server.Body(r)
+	body, err := uncompressed(r)
+	if err != nil {
+		return nil, err
+	}
 	var list [][]byte
 	switch {
 	case lines:
@@ -153,7 +157,7 @@ func isLines(contentType string) (bool, error) {
 }
 
 // answerOne answers with the record itself, or with why it has no prediction.
-func (a *API) answerOne(w http.ResponseWriter, _ *http.Request, v *serve.Version, row *serve.Row) {
+func (a *API) answerOne(w http.ResponseWriter, r *http.Request, v *serve.Version, row *serve.Row) {
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
 	h.Set(headerModel, v.Ref())
@@ -161,29 +165,26 @@ func (a *API) answerOne(w http.ResponseWriter, _ *http.Request, v *serve.Version
 	if row.Checks != "" {
 		h.Set(headerChecks, row.Checks)
 	}
-	out := row.Output
+	status, out := http.StatusOK, row.Output
 	switch {
 	case row.Problem != nil:
-		w.WriteHeader(http.StatusUnprocessableEntity)
+		status = http.StatusUnprocessableEntity
 		out = append([]byte(`{"error":`), appendJSON(nil, "the record cannot be predicted: "+row.Problem.Reason)...)
 		out = appendProblem(append(out, ','), row.Problem)
 		out = append(out, '}')
 	case row.Explanation != nil:
 		out = appendRow(nil, row)
 	}
-	_, _ = w.Write(out) // nobody to tell
+	a.send(w, r, status, out)
 }
 
-// appendBatch appends the answer to a list of records.
-func appendBatch(dst []byte, v *serve.Version, rows []serve.Row) []byte {
+// batchAnswer returns the answer to a list of records.
+func batchAnswer(v *serve.Version, rows []serve.Row) []byte {
 	size := 256
 	for i := range rows {
 		size += len(rows[i].Output) + 64
 	}
-	if dst == nil {
-		dst = make([]byte, 0, size)
-	}
-	dst = append(dst, `{"predictions":[`...)
+	dst := append(make([]byte, 0, size), `{"predictions":[`...)
 	for i := range rows {
 		if i > 0 {
 			dst = append(dst, ',')
@@ -261,11 +262,13 @@ func appendNumber(dst []byte, v float64) []byte {
 	return codec.AppendFloat(dst, v)
 }
 
-// appendJSON appends a value whose encoding cannot fail.
+// appendJSON appends a value whose encoding cannot fail. Characters that mean something in HTML stay as they are.
 func appendJSON(dst []byte, v any) []byte {
-	b, err := json.Marshal(v)
-	if err != nil {
+	b := bytes.NewBuffer(dst)
+	e := json.NewEncoder(b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
 		panic("api: " + err.Error())
 	}
-	return append(dst, b...)
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 }

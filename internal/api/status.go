@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"strconv"
 	"time"
@@ -69,5 +70,26 @@ func (a *API) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	if after := retryAfter(status, err); after != "" {
 		w.Header().Set("Retry-After", after)
 	}
+	if status == http.StatusInternalServerError {
+		a.log.LogAttrs(r.Context(), slog.LevelError, "a request has failed", slog.String("request_id", server.RequestID(r.Context())), slog.Any("error", err))
+	}
 	server.Error(w, r, status, text)
+}
+
+// send answers with a body, compressed where the client takes that and it is worth it.
+func (a *API) send(w http.ResponseWriter, r *http.Request, status int, body []byte) {
+	h := w.Header()
+	h.Add("Vary", "Accept-Encoding")
+	if encoding := oip.AcceptedEncoding(r.Header.Get("Accept-Encoding")); encoding != "" && len(body) >= leastCompressed {
+		packed, err := a.compressor.Compress(nil, encoding, body)
+		if err != nil {
+			a.refuse(w, r, err)
+			return
+		}
+		h.Set("Content-Encoding", encoding)
+		body = packed
+	}
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // nobody to tell
 }

@@ -6,12 +6,17 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 
 	"millrace.dev/internal/batch"
 	"millrace.dev/internal/importer"
 	"millrace.dev/internal/importer/lightgbm"
+	"millrace.dev/internal/importer/xgboost"
 	"millrace.dev/model"
 )
+
+// opImport is what a person calls an import.
+const opImport = "model import"
 
 // ForeignOptions say which model of another system to import.
 type ForeignOptions struct {
@@ -34,7 +39,7 @@ type foreignReader struct {
 }
 
 func foreignReaders() []foreignReader {
-	return []foreignReader{{lightgbm.Format, lightgbm.Is, lightgbm.Read}}
+	return []foreignReader{{lightgbm.Format, lightgbm.Is, lightgbm.Read}, {xgboost.Format, xgboost.Is, xgboost.Read}}
 }
 
 // ForeignFormats returns the names of the formats of other systems that can be imported.
@@ -79,7 +84,6 @@ func ReadForeign(path, format string) (data []byte, err error) {
 // the pipeline file: see [batch.ImportModel], and [App.Train] for what comes back. The inputs of the pipeline file have to be
 // the model's features, by name.
 func (a *App) ImportForeign(ctx context.Context, o ForeignOptions) (*Trained, error) {
-	const op = "model import"
 	format := o.Format
 	if format == "" {
 		format = ForeignFormat(o.Model)
@@ -91,20 +95,20 @@ func (a *App) ImportForeign(ctx context.Context, o ForeignOptions) (*Trained, er
 		}
 		var err error
 		if m, err = r.read(o.Model); err != nil {
-			return nil, &Error{Code: Usage, Op: op, Where: o.Name, Err: err}
+			return nil, &Error{Code: Usage, Op: opImport, Where: o.Name, Err: err}
 		}
 	}
 	if m == nil {
-		return nil, &Error{Code: Usage, Op: op, Where: o.Name, Err: errors.New("it is no model that can be imported"), Hint: "models of lightgbm, saved as text, can be"}
+		return nil, &Error{Code: Usage, Op: opImport, Where: o.Name, Err: errors.New("it is no model that can be imported"), Hint: "models that LightGBM has saved as text, and XGBoost as JSON or UBJSON, can be"}
 	}
 	from := model.Imported{Format: m.Format, Version: m.Version, Objective: m.Objective, Name: o.Name, Digest: model.Digest(o.Model)}
 	train := TrainOptions{File: o.File, Set: o.Set, Threads: o.Threads, By: o.By}
 	for key, value := range map[string]string{"model.registry": o.Registry, "model.root": o.Root} {
 		if value != "" {
-			train.Set = append(train.Set[:len(train.Set):len(train.Set)], key+"="+value)
+			train.Set = append(slices.Clip(train.Set), key+"="+value)
 		}
 	}
-	return a.trainWith(ctx, op, train, func(ctx context.Context, options batch.TrainOptions) (*model.Bundle, error) {
+	return a.trainWith(ctx, opImport, train, func(ctx context.Context, options batch.TrainOptions) (*model.Bundle, error) {
 		b, err := batch.ImportModel(ctx, options, m, from)
 		if errors.Is(err, importer.ErrUnfit) {
 			return nil, &Error{Code: Usage, Where: o.File, Err: fmt.Errorf("%s does not fit the pipeline file: %w", o.Name, err)}

@@ -198,7 +198,7 @@ func (a *App) serveHandler(ctx context.Context, pipelines []*config.Pipeline, mo
 	if err != nil {
 		return nil, nil, err
 	}
-	routes, err := api.New(api.Options{Models: models, Metrics: counts.Handler(), MLflow: registries, Version: a.Version, Now: a.Now})
+	routes, err := api.New(api.Options{Models: models, Metrics: counts.Handler(), MLflow: registries, MaxMessage: int(p.Serve.Limits.BodyBytes), Version: a.Version, Log: a.Log, Now: a.Now})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -161,6 +161,9 @@ func (a *App) makeModel(ctx context.Context, o TrainOptions, x *trainee, t *Trai
 // register registers a model, and rejects it where a gate refuses it.
 func (a *App) register(ctx context.Context, reg *registry.Registry, data []byte, by string, t *Trained) error {
 	refusal := refusalOf(t.Gates)
+	if refusal != nil && t.Imported != nil {
+		refusal.Op = opImport
+	}
 	if refusal != nil { // the same run may have been here before
 		switch v, err := rejectedBefore(ctx, reg, t.Digest); {
 		case err != nil:

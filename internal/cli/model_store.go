@@ -139,18 +139,19 @@ the bundle alone. A FILE of - is standard output.`,
 func (c *cli) modelImport(models opener, at *app.ModelsOptions) *cobra.Command {
 	var by, format string
 	cmd := &cobra.Command{
-		Use: "import FILE|URL --by NAME", Short: "Register a model of another registry, or one that LightGBM has trained",
+		Use: "import FILE|URL --by NAME", Short: "Register a model of another registry, or one that LightGBM or XGBoost has trained",
 		Args: func(cmd *cobra.Command, args []string) error { return oneArg("FILE", c.needsName()...)(cmd, args) },
 		Long: `Import registers a model that millrace model export has written, or a bundle. It becomes a candidate: what another
 registry decided does not count here, but the log tells it.
 
-A file that LightGBM has saved as text becomes a model of the pipeline file: the file's fields and features are the inputs,
-which have to have the names of the model's features, and its training data says what is fitted and how good the model
-is. The predictions are LightGBM's, bit for bit but for the last places of exp and sigmoid. Nothing of the file is executed.
+A file that LightGBM has saved as text, or XGBoost as JSON or UBJSON, becomes a model of the pipeline file: the file's
+fields and features are the inputs, which have to have the names of the model's features, and its training data says
+what is fitted and how good the model is. The predictions are the other system's, bit for bit but for the last places of
+exp and sigmoid. All trees count, also where XGBoost stopped early. Nothing of the file is executed.
 
 A URL names a model of an MLflow server: mlflow://HOST:PORT/MODEL/VERSION, mlflow://HOST:PORT/MODEL@ALIAS, mlflow+https://...,
-or models:/MODEL/VERSION with the server in MLFLOW_TRACKING_URI. It is fetched if it is a bundle, or one that LightGBM has
-trained, and imported in the same way. MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, say
+or models:/MODEL/VERSION with the server in MLFLOW_TRACKING_URI. It is fetched if it is a bundle, or one that LightGBM or
+XGBoost has trained, and imported in the same way. MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, say
 who asks.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if app.IsMLflow(args[0]) {

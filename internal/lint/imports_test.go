@@ -28,7 +28,7 @@ func layers() [][]string {
 		{"internal/table"},
 		{"model", "internal/mlflow"},
 		{"internal/importer"},
-		{"internal/importer/lightgbm", "internal/importer/xgboost"},
+		{"internal/importer/importertest", "internal/importer/lightgbm", "internal/importer/xgboost"},
 		{"internal/pipeline", "internal/drift"},
 		{"internal/kafka", "internal/store", "internal/sample", "internal/backtest", "internal/shadow", "internal/trial"},
 		{"internal/task", "internal/source", "internal/report"},

@@ -5,7 +5,6 @@ import (
 	"math"
 	"slices"
 
-	"millrace.dev/internal/detmath"
 	"millrace.dev/model"
 	"millrace.dev/record"
 )
@@ -69,14 +68,14 @@ func NewAttributor(b *model.Bundle, golden []model.GoldenRow) (*Attributor, erro
 	return &Attributor{bundle: b, background: fr}, nil
 }
 
-// Attribute takes the prediction of a row apart. Where the model predicts logarithms, what an input adds to the logarithm is scaled so
+// Attribute takes the prediction of a row apart. Where the model adds up logarithms, or log odds, what an input adds to these is scaled so
 // that all together make the prediction.
 func (a *Attributor) Attribute(fr *record.Frame, row int, prediction float64) Attribution {
 	base, by := a.bundle.Forest.Contributions(fr, row, a.background)
 	out := Attribution{Prediction: prediction, Expected: base, Inputs: make([]AttributedInput, 0, len(by))}
 	scale := 1.0
-	if a.bundle.Forest.LogLink() {
-		out.Expected = detmath.Exp(base)
+	if f := a.bundle.Forest; !f.Additive() {
+		out.Expected = f.Linked(base)
 		sum := 0.0
 		for _, x := range by {
 			sum += x

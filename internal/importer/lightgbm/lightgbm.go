@@ -189,7 +189,7 @@ func (b *block) floats(key string, n int) ([]float64, error) {
 
 func keys(names string) map[string]bool {
 	out := map[string]bool{}
-	for _, n := range strings.Fields(names) {
+	for n := range strings.FieldsSeq(names) {
 		out[n] = true
 	}
 	return out
@@ -291,7 +291,7 @@ func (r *reader) features(b *block) error {
 		f := importer.Feature{Name: names[i]}
 		if info != "none" && !strings.HasPrefix(info, "[") {
 			f.Categorical = true
-			for _, s := range strings.Split(info, ":") {
+			for s := range strings.SplitSeq(info, ":") {
 				code, err := strconv.Atoi(s)
 				if err != nil || code > maxCode {
 					return p.errorf("value %d: %.40q is no category code", i+1, s)
