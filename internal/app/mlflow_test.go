@@ -71,9 +71,10 @@ func newShelf(t *testing.T) *shelf {
 	return s
 }
 
-// as returns the context of a request that somebody sends.
-func as(t *testing.T, name string) context.Context {
-	return auth.With(t.Context(), &auth.Principal{Name: name, Roles: []auth.Role{auth.Author}})
+// asAnna returns the context of a request that Anna sends.
+func asAnna(t *testing.T) context.Context {
+	t.Helper()
+	return auth.With(t.Context(), &auth.Principal{Name: "anna", Roles: []auth.Role{auth.Author}})
 }
 
 func TestMLflowStore(t *testing.T) {
@@ -87,7 +88,7 @@ func TestMLflowStore(t *testing.T) {
 		{Kind: mlflow.ChangeAlias, Model: "flats", Version: 1, Key: "us"},
 		{Kind: mlflow.ChangeAlias, Model: "flats", Key: "us", Remove: true},
 	} {
-		if err := store.Change(as(t, "anna"), c); err != nil {
+		if err := store.Change(asAnna(t), c); err != nil {
 			t.Fatal(c, err)
 		}
 	}
@@ -130,7 +131,7 @@ func TestMLflowStore(t *testing.T) {
 		"no such version": {mlflow.Change{Kind: mlflow.ChangeTag, Model: "flats", Version: 9, Key: "a"}, mlflow.Missing},
 		"a long value":    {mlflow.Change{Kind: mlflow.ChangeTag, Model: "flats", Key: "a", Value: strings.Repeat("v", 9000)}, mlflow.InvalidParameter},
 	} {
-		err := store.Change(as(t, "anna"), test.c)
+		err := store.Change(asAnna(t), test.c)
 		if e, ok := errors.AsType[*mlflow.Error](err); !ok || e.Code != test.code {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -157,7 +158,7 @@ func TestMLflowStoreSigned(t *testing.T) {
 	admin, server := key(), key()
 	r := trust.NewRoot()
 	r.Threshold, r.RootKeys = 1, []trust.PublicKey{admin.Public()}
-	r.People = []trust.Person{{Name: "server", Key: server.Public()}, {Name: "Anna", Key: key().Public(), Roles: []string{"data-scientist"}}}
+	r.People = []trust.Person{{Name: "server", Key: server.Public(), Roles: []string{"notes"}}, {Name: "Anna", Key: key().Public(), Roles: []string{"data-scientist"}}}
 	r.Policy.Approvals = []trust.Approvals{{Role: "data-scientist", Count: 1}}
 	text, err := r.Encode()
 	if err != nil {
@@ -179,13 +180,13 @@ func TestMLflowStoreSigned(t *testing.T) {
 	}
 	tag := mlflow.Change{Kind: mlflow.ChangeTag, Model: "flats", Key: "team", Value: "pricing"}
 	for name, k := range map[string]*trust.Key{"no key": nil, "a stranger's": key()} {
-		err := open(k).Change(as(t, "anna"), tag)
+		err := open(k).Change(asAnna(t), tag)
 		if e, ok := errors.AsType[*mlflow.Error](err); !ok || e.Code != mlflow.PermissionDenied {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	store := open(server)
-	if err := store.Change(as(t, "anna"), tag); err != nil {
+	if err := store.Change(asAnna(t), tag); err != nil {
 		t.Fatal(err)
 	}
 	models, err := store.Models(t.Context())
