@@ -206,6 +206,9 @@ func TestClient(t *testing.T) {
 	if notes < 10 {
 		t.Errorf("the audit log has %d notes: %v", notes, events)
 	}
+	if shown := p.millrace("model", "show", "@1"); !strings.Contains(shown, "\n  tags\n    the rows: 3000\n") {
+		t.Errorf("model show: %s", shown)
+	}
 	p.millrace("model", "verify")
 	p.millrace("model", "approve", "@3", "--by", "anna", "--reason", "looked at")
 	p.millrace("model", "promote", "@3", "--by", "anna", "--reason", "better", "--set", "model.update=restart")
