@@ -141,8 +141,15 @@ func (s *Server) refuse(w http.ResponseWriter, req *http.Request, err error) {
 }
 
 // WriteError answers with an error as MLflow clients want it.
-func WriteError(w http.ResponseWriter, e *Error) {
-	writeJSON(w, e.Code.Status(), struct {
+func WriteError(w http.ResponseWriter, e *Error) { writeError(w, e.Code.Status(), e) }
+
+// WriteStatus answers for whatever stands before a [Server], with a status of HTTP and the code that fits it.
+func WriteStatus(w http.ResponseWriter, status int, message string) {
+	writeError(w, status, &Error{CodeOf(status), message})
+}
+
+func writeError(w http.ResponseWriter, status int, e *Error) {
+	writeJSON(w, status, struct {
 		Code    Code   `json:"error_code"`
 		Message string `json:"message"`
 	}{e.Code, e.Message})
