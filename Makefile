@@ -3,7 +3,7 @@ SHELL := /bin/bash
 GO    ?= go
 BIN   := bin
 
-.PHONY: help build test race s3 crash torture promotions shadow poison metamorphic trees arm64 fuzz lint pictures proto airflow conformance bench demo clean slow remote
+.PHONY: help build test race s3 crash torture promotions shadow poison metamorphic trees arm64 fuzz lint pictures proto airflow conformance bench demo clean slow remote mlflow
 
 help: ## list these targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -104,6 +104,9 @@ conformance: ## have the Python clients of Triton and KServe, from PyPI into bin
 
 remote: ## have streams predicted by scikit-learn behind MLServer and MLflow, real ones from PyPI into bin/remote
 	MILLRACE_REQUIRE=pypi $(GO) test ./e2e/remote -count=1 -v
+
+mlflow: ## have MLflow's client, from PyPI into bin, use millrace serve, and import from a real MLflow server
+	MILLRACE_REQUIRE=pypi $(GO) test ./e2e/mlflow -count=1 -v
 
 bench: ## measure the data path, the engine beside a bare copy, streams beside Kafka Streams
 	./bench/run
