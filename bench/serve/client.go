@@ -25,37 +25,54 @@ type client interface {
 	Close() error
 }
 
+// lasting is a client that connects again where it was idle for so long that the server may have closed the connection: MLServer does
+// that after 5 s.
+type lasting struct {
+	dial func() (client, error)
+	now  client
+	used time.Time
+}
+
+const idle = 3 * time.Second
+
+func (c *lasting) ask(wire []byte) (head, body []byte, err error) {
+	if time.Since(c.used) > idle {
+		if c.now != nil {
+			_ = c.now.Close() // nothing is under way
+		}
+		if c.now, err = c.dial(); err != nil {
+			return nil, nil, err
+		}
+	}
+	head, body, err = c.now.ask(wire)
+	c.used = time.Now()
+	return head, body, err
+}
+
+func (c *lasting) Close() error {
+	if c.now == nil {
+		return nil
+	}
+	return c.now.Close()
+}
+
 // patience is how long an answer may take before the measurement fails.
 const patience = 20 * time.Second
 
 // plain is a client of HTTP/1.1.
 type plain struct {
-	dial func() (net.Conn, error)
 	conn net.Conn
-	used time.Time
 	in   *bufio.Reader
 	head []byte
 	body []byte
 }
 
 func dialPlain(ctx context.Context, address string) (client, error) {
-	c := &plain{dial: func() (net.Conn, error) { return (&net.Dialer{}).DialContext(ctx, "tcp", address) }, in: bufio.NewReaderSize(nil, 16<<10)}
-	return c, c.connect()
-}
-
-// idle is how long a connection may be idle: MLServer closes one after 5 s.
-const idle = 3 * time.Second
-
-func (c *plain) connect() (err error) {
-	if c.conn != nil {
-		_ = c.conn.Close() // nothing is under way
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
 	}
-	if c.conn, err = c.dial(); err != nil {
-		return err
-	}
-	c.in.Reset(c.conn)
-	c.used = time.Now()
-	return nil
+	return &plain{conn: conn, in: bufio.NewReaderSize(conn, 16<<10)}, nil
 }
 
 func (c *plain) Close() error { return c.conn.Close() }
@@ -66,14 +83,7 @@ var errNotOK = errors.New("the answer is not 200")
 const maxAnswer = 16 << 20
 
 func (c *plain) ask(wire []byte) (head, body []byte, err error) {
-	now := time.Now()
-	if now.Sub(c.used) > idle {
-		if err := c.connect(); err != nil {
-			return nil, nil, err
-		}
-	}
-	c.used = now
-	if err := c.conn.SetDeadline(now.Add(patience)); err != nil {
+	if err := c.conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		return nil, nil, err
 	}
 	if _, err := c.conn.Write(wire); err != nil {

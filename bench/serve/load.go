@@ -37,19 +37,14 @@ type target struct {
 	clients   []client
 }
 
-func (t *target) open(ctx context.Context) error {
+func (t *target) open(ctx context.Context) {
 	dial := dialPlain
 	if t.grpc {
 		dial = dialRPC
 	}
 	for range connections {
-		c, err := dial(ctx, t.address)
-		if err != nil {
-			return fmt.Errorf("%s: %w", t.name, err)
-		}
-		t.clients = append(t.clients, c)
+		t.clients = append(t.clients, &lasting{dial: func() (client, error) { return dial(ctx, t.address) }})
 	}
-	return nil
 }
 
 func (t *target) close() error {
@@ -80,6 +75,7 @@ type sample struct {
 	latencies *hdrhistogram.Histogram
 	failed    int64
 	hopeless  bool    // it was given up
+	missed    bool    // it is the end of a search that found no rate for the goal
 	err       error   // the first
 	generator float64 // processors that it kept busy
 	server    float64 // that the server kept busy
@@ -92,11 +88,11 @@ func (s *sample) at(quantile float64) time.Duration {
 	return time.Duration(s.latencies.ValueAtQuantile(quantile)) * time.Microsecond
 }
 
-// hopeless is how late a request may be sent: then the rate is beyond the server, and the rest of a step is not asked.
-const hopeless = 250 * time.Millisecond
+// hopeless is how late a request may be sent, in terms of the goal: then the rate is beyond the server, and the rest of a step is not asked.
+const hopeless = 25
 
 // step asks at a rate for a time, and waits for all answers. What is due in the first part of it, the warm-up, is not counted.
-func (t *target) step(ctx context.Context, rate float64, warm, length time.Duration) (*sample, error) {
+func (t *target) step(ctx context.Context, rate float64, warm, length, latest time.Duration) (*sample, error) {
 	interval := float64(time.Second) / rate
 	first := int(float64(warm) / interval)
 	total := first + max(1, int(float64(length)/interval))
@@ -116,7 +112,7 @@ func (t *target) step(ctx context.Context, rate float64, warm, length time.Durat
 				if over.Load() {
 					continue
 				}
-				if time.Since(at(i)) > hopeless {
+				if time.Since(at(i)) > latest {
 					over.Store(true)
 				}
 				err := t.ask(c, i, i%checkEvery == 0)

@@ -22,6 +22,9 @@ import (
 )
 
 func main() {
+	if len(os.Args) > 3 && os.Args[1] == profiledCommand {
+		os.Exit(profiled(os.Args[2], os.Args[3:]))
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
@@ -72,7 +75,7 @@ func run(ctx context.Context, args []string, out, messages io.Writer) (err error
 	flags.StringVar(&b.only, "only", "", "only ways with this in their name")
 	sizes := flags.String("rows", "1,32", "rows of a request")
 	flags.StringVar(&b.cpus, "servers", "", "the processors for servers, as of taskset; for the generator, run it with taskset")
-	flags.StringVar(&b.profiles, "profiles", "", "a folder for profiles of millrace serve; the searches are then of millrace alone")
+	flags.StringVar(&b.profiles, "profiles", "", "a folder: instead of measuring, flood millrace serve in each way, and leave profiles of its processor time there")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -89,6 +92,9 @@ func run(ctx context.Context, args []string, out, messages io.Writer) (err error
 	defer func() { err = errors.Join(err, os.RemoveAll(b.dir)) }()
 	if err := b.prepare(ctx); err != nil {
 		return err
+	}
+	if b.profiles != "" {
+		return b.profile(ctx)
 	}
 	defer func() { err = errors.Join(err, b.stop()) }()
 	if err := b.start(ctx); err != nil {
@@ -135,33 +141,40 @@ func (b *bench) compare(ctx context.Context, out io.Writer) error {
 func (b *bench) targets(ctx context.Context, n int) ([]*target, error) {
 	var targets []*target
 	for _, w := range ways() {
-		if !strings.Contains(w.name, b.only) || w.peer && b.peers == nil {
+		if !strings.Contains(w.name, b.only) {
 			continue
 		}
-		s := b.ours
-		if w.peer {
-			s = b.peers
-		}
-		t := &target{way: &w, server: s, address: s.http, rows: n}
-		if w.grpc {
-			t.address = s.grpc
-		}
-		var err error
-		if t.questions, err = w.questions(t.address, b.rows, n); err != nil {
+		t, err := b.target(ctx, &w, n)
+		if err != nil {
 			return nil, err
 		}
-		if err := t.open(ctx); err != nil {
-			return nil, err
-		}
-		for i := range t.questions {
-			if err := t.ask(t.clients[i%len(t.clients)], i, true); err != nil {
-				return nil, err
-			}
-		}
-		fmt.Fprintf(b.messages, "%s: %d requests of %d rows have LightGBM's predictions, bit for bit\n", w.name, len(t.questions), n)
 		targets = append(targets, t)
 	}
 	return targets, nil
+}
+
+// target makes the requests of a way, and checks the answers to all of them.
+func (b *bench) target(ctx context.Context, w *way, n int) (*target, error) {
+	s := b.ours
+	if w.peer {
+		s = b.peers
+	}
+	t := &target{way: w, server: s, address: s.http, rows: n}
+	if w.grpc {
+		t.address = s.grpc
+	}
+	var err error
+	if t.questions, err = w.questions(t.address, b.rows, n); err != nil {
+		return nil, err
+	}
+	t.open(ctx)
+	for i := range t.questions {
+		if err := t.ask(t.clients[i%len(t.clients)], i, true); err != nil {
+			return nil, err
+		}
+	}
+	fmt.Fprintf(b.messages, "%s: %d requests of %d rows have LightGBM's predictions, bit for bit\n", w.name, len(t.questions), n)
+	return t, nil
 }
 
 // print prints the medians of all turns. The ratio is that of millrace's rate to MLServer's better one.
@@ -181,6 +194,9 @@ func (b *bench) print(out io.Writer, n int, targets []*target, results [][]*samp
 		ratio := "-"
 		if best > 0 && !targets[i].peer {
 			ratio = fmt.Sprintf("%.1f", f.rate/best)
+		}
+		if f.missed {
+			ratio += " (p99 missed)"
 		}
 		fmt.Fprintf(w, "%s\t%.0f\t%.0f to %.0f\t%.0f\t%s\t%s\t%s\t%.2f\t%.2f\t%s\t\n", targets[i].name, f.rate, results[i][0].rate, results[i][len(results[i])-1].rate, //nolint:errcheck // Flush tells
 			f.rate*float64(n), ms(f.at(50)), ms(f.at(99)), ms(f.at(99.9)), f.generator, f.server, ratio)

@@ -30,9 +30,9 @@ func (o *options) search(ctx context.Context, t *target) (*sample, error) {
 		if low < top/4 { // most likely it is near the top
 			rate = max(rate, high*0.7)
 		}
-		s, err := t.step(ctx, rate, o.short/4, o.short)
+		s, err := t.step(ctx, rate, o.short/4, o.short, hopeless*o.goal)
 		if err == nil && !o.holds(s) && !s.hopeless && s.at(50) <= o.goal/2 { // a moment in which something else ran, perhaps
-			s, err = t.step(ctx, rate, o.short/4, o.short)
+			s, err = t.step(ctx, rate, o.short/4, o.short, hopeless*o.goal)
 		}
 		if err != nil {
 			return nil, err
@@ -43,17 +43,18 @@ func (o *options) search(ctx context.Context, t *target) (*sample, error) {
 		} else {
 			high = rate
 		}
-		if high < top/60 {
-			return nil, fmt.Errorf("%s: even %.0f requests a second do not meet the goal: p99 is %v, %d failed: %w", t.name, rate, s.at(99), s.failed, s.err)
+		if s.failed > 0 && s.at(50) < o.goal {
+			return nil, fmt.Errorf("%s: %d requests failed: %w", t.name, s.failed, s.err)
 		}
 	}
-	for rate := low; ; rate *= 0.95 {
+	for rate, by := low, 0.95; ; rate, by = rate*by, max(0.7, by-0.05) {
 		s, err := o.last(ctx, t, rate)
 		if err != nil || o.holds(s) {
 			return s, err
 		}
-		if rate < low/4 {
-			return nil, fmt.Errorf("%s: %.0f requests a second met the goal for %v and %.0f did not for %v", t.name, low, o.short, rate, o.long)
+		if rate < low/8 { // only where much else runs on the machine
+			s.missed = true
+			return s, nil
 		}
 	}
 }
@@ -69,7 +70,7 @@ func (o *options) last(ctx context.Context, t *target, rate float64) (*sample, e
 	if err != nil {
 		return nil, err
 	}
-	s, err := t.step(ctx, rate, o.short/4, o.long)
+	s, err := t.step(ctx, rate, o.short/4, o.long, hopeless*o.goal)
 	if err != nil {
 		return nil, err
 	}

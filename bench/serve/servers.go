@@ -70,12 +70,10 @@ func (b *bench) prepare(ctx context.Context) error {
 // start starts both servers and waits until they are ready.
 func (b *bench) start(ctx context.Context) error {
 	var err error
-	if b.ours, err = b.startMillrace(ctx); err != nil {
+	if b.ours, err = b.startMillrace(ctx, b.millrace); err != nil {
 		return err
 	}
-	if b.profiles == "" {
-		b.peers, err = b.startMLServer(ctx)
-	}
+	b.peers, err = b.startMLServer(ctx)
 	return err
 }
 
@@ -97,13 +95,14 @@ func (b *bench) pinned(args ...string) []string {
 	return append([]string{"taskset", "-c", b.cpus}, args...)
 }
 
-func (b *bench) startMillrace(ctx context.Context) (*server, error) {
+// startMillrace starts millrace serve; program is what runs millrace.
+func (b *bench) startMillrace(ctx context.Context, program ...string) (*server, error) {
 	address, err := rig.FreeAddress(ctx)
 	if err != nil {
 		return nil, err
 	}
 	s := &server{http: address, grpc: address}
-	s.Process, err = rig.Start(ctx, rig.Command{Args: b.pinned(b.millrace, "serve", "--http", address), Dir: b.dir, Name: "millrace"})
+	s.Process, err = rig.Start(ctx, rig.Command{Args: b.pinned(append(program, "serve", "--http", address)...), Dir: b.dir, Name: "millrace"})
 	if err != nil {
 		return nil, err
 	}
