@@ -102,6 +102,9 @@ airflow: ## have a real Airflow, from PyPI into bin/airflow, run the DAG of exam
 bench: ## measure the data path, the engine beside a bare copy, streams beside Kafka Streams
 	./bench/run
 
+serve-bench: ## measure millrace serve beside MLServer with the same trees: about 6 minutes, alone on the machine
+	./bench/run serve
+
 demo: ## run the whole journey on made-up houses
 	$(GO) run ./cmd/millrace demo
 
