@@ -115,6 +115,9 @@ SLOW ?= 10000
 slow: ## measure requests to millrace serve beside SLOW slow connections (default 10000), and without, in turns
 	./bench/run slow -connections $(SLOW)
 
+serve-bench: ## measure millrace serve beside MLServer with the same trees: about 6 minutes, alone on the machine
+	./bench/run serve
+
 demo: ## run the whole journey on made-up houses
 	$(GO) run ./cmd/millrace demo
 
