@@ -4,15 +4,47 @@ import (
 	"context"
 	"crypto/rand"
 	"log/slog"
+	"net/http"
+	"time"
 
 	"millrace.dev/internal/auth"
 	"millrace.dev/internal/config"
 	"millrace.dev/internal/secret"
 	"millrace.dev/internal/server"
+	"millrace.dev/internal/trace"
 )
 
+// tracer returns what makes spans, nil where the environment says nothing of them, and a function that sends those that are left. A
+// mistake in what it says is no reason not to predict.
+func (a *App) tracer(ctx context.Context) (t *trace.Tracer, done func()) {
+	t, err := trace.New(ctx, trace.Options{Version: a.Version, Log: a.Log})
+	if err != nil {
+		a.Log.LogAttrs(ctx, slog.LevelWarn, "nothing is traced", slog.Any("error", err))
+	}
+	return t, func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), traceTime)
+		defer cancel()
+		if err := t.Close(ctx); err != nil {
+			a.Log.LogAttrs(ctx, slog.LevelWarn, "spans are not sent", slog.Any("error", err))
+		}
+	}
+}
+
+// traceTime is how long spans that are left may take to be sent at the end.
+const traceTime = 3 * time.Second
+
+// around has spans around the handlers of routes that are not light.
+func around(t *trace.Tracer) func(server.Route, http.Handler) http.Handler {
+	return func(r server.Route, h http.Handler) http.Handler {
+		if r.Light {
+			return h
+		}
+		return t.Handler(r.Method+" "+r.Pattern, h)
+	}
+}
+
 // serverOptions returns how a server answers by the section serve of a pipeline file.
-func (a *App) serverOptions(ctx context.Context, p *config.Pipeline) (server.Options, error) {
+func (a *App) serverOptions(ctx context.Context, p *config.Pipeline, t *trace.Tracer) (server.Options, error) {
 	c := &p.Serve
 	o := server.Options{
 		TLS: server.TLS{Cert: c.TLS.CertFile, Key: c.TLS.KeyFile, ClientCA: c.TLS.ClientCAFile},
@@ -20,7 +52,7 @@ func (a *App) serverOptions(ctx context.Context, p *config.Pipeline) (server.Opt
 			Body: c.Limits.BodyBytes, Connections: c.Limits.Connections, ConnectionsPerClient: c.Limits.ConnectionsPerClient,
 			Concurrency: c.Limits.Concurrency, Timeout: c.Limits.Timeout, RatePerSecond: c.Limits.Rate.PerSecond, Burst: c.Limits.Rate.Burst,
 		},
-		TrustedProxies: c.TrustedProxies, Log: a.Log, Now: a.Now,
+		TrustedProxies: c.TrustedProxies, Log: a.Log, Now: a.Now, Around: around(t),
 	}
 	if !c.Auth.Enabled() {
 		return o, nil

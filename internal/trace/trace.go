@@ -83,7 +83,7 @@ func New(ctx context.Context, o Options) (*Tracer, error) {
 }
 
 func newTracer(p *sdk.TracerProvider) *Tracer {
-	return &Tracer{provider: p, tracer: p.Tracer("millrace.dev/internal/trace")}
+	return &Tracer{provider: p, tracer: p.Tracer(scope)}
 }
 
 // Close sends what was not sent yet, until ctx ends.
