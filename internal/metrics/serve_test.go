@@ -179,6 +179,7 @@ func TestServe(t *testing.T) {
 			t.Errorf("%s is %v (there: %t), want %v", name, have, ok, want)
 		}
 	}
+	documented(t, got)
 	stats := m.Stats()[0].Versions[0]
 	for name, sum := range map[string]uint64{
 		"request": stats.Request.Sum, "queue": stats.Queue.Sum, "compute_input": stats.Features.Sum, "compute_infer": stats.Scoring.Sum, "compute_output": stats.Output.Sum,
@@ -189,5 +190,38 @@ func TestServe(t *testing.T) {
 	}
 	if s := got[`millrace_serve_predict_seconds_sum`+version]; s <= 0 || s > 60 {
 		t.Errorf("predictions took %v s", s)
+	}
+}
+
+// documented wants each metric to be in the guide, and no other there.
+func documented(t *testing.T, got map[string]float64) {
+	t.Helper()
+	guide, err := os.ReadFile("../../docs/serve.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := map[string]bool{}
+	for name := range got {
+		name, _, _ = strings.Cut(name, "{")
+		for _, suffix := range []string{"_bucket", "_count", "_sum"} {
+			if base, ok := strings.CutSuffix(name, suffix); ok && strings.HasSuffix(base, "_seconds") || ok && base == "millrace_serve_batch_rows" {
+				name = base
+			}
+		}
+		if !strings.HasPrefix(name, "go_") && !strings.HasPrefix(name, "process_") {
+			names[name] = true
+		}
+	}
+	for name := range names {
+		if !strings.Contains(string(guide), "`"+name+"`") {
+			t.Errorf("docs/serve.md does not tell of %s", name)
+		}
+	}
+	for i, part := range strings.Split(string(guide), "`") {
+		for _, prefix := range []string{"millrace_serve_", "request_", "nv_"} {
+			if i%2 == 1 && strings.HasPrefix(part, prefix) && !names[part] {
+				t.Errorf("docs/serve.md tells of %s, which there is not", part)
+			}
+		}
 	}
 }
