@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"log/slog"
 	"net/http"
-	"time"
 
 	"millrace.dev/internal/auth"
 	"millrace.dev/internal/config"
@@ -13,25 +12,6 @@ import (
 	"millrace.dev/internal/server"
 	"millrace.dev/internal/trace"
 )
-
-// tracer returns what makes spans, nil where the environment says nothing of them, and a function that sends those that are left. A
-// mistake in what it says is no reason not to predict.
-func (a *App) tracer(ctx context.Context) (t *trace.Tracer, done func()) {
-	t, err := trace.New(ctx, trace.Options{Version: a.Version, Log: a.Log})
-	if err != nil {
-		a.Log.LogAttrs(ctx, slog.LevelWarn, "nothing is traced", slog.Any("error", err))
-	}
-	return t, func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), traceTime)
-		defer cancel()
-		if err := t.Close(ctx); err != nil {
-			a.Log.LogAttrs(ctx, slog.LevelWarn, "spans are not sent", slog.Any("error", err))
-		}
-	}
-}
-
-// traceTime is how long spans that are left may take to be sent at the end.
-const traceTime = 3 * time.Second
 
 // around has spans around the handlers of routes that are not light.
 func around(t *trace.Tracer) func(server.Route, http.Handler) http.Handler {

@@ -129,7 +129,7 @@ func TestOff(t *testing.T) {
 // allOf does what is done for a batch.
 func allOf(ctx context.Context, t *Tracer, parents []string, err error) (headers int) {
 	ctx, b := t.Batch(ctx, "predict", parents)
-	ctx, s := t.Call(ctx, "remote")
+	ctx, s := Call(ctx, "remote")
 	_, inner := t.Start(ctx, "score")
 	inner.Int("rows", 7)
 	inner.Text("model", "houses@3")
