@@ -16,6 +16,7 @@ import (
 	"millrace.dev/internal/config"
 	"millrace.dev/internal/pipeline"
 	"millrace.dev/internal/remote"
+	"millrace.dev/internal/trace"
 	"millrace.dev/model"
 	"millrace.dev/record"
 )
@@ -197,10 +198,17 @@ func (x *remoteModel) score(ctx context.Context, w *scorer) error {
 		w.worker.Take(w.batch, nil, nil)
 		return nil
 	}
-	answer, err := x.Score(ctx, x.request(w.worker, w.batch, w.asked))
+	ctx, call := trace.Call(ctx, "remote model")
+	call.Text("url.full", x.of.p.Model.Serve.URL) // which has no secret in it
+	call.Int("rows", len(w.asked))
+	request := x.request(w.worker, w.batch, w.asked)
+	request.Traceparent = trace.Inject(ctx)
+	answer, err := x.Score(ctx, request)
 	if err != nil {
+		call.End(errors.New(remoteClass(err)))
 		return err
 	}
+	call.End(nil)
 	for k, i := range w.asked {
 		if p := answer.Problem(k); p != nil {
 			own := *p
