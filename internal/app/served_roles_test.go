@@ -56,17 +56,17 @@ func serveGuarded(t *testing.T, set ...string) *guarded {
 	f := newFlats(t, flatsFile)
 	g := &guarded{tokens: map[auth.Role]string{}, log: &lockedBuffer{}}
 	f.a.Log = slog.New(slog.NewJSONHandler(g.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	var lines string
+	var lines []string
 	for _, r := range auth.Roles() {
 		token, line, err := app.NewToken("the-"+string(r), []string{string(r)})
 		if err != nil {
 			t.Fatal(err)
 		}
 		g.tokens[r] = token.Reveal()
-		lines += line + "\n"
+		lines = append(lines, line)
 	}
 	path := filepath.Join(t.TempDir(), "tokens")
-	if err := os.WriteFile(path, []byte(lines), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(strings.Join(lines, "\n")), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -96,10 +96,17 @@ func serveGuarded(t *testing.T, set ...string) *guarded {
 // variable is a variable of a pattern.
 var variable = regexp.MustCompile(`\{[^}]*\}`)
 
-// call sends a request to a route, and returns its status; of gRPC, what the status would be in HTTP.
+// refusedRole is what the server says to who lacks a role. A handler may refuse what it does for nobody, in other words.
+const refusedRole = "needs the role"
+
+// call sends a request to a route, and returns its status, which is 403 for a role that is missing alone; of gRPC, what the status
+// would be in HTTP.
 func (g *guarded) call(t *testing.T, client *http.Client, route *server.Route, authorization string) int {
 	t.Helper()
 	path := variable.ReplaceAllStringFunc(route.Pattern, func(v string) string {
+		if v == "{$}" {
+			return ""
+		}
 		return cmp.Or(map[string]string{"{model}": "flats", "{version}": "1"}[v], "x")
 	})
 	r, err := http.NewRequestWithContext(t.Context(), route.Method, g.url+path, strings.NewReader("{}"))
@@ -122,8 +129,12 @@ func (g *guarded) call(t *testing.T, client *http.Client, route *server.Route, a
 		t.Fatalf("%s %s: %v", route.Method, route.Pattern, err)
 	}
 	defer a.Body.Close() //nolint:errcheck // nothing was written
-	if _, err := io.Copy(io.Discard, a.Body); err != nil {
+	body, err := io.ReadAll(a.Body)
+	if err != nil {
 		t.Fatalf("%s %s: %v", route.Method, route.Pattern, err)
+	}
+	if a.StatusCode == http.StatusForbidden && route.Method != http.MethodHead && !strings.Contains(string(body), refusedRole) {
+		return http.StatusOK
 	}
 	if grpc {
 		switch code := cmp.Or(a.Header.Get("Grpc-Status"), a.Trailer.Get("Grpc-Status")); code {

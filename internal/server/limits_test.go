@@ -428,3 +428,34 @@ func TestAround(t *testing.T) {
 		t.Errorf("%v %v", got, seen)
 	}
 }
+
+// TestManySlowClients has hundreds of connections open that send a part of a request or nothing, more than there may be: requests
+// that are sent as they should be are answered, on connections that are kept and on new ones.
+func TestManySlowClients(t *testing.T) {
+	t.Parallel()
+	const slow, most = 300, 250 // of which 200 send bodies, and do not give way
+	s := start(t, Options{Auth: known(), Limits: Limits{Connections: most, ConnectionsPerClient: most, Concurrency: 4}, TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}, quick)
+	client, fresh := clientOf(t, http1), &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	echo := func(c *http.Client) {
+		t.Helper()
+		if got := do(t, c, (&request{method: "POST", path: "/echo", token: "ada", body: "fast"}).make(t, s.url)); got.status != http.StatusOK {
+			t.Errorf("%d %s", got.status, got.body)
+		}
+	}
+	echo(client)
+	const line = "POST /echo HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ada\r\n"
+	open := make([]net.Conn, 0, slow)
+	for i := range slow {
+		open = append(open, dial(t, s, []string{line, line + "Content-Length: 100\r\n\r\n{", line + "Transfer-Encoding: chunked\r\n\r\n"}[i%3]))
+		if i%10 == 0 {
+			echo(client)
+			echo(fresh)
+		}
+	}
+	for _, c := range open {
+		_ = ended(t, c) // each is cut off, sooner or later
+	}
+	if st := s.Stats(); st.Connections > 2 {
+		t.Errorf("%+v", st)
+	}
+}
