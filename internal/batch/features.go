@@ -12,7 +12,6 @@ import (
 	"millrace.dev/codec"
 	"millrace.dev/internal/kafka"
 	"millrace.dev/internal/pipeline"
-	"millrace.dev/internal/source"
 	"millrace.dev/internal/table"
 	"millrace.dev/model"
 	"millrace.dev/record"
@@ -37,7 +36,7 @@ type Features struct {
 	Records   int            `json:"records"`
 	Rows      int            `json:"rows"`      // that were written
 	Rejected  int            `json:"rejected"`  // records that a stream would reject
-	Unlabeled int            `json:"unlabeled"` // records that were left out, since they have no label or are not for this model
+	Unlabeled int            `json:"unlabeled"` // rows whose label is an empty cell: the record has none, or training would leave it out
 	Classes   map[string]int `json:"classes"`   // of the rejected records, by the class of their problem
 	Inputs    []string       `json:"inputs"`
 	Label     string         `json:"label,omitempty"`    // "" where the data has none
@@ -52,8 +51,8 @@ const (
 
 // WriteFeatures writes what a model is given of each record, computed by the path that a stream runs through, so that a model of
 // another kind can be trained on just that: a column for each input, then the label, if the data has it, the part that the
-// training had the record in, and its number. A missing value is an empty cell. Records that a stream would reject, and, where there
-// are labels, those without one are left out.
+// training had the record in, and its number. A missing value is an empty cell, and so is the label of a record that training would
+// leave out. Records that a stream would reject are left out.
 func WriteFeatures(ctx context.Context, b *model.Bundle, o FeaturesOptions) (*Features, error) {
 	r, err := newReplay(ctx, b, replayed{
 		data: o.Data, client: o.Client, field: contestField, maxBytes: o.MaxBytes, rows: o.Rows, required: o.Required, checks: withoutFail(o.Checks),
@@ -86,9 +85,6 @@ func WriteFeatures(ctx context.Context, b *model.Bundle, o FeaturesOptions) (*Fe
 	if err != nil {
 		return nil, fmt.Errorf("write features: %w", err)
 	}
-	if w.labels != nil && w.sum.Rows == 0 && w.sum.Unlabeled > 0 {
-		return nil, &source.DataError{Path: o.Data, Err: fmt.Errorf("none of its %d records has the label %s", w.sum.Records, w.sum.Label), Hint: "see train.labels of the pipeline file"}
-	}
 	return w.sum, nil
 }
 
@@ -119,16 +115,15 @@ func (w *featureWriter) write(b *record.Batch, first int64) error {
 			w.sum.Classes[p.Class]++
 			continue
 		}
-		if w.labels != nil && math.IsNaN(w.label[i]) {
-			w.sum.Unlabeled++
-			continue
-		}
 		w.cells = w.cells[:0]
 		for j := range frame.Columns {
 			w.cells = append(w.cells, cell(&frame.Columns[j], i))
 		}
 		if w.labels != nil {
-			w.cells = append(w.cells, string(codec.AppendFloat(nil, w.label[i])))
+			if math.IsNaN(w.label[i]) {
+				w.sum.Unlabeled++
+			}
+			w.cells = append(w.cells, decimal(w.label[i]))
 		}
 		row := first + int64(i)
 		w.cells = append(w.cells, w.split.Part(row).String(), strconv.FormatInt(row, 10))
@@ -147,9 +142,15 @@ func cell(c *record.Column, row int) string {
 		return ""
 	case c.Type != record.Numeric:
 		return c.Levels[c.Codes[row]]
-	case math.IsNaN(c.Numbers[row]):
-		return ""
 	default:
-		return string(codec.AppendFloat(nil, c.Numbers[row]))
+		return decimal(c.Numbers[row])
 	}
+}
+
+// decimal returns a number as CSV has it, and NaN as an empty cell.
+func decimal(v float64) string {
+	if math.IsNaN(v) {
+		return ""
+	}
+	return string(codec.AppendFloat(nil, v))
 }

@@ -15,8 +15,8 @@ func (c *cli) featuresCommand() *cobra.Command {
 		Long: `Features runs records through the path of a model up to its inputs, and writes these as rows of CSV: a column for
 each input, in the order of the model, then the label where the data has it, then millrace.part (train, validation or
 test: where the training had the record) and millrace.row, its number. So a model of scikit-learn, Keras or Spark is
-trained on exactly what a stream sends it later, by model.serve of the pipeline file. A missing value is an empty cell.
-Records that a stream would reject are left out and counted, and those without a label, where there are labels.`,
+trained on exactly what a stream sends it later, by model.serve of the pipeline file. A missing value is an empty cell,
+and so is the label of a record that training would leave out. Records that a stream would reject are left out.`,
 		Args: optionalArg,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if c.json && o.Out == "-" {
@@ -52,7 +52,7 @@ func (c *cli) noteFeatures(f *app.Features) {
 		c.note(", %s that a stream rejects (%s)", grouped(int64(f.Rejected)), tally(f.Classes))
 	}
 	if f.Unlabeled > 0 {
-		c.note(", %s without a label or not for this model", grouped(int64(f.Unlabeled)))
+		c.note(", %s without a label", grouped(int64(f.Unlabeled)))
 	}
 	c.note("\n")
 	if f.NoLabel != "" {
