@@ -3,7 +3,7 @@ SHELL := /bin/bash
 GO    ?= go
 BIN   := bin
 
-.PHONY: help build test race s3 crash torture promotions shadow poison metamorphic trees arm64 fuzz lint pictures proto airflow bench demo clean
+.PHONY: help build test race s3 crash torture promotions shadow poison metamorphic trees arm64 fuzz lint pictures proto airflow conformance bench serve-bench demo clean slow remote
 
 help: ## list these targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -99,11 +99,21 @@ proto: $(BIN)/proto ## generate the Go code of the messages of gRPC, with the ge
 airflow: ## have a real Airflow, from PyPI into bin/airflow, run the DAG of examples/airflow
 	MILLRACE_REQUIRE=airflow $(GO) test ./e2e/airflow -count=1 -v
 
+conformance: ## have the Python clients of Triton and KServe, from PyPI into bin/conformance, talk to millrace serve
+	MILLRACE_REQUIRE=pypi $(GO) test ./e2e/conformance -count=1 -v
+
+remote: ## have streams predicted by scikit-learn behind MLServer and MLflow, real ones from PyPI into bin/remote
+	MILLRACE_REQUIRE=pypi $(GO) test ./e2e/remote -count=1 -v
+
 bench: ## measure the data path, the engine beside a bare copy, streams beside Kafka Streams
 	./bench/run
 
 serve-bench: ## measure millrace serve beside MLServer with the same trees: about 6 minutes, alone on the machine
 	./bench/run serve
+
+SLOW ?= 10000
+slow: ## measure requests to millrace serve beside SLOW slow connections (default 10000), and without, in turns
+	./bench/run slow -connections $(SLOW)
 
 demo: ## run the whole journey on made-up houses
 	$(GO) run ./cmd/millrace demo

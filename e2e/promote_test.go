@@ -354,8 +354,9 @@ type latencies struct {
 }
 
 type latency struct {
-	of   time.Time // the record's
-	took time.Duration
+	of        time.Time // the record's
+	took      time.Duration
+	partition int32 // of the record and of its prediction
 }
 
 // measure reads predictions as they come, until the end of the test.
@@ -371,7 +372,7 @@ func (p *project) measure(t *testing.T) *latencies {
 			fs := cl.PollFetches(ctx)
 			now := time.Now()
 			l.mu.Lock()
-			fs.EachRecord(func(r *kgo.Record) { l.list = append(l.list, latency{r.Timestamp, now.Sub(r.Timestamp)}) })
+			fs.EachRecord(func(r *kgo.Record) { l.list = append(l.list, latency{r.Timestamp, now.Sub(r.Timestamp), r.Partition}) })
 			l.mu.Unlock()
 		}
 	}()

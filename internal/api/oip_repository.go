@@ -168,8 +168,8 @@ func (a *API) configOf(v *serve.Version) *tritonConfig {
 	s := a.signatures.of(v)
 	inputs, outputs := s.metadata(v)
 	c := &tritonConfig{Name: v.Name(), Platform: platform, Backend: platform, Input: []tritonTensor{}}
-	for i, in := range inputs {
-		c.Input = append(c.Input, tritonTensor{in.Name, tritonType(in.Datatype), in.Shape, !s.schema.Field(s.fields[i]).Required})
+	for _, in := range inputs {
+		c.Input = append(c.Input, tritonTensor{in.Name, tritonType(in.Datatype), in.Shape, s.optional(v, in.Name)})
 	}
 	for _, out := range outputs {
 		c.Output = append(c.Output, tritonTensor{out.Name, tritonType(out.Datatype), out.Shape, false})

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -261,11 +262,13 @@ func appendNumber(dst []byte, v float64) []byte {
 	return codec.AppendFloat(dst, v)
 }
 
-// appendJSON appends a value whose encoding cannot fail.
+// appendJSON appends a value whose encoding cannot fail. Characters that mean something in HTML stay as they are.
 func appendJSON(dst []byte, v any) []byte {
-	b, err := json.Marshal(v)
-	if err != nil {
+	b := bytes.NewBuffer(dst)
+	e := json.NewEncoder(b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
 		panic("api: " + err.Error())
 	}
-	return append(dst, b...)
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 }

@@ -11,7 +11,8 @@ import (
 // recordTensor is the name of the tensor whose elements are whole records.
 const recordTensor = "record"
 
-// signature is what requests with tensors ask of a bundle again and again. It does not change.
+// signature is what requests with tensors ask of a bundle again and again. It does not change, and keeps nothing of the bundle
+// but its schema and the columns of its inputs.
 type signature struct {
 	schema  *record.Schema
 	types   []record.Type   // of its fields
@@ -60,33 +61,52 @@ func newSignature(v *serve.Version) *signature {
 	return s
 }
 
-// metadata describes the fields that the model needs, and its prediction. -1 is the number of rows.
+// metadata describes what a version takes and gives: the fields that it needs, or where it uses windows the inputs of the
+// model, since no record brings these. -1 is the number of rows.
 func (s *signature) metadata(v *serve.Version) (inputs, outputs []oip.TensorMetadata) {
 	inputs = []oip.TensorMetadata{}
-	for _, i := range s.fields {
-		f := s.schema.Field(i)
+	add := func(name string, t record.Type) {
 		datatype := oip.Bytes
-		if f.Type == record.Numeric {
+		if t == record.Numeric {
 			datatype = oip.FP64
 		}
-		inputs = append(inputs, oip.TensorMetadata{Name: f.Name, Datatype: datatype, Shape: []int64{-1}})
+		inputs = append(inputs, oip.TensorMetadata{Name: name, Datatype: datatype, Shape: []int64{-1}})
+	}
+	if v.Windows() {
+		for _, c := range s.inputs {
+			add(c.Name, c.Type)
+		}
+	} else {
+		for _, i := range s.fields {
+			add(s.schema.Field(i).Name, s.types[i])
+		}
 	}
 	return inputs, []oip.TensorMetadata{{Name: v.Field(), Datatype: oip.FP64, Shape: []int64{-1}}}
 }
 
-// signatures keeps those of bundles, by digest. It is safe for concurrent use.
+// optional tells whether requests need not bring a tensor that metadata lists.
+func (s *signature) optional(v *serve.Version, name string) bool {
+	i, ok := s.schema.Index(name)
+	return ok && !v.Windows() && !s.schema.Field(i).Required
+}
+
+// signatures keeps those of versions. It is safe for concurrent use.
 type signatures struct {
 	mu  sync.RWMutex
-	all map[string]*signature
+	all map[signed]*signature
 }
+
+// signed is what has a signature: a bundle, by the name of the model that it is. It does not keep the bundle in memory.
+type signed struct{ model, digest string }
 
 // mostSignatures is how many are kept: more than there are versions in memory, of all models.
 const mostSignatures = 256
 
 // of returns the signature of a version.
 func (s *signatures) of(v *serve.Version) *signature {
+	key := signed{v.Name(), v.Digest()}
 	s.mu.RLock()
-	known := s.all[v.Digest()]
+	known := s.all[key]
 	s.mu.RUnlock()
 	if known != nil {
 		return known
@@ -95,8 +115,8 @@ func (s *signatures) of(v *serve.Version) *signature {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.all == nil || len(s.all) >= mostSignatures {
-		s.all = map[string]*signature{}
+		s.all = map[signed]*signature{}
 	}
-	s.all[v.Digest()] = made
+	s.all[key] = made
 	return made
 }

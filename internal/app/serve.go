@@ -8,7 +8,6 @@ import (
 	"net"
 
 	"millrace.dev/internal/api"
-	"millrace.dev/internal/auth"
 	"millrace.dev/internal/config"
 	"millrace.dev/internal/metrics"
 	"millrace.dev/internal/serve"
@@ -29,6 +28,7 @@ type ServeOptions struct {
 type Serving struct {
 	Address string   // that it listens at
 	Models  []string // name@version of each, at the start
+	Routes  []server.Route
 	models  *serve.Models
 }
 
@@ -96,10 +96,11 @@ func (a *App) Serve(ctx context.Context, o ServeOptions) (*Served, error) {
 			s.Models = append(s.Models, i.Name+"@"+i.Version)
 		}
 	}
-	h, err := a.serveHandler(pipelines, models, sources)
+	h, routes, err := a.serveHandler(ctx, pipelines, models, sources)
 	if err != nil {
 		return nil, err
 	}
+	s.Routes = routes
 	err = a.answer(ctx, &first.Serve, h, l, models, func() {
 		a.Log.LogAttrs(ctx, slog.LevelInfo, "serving", slog.String("address", s.Address), slog.Any("models", s.Models))
 		if o.Started != nil {
@@ -172,9 +173,8 @@ func loopback(host string) bool {
 }
 
 // serveHandler returns what answers the requests of a server that is set up as the first pipeline file says.
-func (a *App) serveHandler(pipelines []*config.Pipeline, models *serve.Models, sources []*serveSource) (*server.Server, error) {
+func (a *App) serveHandler(ctx context.Context, pipelines []*config.Pipeline, models *serve.Models, sources []*serveSource) (*server.Server, []server.Route, error) {
 	p := pipelines[0]
-	c := &p.Serve
 	var s *server.Server
 	counts, err := metrics.NewServe(metrics.ServeOptions{
 		Models: models,
@@ -192,61 +192,29 @@ func (a *App) serveHandler(pipelines []*config.Pipeline, models *serve.Models, s
 		},
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	registries, err := a.mlflowServer(pipelines)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	routes, err := api.New(api.Options{Models: models, Metrics: counts.Handler(), MLflow: registries, Version: a.Version, Log: a.Log, Now: a.Now})
+	routes, err := api.New(api.Options{Models: models, Metrics: counts.Handler(), MLflow: registries, MaxMessage: int(p.Serve.Limits.BodyBytes), Version: a.Version, Log: a.Log, Now: a.Now})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	router := server.NewRouter()
 	if err := router.Add(routes.Routes()...); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	o := server.Options{
-		TLS: server.TLS{Cert: c.TLS.CertFile, Key: c.TLS.KeyFile, ClientCA: c.TLS.ClientCAFile},
-		Limits: server.Limits{
-			Body: c.Limits.BodyBytes, Connections: c.Limits.Connections, ConnectionsPerClient: c.Limits.ConnectionsPerClient,
-			Concurrency: c.Limits.Concurrency, Timeout: c.Limits.Timeout, RatePerSecond: c.Limits.Rate.PerSecond, Burst: c.Limits.Rate.Burst,
-		},
-		TrustedProxies: c.TrustedProxies, Log: a.Log, Observe: counts.Observe, Now: a.Now,
+	o, err := a.serverOptions(ctx, p)
+	if err != nil {
+		return nil, nil, err
 	}
-	if c.Auth.Enabled() {
-		if o.Auth, err = a.authenticator(&c.Auth); err != nil {
-			return nil, &Error{Code: Usage, Op: "serve", Where: p.File, Err: err}
-		}
-	}
+	o.Observe = counts.Observe
 	if s, err = server.New(router, o); err != nil {
-		return nil, &Error{Code: Usage, Op: "serve", Where: p.File, Err: err}
+		return nil, nil, &Error{Code: Usage, Op: "serve", Where: p.File, Err: err}
 	}
-	return s, nil
-}
-
-// authenticator returns what tells who sends a request.
-func (a *App) authenticator(c *config.ServeAuth) (*auth.Checker, error) {
-	o := auth.Options{Tokens: c.TokensFile, Log: a.Log, Now: a.Now}
-	for _, of := range c.Certificates {
-		o.Certificates = append(o.Certificates, auth.Certificate{Name: of.Name, Roles: of.Roles})
-	}
-	if i := c.OIDC; i != nil {
-		o.OIDC = &auth.OIDC{
-			Issuer: i.Issuer, Audience: i.Audience, CAFile: i.CAFile, NameClaim: i.NameClaim, RolesClaim: i.RolesClaim, Algorithms: i.Algorithms,
-			Require: map[string]string{},
-		}
-		for _, r := range i.Require {
-			o.OIDC.Require[r.Claim] = r.Value
-		}
-		for _, r := range i.Roles {
-			if o.OIDC.Roles == nil {
-				o.OIDC.Roles = map[string][]auth.Role{}
-			}
-			o.OIDC.Roles[r.Value] = r.Roles
-		}
-	}
-	return auth.New(o)
+	return s, router.Routes(), nil
 }
 
 // answer answers at a listener until ctx ends, and then what is under way. It calls started when it begins.

@@ -39,7 +39,7 @@ features:
   month: month(date)
   income: cities[city].income
   zone: cities[city].zone
-  scaled: scale(log(size))
+  scaled: standard(log(size))
 train: {data: flats.csv, label: rent, ignore: [id, date], gbm: {ntrees: 25, min_rows: 3}}
 checks: {record: [{name: small, rule: size < 400, otherwise: dead_letter}, {name: low, rule: floor < 20, otherwise: warn}]}
 sink: {topic: out, field: predicted}
@@ -230,7 +230,7 @@ func (f *flats) stream(t *testing.T, set ...string) (lines []string, headers []m
 		}
 	}
 	for _, drop := range d.Drops() {
-		letters[drop.Class]++
+		letters[drop.Problem.Class]++
 	}
 	return f.byID(t, out), headers, letters
 }
@@ -249,7 +249,7 @@ func TestServedBits(t *testing.T) {
 		t.Errorf("records are refused for %v alone: too little for a test", refused)
 	}
 	for _, protocol := range []string{"oip", "oip-grpc", "predict"} {
-		set := []string{"model.serve.url=" + url, "model.serve.protocol=" + protocol, "model.serve.batch=50", "model.serve.version=registry", "model.serve.timeout=30s"}
+		set := []string{"model.serve.url=" + url, "model.serve.protocol=" + protocol, "model.serve.batch=50", "model.serve.version=registry", "model.serve.timeout=2s"}
 		got, headers, letters := f.stream(t, set...)
 		if d := cmp.Diff(f.want, got); d != "" {
 			t.Errorf("%s: the stream differs from batch (-batch +stream):\n%s", protocol, d)

@@ -123,7 +123,8 @@ topic with exactly-once. Begin with
 	root.PersistentFlags().BoolVarP(&c.verbose, "verbose", "v", false, "also log what is of interest for finding faults")
 	root.AddCommand(c.versionCommand())
 	root.AddCommand(
-		c.initCommand(), c.lintCommand(), c.testCommand(), c.trainCommand(), c.scheduleCommand(), c.modelCommand(), c.keyCommand(), c.rootCommand(), c.reportCommand(), c.predictCommand(), c.explainCommand(), c.planCommand(), c.runCommand(), c.serveCommand(), c.pauseCommand(), c.resumeCommand(), c.outcomesCommand(), c.abCommand(),
+		c.initCommand(), c.lintCommand(), c.testCommand(), c.trainCommand(), c.scheduleCommand(), c.modelCommand(), c.keyCommand(), c.rootCommand(), c.reportCommand(), c.predictCommand(), c.featuresCommand(), c.explainCommand(),
+		c.planCommand(), c.runCommand(), c.serveCommand(), c.tokenCommand(), c.pauseCommand(), c.resumeCommand(), c.outcomesCommand(), c.abCommand(),
 		c.verifyCommand(), c.backtestCommand(), c.profileCommand(), c.driftCommand(), c.shadowCommand(), c.compareCommand(), c.dlqCommand(),
 		c.brokerCommand(), c.produceCommand(), c.tapCommand(), c.demoCommand(),
 	)

@@ -139,7 +139,7 @@ the bundle alone. A FILE of - is standard output.`,
 func (c *cli) modelImport(models opener, at *app.ModelsOptions) *cobra.Command {
 	var by, format string
 	cmd := &cobra.Command{
-		Use: "import FILE --by NAME", Short: "Register a model of another registry, or one that LightGBM or XGBoost has trained",
+		Use: "import FILE|URL --by NAME", Short: "Register a model of another registry, or one that LightGBM or XGBoost has trained",
 		Args: func(cmd *cobra.Command, args []string) error { return oneArg("FILE", c.needsName()...)(cmd, args) },
 		Long: `Import registers a model that millrace model export has written, or a bundle. It becomes a candidate: what another
 registry decided does not count here, but the log tells it.
@@ -147,8 +147,16 @@ registry decided does not count here, but the log tells it.
 A file that LightGBM has saved as text, or XGBoost as JSON or UBJSON, becomes a model of the pipeline file: the file's
 fields and features are the inputs, which have to have the names of the model's features, and its training data says
 what is fitted and how good the model is. The predictions are the other system's, bit for bit but for the last places of
-exp and sigmoid. All trees count, also where XGBoost stopped early. Nothing of the file is executed.`,
+exp and sigmoid. All trees count, also where XGBoost stopped early. Nothing of the file is executed.
+
+A URL names a model of an MLflow server: mlflow://HOST:PORT/MODEL/VERSION, mlflow://HOST:PORT/MODEL@ALIAS, mlflow+https://...,
+or models:/MODEL/VERSION with the server in MLFLOW_TRACKING_URI. It is fetched if it is a bundle, or one that LightGBM or
+XGBoost has trained, and imported in the same way. MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, say
+who asks.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if app.IsMLflow(args[0]) {
+				return c.importMLflow(cmd, models, args[0], &app.ForeignOptions{File: c.file, Set: c.set, Registry: at.Dir, Root: at.Root, By: by})
+			}
 			data, err := app.ReadForeign(args[0], format)
 			if err != nil {
 				return err
@@ -166,11 +174,7 @@ exp and sigmoid. All trees count, also where XGBoost stopped early. Nothing of t
 			if err != nil {
 				return atFile(err, args[0])
 			}
-			c.note("%s is %s, with digest %s\n", v.Ref(), article(v.State), v.Digest)
-			if c.json {
-				return c.printJSON(listed(v))
-			}
-			return nil
+			return c.printImported(v)
 		},
 	}
 	cmd.Flags().StringVar(&by, "by", "", "the `name` of who imports it (required without a key, whose owner it is)")
@@ -179,6 +183,37 @@ exp and sigmoid. All trees count, also where XGBoost stopped early. Nothing of t
 	c.keyFlag(cmd)
 	c.jsonFlag(cmd, "the version")
 	return cmd
+}
+
+// printImported tells of a version that was imported.
+func (c *cli) printImported(v registry.Version) error {
+	c.note("%s is %s, with digest %s\n", v.Ref(), article(v.State), v.Digest)
+	if c.json {
+		return c.printJSON(listed(v))
+	}
+	return nil
+}
+
+// importMLflow imports a model of an MLflow server. o has all that is not of the model.
+func (c *cli) importMLflow(cmd *cobra.Command, models opener, url string, o *app.ForeignOptions) error {
+	f, err := c.app().FetchMLflow(cmd.Context(), url)
+	if err != nil {
+		return err
+	}
+	c.note("fetched %s\n", f.From())
+	if f.Foreign() {
+		f.Options(o)
+		return c.importForeign(cmd, o)
+	}
+	m, err := models()
+	if err != nil {
+		return err
+	}
+	v, err := m.ImportFetched(cmd.Context(), f, o.By)
+	if err != nil {
+		return atFile(err, f.From())
+	}
+	return c.printImported(v)
 }
 
 // importForeign imports a model of another system, and tells a person of it.

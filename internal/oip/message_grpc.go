@@ -197,7 +197,7 @@ func (r *contentReader) read(t *Tensor, i int, c *inference.InferTensorContents)
 	}
 	r.limits.Elements -= n
 	if r.isRaw {
-		if c != nil {
+		if contentsLen(c) > 0 { // MLServer sends contents without elements beside raw ones
 			return t.fault("it has both contents and raw contents")
 		}
 		return t.setBinary(r.raw[i], n, &r.memory)

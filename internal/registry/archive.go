@@ -124,7 +124,7 @@ func (r *Registry) Import(ctx context.Context, from io.Reader, by string) (Versi
 		if err != nil {
 			return Version{}, fmt.Errorf("registry: %w", err)
 		}
-		return r.register(ctx, data, by, "imported from a file")
+		return r.ImportBundle(ctx, data, "a file", by)
 	}
 	x, events, data, err := readArchive(from)
 	if err != nil {
@@ -136,6 +136,12 @@ func (r *Registry) Import(ctx context.Context, from io.Reader, by string) (Versi
 		return Version{}, fmt.Errorf("registry: %w: it says %s, and its bundle is of the model %s", ErrArchive, x.Ref(), b.Manifest.Name)
 	}
 	return r.register(ctx, data, by, provenance(x, events))
+}
+
+// ImportBundle registers a bundle that was found elsewhere, on behalf of by. It becomes a candidate, and the reason of the register event
+// says where it was: one line of text, such as the address of a server without a password. Errors are those of [Registry.Register].
+func (r *Registry) ImportBundle(ctx context.Context, data []byte, where, by string) (Version, error) {
+	return r.register(ctx, data, by, "imported from "+where)
 }
 
 func isArchive(head []byte) bool { return len(head) >= 262 && string(head[257:262]) == "ustar" }

@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -145,15 +146,17 @@ func (s *scoring) rows(p span) []int { return s.request.Rows[p.from:p.to] }
 // score predicts rows, and tries again until that succeeds, or is no use. failed is how often calls with these rows in them have failed
 // already, though the server is well.
 func (s *scoring) score(ctx context.Context, p span, failed int) *Error {
+	var before *Error
 	for tries := 0; ; {
 		answer, err := s.try(ctx, s.request, s.rows(p))
 		if err == nil {
 			s.take(p, answer)
 			return nil
 		}
-		if ctx.Err() != nil {
-			return err
+		if ctx.Err() != nil { // what came before says more of the server
+			return cmp.Or(before, err)
 		}
+		before = err
 		tries++
 		if err.Class != Forbidden && !errors.Is(err, errOpen) {
 			failed++
@@ -172,13 +175,16 @@ func (s *scoring) score(ctx context.Context, p span, failed int) *Error {
 }
 
 // suspect tells whether it may be a row that is at fault, rather than the server. A row alone is no reason to be without an answer: the
-// network is, or a server that is short of time; only a batch may be too much.
+// network is, or a server that is short of time; only a batch may be too much. Who waits for the server without end waits for a row
+// alone, too: a server that fails for some of its callers would have their rows given up else.
 func (s *scoring) suspect(err *Error, p span, failed int, last bool) bool {
 	switch {
 	case errors.Is(err, errOpen), err.Class == Forbidden, err.Class == Unavailable && p.len() == 1:
 		return false
 	case err.Class == Refused:
 		return true
+	case p.len() == 1 && s.o.Retries < 0:
+		return false
 	default:
 		return failed >= persistent || last && err.Class == Failed
 	}
@@ -305,7 +311,7 @@ func (c *client) once(ctx context.Context, r *Request, rows []int, probe bool) (
 	cancel()
 	call := Call{Rows: len(rows), Duration: c.o.Now().Sub(start), Probe: probe}
 	if err != nil {
-		call.Class = err.Class
+		call.Class, call.Err = err.Class, &Error{Class: err.Class, Where: c.where, Err: err.Err, Hint: err.Hint}
 	}
 	c.count(func(s *Stats) {
 		s.InFlight--

@@ -45,7 +45,7 @@ func connectFault(ctx context.Context, err error) *Error {
 		name    x509.HostnameError
 		cert    x509.CertificateInvalidError
 		verify  *tls.CertificateVerificationError
-		alert   tls.AlertError
+		op      *net.OpError
 		record  tls.RecordHeaderError
 		timeout net.Error
 	)
@@ -59,8 +59,8 @@ func connectFault(ctx context.Context, err error) *Error {
 	case errors.As(err, &unknown), errors.As(err, &name), errors.As(err, &cert), errors.As(err, &verify):
 		e.Class, e.Err = Forbidden, errors.New("the server's certificate is not believed")
 		e.Hint = "name the authority that has signed it with model.serve.tls.ca_file; its names must have the host of the URL"
-	case errors.As(err, &alert):
-		e.Class, e.Err = Forbidden, fmt.Errorf("the server refuses the connection: %w", alert)
+	case errors.As(err, &op) && op.Op == "remote error": // an alert of TLS, which has a fixed text and no type of its own
+		e.Class, e.Err = Forbidden, fmt.Errorf("the server refuses the connection: %w", op.Err)
 		e.Hint = "see if the server wants a client certificate: model.serve.tls.cert_file and key_file"
 	case errors.As(err, &record):
 		e.Class, e.Err = Forbidden, errors.New("the server does not speak TLS")

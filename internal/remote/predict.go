@@ -41,7 +41,7 @@ func (c *predictCaller) call(ctx context.Context, r *Request, rows []int) (*Answ
 // errDigest says that a server has another bundle than the one whose inputs it was sent.
 var errDigest = errors.New("the server predicts with another bundle than the one whose inputs it was sent")
 
-const hintDigest = "set model.serve.version to the version that the bundle is, or leave it out; or use the same registry on both sides"
+const hintDigest = "have the server serve the registry's model, and set model.serve.version: registry"
 
 // answerFault returns the error of an answer that a millrace cannot have given, or not for this model.
 func answerFault(err error) *Error {

@@ -56,6 +56,7 @@ type Call struct {
 	Rows     int
 	Duration time.Duration // from the connection to the last byte of the answer
 	Class    Class         // "" is success
+	Err      *Error        // nil where Class is ""
 	Probe    bool          // whether it asked if the server is well again, or can predict at all
 }
 

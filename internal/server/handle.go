@@ -51,7 +51,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer func() { s.done(a, r, v, recover()) }()
 	setHeaders(w.Header(), v.id, r.TLS != nil)
 	if f := s.pass(a, r, v); f != nil {
-		s.refuse(a, r, f)
+		s.refuse(a, r, v, f)
 		return
 	}
 	if !v.route.Light {
@@ -59,7 +59,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		case s.slots <- struct{}{}:
 			defer func() { <-s.slots }()
 		default:
-			s.refuse(a, r, busy())
+			s.refuse(a, r, v, busy())
 			return
 		}
 	}
@@ -176,8 +176,8 @@ func (s *Server) take(who string, v *visit) *refusal {
 
 // refuse answers a request that does not come to its handler. What is left of its body has a moment to be thrown away, so that
 // the connection can go on; for more the connection is closed.
-func (s *Server) refuse(a *answer, r *http.Request, f *refusal) {
-	if r.ContentLength != 0 {
+func (s *Server) refuse(a *answer, r *http.Request, v *visit, f *refusal) {
+	if r.ContentLength != 0 && f.status != http.StatusRequestTimeout { // of which the time is over
 		_ = a.control.SetReadDeadline(time.Now().Add(time.Second)) // where there is none, nothing is read from a network
 	}
 	if f.status == http.StatusRequestEntityTooLarge || f.status == http.StatusRequestTimeout {
@@ -186,10 +186,20 @@ func (s *Server) refuse(a *answer, r *http.Request, f *refusal) {
 	if f.header[0] != "" {
 		a.Header().Set(f.header[0], f.header[1])
 	}
-	if f.wait > 0 {
+	if f.status == http.StatusServiceUnavailable || f.status == http.StatusTooManyRequests {
 		a.Header().Set("Retry-After", seconds(f.wait))
 	}
-	Error(a, r, f.status, f.message)
+	fail(a, r, v, f.status, f.message)
+}
+
+// fail answers with an error as clients of the route expect it.
+func fail(a *answer, r *http.Request, v *visit, status int, message string) {
+	a.refused = status
+	if v.route != nil && v.route.Error != nil {
+		v.route.Error(a, r, status, message)
+		return
+	}
+	Error(a, r, status, message)
 }
 
 // done ends a request: it answers for a handler that panicked, and tells the log and the metrics.
@@ -200,7 +210,7 @@ func (s *Server) done(a *answer, r *http.Request, v *visit, panicked any) {
 		s.log.LogAttrs(r.Context(), slog.LevelError, "a handler panicked", slog.String("request_id", v.id), slog.String("route", v.pattern()),
 			slog.Any("panic", panicked), slog.String("stack", string(debug.Stack())))
 		if cut = a.status != 0; !cut {
-			Error(a, r, http.StatusInternalServerError, "the server failed: its log says why, under the id "+v.id)
+			fail(a, r, v, http.StatusInternalServerError, "the server failed: its log says why, under the id "+v.id)
 		}
 	}
 	took := s.o.Now().Sub(v.began)

@@ -23,6 +23,9 @@ type Route struct {
 	// Light is for what must answer when all else is too busy: it is bound neither by the number of requests that are worked
 	// on, nor by the rate of a client. Its handler does next to nothing.
 	Light bool
+	// Error answers for the server, which refuses a request before it comes to the handler, where clients of the route expect
+	// another form than that of [Error]. Headers, such as Retry-After and WWW-Authenticate, are set already. Default: Error.
+	Error func(w http.ResponseWriter, r *http.Request, status int, message string)
 	// MaxBody bounds the body in bytes. Default: 0, the limit of the server. Negative is no body at all.
 	MaxBody int64
 }

@@ -21,7 +21,11 @@ type way struct {
 	allow  string // the methods, for the answer to another one
 }
 
-func (w *way) ServeHTTP(found http.ResponseWriter, _ *http.Request) { found.(*probe).way = w } //nolint:forcetypeassert // the mux is asked with nothing else
+func (w *way) ServeHTTP(found http.ResponseWriter, _ *http.Request) {
+	if p, ok := found.(*probe); ok { // the mux is asked with nothing else
+		p.way = w
+	}
+}
 
 // NewRouter returns a router without routes.
 func NewRouter() *Router { return &Router{mux: http.NewServeMux(), ways: map[string]*way{}} }
