@@ -258,7 +258,7 @@ func (q *queue) finish(b *batch) {
 		c.times.add(&b.times)
 		if c.left -= p.to - p.from; c.left == 0 {
 			if c.taken == len(c.rows) {
-				s.done(b.lane.kind, len(c.rows), now, now.Sub(c.came), &c.times)
+				s.done(b.lane.kind, c.rows, now, now.Sub(c.came), &c.times)
 			}
 			close(c.done)
 		}
