@@ -56,6 +56,7 @@ type Running struct {
 	program    *task.Program
 	scoring    *Scoring
 	deployment *deployment // nil where the model stays as it is
+	remotes    *remotes    // nil where models predict in this process
 	source     string      // the topic
 	sink       string      // the topic
 	samples    string      // the topic, "" where none are taken
@@ -179,7 +180,7 @@ func (a *App) runOnce(ctx context.Context, o RunOptions) (*Ran, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Running{Model: m.Ref, Digest: m.Digest, engine: e, program: program, scoring: scoring, deployment: d, source: p.Source.Topic, sink: p.Sink.Topic}
+	r := &Running{Model: m.Ref, Digest: m.Digest, engine: e, program: program, scoring: scoring, deployment: d, remotes: others, source: p.Source.Topic, sink: p.Sink.Topic}
 	if p.Samples.Rate > 0 {
 		r.samples = p.Samples.Topic
 	}
