@@ -224,7 +224,8 @@ func (x *remoteModel) score(ctx context.Context, w *scorer) error {
 // headers are those of a prediction that the server's model has made.
 func (x *remoteModel) headers(name string) []record.Header {
 	return []record.Header{
-		{Key: headerModel, Value: []byte(name)}, {Key: headerDigest, Value: []byte(x.digest)},
+		{Key: headerModel, Value: []byte(name)},
+		{Key: headerDigest, Value: []byte(x.digest)},
 		{Key: headerRemote, Value: []byte(x.of.p.Model.Serve.URL)},
 	}
 }
