@@ -15,6 +15,7 @@ import (
 type planes struct {
 	kernel  bitplane.Kernel
 	chunks  []chunk
+	least   int // rows for which a block is faster than to walk
 	scratch sync.Pool
 }
 
@@ -53,15 +54,23 @@ const (
 )
 
 // takes returns how many rows are faster with planes, if a forest has them: all but those of a last block with
-// few rows, since a block costs about as much as 48 rows that walk.
+// few rows.
 func (p *planes) takes(rows int) int {
 	if p == nil {
 		return 0
 	}
-	if last := rows % bitplane.Rows; last < 48 {
+	if last := rows % bitplane.Rows; last < p.least {
 		return rows - last
 	}
 	return rows
+}
+
+// leastRows returns how many rows have to walk until a block costs as much; it costs nearly the same however few rows it has. The
+// costs count instructions. Those of planes follow one another in memory, and those of a walk wait for loads: measured, a
+// block takes about an eighth of what the costs say beside a walk.
+func leastRows(block, walk int) int {
+	const faster = 8
+	return min(max(8, int(int64(bitplane.Rows)*int64(block)/max(1, int64(walk))/faster)), 48)
 }
 
 // planeRows is the scratch memory for one block of rows.
@@ -84,6 +93,7 @@ func newPlanes(inputs []record.Column, trees [][]node, kernel bitplane.Kernel) *
 // less than if the trees were walked, see the costs.
 func compilePlanes(inputs []record.Column, trees [][]node, kernel bitplane.Kernel) (p *planes, gain int) {
 	p = &planes{kernel: kernel}
+	walk := 0
 	for len(trees) > 0 {
 		s := newSplitter(inputs)
 		n := 0
@@ -92,7 +102,7 @@ func compilePlanes(inputs []record.Column, trees [][]node, kernel bitplane.Kerne
 				return nil, 0
 			}
 			s.collect(trees[n])
-			gain += walkCost(trees[n])
+			walk += walkCost(trees[n])
 		}
 		gain -= s.layOut()
 		for _, t := range trees[:n] {
@@ -107,7 +117,8 @@ func compilePlanes(inputs []record.Column, trees [][]node, kernel bitplane.Kerne
 		p.chunks = append(p.chunks, s.chunk)
 	}
 	p.scratch.New = func() any { return p.rows() }
-	return p, gain
+	p.least = leastRows(-gain, walk)
+	return p, gain + walk
 }
 
 // rows returns memory for all chunks.

@@ -246,6 +246,12 @@ func TestWhichWay(t *testing.T) {
 	if usual.planes.takes(bitplane.Rows+1) != bitplane.Rows || usual.planes.takes(1) != 0 || usual.planes.takes(1000) != 1000 {
 		t.Error("a usual forest walks for many rows, or not for one")
 	}
+	if n := usual.planes.least; n < 8 || n > 48 {
+		t.Errorf("a block of a usual forest is for %d rows and more", n)
+	}
+	if a, b := leastRows(1000, 1000), leastRows(1000, 4000); a != 48 || b != 16 {
+		t.Errorf("blocks are for %d rows and more, and %d where walks are longer", a, b)
+	}
 	large := &Forest{inputs: usual.inputs, gain: usual.gain}
 	deep := &Forest{inputs: usual.inputs, gain: usual.gain}
 	for range 10 {

@@ -317,6 +317,29 @@ func answers(ts *testscript.TestScript, neg bool, args []string) {
 	}))
 }
 
+// post posts a file as JSON, when somebody answers, and writes what is answered to another.
+func post(ts *testscript.TestScript, neg bool, args []string) {
+	want(ts, neg, args, 3, 3)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	ts.Check(until(ctx, func() error {
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, args[0], strings.NewReader(ts.ReadFile(args[1])))
+		if err != nil {
+			return err
+		}
+		req.Header.Set("Content-Type", "application/json")
+		r, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return err
+		}
+		body, err := io.ReadAll(r.Body)
+		if err = errors.Join(err, r.Body.Close()); err != nil {
+			return err
+		}
+		return os.WriteFile(ts.MkAbs(args[2]), body, 0o600)
+	}))
+}
+
 func listens(ts *testscript.TestScript, neg bool, args []string) {
 	want(ts, neg, args, 1, 1)
 	ctx, cancel := context.WithTimeout(context.Background(), patience)

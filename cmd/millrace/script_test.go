@@ -24,6 +24,7 @@ func TestMain(m *testing.M) {
 //	topic NAME PARTITIONS   makes a topic
 //	await TOPIC N           waits until a topic holds N committed records
 //	answers URL TEXT        waits until an HTTP server answers with TEXT at the beginning
+//	post URL FILE OUT       posts a file as JSON, when an HTTP server answers, and writes the answer to another
 //	listens ADDRESS         waits until a broker answers at an address
 //	holds FILE TEXT         waits until a file holds a text
 //	freeport VARIABLE       sets VARIABLE to 127.0.0.1 and a free port
@@ -46,7 +47,7 @@ func TestScript(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "term": term, "code": code, "houses": houses, "project": f.project, "broker": broker, "bucket": bucket, "topic": topic,
-			"await": await, "answers": answers, "listens": listens, "holds": holds, "freeport": freeport, "flip": flip, "replace": replace, "swap": swap,
+			"await": await, "answers": answers, "post": post, "listens": listens, "holds": holds, "freeport": freeport, "flip": flip, "replace": replace, "swap": swap,
 		},
 	})
 }

@@ -143,7 +143,10 @@ func (p *project) secure() (certificate, scorer, viewer string) {
 	token := func(name, roles string) string {
 		cmd := exec.CommandContext(p.t.Context(), p.binary, "token", "new", name, "--roles", roles, "--json")
 		out, err := cmd.Output()
-		var made struct{ Token, Line string }
+		var made struct {
+			Token string `json:"token"`
+			Line  string `json:"line"`
+		}
 		if err == nil {
 			err = json.Unmarshal(out, &made)
 		}

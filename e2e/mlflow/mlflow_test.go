@@ -140,9 +140,10 @@ func (p *project) start(ready *regexp.Regexp, args ...string) (said string, end 
 	return said, end
 }
 
-func (p *project) serve() (url string, end func()) {
+func (p *project) serve(flags ...string) (url string, end func()) {
 	p.t.Helper()
-	return p.start(regexp.MustCompile(` at (http://127\.0\.0\.1:\d+)`), p.bin, "serve", "--http", "127.0.0.1:0", "pipeline.yaml")
+	args := append([]string{p.bin, "serve", "--http", "127.0.0.1:0", "pipeline.yaml"}, flags...)
+	return p.start(regexp.MustCompile(` at (http://127\.0\.0\.1:\d+)`), args...)
 }
 
 // same wants a model to predict the sales as the lines of want say, bit for bit.
@@ -179,9 +180,9 @@ func TestClient(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	check := func(phase string) {
+	check := func(phase string, flags ...string) {
 		t.Helper()
-		url, end := p.serve()
+		url, end := p.serve(flags...)
 		defer end()
 		out, log, ok := p.try(python, script, url, phase)
 		t.Logf("%s: %s", phase, out)
@@ -206,10 +207,28 @@ func TestClient(t *testing.T) {
 	if notes < 10 {
 		t.Errorf("the audit log has %d notes: %v", notes, events)
 	}
+	if shown := p.millrace("model", "show", "@1"); !strings.Contains(shown, "\n  tags\n    the rows: 3000\n") {
+		t.Errorf("model show: %s", shown)
+	}
 	p.millrace("model", "verify")
 	p.millrace("model", "approve", "@3", "--by", "anna", "--reason", "looked at")
 	p.millrace("model", "promote", "@3", "--by", "anna", "--reason", "better", "--set", "model.update=restart")
 	check("again")
+
+	var token struct {
+		Token string `json:"token"`
+		Line  string `json:"line"`
+	}
+	if err := json.Unmarshal([]byte(p.millrace("token", "new", "vera", "--roles", "viewer", "--json")), &token); err != nil {
+		t.Fatal(err)
+	}
+	tokens := filepath.Join(p.dir, "tokens")
+	if err := os.WriteFile(tokens, []byte(token.Line+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	check("stranger", "--set", "serve.auth.tokens_file="+tokens)
+	p.env = append(p.env, "MLFLOW_TRACKING_TOKEN="+token.Token)
+	check("viewer", "--set", "serve.auth.tokens_file="+tokens)
 }
 
 // TestImport imports from a real MLflow server what a Python script has logged there.

@@ -53,6 +53,12 @@ func New(o Options) (*API, error) {
 	a.routes = append(a.routes, a.healthRoutes()...)
 	a.routes = append(a.routes, a.mlflowRoutes()...)
 	a.routes = append(a.routes, a.describeRoutes()...)
+	unpacked := make(unpackers, mostUnpacked)
+	for i := range a.routes {
+		if a.routes[i].MaxBody >= 0 {
+			a.routes[i].Handler = unpacked.wrap(a.routes[i].Handler)
+		}
+	}
 	return a, nil
 }
 

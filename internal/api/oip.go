@@ -29,9 +29,14 @@ func (a *API) oipRoutes() []server.Route {
 	post := func(pattern string, role auth.Role, summary string, h http.HandlerFunc) server.Route {
 		return server.Route{Method: http.MethodPost, Pattern: pattern, Role: role, Summary: summary, Handler: h}
 	}
+	health := func(pattern, summary string, h http.HandlerFunc) server.Route {
+		route := get(pattern, auth.Anyone, summary, h)
+		route.Light = true
+		return route
+	}
 	routes := []server.Route{
-		get("/v2/health/live", auth.Anyone, "Tells that the server answers", a.live),
-		get("/v2/health/ready", auth.Anyone, "Tells whether the models can predict", a.ready),
+		health("/v2/health/live", "Tells that the server answers", a.live),
+		health("/v2/health/ready", "Tells whether the models can predict", a.ready),
 		get("/v2", auth.Viewer, "Says what the server is", a.serverMetadata),
 		get("/v2/{$}", auth.Viewer, "Says what the server is", a.serverMetadata),
 		get("/v2/models", auth.Viewer, "Lists the models", a.listModels),
@@ -39,11 +44,6 @@ func (a *API) oipRoutes() []server.Route {
 		post("/v2/repository/index", auth.Viewer, "Lists the versions of the models", a.index),
 		post("/v2/repository/models/{model}/load", auth.Operator, "Has a model be served, and looks for a new version of it", a.load),
 		post("/v2/repository/models/{model}/unload", auth.Operator, "Has a model not be served", a.unload),
-	}
-	for i := range 2 {
-		if routes[i].Role == auth.Anyone {
-			routes[i].Light = true
-		}
 	}
 	for _, model := range []struct{ path, of string }{{"/v2/models/{model}", "a model"}, {"/v2/models/{model}/versions/{version}", "a version of a model"}} {
 		routes = append(routes,
@@ -154,17 +154,7 @@ func (a *API) inferHTTP(w http.ResponseWriter, r *http.Request) {
 		h.Set("Content-Type", "application/octet-stream")
 		h.Set(oip.HeaderLength, strconv.Itoa(length))
 	}
-	if encoding := oip.AcceptedEncoding(r.Header.Get("Accept-Encoding")); encoding != "" && len(answer) >= leastCompressed {
-		packed, err := a.compressor.Compress(nil, encoding, answer)
-		if err != nil {
-			a.refuse(w, r, err)
-			return
-		}
-		h.Set("Content-Encoding", encoding)
-		answer = packed
-	}
-	h.Set("Content-Length", strconv.Itoa(len(answer)))
-	_, _ = w.Write(answer) // nobody to tell
+	a.send(w, r, http.StatusOK, answer)
 }
 
 // uncompressed returns the body of a request, which is within the limit before and after.

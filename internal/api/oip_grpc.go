@@ -6,8 +6,8 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
-	"strings"
 
 	"connectrpc.com/connect"
 	"millrace.dev/internal/auth"
@@ -59,7 +59,7 @@ func (a *API) grpcRoutes() []server.Route {
 // onlyGRPC refuses the other protocols that the handler speaks: nobody needs them, and each has a parser.
 func onlyGRPC(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !strings.HasPrefix(r.Header.Get("Content-Type"), "application/grpc") {
+		if kind := r.Header.Get("Content-Type"); kind != "application/grpc" && kind != "application/grpc+proto" {
 			server.Error(w, r, http.StatusUnsupportedMediaType, "want Content-Type: application/grpc")
 			return
 		}
@@ -70,9 +70,12 @@ func onlyGRPC(h http.Handler) http.Handler {
 // service answers the procedures.
 type service struct{ api *API }
 
-// status returns an error of gRPC that says what the answer over HTTP would.
-func status(err error) error {
+// refuse returns an error of gRPC that says what the answer over HTTP would.
+func (s *service) refuse(ctx context.Context, err error) error {
 	code, message := statusOf(err)
+	if code == http.StatusInternalServerError {
+		s.api.log.LogAttrs(ctx, slog.LevelError, "a request has failed", slog.String("request_id", server.RequestID(ctx)), slog.Any("error", err))
+	}
 	return connect.NewError(grpcCode(code), errors.New(message))
 }
 
@@ -114,13 +117,13 @@ func (s *service) ServerReady(context.Context, *inference.ServerReadyRequest) (*
 }
 
 // ModelReady tells whether a model can predict.
-func (s *service) ModelReady(_ context.Context, r *inference.ModelReadyRequest) (*inference.ModelReadyResponse, error) {
+func (s *service) ModelReady(ctx context.Context, r *inference.ModelReadyRequest) (*inference.ModelReadyResponse, error) {
 	if err := named(r.GetName()); err != nil {
 		return nil, err
 	}
 	err := s.api.models.ModelReady(r.GetName(), r.GetVersion())
 	if code, _ := statusOf(err); err != nil && code != http.StatusServiceUnavailable {
-		return nil, status(err)
+		return nil, s.refuse(ctx, err)
 	}
 	return &inference.ModelReadyResponse{Ready: err == nil}, nil
 }
@@ -138,7 +141,7 @@ func (s *service) ModelMetadata(ctx context.Context, r *inference.ModelMetadataR
 	}
 	about, err := s.api.aboutModel(ctx, r.GetName(), r.GetVersion())
 	if err != nil {
-		return nil, status(err)
+		return nil, s.refuse(ctx, err)
 	}
 	tensors := func(all []oip.TensorMetadata) (out []*inference.ModelMetadataResponse_TensorMetadata) {
 		for _, t := range all {
@@ -158,19 +161,19 @@ func (s *service) ModelInfer(ctx context.Context, m *inference.ModelInferRequest
 	}
 	v, err := s.api.models.Open(ctx, m.GetModelName(), m.GetModelVersion())
 	if err != nil {
-		return nil, status(err)
+		return nil, s.refuse(ctx, err)
 	}
 	r, err := oip.RequestOf(m, oip.Limits{})
 	if err != nil {
-		return nil, status(err)
+		return nil, s.refuse(ctx, err)
 	}
 	response, err := s.api.infer(ctx, v, r)
 	if err != nil {
-		return nil, status(err)
+		return nil, s.refuse(ctx, err)
 	}
 	answer, err := oip.ResponseMessage(response)
 	if err != nil {
-		return nil, status(err)
+		return nil, s.refuse(ctx, err)
 	}
 	return answer, nil
 }
@@ -182,7 +185,7 @@ func (s *service) ModelConfig(ctx context.Context, r *inference.ModelConfigReque
 	}
 	v, err := s.api.models.Open(ctx, r.GetName(), r.GetVersion())
 	if err != nil {
-		return nil, status(err)
+		return nil, s.refuse(ctx, err)
 	}
 	c := s.api.configOf(v)
 	m := &inference.ModelConfig{Name: c.Name, Platform: c.Platform, Backend: c.Backend, MaxBatchSize: int32(c.MaxBatchSize)}
@@ -196,10 +199,10 @@ func (s *service) ModelConfig(ctx context.Context, r *inference.ModelConfigReque
 }
 
 // ModelStatistics says what models have done.
-func (s *service) ModelStatistics(_ context.Context, r *inference.ModelStatisticsRequest) (*inference.ModelStatisticsResponse, error) {
+func (s *service) ModelStatistics(ctx context.Context, r *inference.ModelStatisticsRequest) (*inference.ModelStatisticsResponse, error) {
 	all, err := s.api.done(r.GetName(), r.GetVersion())
 	if err != nil {
-		return nil, status(err)
+		return nil, s.refuse(ctx, err)
 	}
 	duration := func(d oip.Duration) *inference.StatisticDuration {
 		return &inference.StatisticDuration{Count: d.Count, Ns: d.Nanoseconds}
@@ -258,18 +261,18 @@ func (s *service) RepositoryModelLoad(ctx context.Context, r *inference.Reposito
 		}
 	}
 	if err := s.api.models.Load(ctx, r.GetModelName()); err != nil {
-		return nil, status(err)
+		return nil, s.refuse(ctx, err)
 	}
 	return &inference.RepositoryModelLoadResponse{}, nil
 }
 
 // RepositoryModelUnload has a model not be served.
-func (s *service) RepositoryModelUnload(_ context.Context, r *inference.RepositoryModelUnloadRequest) (*inference.RepositoryModelUnloadResponse, error) {
+func (s *service) RepositoryModelUnload(ctx context.Context, r *inference.RepositoryModelUnloadRequest) (*inference.RepositoryModelUnloadResponse, error) {
 	if err := modelOf(r.GetRepositoryName(), r.GetModelName()); err != nil {
 		return nil, err
 	}
 	if err := s.api.models.Unload(r.GetModelName()); err != nil {
-		return nil, status(err)
+		return nil, s.refuse(ctx, err)
 	}
 	return &inference.RepositoryModelUnloadResponse{}, nil
 }

@@ -219,4 +219,9 @@ func TestOnlyGRPC(t *testing.T) {
 			t.Errorf("%q: %d: %s", kind, a.status, a.body)
 		}
 	}
+	for _, kind := range []string{"application/grpc-web", "application/grpc-web+proto", "application/grpc+json"} {
+		if a := s.send("POST", "/inference.GRPCInferenceService/ServerLive", "\x00\x00\x00\x00\x00", "Content-Type", kind); a.header.Get("Grpc-Status") != "2" {
+			t.Errorf("%q: %d: %v", kind, a.status, a.header)
+		}
+	}
 }

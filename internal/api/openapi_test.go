@@ -76,7 +76,7 @@ func TestOpenAPI(t *testing.T) {
 				}
 			}
 		}
-		for _, part := range strings.Split(path, "/") {
+		for part := range strings.SplitSeq(path, "/") {
 			if name, ok := strings.CutPrefix(part, "{"); ok {
 				want = append(want, strings.TrimSuffix(name, "}"))
 			}

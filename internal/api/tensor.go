@@ -269,6 +269,9 @@ func numbers(t *oip.Tensor) ([]float64, bool) {
 	return all, true
 }
 
+// mostCompared is with how many names a wrong one is compared: a request that is refused must not be dear.
+const mostCompared = 256
+
 // unknown is the refusal of a tensor that is neither a field nor an input.
 func (s *signature) unknown(name string) error {
 	known := make([]string, 0, s.schema.Len()+len(s.feature))
@@ -277,8 +280,10 @@ func (s *signature) unknown(name string) error {
 	}
 	known = append(known, slices.Sorted(maps.Keys(s.feature))...)
 	hint := ""
-	if near := spell.Nearest(name, known); near != "" {
-		hint = fmt.Sprintf(": did you mean %.64q?", near)
+	if len(known) <= mostCompared {
+		if near := spell.Nearest(name, known); near != "" {
+			hint = fmt.Sprintf(": did you mean %.64q?", near)
+		}
 	}
 	return tensorError(http.StatusBadRequest, "input %.64q is neither a field of the records nor an input of the model%s", name, hint)
 }

@@ -155,9 +155,7 @@ func (f *followedTable) follow(ctx context.Context) error {
 		again := backoff.Pause(try)
 		f.app.Log.LogAttrs(ctx, slog.LevelWarn, "a table's topic cannot be read; its rows stay as they are", slog.String("table", f.table.Name),
 			slog.Any("error", err), slog.Duration("next_try_in", again.Round(time.Millisecond)))
-		if pause(ctx, again) != nil {
-			return nil
-		}
+		_ = pause(ctx, again) // the next try tells whether it is over
 	}
 }
 

@@ -17,20 +17,20 @@ func DecodeRequest(body []byte, headerLength string, l Limits) (*InferRequest, e
 		r.Raw, r.BinaryOutput = body, true
 		return r, nil
 	}
-	var given []given
+	var forms []form
 	err = d.message("a request", func(name string) (known member, err error) {
 		switch name {
 		case "id":
 			known, err = memberID, d.optional(&r.ID)
 		case "parameters":
 			known = memberParameters
-			r.Parameters, err = d.parameters(func(name string) (any, bool) { return &r.BinaryOutput, name == "binary_data_output" })
+			r.Parameters, err = d.parameters(extensions{outputs: &r.BinaryOutput})
 		case "inputs":
 			known = memberInputs
 			r.Inputs, err = d.tensors("inputs")
 		case "outputs":
 			known = memberOutputs
-			r.Outputs, given, err = d.requested()
+			r.Outputs, forms, err = d.requested()
 		}
 		return known, err
 	})
@@ -38,7 +38,7 @@ func DecodeRequest(body []byte, headerLength string, l Limits) (*InferRequest, e
 		return nil, err
 	}
 	for i := range r.Outputs {
-		r.Outputs[i].Binary = given[i].as(r.BinaryOutput)
+		r.Outputs[i].Binary = forms[i].or(r.BinaryOutput)
 	}
 	if err := d.binaries(r.Inputs); err != nil {
 		return nil, err
@@ -67,7 +67,7 @@ func DecodeResponse(body []byte, headerLength string, l Limits) (*InferResponse,
 			known, err = memberID, d.optional(&r.ID)
 		case "parameters":
 			known = memberParameters
-			r.Parameters, err = d.parameters(nil)
+			r.Parameters, err = d.parameters(extensions{})
 		case "outputs":
 			known = memberOutputs
 			r.Outputs, err = d.tensors("outputs")
@@ -127,14 +127,21 @@ const (
 	memberError
 )
 
-// given is what a request says of the form of one output.
-type given struct{ said, binary bool }
+// form is what a request says of the form of one output.
+type form struct{ said, binary bool }
 
-func (g given) as(byDefault bool) bool {
-	if g.said {
-		return g.binary
+func (f form) or(byDefault bool) bool {
+	if f.said {
+		return f.binary
 	}
 	return byDefault
+}
+
+// extensions are where the values of parameters go that have a meaning here; nil is where they have none.
+type extensions struct {
+	size    *int  // binary_data_size
+	form    *form // binary_data
+	outputs *bool // binary_data_output
 }
 
 // decoder reads a message.
@@ -210,18 +217,25 @@ func (d *decoder) optional(into *string) error {
 	return err
 }
 
-// parameters reads parameters, or null. of tells where the value of a parameter of an extension goes: a pointer to a
-// bool or to an int, which are not among those returned. Objects, arrays and null are no values here, and left out.
-func (d *decoder) parameters(of func(name string) (into any, known bool)) (Parameters, error) {
+// parameters reads parameters, or null. Those of extensions are not among the ones that it returns. Objects, arrays and null
+// are no values here, and left out.
+func (d *decoder) parameters(x extensions) (Parameters, error) {
 	if null, err := d.null(); null || err != nil {
 		return nil, err
 	}
 	var all Parameters
-	err := d.members(func(name string) error {
-		if of != nil {
-			if into, known := of(name); known {
-				return d.extension(name, into)
-			}
+	err := d.members(func(name string) (err error) {
+		switch {
+		case name == "binary_data_size" && x.size != nil:
+			*x.size, err = d.size()
+			return err
+		case name == "binary_data" && x.form != nil:
+			x.form.said = true
+			x.form.binary, err = d.boolean()
+			return err
+		case name == "binary_data_output" && x.outputs != nil:
+			*x.outputs, err = d.boolean()
+			return err
 		}
 		value, err := d.parameter()
 		if err != nil || value == nil {
@@ -236,34 +250,18 @@ func (d *decoder) parameters(of func(name string) (into any, known bool)) (Param
 	return all, err
 }
 
-// extension reads the value of a parameter of an extension.
-func (d *decoder) extension(name string, into any) error {
-	switch into := into.(type) {
-	case *bool:
-		v, err := d.boolean()
-		if err != nil {
-			return err
-		}
-		*into = v
-	case *given:
-		v, err := d.boolean()
-		if err != nil {
-			return err
-		}
-		*into = given{said: true, binary: v}
-	case *int:
-		d.peek()
-		token, integer, err := d.number()
-		if err != nil {
-			return err
-		}
-		v, err := strconv.ParseUint(token, 10, 62)
-		if err != nil || !integer {
-			return d.fault("the parameter %s is no size", name)
-		}
-		*into = int(v)
+// size reads a number of bytes.
+func (d *decoder) size() (int, error) {
+	d.peek()
+	token, integer, err := d.number()
+	if err != nil {
+		return 0, err
 	}
-	return nil
+	v, err := strconv.ParseUint(token, 10, 62)
+	if err != nil || !integer {
+		return 0, d.fault("a number of bytes that is none")
+	}
+	return int(v), nil
 }
 
 // parameter reads a parameter's value, and returns nil where it is none.
@@ -297,18 +295,18 @@ func (d *decoder) parameter() (any, error) {
 }
 
 // requested reads the outputs that are wanted, or null.
-func (d *decoder) requested() ([]RequestedOutput, []given, error) {
+func (d *decoder) requested() ([]RequestedOutput, []form, error) {
 	if null, err := d.null(); null || err != nil {
 		return nil, nil, err
 	}
 	var outputs []RequestedOutput
-	var forms []given
+	var forms []form
 	err := d.elements(func() error {
 		if len(outputs) == d.limits.Tensors {
 			return d.fault("more than %d outputs", d.limits.Tensors)
 		}
 		var o RequestedOutput
-		var form given
+		var of form
 		if err := d.object(func(name string) (known member, err error) {
 			switch name {
 			case "name":
@@ -316,7 +314,7 @@ func (d *decoder) requested() ([]RequestedOutput, []given, error) {
 				o.Name, err = d.str()
 			case "parameters":
 				known = memberParameters
-				o.Parameters, err = d.parameters(func(name string) (any, bool) { return &form, name == "binary_data" })
+				o.Parameters, err = d.parameters(extensions{form: &of})
 			}
 			return known, err
 		}); err != nil {
@@ -325,7 +323,7 @@ func (d *decoder) requested() ([]RequestedOutput, []given, error) {
 		if o.Name == "" {
 			return d.fault("an output without a name")
 		}
-		outputs, forms = append(outputs, o), append(forms, form)
+		outputs, forms = append(outputs, o), append(forms, of)
 		return nil
 	})
 	return outputs, forms, err

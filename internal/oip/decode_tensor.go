@@ -42,7 +42,7 @@ func (d *decoder) tensor(t *Tensor, size *int) error {
 			err = d.shape(t)
 		case "parameters":
 			known = memberParameters
-			t.Parameters, err = d.parameters(func(name string) (any, bool) { return size, name == "binary_data_size" })
+			t.Parameters, err = d.parameters(extensions{size: size})
 		case "data":
 			var null bool
 			if null, err = d.null(); null || err != nil {

@@ -188,7 +188,7 @@ func TestDecodeRequestRefused(t *testing.T) {
 		"a text that is too long":       {`{"inputs":[{"name":"x","datatype":"BYTES","shape":[1],"parameters":{"binary_data_size":8}}]}` + "\x05\x00\x00\x00abcd", "92", "longer than what is left"},
 		"texts that are too few":        {`{"inputs":[{"name":"x","datatype":"BYTES","shape":[2],"parameters":{"binary_data_size":8}}]}` + "\x04\x00\x00\x00abcd", "92", "element 1 is missing"},
 		"texts that are too many":       {`{"inputs":[{"name":"x","datatype":"BYTES","shape":[1],"parameters":{"binary_data_size":8}}]}` + "\x00\x00\x00\x00\x00\x00\x00\x00", "92", "4 bytes more than the 1 elements"},
-		"a size that is none":           {`{"inputs":[{"name":"x","datatype":"BYTES","shape":[1],"parameters":{"binary_data_size":-8}}]}`, "", "is no size"},
+		"a size that is none":           {`{"inputs":[{"name":"x","datatype":"BYTES","shape":[1],"parameters":{"binary_data_size":-8}}]}`, "", "a number of bytes that is none"},
 		"data of both kinds":            {`{"inputs":[{"name":"x","datatype":"INT8","shape":[1],"data":[1],"parameters":{"binary_data_size":1}}]}` + "\x01", "100", "both data and binary_data_size"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -19,39 +19,39 @@ func EncodeRequest(dst []byte, r *InferRequest) (body []byte, jsonLength int, er
 	}
 	from := len(dst)
 	e := encoder{dst: dst}
-	e.open('{')
+	e.put('{')
 	if r.ID != "" {
 		e.text("id", r.ID)
 	}
 	if len(r.Parameters) > 0 || r.BinaryOutput {
 		e.name("parameters")
-		e.open('{')
+		e.put('{')
 		if r.BinaryOutput {
 			e.name("binary_data_output")
 			e.dst = append(e.dst, "true"...)
 		}
 		e.values(r.Parameters)
-		e.close('}')
+		e.put('}')
 	}
 	e.tensors("inputs", r.Inputs)
 	if len(r.Outputs) > 0 {
 		e.name("outputs")
-		e.open('[')
+		e.put('[')
 		for _, o := range r.Outputs {
 			e.comma()
-			e.open('{')
+			e.put('{')
 			e.text("name", o.Name)
 			e.name("parameters")
-			e.open('{')
+			e.put('{')
 			e.name("binary_data")
 			e.dst = strconv.AppendBool(e.dst, o.Binary)
 			e.values(o.Parameters)
-			e.close('}')
-			e.close('}')
+			e.put('}')
+			e.put('}')
 		}
-		e.close(']')
+		e.put(']')
 	}
-	e.close('}')
+	e.put('}')
 	return e.finish(from, r.Inputs)
 }
 
@@ -59,7 +59,7 @@ func EncodeRequest(dst []byte, r *InferRequest) (body []byte, jsonLength int, er
 func EncodeResponse(dst []byte, r *InferResponse) (body []byte, jsonLength int, err error) {
 	from := len(dst)
 	e := encoder{dst: dst}
-	e.open('{')
+	e.put('{')
 	e.text("model_name", r.Model)
 	e.text("model_version", r.Version)
 	if r.ID != "" {
@@ -67,12 +67,12 @@ func EncodeResponse(dst []byte, r *InferResponse) (body []byte, jsonLength int, 
 	}
 	if len(r.Parameters) > 0 {
 		e.name("parameters")
-		e.open('{')
+		e.put('{')
 		e.values(r.Parameters)
-		e.close('}')
+		e.put('}')
 	}
 	e.tensors("outputs", r.Outputs)
-	e.close('}')
+	e.put('}')
 	return e.finish(from, r.Outputs)
 }
 
@@ -107,9 +107,8 @@ func (e *encoder) fail(err error) {
 	}
 }
 
-func (e *encoder) open(c byte) { e.dst = append(e.dst, c) }
-
-func (e *encoder) close(c byte) { e.dst = append(e.dst, c) }
+// put writes a byte: a bracket or a brace.
+func (e *encoder) put(c byte) { e.dst = append(e.dst, c) }
 
 // comma writes a comma, unless an object or an array begins here.
 func (e *encoder) comma() {
@@ -207,12 +206,12 @@ func (e *encoder) value(name string, value any) {
 // tensors writes the member of an object that has tensors.
 func (e *encoder) tensors(name string, all []Tensor) {
 	e.name(name)
-	e.open('[')
+	e.put('[')
 	for i := range all {
 		e.comma()
 		e.tensor(&all[i])
 	}
-	e.close(']')
+	e.put(']')
 }
 
 func (e *encoder) tensor(t *Tensor) {
@@ -220,33 +219,33 @@ func (e *encoder) tensor(t *Tensor) {
 		e.fail(err)
 		return
 	}
-	e.open('{')
+	e.put('{')
 	e.text("name", t.Name)
 	e.text("datatype", string(t.Datatype))
 	e.name("shape")
-	e.open('[')
+	e.put('[')
 	for _, d := range t.Shape {
 		e.comma()
 		e.dst = strconv.AppendInt(e.dst, d, 10)
 	}
-	e.close(']')
+	e.put(']')
 	if len(t.Parameters) > 0 || t.Binary {
 		e.name("parameters")
-		e.open('{')
+		e.put('{')
 		if t.Binary {
 			e.name("binary_data_size")
 			e.dst = strconv.AppendInt(e.dst, int64(t.binarySize()), 10)
 		}
 		e.values(t.Parameters)
-		e.close('}')
+		e.put('}')
 	}
 	if !t.Binary {
 		e.name("data")
-		e.open('[')
+		e.put('[')
 		e.data(t)
-		e.close(']')
+		e.put(']')
 	}
-	e.close('}')
+	e.put('}')
 }
 
 // check compares the elements with the shape.

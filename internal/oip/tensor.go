@@ -140,7 +140,7 @@ func Elements(shape []int64) (int, error) {
 
 // Limits bound what is read. A field that is 0 has its default.
 type Limits struct {
-	Elements int // of all tensors together. Default: 4,194,304
+	Elements int // of all tensors together. Default: 1,048,576
 	Tensors  int // of a request or an answer, each of inputs and outputs. Default: 8192
 }
 
@@ -149,7 +149,7 @@ const maxRank = 8
 
 func (l Limits) withDefaults() Limits {
 	if l.Elements <= 0 {
-		l.Elements = 1 << 22
+		l.Elements = 1 << 20
 	}
 	if l.Tensors <= 0 {
 		l.Tensors = 8192

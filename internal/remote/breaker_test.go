@@ -158,7 +158,7 @@ func TestImpatient(t *testing.T) {
 func TestPoisonOpensNothing(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		m, _ := faked(t, Options{Retries: 5}, refuses(Failed, 13))
+		m, _ := faked(t, Options{Retries: 3}, refuses(Failed, 13))
 		if _, err := m.Score(t.Context(), numbers(1)); err != nil {
 			t.Fatal(err)
 		}
@@ -170,4 +170,31 @@ func TestPoisonOpensNothing(t *testing.T) {
 			t.Errorf("got %+v", s)
 		}
 	})
+}
+
+// TestFailsForSome has a server fail for some rows until it is well: who waits without end gets what it says of them then, and no
+// row is given up.
+func TestFailsForSome(t *testing.T) {
+	t.Parallel()
+	for _, class := range []Class{Failed, Invalid} {
+		synctest.Test(t, func(t *testing.T) {
+			well := time.Now().Add(time.Minute)
+			m, _ := faked(t, Options{Retries: -1}, func(n int, have []float64) *Error {
+				if time.Now().Before(well) {
+					return refuses(class, 12, 13, 14)(n, have)
+				}
+				return nil
+			})
+			if _, err := m.Score(t.Context(), numbers(1)); err != nil {
+				t.Fatal(err)
+			}
+			a, err := m.Score(t.Context(), numbers(11, 12, 13, 14))
+			if err != nil || a.Problems != nil || a.Scores[2] != 13 {
+				t.Errorf("%s: got %+v, %v", class, a, err)
+			}
+			if late := time.Since(well); late > 2*time.Second {
+				t.Errorf("%s: it goes on %v after the server", class, late)
+			}
+		})
+	}
 }

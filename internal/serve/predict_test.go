@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"runtime"
+	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -52,7 +53,7 @@ func TestSameBits(t *testing.T) {
 // request sends a random request, and compares the answer.
 func request(t *testing.T, w *world, m *serve.Models, r *rand.Rand) {
 	version := 1 + r.IntN(2)
-	v, err := m.Open(t.Context(), "house-prices", fmt.Sprint(version))
+	v, err := m.Open(t.Context(), "house-prices", strconv.Itoa(version))
 	if err != nil {
 		t.Error(err)
 		return
@@ -67,7 +68,9 @@ func request(t *testing.T, w *world, m *serve.Models, r *rand.Rand) {
 		want = w.want[version][from:to]
 		rows, err = v.Predict(t.Context(), w.raw(from, to), serve.PredictOptions{Explain: true})
 	case kind < 4:
-		rows, err = v.Score(t.Context(), w.rows(from, to))
+		if rows, err = v.Score(t.Context(), w.rows(from, to)); err != nil {
+			t.Error(err)
+		}
 		sameScores(t, rows, want)
 		return
 	default:

@@ -44,7 +44,7 @@ func theWorld(t testing.TB) *world {
 	return w
 }
 
-var worldOnce = sync.OnceValues(newWorld)
+var worldOnce = sync.OnceValues(newWorld) //nolint:gochecknoglobals // it is made once for all tests
 
 func newWorld() (*world, error) {
 	dir, err := os.MkdirTemp("", "serve")
