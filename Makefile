@@ -3,7 +3,7 @@ SHELL := /bin/bash
 GO    ?= go
 BIN   := bin
 
-.PHONY: help build test race s3 crash torture promotions shadow poison metamorphic trees arm64 fuzz lint pictures proto airflow conformance bench serve-bench demo clean slow remote
+.PHONY: help build test race s3 crash torture promotions shadow poison metamorphic trees arm64 fuzz lint pictures proto airflow conformance bench demo clean slow remote mlflow serve-bench
 
 help: ## list these targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,11 +72,12 @@ metamorphic: ## compare batch with streams on RUNS random pipelines (default 200
 	MILLRACE_METAMORPHIC=$(RUNS) $(GO) test ./internal/app -run '^TestMetamorphic$$' -count=1 -v -timeout 0 | grep -v -e '^=== ' -e '^ *--- PASS'
 
 FUZZTIME ?= 20s
+# Inputs that are new are made smaller for a second at most, and not for the minute that is the default: nothing else is tried meanwhile.
 fuzz: ## run every fuzz target for FUZZTIME each (default 20s)
 	@set -e; for pkg in $$($(GO) list ./...); do \
 	  dir=$$($(GO) list -f '{{.Dir}}' $$pkg); \
 	  for f in $$(grep -hoE '^func Fuzz[A-Za-z0-9_]+' $$dir/*_test.go 2>/dev/null | cut -c6-); do \
-	    echo "$$pkg $$f"; GOEXPERIMENT=jsonv2 $(GO) test $$pkg -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME); \
+	    echo "$$pkg $$f"; GOEXPERIMENT=jsonv2 $(GO) test $$pkg -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s; \
 	  done; \
 	done
 
@@ -105,8 +106,18 @@ conformance: ## have the Python clients of Triton and KServe, from PyPI into bin
 remote: ## have streams predicted by scikit-learn behind MLServer and MLflow, real ones from PyPI into bin/remote
 	MILLRACE_REQUIRE=pypi $(GO) test ./e2e/remote -count=1 -v
 
+mlflow: ## have MLflow's client, from PyPI into bin, use millrace serve, and import from a real MLflow server
+	MILLRACE_REQUIRE=pypi $(GO) test ./e2e/mlflow -count=1 -v
+
 bench: ## measure the data path, the engine beside a bare copy, streams beside Kafka Streams
 	./bench/run
+
+SLOW ?= 10000
+slow: ## measure requests to millrace serve beside SLOW slow connections (default 10000), and without, in turns
+	./bench/run slow -connections $(SLOW)
+
+serve-bench: ## measure millrace serve beside MLServer with the same trees: about 6 minutes, alone on the machine
+	./bench/run serve
 
 serve-bench: ## measure millrace serve beside MLServer with the same trees: about 6 minutes, alone on the machine
 	./bench/run serve

@@ -1,6 +1,6 @@
 """What a stock MLflow client does with millrace serve: named checks, and passed/total on the last line.
 
-usage: client.py URL first|again
+usage: client.py URL first|again|viewer|stranger
 """
 
 import contextlib
@@ -257,6 +257,25 @@ def again():
         equal(client.get_model_version(NAME, "1").current_stage, "Staging")
 
 
-{"first": first, "again": again}[PHASE]()
+def viewer():
+    with check("a viewer reads"):
+        equal(client.get_registered_model(NAME).name, NAME)
+        equal(numbers(client.search_model_versions("version_number = 1")), [1])
+    with check("a viewer fetches"):
+        assert os.path.isdir(mlflow.artifacts.download_artifacts(f"models:/{NAME}@champion", dst_path=tempfile.mkdtemp()))
+    with check("a viewer does not tag"), refused("PERMISSION_DENIED", "author"):
+        client.set_registered_model_tag(NAME, "team", "theirs")
+    with check("a viewer sets no alias"), refused("PERMISSION_DENIED", "author"):
+        client.set_registered_model_alias(NAME, "eu", "3")
+
+
+def stranger():
+    with check("a stranger reads nothing"), refused("UNAUTHENTICATED"):
+        client.get_registered_model(NAME)
+    with check("a stranger tags nothing"), refused("UNAUTHENTICATED"):
+        client.set_registered_model_tag(NAME, "team", "theirs")
+
+
+{"first": first, "again": again, "viewer": viewer, "stranger": stranger}[PHASE]()
 print(f"{passed}/{total}")
 sys.exit(passed != total)

@@ -7,6 +7,7 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -140,9 +141,10 @@ func (p *project) start(ready *regexp.Regexp, args ...string) (said string, end 
 	return said, end
 }
 
-func (p *project) serve() (url string, end func()) {
+func (p *project) serve(flags ...string) (url string, end func()) {
 	p.t.Helper()
-	return p.start(regexp.MustCompile(` at (http://127\.0\.0\.1:\d+)`), p.bin, "serve", "--http", "127.0.0.1:0", "pipeline.yaml")
+	args := append([]string{p.bin, "serve", "--http", "127.0.0.1:0", "pipeline.yaml"}, flags...)
+	return p.start(regexp.MustCompile(` at (http://127\.0\.0\.1:\d+)`), args...)
 }
 
 // same wants a model to predict the sales as the lines of want say, bit for bit.
@@ -161,7 +163,7 @@ func (p *project) same(ref, want string) {
 		want, err1 := strconv.ParseFloat(w, 64)
 		got, err2 := strconv.ParseFloat(row[len(row)-1], 64)
 		if err := errors.Join(err1, err2); err != nil || got != want {
-			p.t.Fatalf("sale %d: %v, LightGBM says %v: %v", i, got, want, err)
+			p.t.Fatalf("sale %d: %v, Python says %v: %v", i, got, want, err)
 		}
 	}
 }
@@ -179,9 +181,9 @@ func TestClient(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	check := func(phase string) {
+	check := func(phase string, flags ...string) {
 		t.Helper()
-		url, end := p.serve()
+		url, end := p.serve(flags...)
 		defer end()
 		out, log, ok := p.try(python, script, url, phase)
 		t.Logf("%s: %s", phase, out)
@@ -206,10 +208,28 @@ func TestClient(t *testing.T) {
 	if notes < 10 {
 		t.Errorf("the audit log has %d notes: %v", notes, events)
 	}
+	if shown := p.millrace("model", "show", "@1"); !strings.Contains(shown, "\n  tags\n    the rows: 3000\n") {
+		t.Errorf("model show: %s", shown)
+	}
 	p.millrace("model", "verify")
 	p.millrace("model", "approve", "@3", "--by", "anna", "--reason", "looked at")
 	p.millrace("model", "promote", "@3", "--by", "anna", "--reason", "better", "--set", "model.update=restart")
 	check("again")
+
+	var token struct {
+		Token string `json:"token"`
+		Line  string `json:"line"`
+	}
+	if err := json.Unmarshal([]byte(p.millrace("token", "new", "vera", "--roles", "viewer", "--json")), &token); err != nil {
+		t.Fatal(err)
+	}
+	tokens := filepath.Join(p.dir, "tokens")
+	if err := os.WriteFile(tokens, []byte(token.Line+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	check("stranger", "--set", "serve.auth.tokens_file="+tokens)
+	p.env = append(p.env, "MLFLOW_TRACKING_TOKEN="+token.Token)
+	check("viewer", "--set", "serve.auth.tokens_file="+tokens)
 }
 
 // TestImport imports from a real MLflow server what a Python script has logged there.
@@ -247,24 +267,25 @@ func TestImport(t *testing.T) {
 		t.Errorf("%+v", v)
 	}
 	p.env = append(p.env, "MLFLOW_TRACKING_URI="+url)
-	p.millrace("model", "import", "models:/lightgbm/1", "--by", "anna")
-	var forest struct {
-		Model   string `json:"model"`
-		Lineage struct {
-			Imported struct {
-				Format string `json:"format"`
-				Name   string `json:"name"`
-			} `json:"imported"`
-		} `json:"lineage"`
+	for i, format := range []string{"lightgbm", "xgboost"} {
+		ref := fmt.Sprint("house-prices@", 2+i)
+		p.millrace("model", "import", "models:/"+format+"/1", "--by", "anna")
+		var forest struct {
+			Lineage struct {
+				Imported struct {
+					Format string `json:"format"`
+					Name   string `json:"name"`
+				} `json:"imported"`
+			} `json:"lineage"`
+		}
+		if err := json.Unmarshal([]byte(p.millrace("model", "show", ref, "--json")), &forest); err != nil {
+			t.Fatal(err)
+		}
+		if i := forest.Lineage.Imported; i.Format != format || !strings.HasPrefix(i.Name, at+"/"+format+"/1, run ") {
+			t.Errorf("%+v", forest)
+		}
+		p.same(ref, p.run(python, script, url, format, "sales.csv"))
 	}
-	if err := json.Unmarshal([]byte(p.millrace("model", "show", "house-prices@2", "--json")), &forest); err != nil {
-		t.Fatal(err)
-	}
-	if i := forest.Lineage.Imported; i.Format != "lightgbm" || !strings.HasPrefix(i.Name, at+"/lightgbm/1, run ") {
-		t.Errorf("%+v", forest)
-	}
-	p.millrace("model", "approve", "house-prices@2", "--by", "anna", "--reason", "looked at")
-	p.same("house-prices@2", p.run(python, script, url, "predict", "sales.csv"))
 
 	for name, parts := range map[string][]string{
 		"models:/pickled/1":  {"it has the flavors python_function, sklearn", "mlflow models serve", "model.serve"},

@@ -18,7 +18,12 @@ func (a *API) mlflowRoutes() []server.Route {
 		if r.Method == http.MethodGet {
 			body = -1 // none
 		}
-		routes = append(routes, server.Route{Method: r.Method, Pattern: r.Path, Role: r.Role, Summary: r.Summary, Handler: r.Handler, MaxBody: body})
+		routes = append(routes, server.Route{Method: r.Method, Pattern: r.Path, Role: r.Role, Summary: r.Summary, Handler: r.Handler, MaxBody: body, Error: mlflowError})
 	}
 	return routes
+}
+
+// mlflowError answers for the server as MLflow clients expect it.
+func mlflowError(w http.ResponseWriter, _ *http.Request, status int, message string) {
+	mlflow.WriteStatus(w, status, message)
 }

@@ -119,11 +119,12 @@ func (a *API) done(name, version string) (*oip.Statistics, error) {
 	return s, nil
 }
 
-// statisticsOf returns what a version has done. What is refused was not queued, so that no time is known of it.
+// statisticsOf returns what a version has done. Of requests that were not taken no time is known; one of which a row was refused was
+// answered, and counts as a success.
 func statisticsOf(v *serve.VersionStats) oip.ModelStatistics {
 	duration := func(d *serve.Distribution) oip.Duration { return oip.Duration{Count: d.Count, Nanoseconds: d.Sum} }
 	m := oip.ModelStatistics{
-		Name: v.Model, Version: v.Version, Inferences: v.Rows, Executions: v.Batches,
+		Name: v.Model, Version: v.Version, Inferences: v.Rows - v.Problems, Executions: v.Batches,
 		Requests: oip.InferDurations{
 			Success: duration(&v.Request), Fail: oip.Duration{Count: v.Busy + v.Refused + v.Cancelled}, Queue: duration(&v.Queue),
 			ComputeInput: duration(&v.Features), ComputeInfer: duration(&v.Scoring), ComputeOutput: duration(&v.Output),

@@ -382,6 +382,7 @@ func TestStatistics(t *testing.T) {
 	for range 3 {
 		s.infer(&oip.InferRequest{Inputs: wholeRecords(w.records)})
 	}
+	s.send("POST", inferPath, `{"inputs":[{"name":"record","datatype":"BYTES","shape":[2],"data":["{}","{"]}]}`) // two rows without a prediction
 	for path, models := range map[string]int{"/v2/models/stats": 2, "/v2/models/house-prices/stats": 1, "/v2/models/house-prices/versions/latest/stats": 1, "/v2/models/house-prices/versions/2/stats": 1} {
 		var got oip.Statistics
 		if a := s.send("GET", path, ""); a.status != 200 || json.Unmarshal([]byte(a.body), &got) != nil || len(got.Models) != models {
@@ -389,7 +390,7 @@ func TestStatistics(t *testing.T) {
 			continue
 		}
 		m := got.Models[0]
-		if m.Name != "house-prices" || m.Version != "2" || m.Inferences != uint64(3*len(w.records)) || m.Executions < 3 || m.Requests.Success.Count != 3 || m.Requests.ComputeInput.Nanoseconds == 0 || m.Last == 0 {
+		if m.Name != "house-prices" || m.Version != "2" || m.Inferences != uint64(3*len(w.records)) || m.Executions < 3 || m.Requests.Success.Count != 4 || m.Requests.ComputeInput.Nanoseconds == 0 || m.Last == 0 {
 			t.Errorf("%s: %+v", path, m)
 		}
 	}

@@ -91,7 +91,7 @@ func joined(errs []error) []string {
 // trim removes the names of packages, and of kinds of errors that say nothing, from the beginning of a text.
 func trim(text string) string {
 	noise := []string{
-		"batch", "codec", "config", "engine", "feature", "gbm", "infer", "invalid", "kafka", "model", "not found", "pipeline", "profile", "record", "registry", "set-up", "trust",
+		"batch", "codec", "config", "engine", "feature", "gbm", "infer", "invalid", "kafka", "mlflow", "model", "not found", "pipeline", "profile", "record", "registry", "set-up", "trust",
 	}
 	for {
 		word, rest, ok := strings.Cut(text, ": ")

@@ -168,15 +168,13 @@ func clientError(err error) error {
 		{registry.ErrPurged, mlflow.Missing},
 		{registry.ErrRejected, mlflow.PermissionDenied},
 		{registry.ErrInvalid, mlflow.InvalidParameter},
-		{registry.ErrUnreachable, mlflow.Unavailable},
 	} {
-		if !errors.Is(err, known.is) {
-			continue
+		if errors.Is(err, known.is) {
+			return &mlflow.Error{Code: known.code, Message: Message(err)}
 		}
-		if known.is == registry.ErrUnreachable { // it names a server that is none of the client's business
-			return &mlflow.Error{Code: known.code, Message: "the registry cannot be reached: try again later"}
-		}
-		return &mlflow.Error{Code: known.code, Message: Message(err)}
+	}
+	if errors.Is(err, registry.ErrUnreachable) { // whose text names a server that is none of the client's business
+		return &mlflow.Error{Code: mlflow.Unavailable, Message: "the registry cannot be reached: try again later"}
 	}
 	return err
 }

@@ -88,8 +88,10 @@ func cause(err error) error {
 
 // variable returns the value of an environment variable, "" where it is not set.
 func (a *App) variable(name string) string {
-	value, _ := a.Env(name)
-	return value
+	if value, ok := a.Env(name); ok {
+		return value
+	}
+	return ""
 }
 
 // Foreign tells whether the model is one of another system's, which needs a pipeline file to become one of millrace's: [App.ImportForeign].

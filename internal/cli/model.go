@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -58,6 +60,9 @@ type listedVersion struct {
 	Gates  []registry.Gate `json:"gates,omitempty"`
 	Purged bool            `json:"purged,omitempty"`
 	Trials []listedTrial   `json:"trials,omitempty"`
+	// Tags and Description are what people and programs have noted of it.
+	Tags        map[string]string `json:"tags,omitempty"`
+	Description string            `json:"description,omitempty"`
 
 	Approvals []listedApproval `json:"approvals,omitempty"`
 	Wants     string           `json:"wants,omitempty"`
@@ -89,6 +94,7 @@ func listed(v registry.Version) listedVersion {
 		l.DecidedAt = &v.DecidedAt
 	}
 	l.Wants, l.Trials = v.Wants, listedTrials(v)
+	l.Tags, l.Description = v.Notes.Tags, v.Notes.Description
 	for _, a := range v.Approvals {
 		l.Approvals = append(l.Approvals, listedApproval(a))
 	}
@@ -247,6 +253,18 @@ func (c *cli) printShown(s *app.Shown) error {
 		line("\n  features")
 		for _, f := range b.Lineage.Features {
 			line("    %s: %s", f.Name, f.Expr)
+		}
+	}
+	if v.Notes.Description != "" {
+		line("\n  description")
+		for text := range strings.Lines(v.Notes.Description) {
+			line("    %s", strings.TrimRight(text, "\r\n"))
+		}
+	}
+	if len(v.Notes.Tags) > 0 {
+		line("\n  tags")
+		for _, key := range slices.Sorted(maps.Keys(v.Notes.Tags)) {
+			line("    %s: %s", key, v.Notes.Tags[key])
 		}
 	}
 	if len(v.Gates) > 0 {

@@ -73,6 +73,7 @@ func hidden() map[string]struct{ by, why string } {
 		"google.golang.org/protobuf":              {"internal/oip/inference", "the rest speaks of messages by their generated types"},
 		"github.com/go-jose/go-jose/v4":           {"internal/auth", "who sends a request is told in one place"},
 		"golang.org/x/time":                       {"internal/server", "how often a client may ask is decided in one place"},
+		"go.opentelemetry.io":                     {"internal/trace", "the rest speaks of spans without a library"},
 		"golang.org/x/term":                       {"internal/cli", "what a person sees is decided in one place"},
 		"golang.org/x/sys":                        {"gbm/internal/bitplane internal/cli internal/devbroker", "the standard library has what the others need"},
 	}

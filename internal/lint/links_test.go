@@ -19,7 +19,7 @@ func TestLinks(t *testing.T) {
 	links := 0
 	err := filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
 		switch {
-		case err == nil && e.IsDir() && e.Name() == "internal":
+		case err == nil && e.IsDir() && (e.Name() == "internal" || path == filepath.Join(root, "bin")): // bin has what others wrote
 			return fs.SkipDir
 		case err != nil || e.IsDir() || filepath.Ext(path) != ".md":
 			return err

@@ -44,7 +44,7 @@ type Route struct {
 	Method  string
 	Path    string // as http.ServeMux has it
 	Role    auth.Role
-	Summary string // one line, for the documentation
+	Summary string // one sentence, without a full stop, for the documentation
 	Handler http.Handler
 }
 
@@ -60,7 +60,7 @@ func (s *Server) Routes() []Route {
 	const get, post, patch, del = http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete
 	var routes []Route
 	add := func(method, path string, role auth.Role, summary string, h http.Handler) {
-		routes = append(routes, Route{Method: method, Path: path, Role: role, Summary: "MLflow: " + summary, Handler: h})
+		routes = append(routes, Route{Method: method, Path: path, Role: role, Summary: summary, Handler: h})
 	}
 	for _, c := range []struct {
 		method, path string
@@ -68,30 +68,30 @@ func (s *Server) Routes() []Route {
 		summary      string
 		answer       endpoint
 	}{
-		{get, "registered-models/get", auth.Viewer, "a model", s.getModel},
-		{get, "registered-models/search", auth.Viewer, "models that fit a filter", s.searchModels},
-		{get, "registered-models/get-latest-versions", auth.Viewer, "the newest version of each stage", s.latestVersions},
-		{post, "registered-models/get-latest-versions", auth.Viewer, "the newest version of each stage", s.latestVersions},
-		{get, "registered-models/alias", auth.Viewer, "the version that an alias stands for", s.byAlias},
-		{get, "model-versions/get", auth.Viewer, "a version", s.getVersion},
-		{get, "model-versions/search", auth.Viewer, "versions that fit a filter", s.searchVersions},
-		{get, "model-versions/get-download-uri", auth.Viewer, "where the files of a version are", s.downloadURI},
+		{get, "registered-models/get", auth.Viewer, "Shows a model to MLflow clients", s.getModel},
+		{get, "registered-models/search", auth.Viewer, "Finds models for MLflow clients", s.searchModels},
+		{get, "registered-models/get-latest-versions", auth.Viewer, "Shows the newest version of each stage to MLflow clients", s.latestVersions},
+		{post, "registered-models/get-latest-versions", auth.Viewer, "Shows the newest version of each stage to MLflow clients", s.latestVersions},
+		{get, "registered-models/alias", auth.Viewer, "Shows the version that an alias stands for to MLflow clients", s.byAlias},
+		{get, "model-versions/get", auth.Viewer, "Shows a version to MLflow clients", s.getVersion},
+		{get, "model-versions/search", auth.Viewer, "Finds versions for MLflow clients", s.searchVersions},
+		{get, "model-versions/get-download-uri", auth.Viewer, "Tells MLflow clients where the files of a version are", s.downloadURI},
 
-		{patch, "registered-models/update", auth.Author, "describe a model", s.describeModel},
-		{post, "registered-models/set-tag", auth.Author, "set a tag of a model", s.tagModel},
-		{del, "registered-models/delete-tag", auth.Author, "remove a tag of a model", s.untagModel},
-		{post, "registered-models/alias", auth.Author, "have an alias stand for a version", s.setAlias},
-		{del, "registered-models/alias", auth.Author, "remove an alias", s.deleteAlias},
-		{patch, "model-versions/update", auth.Author, "describe a version", s.describeVersion},
-		{post, "model-versions/set-tag", auth.Author, "set a tag of a version", s.tagVersion},
-		{del, "model-versions/delete-tag", auth.Author, "remove a tag of a version", s.untagVersion},
+		{patch, "registered-models/update", auth.Author, "Describes a model, as MLflow clients do", s.describeModel},
+		{post, "registered-models/set-tag", auth.Author, "Sets a tag of a model, as MLflow clients do", s.tagModel},
+		{del, "registered-models/delete-tag", auth.Author, "Removes a tag of a model, as MLflow clients do", s.untagModel},
+		{post, "registered-models/alias", auth.Author, "Has an alias stand for a version, as MLflow clients do", s.setAlias},
+		{del, "registered-models/alias", auth.Author, "Removes an alias, as MLflow clients do", s.deleteAlias},
+		{patch, "model-versions/update", auth.Author, "Describes a version, as MLflow clients do", s.describeVersion},
+		{post, "model-versions/set-tag", auth.Author, "Sets a tag of a version, as MLflow clients do", s.tagVersion},
+		{del, "model-versions/delete-tag", auth.Author, "Removes a tag of a version, as MLflow clients do", s.untagVersion},
 
-		{post, "registered-models/create", auth.Author, "refused: see millrace train", s.createModel},
-		{post, "registered-models/rename", auth.Author, "refused: a model keeps its name", s.renameModel},
-		{del, "registered-models/delete", auth.Author, "refused: the audit log keeps all", s.deleteModel},
-		{post, "model-versions/create", auth.Author, "refused: see millrace train and model import", s.createVersion},
-		{del, "model-versions/delete", auth.Author, "refused: see millrace model reject", s.deleteVersion},
-		{post, "model-versions/transition-stage", auth.Author, "refused: see millrace model promote", s.transition},
+		{post, "registered-models/create", auth.Author, "Refuses to create a model, and says what does", s.createModel},
+		{post, "registered-models/rename", auth.Author, "Refuses to rename a model", s.renameModel},
+		{del, "registered-models/delete", auth.Author, "Refuses to delete a model, and says what there is instead", s.deleteModel},
+		{post, "model-versions/create", auth.Author, "Refuses to create a version, and says what does", s.createVersion},
+		{del, "model-versions/delete", auth.Author, "Refuses to delete a version, and says what there is instead", s.deleteVersion},
+		{post, "model-versions/transition-stage", auth.Author, "Refuses to move a version to another stage, and says what does", s.transition},
 	} {
 		add(c.method, registryPrefix+c.path, c.role, c.summary, s.handle(c.answer))
 	}
@@ -100,13 +100,13 @@ func (s *Server) Routes() []Route {
 		if method == get {
 			role = auth.Viewer
 		}
-		add(method, registryPrefix+"{call...}", role, "refused: experiments, runs and all else", http.HandlerFunc(s.unknown))
+		add(method, registryPrefix+"{call...}", role, "Refuses all other calls of MLflow clients", http.HandlerFunc(s.unknown))
 	}
-	add(get, infoPath, auth.Viewer, "what the server can do", s.handle(serverInfo))
-	add(get, artifactsPrefix, auth.Viewer, "the files of a version", s.handle(s.listFiles))
-	add(get, artifactsPrefix+"/{path...}", auth.Viewer, "a file of a version", http.HandlerFunc(s.sendFile))
+	add(get, infoPath, auth.Viewer, "Tells MLflow clients what the server can do", s.handle(serverInfo))
+	add(get, artifactsPrefix, auth.Viewer, "Lists the files of a version for MLflow clients", s.handle(s.listFiles))
+	add(get, artifactsPrefix+"/{path...}", auth.Viewer, "Sends a file of a version to MLflow clients", http.HandlerFunc(s.sendFile))
 	for _, method := range []string{http.MethodPut, del} {
-		add(method, artifactsPrefix+"/{path...}", auth.Author, "refused: files are written once", http.HandlerFunc(s.keepFiles))
+		add(method, artifactsPrefix+"/{path...}", auth.Author, "Refuses to change files", http.HandlerFunc(s.keepFiles))
 	}
 	return routes
 }
@@ -141,8 +141,15 @@ func (s *Server) refuse(w http.ResponseWriter, req *http.Request, err error) {
 }
 
 // WriteError answers with an error as MLflow clients want it.
-func WriteError(w http.ResponseWriter, e *Error) {
-	writeJSON(w, e.Code.Status(), struct {
+func WriteError(w http.ResponseWriter, e *Error) { writeError(w, e.Code.Status(), e) }
+
+// WriteStatus answers for whatever stands before a [Server], with a status of HTTP and the code that fits it.
+func WriteStatus(w http.ResponseWriter, status int, message string) {
+	writeError(w, status, &Error{CodeOf(status), message})
+}
+
+func writeError(w http.ResponseWriter, status int, e *Error) {
+	writeJSON(w, status, struct {
 		Code    Code   `json:"error_code"`
 		Message string `json:"message"`
 	}{e.Code, e.Message})

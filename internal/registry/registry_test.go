@@ -362,7 +362,7 @@ func (m *rules) decide(action Action, n int) bool {
 			return false
 		}
 		crown = true
-	case Registered, RootSet, Purged, Tried: // they are no decisions about what is to run
+	case Registered, RootSet, Purged, Tried, Noted: // they are no decisions about what is to run
 	}
 	if crown {
 		m.champion = n

@@ -33,7 +33,7 @@ func (o *oracle) event(e *Event, p *trust.Person, changed bool) bool {
 		o.state, o.approvals = StateRetired, map[string]string{}
 	case Promoted:
 		return signed && p.Has(trust.RoleDeployer) && o.state == StateApproved
-	case Registered, Rejected, RolledBack, RootSet, Purged, Tried:
+	case Registered, Rejected, RolledBack, RootSet, Purged, Tried, Noted:
 	}
 	return signed
 }

@@ -20,8 +20,8 @@ func TestBreakerOpens(t *testing.T) {
 		{"a few failures", "xxxx", Closed},
 		{"failures in a row", "xxxxx", Open},
 		{"not in a row", "xxxx.xxxx.", Closed},
-		{"half of all", "xx.xx.xx.xx.xx", Open},
-		{"less than half", "x..x..x..x..x..x..x..x..x..x..x..x..x..x..", Closed},
+		{"most of all", "xxx.xxx.xxx.xxx.xxx", Open},
+		{"half of all", "x.x.x.x.x.x.x.x.x.x.x.x.x.x.x.", Closed},
 		{"well again", "xxxxx.", Closed},
 		{"forgotten", "xxxxxxxxxx.xxx", Closed},
 	} {
@@ -119,7 +119,7 @@ func TestImpatient(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var up atomic.Bool
-		m, f := faked(t, Options{Retries: 0}, func(int, []float64) *Error {
+		m, f := faked(t, Options{Retries: 2}, func(int, []float64) *Error {
 			if up.Load() {
 				return nil
 			}
@@ -158,7 +158,7 @@ func TestImpatient(t *testing.T) {
 func TestPoisonOpensNothing(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		m, _ := faked(t, Options{Retries: 3}, refuses(Failed, 13))
+		m, _ := faked(t, Options{Retries: 5}, refuses(Failed, 13))
 		if _, err := m.Score(t.Context(), numbers(1)); err != nil {
 			t.Fatal(err)
 		}
@@ -195,9 +195,6 @@ func TestFailsForSome(t *testing.T) {
 			if late := time.Since(well); late > 2*time.Second {
 				t.Errorf("%s: it goes on %v after the server", class, late)
 			}
-			if s := m.Stats(); s.Opened != 0 {
-				t.Errorf("%s: got %+v", class, s)
-			}
 		})
-	})
+	}
 }

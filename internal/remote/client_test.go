@@ -167,13 +167,8 @@ func TestHalving(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		n := rapid.IntRange(1, 300).Draw(rt, "rows")
 		class := rapid.SampledFrom([]Class{Refused, Failed, Invalid}).Draw(rt, "class")
-		retries := rapid.SampledFrom([]int{-1, 0, 5}).Draw(rt, "retries")
-		switch {
-		case class == Invalid:
-			retries = 5 // without tries enough, it is not known to be the row's fault
-		case class == Failed:
-			retries = max(0, retries) // who waits without end blames no row
-		}
+		// Without tries enough, it is not known to be the row's fault; who tries without end never knows.
+		retries := rapid.SampledFrom(map[Class][]int{Refused: {-1, 0, 5}, Failed: {0, 5}, Invalid: {5}}[class]).Draw(rt, "retries")
 		bad := rapid.SliceOfNDistinct(rapid.IntRange(0, n-1), 0, min(n, 5), rapid.ID).Draw(rt, "bad")
 		var values, poison []float64
 		for i := range n {
@@ -265,6 +260,24 @@ func TestEverythingRefused(t *testing.T) {
 	})
 }
 
+// TestPatient has a server that fails at one row for a while, and predicts others: who waits without end blames no row.
+func TestPatient(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		m, _ := faked(t, Options{Retries: -1}, func(_ int, have []float64) *Error {
+			if slices.Contains(have, 3) && time.Since(start) < time.Hour {
+				return fails(Failed)
+			}
+			return nil
+		})
+		a, err := m.Score(t.Context(), numbers(1, 2, 3, 4))
+		if err != nil || a.Problems != nil || a.Scores[2] != 3 || time.Since(start) < time.Hour {
+			t.Errorf("got %+v, %v after %v", a, err, time.Since(start))
+		}
+	})
+}
+
 // TestSlowRow has a row at which the server hangs: no row is blamed for that, and a batch that is too much is halved.
 func TestSlowRow(t *testing.T) {
 	t.Parallel()
@@ -350,6 +363,12 @@ func TestTimeoutAndTurns(t *testing.T) {
 			t.Errorf("it took %v", d)
 		}
 		want := Call{Rows: 2, Duration: 3 * time.Second, Class: Unavailable}
+		for i := range seen {
+			if e := seen[i].Err; e == nil || e.Where != "http://fake" || !errors.Is(e, errTimeout) {
+				t.Errorf("call %d: %v", i, e)
+			}
+			seen[i].Err = nil
+		}
 		if diff := cmp.Diff([]Call{want, want, want, want}, seen); diff != "" {
 			t.Error(diff)
 		}

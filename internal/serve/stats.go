@@ -28,11 +28,11 @@ func (t *times) add(of *times) {
 
 // stats count what a version has done. They are safe for concurrent use.
 type stats struct {
-	rows, batches, refusedBusy, refusedOther, gone   atomic.Uint64
-	pending                                          atomic.Int64 // requests of which no row was taken
-	last                                             atomic.Int64 // nanoseconds since 1970; 0 is never
-	queue, features, scoring, output, request, sizes histogram
-	explained                                        histogram // as request, of those that were explained
+	rows, problems, batches, refusedBusy, refusedOther, gone atomic.Uint64
+	pending                                                  atomic.Int64 // requests of which no row was taken
+	last                                                     atomic.Int64 // nanoseconds since 1970; 0 is never
+	queue, features, scoring, output, request, sizes         histogram
+	explained                                                histogram // as request, of those that were explained
 }
 
 // batch counts a batch.
@@ -42,11 +42,18 @@ func (s *stats) batch(rows int) {
 }
 
 // done counts a request that has all its rows.
-func (s *stats) done(k kind, rows int, at time.Time, took time.Duration, t *times) {
+func (s *stats) done(k kind, rows []Row, at time.Time, took time.Duration, t *times) {
 	if k == kindExplained {
 		s.explained.time(took)
 	}
-	s.rows.Add(uint64(rows))
+	s.rows.Add(uint64(len(rows)))
+	problems := uint64(0)
+	for i := range rows {
+		if rows[i].Problem != nil {
+			problems++
+		}
+	}
+	s.problems.Add(problems)
 	s.last.Store(at.UnixNano())
 	s.queue.time(t.queue)
 	s.features.time(t.features)
@@ -76,6 +83,7 @@ type VersionStats struct {
 	// Requests were answered, Busy and Refused were not taken, the latter while the server ends, Cancelled were not waited for.
 	Requests, Busy, Refused, Cancelled uint64
 	Rows, Batches                      uint64
+	Problems                           uint64    // of the rows of requests that were answered, those without a prediction
 	Last                               time.Time // when a request was answered last; the zero time is never
 	// Of the requests that were answered, how long each step took; and of batches, how many rows each had.
 	Queue, Features, Scoring, Output, Request Distribution
@@ -129,8 +137,9 @@ func (h *histogram) read() Distribution {
 }
 
 func (s *stats) read() VersionStats {
+	// Of rows that have no prediction there are never more than rows: they are counted later, and read first.
 	v := VersionStats{
-		Busy: s.refusedBusy.Load(), Refused: s.refusedOther.Load(), Cancelled: s.gone.Load(), Rows: s.rows.Load(), Batches: s.batches.Load(),
+		Busy: s.refusedBusy.Load(), Refused: s.refusedOther.Load(), Cancelled: s.gone.Load(), Problems: s.problems.Load(), Rows: s.rows.Load(), Batches: s.batches.Load(),
 		Queue: s.queue.read(), Features: s.features.read(), Scoring: s.scoring.read(), Output: s.output.read(), Request: s.request.read(),
 		Sizes: s.sizes.read(), Explain: s.explained.read(), Pending: s.pending.Load(),
 	}

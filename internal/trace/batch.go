@@ -21,9 +21,31 @@ func (t *Tracer) Batch(ctx context.Context, name string, parents []string) (cont
 	if t == nil {
 		return ctx, Batch{}
 	}
-	b := Batch{}
+	b := Batch{records: t.records(ctx, name, parents)}
 	var links []api.Link
-	parent := ctx
+	for i, r := range b.records {
+		if r == nil {
+			continue
+		}
+		if links == nil && !api.SpanContextFromContext(ctx).IsValid() {
+			ctx = api.ContextWithRemoteSpanContext(ctx, parse(parents[i])) //nolint:fatcontext // once: the first record
+		}
+		if len(links) < maxLinks {
+			links = append(links, api.Link{SpanContext: r.SpanContext()})
+		}
+	}
+	ctx, span := t.tracer.Start(ctx, name+" batch", api.WithLinks(links...), api.WithAttributes(attribute.Int("messaging.batch.message_count", len(parents))))
+	b.Span = Span{span}
+	for _, r := range b.records {
+		if r != nil {
+			r.AddLink(api.Link{SpanContext: span.SpanContext()})
+		}
+	}
+	return ctx, b
+}
+
+// records begins the spans of the records that came with a trace that is sampled. Without any it returns nil.
+func (t *Tracer) records(ctx context.Context, name string, parents []string) (spans []api.Span) {
 	for i, header := range parents {
 		if header == "" {
 			continue
@@ -32,25 +54,13 @@ func (t *Tracer) Batch(ctx context.Context, name string, parents []string) (cont
 		if !from.IsSampled() {
 			continue
 		}
-		if b.records == nil {
-			b.records = make([]api.Span, len(parents))
-			if !api.SpanContextFromContext(ctx).IsValid() {
-				parent = api.ContextWithRemoteSpanContext(ctx, from)
-			}
+		if spans == nil {
+			spans = make([]api.Span, len(parents))
 		}
-		_, b.records[i] = t.tracer.Start(api.ContextWithRemoteSpanContext(ctx, from), name+" record", api.WithSpanKind(api.SpanKindConsumer))
-		if len(links) < maxLinks {
-			links = append(links, api.Link{SpanContext: b.records[i].SpanContext()})
-		}
+		_, span := t.tracer.Start(api.ContextWithRemoteSpanContext(ctx, from), name+" record", api.WithSpanKind(api.SpanKindConsumer)) //nolint:spancheck // the batch ends it
+		spans[i] = span
 	}
-	ctx, span := t.tracer.Start(parent, name+" batch", api.WithLinks(links...), api.WithAttributes(attribute.Int("messaging.batch.message_count", len(parents))))
-	b.Span = Span{span}
-	for _, r := range b.records {
-		if r != nil {
-			r.AddLink(api.Link{SpanContext: span.SpanContext()})
-		}
-	}
-	return ctx, b
+	return spans //nolint:spancheck // the batch ends them
 }
 
 // Record returns the context of the span of a record, for the header [Header] of what is written of it, and "" where it has none:
