@@ -3,7 +3,7 @@ SHELL := /bin/bash
 GO    ?= go
 BIN   := bin
 
-.PHONY: help build test race s3 crash torture promotions shadow poison metamorphic trees arm64 fuzz lint pictures proto airflow conformance bench demo clean slow remote mlflow
+.PHONY: help build test race s3 crash torture promotions shadow poison metamorphic trees arm64 fuzz lint pictures proto airflow conformance bench demo clean slow remote mlflow serve-bench
 
 help: ## list these targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -118,6 +118,13 @@ slow: ## measure requests to millrace serve beside SLOW slow connections (defaul
 
 serve-bench: ## measure millrace serve beside MLServer with the same trees: about 6 minutes, alone on the machine
 	./bench/run serve
+
+serve-bench: ## measure millrace serve beside MLServer with the same trees: about 6 minutes, alone on the machine
+	./bench/run serve
+
+SLOW ?= 10000
+slow: ## measure requests to millrace serve beside SLOW slow connections (default 10000), and without, in turns
+	./bench/run slow -connections $(SLOW)
 
 demo: ## run the whole journey on made-up houses
 	$(GO) run ./cmd/millrace demo

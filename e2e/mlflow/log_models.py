@@ -1,7 +1,7 @@
 """Logs models to an MLflow server, for millrace to import; or predicts rows with one of them.
 
 usage: log_models.py URL SALES.csv BUNDLE
-       log_models.py URL predict ROWS.csv
+       log_models.py URL lightgbm|xgboost ROWS.csv
 """
 
 import csv
@@ -16,8 +16,10 @@ warnings.simplefilter("ignore")
 import lightgbm
 import mlflow
 import numpy
+import xgboost
 from mlflow import MlflowClient
 from mlflow.models import Model
+from sklearn.linear_model import LinearRegression
 
 INPUTS = ["bedrooms", "bathrooms", "sqft_living", "sqft_lot", "floors", "sqft_above", "sqft_basement", "yr_built", "yr_renovated"]
 
@@ -32,10 +34,14 @@ def read(path):
     return x, numpy.array([float(r.get("price") or 0) for r in rows])
 
 
-def predict(path):
-    model = mlflow.lightgbm.load_model("models:/lightgbm/1")
-    for y in model.predict(read(path)[0]):
-        print(repr(float(y)))
+def predict(name, path):
+    x, _ = read(path)
+    if name == "lightgbm":
+        y = mlflow.lightgbm.load_model("models:/lightgbm/1").predict(x)
+    else:
+        y = mlflow.xgboost.load_model("models:/xgboost/1").predict(xgboost.DMatrix(x, feature_names=INPUTS))
+    for v in y:
+        print(repr(float(v)))
 
 
 def log(sales, bundle):
@@ -51,8 +57,8 @@ def log(sales, bundle):
         mlflow.lightgbm.log_model(booster, name="model", registered_model_name="lightgbm")
         wrapped = lightgbm.LGBMRegressor(n_estimators=2, verbosity=-1, n_jobs=1).fit(x, y)
         mlflow.lightgbm.log_model(wrapped, name="wrapped", registered_model_name="wrapped")
-        from sklearn.linear_model import LinearRegression
-
+        trees = xgboost.train({"max_depth": 4, "nthread": 1, "seed": 1}, xgboost.DMatrix(x, y, feature_names=INPUTS), 20)
+        mlflow.xgboost.log_model(trees, name="trees", registered_model_name="xgboost")
         mlflow.sklearn.log_model(LinearRegression().fit(x, y), name="pickled", registered_model_name="pickled", serialization_format="cloudpickle")
 
         # A bundle is an artifact like any other, with an MLmodel file that says what it is.
@@ -69,7 +75,7 @@ def log(sales, bundle):
         client.create_model_version("nothing", f"{run.info.artifact_uri}/nothing", run.info.run_id)
 
 
-if sys.argv[2] == "predict":
-    predict(sys.argv[3])
+if sys.argv[2] in ("lightgbm", "xgboost"):
+    predict(sys.argv[2], sys.argv[3])
 else:
     log(sys.argv[2], sys.argv[3])

@@ -7,6 +7,7 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -162,7 +163,7 @@ func (p *project) same(ref, want string) {
 		want, err1 := strconv.ParseFloat(w, 64)
 		got, err2 := strconv.ParseFloat(row[len(row)-1], 64)
 		if err := errors.Join(err1, err2); err != nil || got != want {
-			p.t.Fatalf("sale %d: %v, LightGBM says %v: %v", i, got, want, err)
+			p.t.Fatalf("sale %d: %v, Python says %v: %v", i, got, want, err)
 		}
 	}
 }
@@ -266,24 +267,25 @@ func TestImport(t *testing.T) {
 		t.Errorf("%+v", v)
 	}
 	p.env = append(p.env, "MLFLOW_TRACKING_URI="+url)
-	p.millrace("model", "import", "models:/lightgbm/1", "--by", "anna")
-	var forest struct {
-		Model   string `json:"model"`
-		Lineage struct {
-			Imported struct {
-				Format string `json:"format"`
-				Name   string `json:"name"`
-			} `json:"imported"`
-		} `json:"lineage"`
+	for i, format := range []string{"lightgbm", "xgboost"} {
+		ref := fmt.Sprint("house-prices@", 2+i)
+		p.millrace("model", "import", "models:/"+format+"/1", "--by", "anna")
+		var forest struct {
+			Lineage struct {
+				Imported struct {
+					Format string `json:"format"`
+					Name   string `json:"name"`
+				} `json:"imported"`
+			} `json:"lineage"`
+		}
+		if err := json.Unmarshal([]byte(p.millrace("model", "show", ref, "--json")), &forest); err != nil {
+			t.Fatal(err)
+		}
+		if i := forest.Lineage.Imported; i.Format != format || !strings.HasPrefix(i.Name, at+"/"+format+"/1, run ") {
+			t.Errorf("%+v", forest)
+		}
+		p.same(ref, p.run(python, script, url, format, "sales.csv"))
 	}
-	if err := json.Unmarshal([]byte(p.millrace("model", "show", "house-prices@2", "--json")), &forest); err != nil {
-		t.Fatal(err)
-	}
-	if i := forest.Lineage.Imported; i.Format != "lightgbm" || !strings.HasPrefix(i.Name, at+"/lightgbm/1, run ") {
-		t.Errorf("%+v", forest)
-	}
-	p.millrace("model", "approve", "house-prices@2", "--by", "anna", "--reason", "looked at")
-	p.same("house-prices@2", p.run(python, script, url, "predict", "sales.csv"))
 
 	for name, parts := range map[string][]string{
 		"models:/pickled/1":  {"it has the flavors python_function, sklearn", "mlflow models serve", "model.serve"},

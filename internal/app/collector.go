@@ -1,9 +1,11 @@
 package app
 
 import (
+	"cmp"
 	"math"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"millrace.dev/internal/remote"
 	"millrace.dev/profile"
 )
 
@@ -16,6 +18,8 @@ type collector struct {
 	checked, checkedUntil, left                  *prometheus.Desc
 	checkValue, checkThreshold, checkSeverity    *prometheus.Desc
 	armRecords, armRefused, armSeconds           *prometheus.Desc
+	calls, callRows, callSeconds                 *prometheus.Desc
+	callsUnderWay, breaker                       *prometheus.Desc
 }
 
 func newCollector(r *Running) *collector {
@@ -30,6 +34,11 @@ func newCollector(r *Running) *collector {
 		armRecords:     desc("arm_records_total", "Records of an arm of an experiment, predicted or refused.", "experiment", "arm", "model"),
 		armRefused:     desc("arm_refused_total", "Records of an arm of an experiment that were refused.", "experiment", "arm", "model"),
 		armSeconds:     desc("arm_scoring_seconds_total", "How long the models of an arm and of the control took for the records of the arm, to compare.", "experiment", "arm", "of"),
+		calls:          desc("remote_calls_total", "Calls to the server that has the model: ok, or what has gone wrong.", "result"),
+		callRows:       desc("remote_rows_total", "Records that the server has predicted or refused."),
+		callSeconds:    desc("remote_call_seconds", "How long calls to the server have taken."),
+		callsUnderWay:  desc("remote_calls_in_flight", "Calls to the server that are under way."),
+		breaker:        desc("remote_breaker_open", "1 while the server is taken to be down, and is asked once a second whether it is well again."),
 		missing:        desc("input_missing_total", "Values that a model input lacked.", "input"),
 		unseen:         desc("input_unseen_total", "Levels of a model input that training has not seen.", "input"),
 		fittedMissing:  desc("fitted_missing_total", "Records in which a fitted function had no value to work on.", "feature"),
@@ -69,6 +78,20 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		gauge(c.model, 1, m.Model, m.Digest)
 	}
 	c.collectArms(number)
+	if r := c.r.remotes; r != nil {
+		calls, state, under := r.state()
+		for class, n := range calls.Calls {
+			counter(c.calls, n, cmp.Or(string(class), "ok"))
+		}
+		counter(c.callRows, calls.Rows)
+		ch <- calls.histogram(c.callSeconds)
+		gauge(c.callsUnderWay, float64(under))
+		open := 0.0
+		if state != remote.Closed {
+			open = 1
+		}
+		gauge(c.breaker, open)
+	}
 	for _, in := range s.Inputs {
 		counter(c.missing, in.Missing, in.Input)
 		counter(c.unseen, in.Unseen, in.Input)
@@ -103,6 +126,18 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 			counter(c.windows, n.n, w.Window, n.result)
 		}
 	}
+}
+
+// histogram returns calls by their duration.
+func (c *callCounts) histogram(d *prometheus.Desc) prometheus.Metric {
+	buckets, sum := map[float64]uint64{}, uint64(0)
+	for i, n := range c.Seconds {
+		sum += n
+		if bounds := callBounds(); i < len(bounds) {
+			buckets[bounds[i]] = sum
+		}
+	}
+	return prometheus.MustNewConstHistogram(d, sum, c.Sum.Seconds(), buckets)
 }
 
 // collectArms makes metrics of the arms of an experiment.

@@ -121,11 +121,13 @@ func (a *App) Connected(ctx context.Context, p *config.Pipeline, m *model.Loaded
 	if o.Static, err = a.staticRows(ctx, p, m.Bundle.Plan, nil); err != nil {
 		return nil, nil, err
 	}
+	tracer, sent := a.tracer(ctx)
+	o.Tracer = tracer
 	r, err := a.newRemotes(ctx, p, o)
 	if err != nil {
 		return nil, nil, err
 	}
-	done = func() { r.close(nil) }
+	done = func() { r.close(nil); sent() }
 	if s, err = NewScoring(p, m, o); err == nil {
 		err = s.connect(ctx, m, r)
 	}

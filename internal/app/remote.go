@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"millrace.dev/internal/config"
 	"millrace.dev/internal/pipeline"
 	"millrace.dev/internal/remote"
+	"millrace.dev/internal/trace"
 	"millrace.dev/model"
 	"millrace.dev/record"
 )
@@ -34,8 +36,12 @@ type remotes struct {
 
 	mu     sync.Mutex
 	calls  callCounts
+	told   map[remote.Class]time.Time // when failures of a class were last told
 	models []*remoteModel
 }
+
+// tellEvery is how often failures of one class are told.
+const tellEvery = 30 * time.Second
 
 // newRemotes returns the models of model.serve, nil where the pipeline has none.
 func (a *App) newRemotes(ctx context.Context, p *config.Pipeline, o ScoringOptions) (*remotes, error) {
@@ -43,7 +49,7 @@ func (a *App) newRemotes(ctx context.Context, p *config.Pipeline, o ScoringOptio
 	if serve == nil {
 		return nil, nil
 	}
-	r := &remotes{app: a, p: p, calls: newCallCounts()}
+	r := &remotes{app: a, p: p, calls: newCallCounts(), told: map[remote.Class]time.Time{}}
 	if serve.Fallback == "" {
 		return r, nil
 	}
@@ -192,10 +198,17 @@ func (x *remoteModel) score(ctx context.Context, w *scorer) error {
 		w.worker.Take(w.batch, nil, nil)
 		return nil
 	}
-	answer, err := x.Score(ctx, x.request(w.worker, w.batch, w.asked))
+	ctx, call := trace.Call(ctx, "remote model")
+	call.Text("url.full", x.of.p.Model.Serve.URL) // which has no secret in it
+	call.Int("rows", len(w.asked))
+	request := x.request(w.worker, w.batch, w.asked)
+	request.Traceparent = trace.Inject(ctx)
+	answer, err := x.Score(ctx, request)
 	if err != nil {
+		call.End(errors.New(remoteClass(err)))
 		return err
 	}
+	call.End(nil)
 	for k, i := range w.asked {
 		if p := answer.Problem(k); p != nil {
 			own := *p
@@ -211,7 +224,8 @@ func (x *remoteModel) score(ctx context.Context, w *scorer) error {
 // headers are those of a prediction that the server's model has made.
 func (x *remoteModel) headers(name string) []record.Header {
 	return []record.Header{
-		{Key: headerModel, Value: []byte(name)}, {Key: headerDigest, Value: []byte(x.digest)},
+		{Key: headerModel, Value: []byte(name)},
+		{Key: headerDigest, Value: []byte(x.digest)},
 		{Key: headerRemote, Value: []byte(x.of.p.Model.Serve.URL)},
 	}
 }
@@ -270,7 +284,32 @@ func (r *remotes) observe(c remote.Call) {
 	r.calls.Calls[c.Class]++
 	r.calls.Seconds[bucket]++
 	r.calls.Sum += c.Duration
-	if c.Class == "" {
+	if c.Err == nil {
 		r.calls.Rows += uint64(max(0, c.Rows))
+		return
 	}
+	now := r.app.Now()
+	if last, ok := r.told[c.Class]; ok && now.Sub(last) < tellEvery {
+		return
+	}
+	r.told[c.Class] = now
+	r.app.Log.LogAttrs(context.Background(), slog.LevelWarn, "calls to the model's server fail", slog.Any("error", c.Err), slog.String("hint", c.Err.Hint),
+		slog.Uint64("failures", r.calls.Calls[c.Class]), slog.String("on_failure", string(r.p.Model.Serve.OnFailure)))
+}
+
+// state returns what calls have come to so far, and how the server is: the worst of what its models say.
+func (r *remotes) state() (callCounts, remote.State, int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c := r.calls
+	c.Calls, c.Seconds = maps.Clone(c.Calls), slices.Clone(c.Seconds)
+	state, under := remote.Closed, 0
+	for _, m := range r.models {
+		s := m.Stats()
+		under += s.InFlight
+		if s.State != remote.Closed {
+			state = s.State
+		}
+	}
+	return c, state, under
 }

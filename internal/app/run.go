@@ -20,6 +20,7 @@ import (
 	"millrace.dev/internal/rollout"
 	"millrace.dev/internal/table"
 	"millrace.dev/internal/task"
+	"millrace.dev/internal/trace"
 	"millrace.dev/model"
 	"millrace.dev/record"
 )
@@ -55,6 +56,7 @@ type Running struct {
 	program    *task.Program
 	scoring    *Scoring
 	deployment *deployment // nil where the model stays as it is
+	remotes    *remotes    // nil where models predict in this process
 	source     string      // the topic
 	sink       string      // the topic
 	samples    string      // the topic, "" where none are taken
@@ -128,7 +130,9 @@ func (a *App) runOnce(ctx context.Context, o RunOptions) (*Ran, error) {
 	if _, err := compileChecks("run", p, m); err != nil {
 		return nil, err
 	}
-	so := ScoringOptions{Threads: o.Threads, Static: static, Now: a.Now}
+	tracer, sent := a.tracer(ctx)
+	defer sent()
+	so := ScoringOptions{Threads: o.Threads, Static: static, Tracer: tracer, Now: a.Now}
 	others, err := a.newRemotes(ctx, p, so)
 	if err != nil {
 		return nil, err
@@ -176,7 +180,7 @@ func (a *App) runOnce(ctx context.Context, o RunOptions) (*Ran, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Running{Model: m.Ref, Digest: m.Digest, engine: e, program: program, scoring: scoring, deployment: d, source: p.Source.Topic, sink: p.Sink.Topic}
+	r := &Running{Model: m.Ref, Digest: m.Digest, engine: e, program: program, scoring: scoring, deployment: d, remotes: others, source: p.Source.Topic, sink: p.Sink.Topic}
 	if p.Samples.Rate > 0 {
 		r.samples = p.Samples.Topic
 	}
@@ -333,13 +337,14 @@ func (a *App) approved(ctx context.Context, p *config.Pipeline, ref string) (*mo
 type ScoringOptions struct {
 	Threads int                   // 0 is one for each processor
 	Static  map[string]table.Rows // of the tables that have no topic
+	Tracer  *trace.Tracer         // Default: nil, nothing is traced
 	Now     func() time.Time      // Default: time.Now
 }
 
 // NewScoring makes the path of a model, which reproduces its golden rows first, and a worker for each thread.
 func NewScoring(p *config.Pipeline, m *model.Loaded, o ScoringOptions) (*Scoring, error) {
 	s := &Scoring{
-		totals: pipeline.NewWindowTotals(m.Bundle.Plan), tables: newWatchedTables(o.Static), now: o.Now,
+		totals: pipeline.NewWindowTotals(m.Bundle.Plan), tables: newWatchedTables(o.Static), tracer: o.Tracer, now: o.Now,
 		letters: letterHeaders(p, m.Ref), Bundle: m.Bundle, Model: m.Ref, Digest: m.Digest, Static: o.Static, Workers: make([]*pipeline.Worker, cmp.Or(o.Threads, runtime.GOMAXPROCS(0))),
 		Options: pipeline.Options{
 			Field: p.Sink.Field, MaxBytes: p.Source.MaxRecordBytes, Tables: pipelineTables(p), Checks: pipelineChecks(p),

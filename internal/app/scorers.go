@@ -14,6 +14,7 @@ import (
 	"millrace.dev/internal/pipeline"
 	"millrace.dev/internal/sample"
 	"millrace.dev/internal/table"
+	"millrace.dev/internal/trace"
 	"millrace.dev/record"
 	"millrace.dev/stream"
 )
@@ -27,6 +28,7 @@ type scorers struct {
 	refs     []stream.GlobalRef
 	columns  int // the aggregates of all windows
 	now      func() time.Time
+	tracer   *trace.Tracer // nil: nothing is traced
 }
 
 type scorer struct {
@@ -93,7 +95,7 @@ func newScorers(t *stream.Topology, p *config.Pipeline, plan *feature.Plan, s *S
 		}
 	}
 	if s != nil {
-		c.now, s.scorers = s.now, c
+		c.now, c.tracer, s.scorers = s.now, s.tracer, c
 		c.models.add(&serving{arms: []*served{c.serve(s)}})
 		if s.remote != nil && s.remote.of.fallback != nil {
 			c.fallback = c.serve(s.remote.of.fallback)
@@ -163,7 +165,12 @@ func (s *scorers) scoreCarried(ctx context.Context, b *stream.Batch[string, carr
 }
 
 // predict predicts a batch with the model of its epoch, or with those of its arms. add appends a record of the batch to that of a scorer.
-func predict[K, V any](ctx context.Context, s *scorers, b *stream.Batch[K, V, scored], add func(*served, *scorer, int)) error {
+func predict[K, V any](ctx context.Context, s *scorers, b *stream.Batch[K, V, scored], add func(*served, *scorer, int)) (err error) {
+	if s.tracer != nil {
+		traced, end := traceBatch(ctx, s.tracer, b)
+		ctx = traced
+		defer func() { end(err) }()
+	}
 	v := s.models.at(b.Epoch)
 	j := job[K, V]{scorers: s, batch: b, add: add}
 	if v.split == nil {

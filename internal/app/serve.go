@@ -12,6 +12,7 @@ import (
 	"millrace.dev/internal/metrics"
 	"millrace.dev/internal/serve"
 	"millrace.dev/internal/server"
+	"millrace.dev/internal/trace"
 )
 
 // ServeOptions say what to serve.
@@ -100,7 +101,9 @@ func (a *App) Serve(ctx context.Context, o ServeOptions) (*Served, error) {
 			s.Models = append(s.Models, i.Name+"@"+i.Version)
 		}
 	}
-	h, routes, err := a.serveHandler(ctx, pipelines, models, sources)
+	tracer, sent := a.tracer(ctx)
+	defer sent()
+	h, routes, err := a.serveHandler(ctx, pipelines, models, sources, tracer)
 	if err != nil {
 		return nil, err
 	}
@@ -177,7 +180,7 @@ func loopback(host string) bool {
 }
 
 // serveHandler returns what answers the requests of a server that is set up as the first pipeline file says.
-func (a *App) serveHandler(ctx context.Context, pipelines []*config.Pipeline, models *serve.Models, sources []*serveSource) (*server.Server, []server.Route, error) {
+func (a *App) serveHandler(ctx context.Context, pipelines []*config.Pipeline, models *serve.Models, sources []*serveSource, tracer *trace.Tracer) (*server.Server, []server.Route, error) {
 	p := pipelines[0]
 	var s *server.Server
 	counts, err := metrics.NewServe(metrics.ServeOptions{
@@ -210,7 +213,7 @@ func (a *App) serveHandler(ctx context.Context, pipelines []*config.Pipeline, mo
 	if err := router.Add(routes.Routes()...); err != nil {
 		return nil, nil, err
 	}
-	o, err := a.serverOptions(ctx, p)
+	o, err := a.serverOptions(ctx, p, tracer)
 	if err != nil {
 		return nil, nil, err
 	}

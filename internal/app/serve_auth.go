@@ -4,15 +4,27 @@ import (
 	"context"
 	"crypto/rand"
 	"log/slog"
+	"net/http"
 
 	"millrace.dev/internal/auth"
 	"millrace.dev/internal/config"
 	"millrace.dev/internal/secret"
 	"millrace.dev/internal/server"
+	"millrace.dev/internal/trace"
 )
 
+// around has spans around the handlers of routes that are not light.
+func around(t *trace.Tracer) func(server.Route, http.Handler) http.Handler {
+	return func(r server.Route, h http.Handler) http.Handler {
+		if r.Light {
+			return h
+		}
+		return t.Handler(r.Method+" "+r.Pattern, h)
+	}
+}
+
 // serverOptions returns how a server answers by the section serve of a pipeline file.
-func (a *App) serverOptions(ctx context.Context, p *config.Pipeline) (server.Options, error) {
+func (a *App) serverOptions(ctx context.Context, p *config.Pipeline, t *trace.Tracer) (server.Options, error) {
 	c := &p.Serve
 	o := server.Options{
 		TLS: server.TLS{Cert: c.TLS.CertFile, Key: c.TLS.KeyFile, ClientCA: c.TLS.ClientCAFile},
@@ -20,7 +32,7 @@ func (a *App) serverOptions(ctx context.Context, p *config.Pipeline) (server.Opt
 			Body: c.Limits.BodyBytes, Connections: c.Limits.Connections, ConnectionsPerClient: c.Limits.ConnectionsPerClient,
 			Concurrency: c.Limits.Concurrency, Timeout: c.Limits.Timeout, RatePerSecond: c.Limits.Rate.PerSecond, Burst: c.Limits.Rate.Burst,
 		},
-		TrustedProxies: c.TrustedProxies, Log: a.Log, Now: a.Now,
+		TrustedProxies: c.TrustedProxies, Log: a.Log, Now: a.Now, Around: around(t),
 	}
 	if !c.Auth.Enabled() {
 		return o, nil

@@ -10,6 +10,7 @@ import (
 	"millrace.dev/internal/pipeline"
 	"millrace.dev/internal/rollout"
 	"millrace.dev/internal/table"
+	"millrace.dev/internal/trace"
 	"millrace.dev/model"
 	"millrace.dev/record"
 	"millrace.dev/stream"
@@ -33,6 +34,7 @@ type Scoring struct {
 	scorers *scorers     // of the topology that was declared with it
 	span    *span        // of the records whose predictions are written; nil is all
 	remote  *remoteModel // that predicts; nil: the model in the bundle does
+	tracer  *trace.Tracer
 
 	hired struct {
 		sync.Mutex

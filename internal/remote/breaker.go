@@ -10,7 +10,7 @@ import (
 // When a server is given up, and how it is asked whether it is well again.
 const (
 	failuresInRow = 5           // after so many failures in a row it is given up,
-	failureShare  = 10          // or so many
+	failureShare  = 15          // or so many
 	failureWindow = 20          // of the last calls
 	probeInterval = time.Second // between the beginnings of two probes
 	// maxProbes bounds those under way: where a server hangs, the next one must not wait for the last one's time-out.

@@ -156,9 +156,12 @@ func (s *scoring) score(ctx context.Context, p span, failed int) *Error {
 		if ctx.Err() != nil { // what came before says more of the server
 			return cmp.Or(before, err)
 		}
+		if errors.Is(err, errOpen) { // nobody waits for a server that is known to be down
+			return cmp.Or(before, err)
+		}
 		before = err
 		tries++
-		if err.Class != Forbidden && !errors.Is(err, errOpen) {
+		if err.Class != Forbidden {
 			failed++
 		}
 		last := s.o.Retries >= 0 && tries > s.o.Retries
@@ -179,7 +182,7 @@ func (s *scoring) score(ctx context.Context, p span, failed int) *Error {
 // alone, too: a server that fails for some of its callers would have their rows given up else.
 func (s *scoring) suspect(err *Error, p span, failed int, last bool) bool {
 	switch {
-	case errors.Is(err, errOpen), err.Class == Forbidden, err.Class == Unavailable && p.len() == 1:
+	case err.Class == Forbidden, err.Class == Unavailable && p.len() == 1:
 		return false
 	case err.Class == Refused:
 		return true

@@ -265,6 +265,24 @@ func TestEverythingRefused(t *testing.T) {
 	})
 }
 
+// TestPatient has a server that fails at one row for a while, and predicts others: who waits without end blames no row.
+func TestPatient(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		m, _ := faked(t, Options{Retries: -1}, func(_ int, have []float64) *Error {
+			if slices.Contains(have, 3) && time.Since(start) < time.Hour {
+				return fails(Failed)
+			}
+			return nil
+		})
+		a, err := m.Score(t.Context(), numbers(1, 2, 3, 4))
+		if err != nil || a.Problems != nil || a.Scores[2] != 3 || time.Since(start) < time.Hour {
+			t.Errorf("got %+v, %v after %v", a, err, time.Since(start))
+		}
+	})
+}
+
 // TestSlowRow has a row at which the server hangs: no row is blamed for that, and a batch that is too much is halved.
 func TestSlowRow(t *testing.T) {
 	t.Parallel()

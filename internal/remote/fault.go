@@ -102,6 +102,9 @@ func statusFault(status int, header http.Header, now time.Time) *Error {
 		e.Class, e.Hint = Invalid, "the server has no such model, or another protocol: compare model.serve.url, protocol, model and version with it"
 	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		e.Class, e.Hint, e.after = Unavailable, "", retryAfter(header.Get("Retry-After"), now)
+		if status == http.StatusTooManyRequests { // it is well, and says when to come again, also where it leaves the header out
+			e.after = max(e.after, minPause)
+		}
 	default:
 		switch {
 		case status >= 500:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"unicode/utf8"
 
@@ -145,7 +146,10 @@ func (r *predictedReader) score() (v float64, err error) {
 			return r.skip(4)
 		}
 		found++
-		v, err = r.number()
+		// millrace writes no prediction that is not finite, so that one is no answer of it, and says nothing of the record.
+		if v, err = r.number(); err == nil && (math.IsNaN(v) || math.IsInf(v, 0)) {
+			err = r.fault("a prediction that is no finite number")
+		}
 		return err
 	})
 	if err == nil && found != 1 {

@@ -40,8 +40,10 @@ type Options struct {
 	Retries int
 	// Connections bounds the connections to the server. Default: 64
 	Connections int
-	// Hosts are the names, addresses and networks (CIDR) that may be called. The address is checked after the name was resolved, and
-	// the one that was checked is dialled. Default: the host of URL, wherever it leads but to what is link-local
+	// Hosts are the names, addresses and networks (CIDR) that may be called: the host of URL is listed by its name, or all addresses
+	// that it leads to by themselves or a network. Addresses are checked after the name was resolved, and those that were checked are
+	// dialled. Default: the host of URL, wherever it leads. But a name other than localhost that leads to this machine needs the address
+	// in Hosts; and what is link-local, a metadata service or no server's address at all is never called.
 	Hosts []string
 	Token func() (secret.Text, error) // of Authorization: Bearer, read for each call; nil is none
 	TLS   TLS

@@ -113,15 +113,19 @@ func matrix(d *description, f *record.Frame, rows []int) ([]oip.Tensor, *Error) 
 	return []oip.Tensor{t}, nil
 }
 
-// texts returns the levels of rows.
+// texts returns the levels of rows. A missing one is "", or where that is a level a text that is none: to millrace serve that is missing.
 func texts(c *record.Column, rows []int) [][]byte {
 	levels := make([][]byte, len(c.Levels))
 	for i, level := range c.Levels {
 		levels[i] = []byte(level)
 	}
+	absent := []byte{} // nil is null in JSON
+	for slices.Contains(c.Levels, string(absent)) {
+		absent = append(absent, 0)
+	}
 	out := make([][]byte, len(rows))
 	for i, row := range rows {
-		out[i] = []byte{} // nil is null in JSON
+		out[i] = absent
 		if !missing(c, row) {
 			out[i] = levels[c.Codes[row]]
 		}

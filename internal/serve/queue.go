@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"millrace.dev/internal/trace"
 	"millrace.dev/record"
 )
 
@@ -81,6 +82,9 @@ func (q *queue) do(ctx context.Context, l *lane, c *call) error {
 	}
 	select {
 	case <-c.done:
+		t := &c.times
+		trace.Steps(ctx, c.came, trace.Step{Name: "queue", Took: t.queue}, trace.Step{Name: "features", Took: t.features},
+			trace.Step{Name: "score", Took: t.scoring}, trace.Step{Name: "encode", Took: t.output})
 		return nil
 	case <-ctx.Done():
 	}

@@ -180,8 +180,8 @@ func (s *Server) refuse(a *answer, r *http.Request, v *visit, f *refusal) {
 	if r.ContentLength != 0 && f.status != http.StatusRequestTimeout { // of which the time is over
 		_ = a.control.SetReadDeadline(time.Now().Add(time.Second)) // where there is none, nothing is read from a network
 	}
-	if f.status == http.StatusRequestEntityTooLarge || f.status == http.StatusRequestTimeout {
-		a.Header().Set("Connection", "close")
+	if r.ProtoMajor == 1 && (f.status == http.StatusRequestEntityTooLarge || f.status == http.StatusRequestTimeout) {
+		a.Header().Set("Connection", "close") // on one of HTTP/2 others go on
 	}
 	if f.header[0] != "" {
 		a.Header().Set(f.header[0], f.header[1])

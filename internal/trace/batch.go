@@ -57,10 +57,10 @@ func (t *Tracer) records(ctx context.Context, name string, parents []string) (sp
 		if spans == nil {
 			spans = make([]api.Span, len(parents))
 		}
-		_, span := t.tracer.Start(api.ContextWithRemoteSpanContext(ctx, from), name+" record", api.WithSpanKind(api.SpanKindConsumer)) //nolint:spancheck // the batch ends it
+		_, span := t.tracer.Start(api.ContextWithRemoteSpanContext(ctx, from), name+" record", api.WithSpanKind(api.SpanKindConsumer))
 		spans[i] = span
 	}
-	return spans //nolint:spancheck // the batch ends them
+	return spans
 }
 
 // Record returns the context of the span of a record, for the header [Header] of what is written of it, and "" where it has none:

@@ -73,7 +73,8 @@ type transport struct {
 
 // RoundTrip sends a request.
 func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
-	ctx, span := t.tracer.Call(r.Context(), t.name)
+	ctx, of := t.tracer.tracer.Start(r.Context(), t.name, api.WithSpanKind(api.SpanKindClient))
+	span := Span{of}
 	r = r.Clone(ctx)
 	r.Header.Set(Header, Inject(ctx))
 	a, err := t.next.RoundTrip(r)

@@ -83,7 +83,7 @@ func New(ctx context.Context, o Options) (*Tracer, error) {
 }
 
 func newTracer(p *sdk.TracerProvider) *Tracer {
-	return &Tracer{provider: p, tracer: p.Tracer("millrace.dev/internal/trace")}
+	return &Tracer{provider: p, tracer: p.Tracer(scope)}
 }
 
 // Close sends what was not sent yet, until ctx ends.
@@ -134,13 +134,15 @@ func (t *Tracer) Start(ctx context.Context, name string) (context.Context, Span)
 	return ctx, Span{span}                 //nolint:spancheck // who asked for it ends it
 }
 
-// Call begins the span of a call of another server, whose request bears it: see [Inject].
-func (t *Tracer) Call(ctx context.Context, name string) (context.Context, Span) {
-	if t == nil {
+// Call begins the span of a call of another server within the span that ctx bears, and is none where that bears none, or one that is not
+// sampled. The request bears it: see [Inject].
+func Call(ctx context.Context, name string) (context.Context, Span) {
+	within := api.SpanFromContext(ctx)
+	if !within.IsRecording() {
 		return ctx, Span{}
 	}
-	ctx, span := t.tracer.Start(ctx, name, api.WithSpanKind(api.SpanKindClient)) //nolint:spancheck // who asked for it ends it
-	return ctx, Span{span}                                                       //nolint:spancheck // who asked for it ends it
+	ctx, span := within.TracerProvider().Tracer(scope).Start(ctx, name, api.WithSpanKind(api.SpanKindClient)) //nolint:spancheck // who asked for it ends it
+	return ctx, Span{span}                                                                                    //nolint:spancheck // who asked for it ends it
 }
 
 // Inject returns the context of the span that ctx bears, for the header [Header], and "" where it bears none.

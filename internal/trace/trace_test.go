@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"go.opentelemetry.io/otel"
@@ -128,11 +129,12 @@ func TestOff(t *testing.T) {
 // allOf does what is done for a batch.
 func allOf(ctx context.Context, t *Tracer, parents []string, err error) (headers int) {
 	ctx, b := t.Batch(ctx, "predict", parents)
-	ctx, s := t.Call(ctx, "remote")
+	ctx, s := Call(ctx, "remote")
 	_, inner := t.Start(ctx, "score")
 	inner.Int("rows", 7)
 	inner.Text("model", "houses@3")
 	inner.End(nil)
+	Steps(ctx, time.Time{}, Step{"queue", 1}, Step{"features", 2}, Step{"score", 3})
 	header := Inject(ctx)
 	s.End(err)
 	b.End(err)
@@ -163,6 +165,7 @@ func TestSpans(t *testing.T) {
 		score.Int("rows", 2)
 		score.Text("model", "houses@3")
 		score.End(nil)
+		Steps(q.Context(), time.Unix(100, 0), Step{"queue", time.Second}, Step{"features", 2 * time.Second})
 		w.WriteHeader(http.StatusServiceUnavailable)
 		_ = http.NewResponseController(w).Flush()
 	})))
@@ -207,6 +210,10 @@ func TestSpans(t *testing.T) {
 		if !bytes.Equal(pair[0], pair[1]) {
 			t.Error("a span is not within the one before")
 		}
+	}
+	if q, f := r.spans["queue"], r.spans["features"]; !bytes.Equal(q.GetParentSpanId(), server.GetSpanId()) || q.GetStartTimeUnixNano() != 100e9 ||
+		f.GetStartTimeUnixNano() != 101e9 || f.GetEndTimeUnixNano() != 103e9 {
+		t.Errorf("steps: %v, %v", q, f)
 	}
 	if want := "00-" + trace + "-" + hexOf(call.GetSpanId()) + "-01"; arrived != want {
 		t.Errorf("the request had %s, want %s", arrived, want)
