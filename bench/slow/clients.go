@@ -30,6 +30,7 @@ type clients struct {
 type result struct {
 	p50, p99, most time.Duration
 	failed         int
+	busy           float64 // processors that the server kept busy
 	held           float64 // slow connections that were open, on average
 }
 
@@ -76,6 +77,22 @@ func (c *clients) ask(ctx context.Context, client *http.Client, i int) error {
 		return fmt.Errorf("status %d", a.StatusCode)
 	}
 	return nil
+}
+
+// timed is measure, with the processor time of the server.
+func (c *clients) timed(ctx context.Context, server *rig.Process, rate int, length time.Duration) (result, error) {
+	before, err := server.CPU()
+	if err != nil {
+		return result{}, err
+	}
+	began := time.Now()
+	r, err := c.measure(ctx, rate, length)
+	if err != nil {
+		return r, err
+	}
+	after, err := server.CPU()
+	r.busy = (after - before).Seconds() / time.Since(began).Seconds()
+	return r, err
 }
 
 // measure sends requests at a rate, each when it is due, and takes the time from then.

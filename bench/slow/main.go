@@ -120,7 +120,7 @@ func (b *bench) run(ctx context.Context) (err error) {
 	var without, with []result
 	for round := range b.rounds {
 		for _, slow := range []bool{round%2 == 1, round%2 == 0} {
-			r, err := b.measure(ctx, c, address, slow)
+			r, err := b.measure(ctx, c, server, address, slow)
 			if err != nil {
 				return err
 			}
@@ -140,12 +140,12 @@ func (b *bench) run(ctx context.Context) (err error) {
 }
 
 // measure measures requests, beside slow connections or without any.
-func (b *bench) measure(ctx context.Context, c *clients, address string, slow bool) (result, error) {
+func (b *bench) measure(ctx context.Context, c *clients, server *rig.Process, address string, slow bool) (result, error) {
 	if err := rig.Pause(ctx, time.Second); err != nil { // that those of before are gone
 		return result{}, err
 	}
 	if !slow {
-		return c.measure(ctx, b.rate, b.length)
+		return c.timed(ctx, server, b.rate, b.length)
 	}
 	var held float64
 	open := make(chan struct{})
@@ -173,7 +173,7 @@ func (b *bench) measure(ctx context.Context, c *clients, address string, slow bo
 	case <-ctx.Done():
 		return result{}, ctx.Err()
 	}
-	r, err := c.measure(ctx, b.rate, b.length)
+	r, err := c.timed(ctx, server, b.rate, b.length)
 	err = errors.Join(err, attack.Stop())
 	r.held = held
 	return r, err
@@ -213,8 +213,8 @@ func (b *bench) prepare(ctx context.Context) error {
 func report(b *bench, without, with []result, memory float64) string {
 	out := &strings.Builder{}
 	fmt.Fprintf(out, "%d requests a second, %s; medians of %d measurements each (least to most)\n\n", b.rate, b.length, b.rounds)
-	fmt.Fprintln(out, "| | p50 ms | p99 ms | most ms | failed |")
-	fmt.Fprintln(out, "|---|---|---|---|---|")
+	fmt.Fprintln(out, "| | p50 ms | p99 ms | most ms | processor of the server | failed |")
+	fmt.Fprintln(out, "|---|---|---|---|---|---|")
 	line := func(name string, all []result) {
 		ms := func(value func(result) time.Duration) string {
 			least, most := slices.MinFunc(all, func(x, y result) int { return int(value(x) - value(y)) }), slices.MaxFunc(all, func(x, y result) int { return int(value(x) - value(y)) })
@@ -225,8 +225,8 @@ func report(b *bench, without, with []result, memory float64) string {
 		for _, r := range all {
 			failed += r.failed
 		}
-		fmt.Fprintf(out, "| %s | %s | %s | %s | %d |\n", name, ms(func(r result) time.Duration { return r.p50 }), ms(func(r result) time.Duration { return r.p99 }),
-			ms(func(r result) time.Duration { return r.most }), failed)
+		fmt.Fprintf(out, "| %s | %s | %s | %s | %.0f %% | %d |\n", name, ms(func(r result) time.Duration { return r.p50 }), ms(func(r result) time.Duration { return r.p99 }),
+			ms(func(r result) time.Duration { return r.most }), 100*rig.Median(all, func(r result) float64 { return r.busy }), failed)
 	}
 	line("alone", without)
 	line(fmt.Sprintf("beside %d slow connections", b.slow), with)
