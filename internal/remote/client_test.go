@@ -168,10 +168,10 @@ func TestHalving(t *testing.T) {
 		n := rapid.IntRange(1, 300).Draw(rt, "rows")
 		class := rapid.SampledFrom([]Class{Refused, Failed, Invalid}).Draw(rt, "class")
 		retries := rapid.SampledFrom([]int{-1, 0, 5}).Draw(rt, "retries")
-		switch {
-		case class == Invalid:
+		switch class {
+		case Invalid:
 			retries = 5 // without tries enough, it is not known to be the row's fault
-		case class == Failed:
+		case Failed:
 			retries = max(0, retries) // who waits without end blames no row
 		}
 		bad := rapid.SliceOfNDistinct(rapid.IntRange(0, n-1), 0, min(n, 5), rapid.ID).Draw(rt, "bad")
