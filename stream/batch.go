@@ -354,7 +354,7 @@ func (m *mapBatch[K, V, V2]) Settle() error { return m.Poll() }
 
 // Drained is called when there are no more records at the moment.
 func (m *mapBatch[K, V, V2]) Drained() error {
-	if m.open != nil && m.o.MaxWait == 0 && !(m.apart && m.busy()) {
+	if m.open != nil && m.o.MaxWait == 0 && (!m.apart || !m.busy()) {
 		return m.submit()
 	}
 	return nil

@@ -18,7 +18,9 @@ func scoringServer(t *testing.T, predict func(values []any) any) *httptest.Serve
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var of struct {
-			Split struct{ Data [][]any } `json:"dataframe_split"`
+			Split struct {
+				Data [][]any `json:"data"`
+			} `json:"dataframe_split"`
 		}
 		if err := json.NewDecoder(r.Body).Decode(&of); err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)

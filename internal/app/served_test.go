@@ -159,7 +159,9 @@ func (f *flats) byID(t *testing.T, lines []string) []string {
 	t.Helper()
 	all := make([]string, len(f.records))
 	for _, line := range lines {
-		var of struct{ ID string }
+		var of struct {
+			ID string `json:"id"`
+		}
 		if err := json.Unmarshal([]byte(line), &of); err != nil {
 			t.Fatalf("%s: %v", line, err)
 		}
@@ -294,9 +296,12 @@ func (f *flats) post(t *testing.T, url string, size int) []string {
 		}
 		var of struct {
 			Predictions []struct {
-				Record  json.RawMessage
-				Problem *struct{ Stage, Class, Field, Reason string }
-			}
+				Record  json.RawMessage `json:"record"`
+				Problem *struct {
+					Stage string `json:"stage"`
+					Class string `json:"class"`
+				} `json:"problem"`
+			} `json:"predictions"`
 		}
 		if err := json.Unmarshal(answer, &of); err != nil {
 			t.Fatal(err)
