@@ -23,13 +23,12 @@ const modelName = "house-prices"
 
 // way is a way to ask a server for predictions.
 type way struct {
-	name   string
-	peer   bool // of MLServer
-	grpc   bool
-	path   string
-	kind   string                          // the content type, of HTTP/1.1
-	header func(body []byte, n int) string // more of the head of a request, or nil
-	body   func(rows []row) (body []byte, jsonLength int, err error)
+	name string
+	peer bool // of MLServer
+	grpc bool
+	path string
+	kind string // the content type, of HTTP/1.1
+	body func(rows []row) (body []byte, jsonLength int, err error)
 	// predictions reads what was predicted from the body of an answer; head is that of HTTP/1.1.
 	predictions func(head, body []byte, n int) ([]float64, error)
 }

@@ -44,8 +44,12 @@ func dialRPC(ctx context.Context, address string) (client, error) {
 	e := hpack.NewEncoder(&block)
 	e.SetMaxDynamicTableSizeLimit(0) // so that each request has the same bytes
 	for _, f := range [][2]string{
-		{":method", "POST"}, {":scheme", "http"}, {":path", "/inference.GRPCInferenceService/ModelInfer"}, {":authority", address},
-		{"content-type", "application/grpc"}, {"te", "trailers"},
+		{":method", "POST"},
+		{":scheme", "http"},
+		{":path", "/inference.GRPCInferenceService/ModelInfer"},
+		{":authority", address},
+		{"content-type", "application/grpc"},
+		{"te", "trailers"},
 	} {
 		if err := e.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]}); err != nil {
 			return nil, err
@@ -115,9 +119,10 @@ func (c *rpc) receive() ([]byte, error) {
 		switch f := f.(type) {
 		case *http2.MetaHeadersFrame:
 			for _, h := range f.Fields {
-				if h.Name == "grpc-status" {
+				switch h.Name {
+				case "grpc-status":
 					status = h.Value
-				} else if h.Name == "grpc-message" {
+				case "grpc-message":
 					message = h.Value
 				}
 			}

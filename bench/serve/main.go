@@ -52,6 +52,9 @@ type options struct {
 	messages io.Writer
 }
 
+// tell tells how far it is; nothing depends on whether somebody listens.
+func (o *options) tell(format string, args ...any) { _, _ = fmt.Fprintf(o.messages, format, args...) }
+
 // bench is a measurement under way.
 type bench struct {
 	options
@@ -112,7 +115,7 @@ func (b *bench) compare(ctx context.Context, out io.Writer) error {
 		}
 		results := make([][]*sample, len(targets))
 		for turn := range b.turns {
-			fmt.Fprintf(b.messages, "turn %d of %d, %d rows a request\n", turn+1, b.turns, n)
+			b.tell("turn %d of %d, %d rows a request\n", turn+1, b.turns, n)
 			for k := range targets {
 				i := k
 				if turn%2 == 1 {
@@ -173,7 +176,7 @@ func (b *bench) target(ctx context.Context, w *way, n int) (*target, error) {
 			return nil, err
 		}
 	}
-	fmt.Fprintf(b.messages, "%s: %d requests of %d rows have LightGBM's predictions, bit for bit\n", w.name, len(t.questions), n)
+	b.tell("%s: %d requests of %d rows have LightGBM's predictions, bit for bit\n", w.name, len(t.questions), n)
 	return t, nil
 }
 

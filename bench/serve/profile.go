@@ -64,7 +64,7 @@ func (b *bench) profile(ctx context.Context) error {
 				return err
 			}
 			b.ours = nil
-			fmt.Fprintf(b.messages, "%s, %d rows: %.0f requests/s, of which %s is the profile\n", w.name, n, rate, name)
+			b.tell("%s, %d rows: %.0f requests/s, of which %s is the profile\n", w.name, n, rate, name)
 		}
 	}
 	return nil

@@ -37,7 +37,7 @@ func (o *options) search(ctx context.Context, t *target) (*sample, error) {
 		if err != nil {
 			return nil, err
 		}
-		fmt.Fprintf(o.messages, "    %-28s %8.0f/s  p50 %v  p99 %v\n", t.name, rate, s.at(50), s.at(99))
+		o.tell("    %-28s %8.0f/s  p50 %v  p99 %v\n", t.name, rate, s.at(50), s.at(99))
 		if o.holds(s) {
 			low = rate
 		} else {
@@ -91,6 +91,6 @@ func (b *bench) measure(ctx context.Context, t *target) (*sample, error) {
 	if err != nil {
 		return nil, err
 	}
-	fmt.Fprintf(b.messages, "  %-28s %d rows: %8.0f/s, p99 %v (%.1fs)\n", t.name, t.rows, s.rate, s.at(99), time.Since(begin).Seconds())
+	b.tell("  %-28s %d rows: %8.0f/s, p99 %v (%.1fs)\n", t.name, t.rows, s.rate, s.at(99), time.Since(begin).Seconds())
 	return s, rig.Pause(ctx, 200*time.Millisecond)
 }

@@ -35,24 +35,25 @@ const (
 	least = 40   // checks
 )
 
-// TestClients runs the checks of both clients, which cannot be in one process: each brings the messages of the protocol. Then
-// it serves the same with TLS and tokens.
+// TestClients runs the checks of both clients, which cannot be in one process: each brings the messages of the protocol. The
+// OpenAPI document is held to its specification, and to what is answered. Then it serves the same with TLS and tokens.
 func TestClients(t *testing.T) {
 	python := pypi.Environment(t, "conformance", "requirements.txt", "make conformance")
 	p := newProject(t)
 	address := p.serve("pipeline.yaml", "windows.yaml")
 	passed, total := 0, 0
-	count := func(script, address string, more ...string) {
+	count := func(python, script, address string, more ...string) {
 		good, all, out := p.checks(python, script, address, more...)
 		passed, total = passed+good, total+all
 		if good != all || all == 0 {
 			t.Errorf("%s:\n%s", script, out)
 		}
 	}
-	count("triton.py", address)
-	count("kserve_client.py", address)
+	count(python, "triton.py", address)
+	count(python, "kserve_client.py", address)
+	count(pypi.Environment(t, "openapi", "requirements_openapi.txt", "make conformance"), "openapi.py", address)
 	certificate, scorer, viewer := p.secure()
-	count("secured.py", p.serve("secured.yaml"), certificate, scorer, viewer)
+	count(python, "secured.py", p.serve("secured.yaml"), certificate, scorer, viewer)
 	if total < least {
 		t.Errorf("%d checks: want %d and more", total, least)
 	}

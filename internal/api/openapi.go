@@ -44,8 +44,8 @@ func (a *API) openAPI(w http.ResponseWriter, r *http.Request) {
 	records, predicted := []any{}, []any{}
 	for _, name := range a.models.Names() {
 		v, err := a.models.Open(r.Context(), name, "")
-		if err != nil {
-			continue // it has no schema now
+		if err != nil || v.Windows() {
+			continue // it takes no records, at least now
 		}
 		of := v.Bundle()
 		schemas["record."+name] = recordSchema(of.Schema, of.Manifest.Label, "")

@@ -28,6 +28,7 @@ type ServeOptions struct {
 // Serving is a server at work.
 type Serving struct {
 	Address string   // that it listens at
+	URL     string   // the same, with its scheme
 	Models  []string // name@version of each, at the start
 	Routes  []server.Route
 	models  *serve.Models
@@ -91,7 +92,10 @@ func (a *App) Serve(ctx context.Context, o ServeOptions) (*Served, error) {
 	if err := models.Start(ctx); err != nil {
 		return nil, err
 	}
-	s := &Serving{Address: l.Addr().String(), models: models}
+	s := &Serving{Address: l.Addr().String(), URL: "http://" + l.Addr().String(), models: models}
+	if first.Serve.TLS.CertFile != "" {
+		s.URL = "https://" + s.Address
+	}
 	for _, i := range models.Index() {
 		if i.Promoted {
 			s.Models = append(s.Models, i.Name+"@"+i.Version)

@@ -25,7 +25,7 @@ import (
 	"millrace.dev/streamtest"
 )
 
-// flatsFile has what the path can do without state: enums with levels that training has not seen, and one that is the empty text, missing values, a table, fitted features,
+// flatsFile has what the path can do without state: enums with levels that training has not seen, missing values, a table, fitted features,
 // times, rules.
 const flatsFile = `
 version: 1
@@ -40,7 +40,6 @@ features:
   income: cities[city].income
   zone: cities[city].zone
   scaled: standard(log(size))
-  kind: heating[1:]
 train: {data: flats.csv, label: rent, ignore: [id, date], gbm: {ntrees: 25, min_rows: 3}}
 checks: {record: [{name: small, rule: size < 400, otherwise: dead_letter}, {name: low, rule: floor < 20, otherwise: warn}]}
 sink: {topic: out, field: predicted}
@@ -76,8 +75,8 @@ func newFlats(t *testing.T, file string) *flats {
 	var csv, lines strings.Builder
 	csv.WriteString("date,rent,size,floor,city,heating,id\n")
 	for i := range 500 {
-		size, floor, city := 20+r.Float64()*180, r.IntN(12), r.IntN(4)
-		fmt.Fprintf(&csv, "2025-%02d-%02d,%g,%g,%d,c%d,%s,%d\n", 1+r.IntN(12), 1+r.IntN(28), size*float64(5+city)+float64(floor)*7, size, floor, city, heating(r.IntN(3)), i)
+		size, floor, city, kind := 20+r.Float64()*180, r.IntN(12), r.IntN(4), r.IntN(3)
+		fmt.Fprintf(&csv, "2025-%02d-%02d,%g,%g,%d,c%d,%s,%d\n", 1+r.IntN(12), 1+r.IntN(28), size*float64(5+city)+float64(floor)*7+float64(kind)*400, size, floor, city, heating(kind), i)
 	}
 	put("flats.csv", csv.String())
 	for i := range 700 {
@@ -93,7 +92,7 @@ func newFlats(t *testing.T, file string) *flats {
 	return f
 }
 
-// heating returns a level that is the empty text without its first letter.
+// heating returns a level.
 func heating(i int) string { return []string{"h", "h1", "h2", "h3"}[i] }
 
 // flatRecord returns a record, whose id is i: some lack fields, some are wrong.

@@ -28,7 +28,7 @@ what is under way.`,
 				o.Files = []string{defaultFile}
 			}
 			o.Started = func(s *app.Serving) {
-				c.note("serving %s at http://%s\n", oneLine(strings.Join(s.Models, ", ")), s.Address)
+				c.note("serving %s at %s\n", oneLine(strings.Join(s.Models, ", ")), s.URL)
 			}
 			s, err := c.app().Serve(cmd.Context(), o)
 			if s == nil {

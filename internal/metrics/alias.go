@@ -30,7 +30,7 @@ func newServeAliases(m *serve.Models) *serveAliases {
 		explain:     kserve("explain", "As KServe calls the time of requests that asked for explanations."),
 		success:     triton("request_success", "As Triton calls requests that were answered."),
 		failure:     triton("request_failure", "As Triton calls millrace_serve_refused_total.", "reason"),
-		inferences:  triton("count", "As Triton calls millrace_serve_rows_total."),
+		inferences:  triton("count", "As Triton calls millrace_serve_rows_total without millrace_serve_problems_total."),
 		executions:  triton("exec_count", "As Triton calls batches."),
 		pending:     triton("pending_request_count", "As Triton calls requests of which no row was taken by a worker yet."),
 		requestTime: triton("request_duration_us", "As Triton calls the sum of millrace_serve_predict_seconds, in microseconds."),
@@ -70,7 +70,7 @@ func (a *serveAliases) version(e emitter, v *serve.VersionStats) {
 	e.counter(a.failure, float64(v.Busy), v.Model, v.Version, "REJECTED")
 	e.counter(a.failure, float64(v.Cancelled), v.Model, v.Version, "CANCELED")
 	e.counter(a.failure, float64(v.Refused), v.Model, v.Version, "OTHER")
-	e.counter(a.inferences, float64(v.Rows), v.Model, v.Version)
+	e.counter(a.inferences, float64(v.Rows-v.Problems), v.Model, v.Version)
 	e.counter(a.executions, float64(v.Batches), v.Model, v.Version)
 	e.gauge(a.pending, float64(v.Pending), v.Model, v.Version)
 	e.counter(a.requestTime, float64(v.Request.Sum/nanos), v.Model, v.Version)

@@ -73,7 +73,7 @@ func (s *Serve) Observe(_ context.Context, o server.Observation) {
 type serveCollector struct {
 	options                                           ServeOptions
 	queue, features, scoring, output, predict, sizes  *prometheus.Desc
-	rows, refused, waiting                            *prometheus.Desc
+	rows, problems, refused, waiting                  *prometheus.Desc
 	info, ready, swaps, stale, stales, failed         *prometheus.Desc
 	inFlight, connections, turnedAway, evicted, bytes *prometheus.Desc
 	tableRows, tableRefused, tableAge                 *prometheus.Desc
@@ -92,6 +92,7 @@ func newServeCollector(o ServeOptions) *serveCollector {
 		predict:  desc("predict_seconds", "Time from when a request's records were read until all were predicted.", "model", "version"),
 		sizes:    desc("batch_rows", "Rows of a batch, which can be of several requests.", "model", "version"),
 		rows:     desc("rows_total", "Records, or rows of inputs, of requests that were answered.", "model", "version"),
+		problems: desc("problems_total", "Records among them that could not be predicted.", "model", "version"),
 		refused:  desc("refused_total", "Requests that got no prediction: busy, too many rows waited; ending, the server was about to end; cancelled, the client did not wait.", "model", "version", "reason"),
 		waiting:  desc("waiting_rows", "Rows that wait for a worker."),
 		info:     desc("model_info", "1 for each version in memory; promoted says whether requests get it that name none.", "model", "version", "digest", "promoted"),
@@ -152,6 +153,7 @@ func (c *serveCollector) model(e emitter, m *serve.ModelStats) {
 			e.gauge(c.info, 1, v.Model, v.Version, v.Digest, strconv.FormatBool(v.Promoted))
 		}
 		e.counter(c.rows, float64(v.Rows), v.Model, v.Version)
+		e.counter(c.problems, float64(v.Problems), v.Model, v.Version)
 		e.counter(c.refused, float64(v.Busy), v.Model, v.Version, "busy")
 		e.counter(c.refused, float64(v.Refused), v.Model, v.Version, "ending")
 		e.counter(c.refused, float64(v.Cancelled), v.Model, v.Version, "cancelled")

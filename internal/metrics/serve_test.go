@@ -171,7 +171,8 @@ func TestServe(t *testing.T) {
 		`request_explain_seconds_count{model_name="doubles"}`:                                         1,
 		`nv_inference_request_success` + version:                                                      2,
 		`nv_inference_request_failure{model="doubles",reason="REJECTED",version="1"}`:                 0,
-		`nv_inference_count` + version:                                                                6,
+		`nv_inference_count` + version:                                                                4,
+		`millrace_serve_problems_total` + version:                                                     2,
 		`nv_inference_exec_count` + version:                                                           2,
 		`nv_inference_pending_request_count` + version:                                                0,
 	} {

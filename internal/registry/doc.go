@@ -19,6 +19,7 @@
 //     needs a review of its own. Both stand in the log.
 //   - @champion is the version promoted last, unless it was rejected or retired since. @candidate is the newest version
 //     that waits for review, unless a newer one has been approved.
+//   - Notes (tags, descriptions, other aliases) are for people and other programs. Nothing is decided by one.
 //
 // # Signatures
 //

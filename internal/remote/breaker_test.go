@@ -158,7 +158,7 @@ func TestImpatient(t *testing.T) {
 func TestPoisonOpensNothing(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		m, _ := faked(t, Options{Retries: 5}, refuses(Failed, 13))
+		m, _ := faked(t, Options{Retries: 3}, refuses(Failed, 13))
 		if _, err := m.Score(t.Context(), numbers(1)); err != nil {
 			t.Fatal(err)
 		}

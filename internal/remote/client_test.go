@@ -167,8 +167,13 @@ func TestHalving(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		n := rapid.IntRange(1, 300).Draw(rt, "rows")
 		class := rapid.SampledFrom([]Class{Refused, Failed, Invalid}).Draw(rt, "class")
-		// Without tries enough, it is not known to be the row's fault; who tries without end never knows.
-		retries := rapid.SampledFrom(map[Class][]int{Refused: {-1, 0, 5}, Failed: {0, 5}, Invalid: {5}}[class]).Draw(rt, "retries")
+		retries := rapid.SampledFrom([]int{-1, 0, 5}).Draw(rt, "retries")
+		switch class {
+		case Invalid:
+			retries = 5 // without tries enough, it is not known to be the row's fault
+		case Failed:
+			retries = max(0, retries) // who waits without end blames no row
+		}
 		bad := rapid.SliceOfNDistinct(rapid.IntRange(0, n-1), 0, min(n, 5), rapid.ID).Draw(rt, "bad")
 		var values, poison []float64
 		for i := range n {
@@ -364,8 +369,8 @@ func TestTimeoutAndTurns(t *testing.T) {
 		}
 		want := Call{Rows: 2, Duration: 3 * time.Second, Class: Unavailable}
 		for i := range seen {
-			if e := seen[i].Err; e == nil || e.Where != "http://fake" || !errors.Is(e, errTimeout) {
-				t.Errorf("call %d: %v", i, e)
+			if !errors.Is(seen[i].Err, errTimeout) {
+				t.Errorf("call %d: %v", i, seen[i].Err)
 			}
 			seen[i].Err = nil
 		}

@@ -171,7 +171,7 @@ func TestInferRequests(t *testing.T) {
 		{Name: "a", Type: record.Numeric, Numbers: []float64{0.1, nan}}, {Name: "b", Type: record.Numeric, Numbers: []float64{3, 4}},
 	}}
 	levels := func(parameters oip.Parameters) oip.Tensor {
-		return oip.Tensor{Name: "zip", Datatype: oip.Bytes, Shape: []int64{3}, Texts: [][]byte{[]byte(`9"8,0`), {}, {}}, Parameters: parameters}
+		return oip.Tensor{Name: "zip", Datatype: oip.Bytes, Shape: []int64{3}, Texts: [][]byte{[]byte(`9"8,0`), {}, {0}}, Parameters: parameters}
 	}
 	for _, c := range []struct {
 		name   string
