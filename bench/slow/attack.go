@@ -31,6 +31,7 @@ func hold(ctx context.Context, out io.Writer, address string, n int) {
 		opened := sync.OnceFunc(first.Done)
 		all.Go(func() {
 			wait(ctx, spread*time.Duration(i)/time.Duration(n))
+			defer opened()
 			for ctx.Err() == nil {
 				c, err := dial(ctx, address, i%addresses)
 				if err != nil {
@@ -38,10 +39,13 @@ func hold(ctx context.Context, out io.Writer, address string, n int) {
 					continue
 				}
 				count.Add(1)
+				began := time.Now()
 				waste(ctx, c, i%3, opened)
 				count.Add(-1)
+				if lived := time.Since(began); lived < drop { // it gave way to another one
+					wait(ctx, drop-lived)
+				}
 			}
-			opened()
 		})
 	}
 	first.Wait()
