@@ -3,7 +3,7 @@ SHELL := /bin/bash
 GO    ?= go
 BIN   := bin
 
-.PHONY: help build test race s3 crash torture promotions shadow poison metamorphic trees arm64 fuzz lint pictures proto airflow conformance bench demo clean slow remote mlflow serve-bench
+.PHONY: help build test race s3 crash torture promotions shadow faults poison metamorphic trees arm64 fuzz lint pictures proto airflow conformance bench demo clean slow remote mlflow serve-bench
 
 help: ## list these targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,10 @@ promotions: ## promote models and roll back, PROMOTIONS times (default 100), whi
 SHADOWS ?= 5
 shadow: ## run production beside shadows that are well, killed, stopped, large or have a full disk, SHADOWS times (default 5), and compare latencies
 	MILLRACE_REQUIRE=kafka MILLRACE_SHADOWS=$(SHADOWS) $(GO) test ./e2e -run '^TestShadows$$' -count=1 -v -timeout 0
+
+FAULTS ?= 2
+faults: ## have calls to the model's server go wrong in every way for one partition, FAULTS times (default 2), and compare latencies of the others
+	MILLRACE_REQUIRE=kafka MILLRACE_REMOTE_FAULTS=$(FAULTS) $(GO) test ./e2e -run '^TestRemoteFaults$$' -count=1 -v -timeout 0
 
 SECONDS_OF_POISON ?= 120
 poison: ## send bad input of every kind, 1 % of 2,000 records a second, and compare latencies with a clean stream
@@ -118,13 +122,6 @@ slow: ## measure requests to millrace serve beside SLOW slow connections (defaul
 
 serve-bench: ## measure millrace serve beside MLServer with the same trees: about 6 minutes, alone on the machine
 	./bench/run serve
-
-serve-bench: ## measure millrace serve beside MLServer with the same trees: about 6 minutes, alone on the machine
-	./bench/run serve
-
-SLOW ?= 10000
-slow: ## measure requests to millrace serve beside SLOW slow connections (default 10000), and without, in turns
-	./bench/run slow -connections $(SLOW)
 
 demo: ## run the whole journey on made-up houses
 	$(GO) run ./cmd/millrace demo
