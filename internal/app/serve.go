@@ -89,17 +89,9 @@ func (a *App) Serve(ctx context.Context, o ServeOptions) (*Served, error) {
 		return nil, err
 	}
 	defer models.Close()
-	if err := models.Start(ctx); err != nil {
-		return nil, err
-	}
 	s := &Serving{Address: l.Addr().String(), URL: "http://" + l.Addr().String(), models: models}
 	if first.Serve.TLS.CertFile != "" {
 		s.URL = "https://" + s.Address
-	}
-	for _, i := range models.Index() {
-		if i.Promoted {
-			s.Models = append(s.Models, i.Name+"@"+i.Version)
-		}
 	}
 	tracer, sent := a.tracer(ctx)
 	defer sent()
@@ -108,12 +100,31 @@ func (a *App) Serve(ctx context.Context, o ServeOptions) (*Served, error) {
 		return nil, err
 	}
 	s.Routes = routes
-	err = a.answer(ctx, &first.Serve, h, l, models, func() {
+	began := false
+	err = a.answer(ctx, &first.Serve, h, l, models, func() error {
+		for _, s := range sources {
+			if err := s.start(ctx); err != nil {
+				return err
+			}
+		}
+		if err := models.Start(ctx); err != nil {
+			return err
+		}
+		began = true
+		for _, i := range models.Index() {
+			if i.Promoted {
+				s.Models = append(s.Models, i.Name+"@"+i.Version)
+			}
+		}
 		a.Log.LogAttrs(ctx, slog.LevelInfo, "serving", slog.String("address", s.Address), slog.Any("models", s.Models))
 		if o.Started != nil {
 			o.Started(s)
 		}
+		return nil
 	})
+	if !began {
+		return nil, err
+	}
 	return s.Stats(), err
 }
 
@@ -224,11 +235,17 @@ func (a *App) serveHandler(ctx context.Context, pipelines []*config.Pipeline, mo
 	return s, router.Routes(), nil
 }
 
-// answer answers at a listener until ctx ends, and then what is under way. It calls started when it begins.
-func (a *App) answer(ctx context.Context, c *config.Serve, s *server.Server, l net.Listener, models *serve.Models, started func()) error {
+// answer answers at a listener until ctx ends, and then what is under way. From the beginning on it tells who asks that the models are
+// not ready, until start has made them so: that may wait long for what tables need, and whoever watches the process must not take it
+// for dead.
+func (a *App) answer(ctx context.Context, c *config.Serve, s *server.Server, l net.Listener, models *serve.Models, start func() error) error {
 	ended := make(chan error, 1)
 	go func() { ended <- s.Serve(ctx, l) }()
-	started()
+	if err := start(); err != nil {
+		err = errors.Join(err, s.Close())
+		<-ended // it was closed
+		return err
+	}
 	select {
 	case err := <-ended:
 		return errors.Join(err, s.Close())

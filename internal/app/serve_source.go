@@ -17,10 +17,11 @@ type serveSource struct {
 	app      *App
 	pipeline *config.Pipeline
 	registry *registry.Registry
+	plan     *feature.Plan
 	tables   *servedTables
 }
 
-// serveSource opens the registry of a pipeline, wants a model that may run, and reads the tables.
+// serveSource opens the registry of a pipeline, and wants a model that may run.
 func (a *App) serveSource(ctx context.Context, p *config.Pipeline) (*serveSource, error) {
 	reg, err := a.Registry(p.Model)
 	if err != nil {
@@ -37,14 +38,18 @@ func (a *App) serveSource(ctx context.Context, p *config.Pipeline) (*serveSource
 	if err := v.CheckApproved(); err != nil {
 		return nil, err
 	}
-	plan, err := feature.Compile(p.Declaration())
-	if err != nil {
+	if s.plan, err = feature.Compile(p.Declaration()); err != nil {
 		return nil, err
 	}
-	if s.tables, err = a.servedTables(ctx, p, plan); err != nil {
+	if s.tables, err = a.servedTables(p, s.plan); err != nil {
 		return nil, err
 	}
 	return s, nil
+}
+
+// start reads the tables: that lasts until brokers answer.
+func (s *serveSource) start(ctx context.Context) error {
+	return s.tables.read(ctx, s.app, s.pipeline, s.plan)
 }
 
 func (s *serveSource) close() { s.tables.close() }

@@ -24,26 +24,22 @@ const behindEvery = 5 * time.Second
 // servedTables are the tables that requests are looked up in. Those of topics are followed beside the requests, as global tables are in a
 // stream; also those that a stream shares among its partitions, since a request can have any key.
 type servedTables struct {
-	client   *kafka.Client // nil where no table needs one
-	rows     map[string]table.Rows
-	followed []*followedTable
-	stop     context.CancelFunc
-	running  sync.WaitGroup
+	client  *kafka.Client // nil where no table needs one
+	rows    map[string]table.Rows
+	stop    context.CancelFunc // nil before read
+	running sync.WaitGroup
+
+	mu       sync.Mutex
+	followed []*followedTable // those that are read
 }
 
-// servedTables reads the tables of a plan: those that have a topic to its end. It follows these until close.
-func (a *App) servedTables(ctx context.Context, p *config.Pipeline, plan *feature.Plan) (*servedTables, error) {
+// servedTables returns the tables of a plan, which are to be read.
+func (a *App) servedTables(p *config.Pipeline, plan *feature.Plan) (*servedTables, error) {
 	client, err := a.clientFor(p, runData(p, plan)...)
 	if err != nil {
 		return nil, err
 	}
-	follow, stop := context.WithCancel(context.WithoutCancel(ctx))
-	t := &servedTables{client: client, rows: map[string]table.Rows{}, stop: stop}
-	if err := t.read(ctx, follow, a, p, plan); err != nil {
-		t.close()
-		return nil, err
-	}
-	return t, nil
+	return &servedTables{client: client, rows: map[string]table.Rows{}}, nil
 }
 
 // runData returns the names of the data that the tables of a plan are read from by what runs for long: the topic, where there is one.
@@ -58,7 +54,10 @@ func runData(p *config.Pipeline, plan *feature.Plan) []string {
 	return tableData(&own, plan)
 }
 
-func (t *servedTables) read(ctx, follow context.Context, a *App, p *config.Pipeline, plan *feature.Plan) error {
+// read reads the tables, those that have a topic to its end. It follows these until close.
+func (t *servedTables) read(ctx context.Context, a *App, p *config.Pipeline, plan *feature.Plan) error {
+	follow, stop := context.WithCancel(context.WithoutCancel(ctx))
+	t.stop = stop
 	static, err := a.staticRows(ctx, p, plan, t.client)
 	if err != nil {
 		return err
@@ -74,7 +73,6 @@ func (t *servedTables) read(ctx, follow context.Context, a *App, p *config.Pipel
 		}
 		f := &followedTable{app: a, client: t.client, pipeline: p, table: declared, loaded: make(chan struct{})}
 		t.rows[declared.Name] = f
-		t.followed = append(t.followed, f)
 		failed := make(chan error, 1)
 		t.running.Go(func() {
 			if err := f.follow(follow); err != nil {
@@ -88,13 +86,18 @@ func (t *servedTables) read(ctx, follow context.Context, a *App, p *config.Pipel
 		case <-ctx.Done():
 			return ctx.Err()
 		}
+		t.mu.Lock()
+		t.followed = append(t.followed, f)
+		t.mu.Unlock()
 		t.running.Go(func() { f.watch(follow) })
 	}
 	return nil
 }
 
 func (t *servedTables) close() {
-	t.stop()
+	if t.stop != nil {
+		t.stop()
+	}
 	t.running.Wait()
 	closeClient(t.client)
 }
@@ -263,6 +266,8 @@ func (f *followedTable) watch(ctx context.Context) {
 
 // stats returns how the tables of topics are, for the model of a name.
 func (t *servedTables) stats(name string) []metrics.ServeTable {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	all := make([]metrics.ServeTable, 0, len(t.followed))
 	for _, f := range t.followed {
 		f.mu.Lock()

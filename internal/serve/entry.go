@@ -26,6 +26,7 @@ type entry struct {
 	loading chan struct{} // has room for who loads a version, or reads the state: one at a time
 
 	mu       sync.Mutex
+	begun    bool // start is done
 	state    State
 	stale    error // why the state is not known to be that of now; nil: it is
 	stales   uint64
@@ -83,7 +84,7 @@ func (e *entry) start(ctx context.Context) error {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.state, e.promoted = s, v
+	e.state, e.promoted, e.begun = s, v, true
 	return nil
 }
 
@@ -321,6 +322,8 @@ func (e *entry) missing(number int) error {
 	switch {
 	case e.unloaded:
 		return fmt.Errorf("%w: %s is unloaded", ErrNotReady, e.name)
+	case !e.begun:
+		return fmt.Errorf("%w: %s and its tables are being read", ErrNotReady, e.name)
 	case number == 0 && e.promoted == nil:
 		if f := e.failed[e.state.Promoted]; f != nil {
 			return f.err

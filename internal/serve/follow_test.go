@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"reflect"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -369,5 +370,19 @@ func TestModels(t *testing.T) {
 			m.Close()
 			t.Errorf("%+v is accepted", o)
 		}
+	}
+}
+
+// TestBeforeStart asks for models that are still being read: they are not ready, whatever the version.
+func TestBeforeStart(t *testing.T) {
+	t.Parallel()
+	m := create(t, newRegistry(theWorld(t), 1, 1, 2), serve.Options{})
+	for _, version := range []string{"", serve.Latest, "1", "99"} {
+		if _, err := m.Open(t.Context(), "", version); !errors.Is(err, serve.ErrNotReady) || !strings.Contains(err.Error(), "being read") {
+			t.Errorf("version %q: %v", version, err)
+		}
+	}
+	if err := m.Ready(); !errors.Is(err, serve.ErrNotReady) {
+		t.Error(err)
 	}
 }
