@@ -89,6 +89,9 @@ func (s *Server) grow(r *http.Request, v *visit) bool {
 }
 
 func tooLarge(most int64) *refusal {
+	if most == 0 {
+		return &refusal{status: http.StatusRequestEntityTooLarge, message: "the request has a body: send it without one"}
+	}
 	return &refusal{status: http.StatusRequestEntityTooLarge, message: fmt.Sprintf("the body has more than %d bytes", most)}
 }
 
