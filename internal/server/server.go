@@ -104,6 +104,7 @@ func (s *Server) prepare() error {
 		HTTP2:                        &http.HTTP2Config{MaxConcurrentStreams: maxStreams, SendPingTimeout: pingAfter, PingTimeout: pingTime, WriteByteTimeout: writeByteTime},
 		DisableGeneralOptionsHandler: true,
 		ConnState:                    s.connState,
+		ConnContext:                  withLink,
 		ErrorLog:                     slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), // what clients do wrong before there is a request
 	}
 	if s.o.TLS == (TLS{}) {
