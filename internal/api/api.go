@@ -87,7 +87,8 @@ func (a *API) healthRoutes() []server.Route {
 
 func (a *API) readyz(w http.ResponseWriter, _ *http.Request) {
 	if err := a.models.Ready(); err != nil {
-		text(w, http.StatusServiceUnavailable, err.Error()+"\n")
+		status, why := Status(err)
+		text(w, status, why+"\n")
 		return
 	}
 	text(w, http.StatusOK, "ready\n")

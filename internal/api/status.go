@@ -18,6 +18,9 @@ const statusGone = 499
 
 // Status returns how an error of package serve is answered: the status of HTTP, and the text.
 func Status(err error) (status int, text string) {
+	if load, ok := errors.AsType[*serve.LoadError](err); ok { // what is in it of the registry is not for clients
+		return http.StatusServiceUnavailable, load.Public()
+	}
 	for _, known := range []struct {
 		err    error
 		status int

@@ -65,7 +65,7 @@ func (a *App) Serve(ctx context.Context, o ServeOptions) (*Served, error) {
 		return nil, err
 	}
 	first := pipelines[0]
-	l, err := a.listen(ctx, first.Serve.HTTP, o.Insecure || first.Serve.Auth.Enabled())
+	l, err := a.listen(ctx, first.Serve.HTTP, first.Serve.Auth.Enabled(), o.Insecure)
 	if err != nil {
 		return nil, err
 	}
@@ -155,20 +155,22 @@ func (a *App) toServe(o *ServeOptions) ([]*config.Pipeline, error) {
 	return all, nil
 }
 
-// listen listens at an address. One that other machines can reach has to be protected.
-func (a *App) listen(ctx context.Context, addr string, protected bool) (net.Listener, error) {
+// listen listens at an address. One that other machines can reach has to be protected, or be meant to be insecure.
+func (a *App) listen(ctx context.Context, addr string, protected, insecure bool) (net.Listener, error) {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
 		return nil, &Error{Code: Usage, Op: "listen", Where: addr, Err: errors.New("want host:port"), Hint: "such as 127.0.0.1:8080"}
 	}
-	if !protected && !loopback(host) {
+	open := !protected && !loopback(host)
+	if open && !insecure {
 		return nil, &Error{
 			Code: Usage, Op: "listen", Where: addr, Err: errors.New("other machines would reach it, and nobody has to say who they are"),
 			Hint: "set serve.auth in the pipeline file, or listen at 127.0.0.1, or say that this is meant: --insecure",
 		}
 	}
-	if !loopback(host) && protected {
-		a.Log.LogAttrs(ctx, slog.LevelDebug, "other machines can reach the server", slog.String("address", addr))
+	if open {
+		a.Log.LogAttrs(ctx, slog.LevelWarn, "whoever reaches the server may do everything: nobody has to say who they are",
+			slog.String("address", addr), slog.String("hint", "set serve.auth in the pipeline file"))
 	}
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", addr)
@@ -253,6 +255,7 @@ func (a *App) answer(ctx context.Context, c *config.Serve, s *server.Server, l n
 	}
 	a.Log.LogAttrs(ctx, slog.LevelInfo, "ending: what is under way is answered", slog.Duration("within", c.Limits.Drain))
 	models.Drain() // whoever sends requests is told first
+	s.BeginDrain()
 	after := context.WithoutCancel(ctx)
 	_ = pause(after, c.Limits.DrainNotice) // it cannot be interrupted
 	drain, cancel := context.WithTimeout(after, c.Limits.Drain)

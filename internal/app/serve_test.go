@@ -307,6 +307,25 @@ func TestServeRefuses(t *testing.T) {
 	}
 }
 
+// TestServeInsecure warns of a server that everybody can reach and do everything with, and of no other one. 192.0.2.1 is an address that no
+// machine has: nothing is listened at.
+func TestServeInsecure(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		protected, insecure, warned bool
+	}{{false, true, true}, {true, true, false}, {true, false, false}, {false, false, false}} {
+		var log bytes.Buffer
+		a := &App{Log: slog.New(slog.NewTextHandler(&log, nil))}
+		if l, err := a.listen(t.Context(), "192.0.2.1:0", c.protected, c.insecure); err == nil {
+			_ = l.Close() // nothing was accepted
+			t.Fatal("it is an address of this machine")
+		}
+		if warned := strings.Contains(log.String(), "level=WARN") && strings.Contains(log.String(), "serve.auth"); warned != c.warned {
+			t.Errorf("%+v: the log says %s", c, &log)
+		}
+	}
+}
+
 const followedFile = `
 version: 1
 name: flats

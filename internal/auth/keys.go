@@ -21,7 +21,7 @@ import (
 const (
 	keysFresh = 15 * time.Minute // after that they are fetched again, so that one that was taken back is not believed for long
 	keysStale = 24 * time.Hour   // for so long they do where the issuer cannot be reached
-	keysPause = 10 * time.Second // between two fetches: tokens that name keys that do not exist lead to no more
+	keysPause = 10 * time.Second // from a fetch to the next one: tokens that name keys that do not exist lead to no more
 	fetchTime = 5 * time.Second
 	maxFetch  = 1 << 20 // bytes
 	maxKeys   = 100
@@ -71,12 +71,12 @@ func newKeys(issuer, caFile string, now func() time.Time) (*keys, error) {
 // is none, and ErrUnavailable where that cannot be told.
 func (k *keys) of(ctx context.Context, id, algorithm string) ([]jose.JSONWebKey, error) {
 	set := k.current.Load()
-	if set != nil && k.age(set) < keysFresh {
-		if found := set.of(id, algorithm); len(found) > 0 {
-			return found, nil
-		}
+	usable := set != nil && k.age(set) < keysStale && len(set.of(id, algorithm)) > 0
+	if usable && k.age(set) < keysFresh {
+		return set.of(id, algorithm), nil
 	}
-	set, err := k.refresh(ctx, set)
+	// Who has keys that still do does not wait while somebody else asks for newer ones: an issuer that hangs holds up one request.
+	set, err := k.refresh(ctx, set, !usable)
 	if set != nil && (err == nil || k.age(set) < keysStale) {
 		if found := set.of(id, algorithm); len(found) > 0 {
 			return found, nil
@@ -91,21 +91,28 @@ func (k *keys) of(ctx context.Context, id, algorithm string) ([]jose.JSONWebKey,
 func (k *keys) age(s *keySet) time.Duration { return max(0, k.now().Sub(s.at)) }
 
 // refresh returns newer keys than those in seen, or these where it is too early to ask the issuer again. The error is why the
-// issuer could not be asked the last time.
-func (k *keys) refresh(ctx context.Context, seen *keySet) (*keySet, error) {
+// issuer could not be asked the last time. Where somebody else asks it, wait says whether to wait for that.
+func (k *keys) refresh(ctx context.Context, seen *keySet, wait bool) (*keySet, error) {
 	select {
 	case k.fetching <- struct{}{}:
-		defer func() { <-k.fetching }()
-	case <-ctx.Done():
-		return seen, ctx.Err()
+	default:
+		if !wait {
+			return seen, nil
+		}
+		select {
+		case k.fetching <- struct{}{}:
+		case <-ctx.Done():
+			return seen, ctx.Err()
+		}
 	}
+	defer func() { <-k.fetching }()
 	current, now := k.current.Load(), k.now()
 	if current != seen || !k.tried.IsZero() && now.Sub(k.tried) < keysPause && !now.Before(k.tried) {
 		return current, k.failed
 	}
-	k.tried = now
 	// Others wait for the same keys: it goes on when the client of this request goes.
 	list, err := k.fetch(context.WithoutCancel(ctx))
+	k.tried = k.now() // from its end: an issuer that hangs is left alone as long as one that refuses
 	if k.failed = err; err != nil {
 		return current, err
 	}

@@ -296,6 +296,47 @@ func TestRotation(t *testing.T) {
 	want(second, ok, 2)
 }
 
+// TestHangingIssuer believes the tokens of an issuer that hangs while its keys still do: one request asks it again, and no other waits.
+func TestHangingIssuer(t *testing.T) {
+	t.Parallel()
+	key := rsaKey(t, "1")
+	p := newProvider(t, key)
+	now := &clock{now: time.Unix(1_800_000_000, 0)}
+	c := newChecker(t, Options{Now: now.Now, OIDC: &OIDC{Issuer: p.URL, Audience: "millrace"}})
+	token := sign(t, jose.RS256, key, map[string]any{"iss": p.URL, "aud": "millrace", "sub": "ada", "exp": now.Now().Add(time.Hour).Unix()})
+	if _, err := ask(t, c, token); err != nil {
+		t.Fatal(err)
+	}
+	asked, release := make(chan struct{}, 1), make(chan struct{})
+	p.answers(func(w http.ResponseWriter, _ *http.Request) bool {
+		asked <- struct{}{}
+		<-release
+		w.WriteHeader(http.StatusBadGateway)
+		return true
+	})
+	now.pass(keysFresh)
+	first := make(chan error, 1)
+	go func() {
+		_, err := ask(t, c, token)
+		first <- err
+	}()
+	<-asked
+	for range 3 {
+		if _, err := ask(t, c, token); err != nil {
+			t.Error(err)
+		}
+	}
+	select {
+	case err := <-first:
+		t.Errorf("the issuer was not asked: %v", err)
+	default:
+	}
+	close(release)
+	if err := <-first; err != nil {
+		t.Error(err)
+	}
+}
+
 // TestBadIssuers has issuers that answer with what cannot be used.
 func TestBadIssuers(t *testing.T) {
 	t.Parallel()

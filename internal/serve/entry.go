@@ -143,6 +143,9 @@ func (e *entry) refresh(ctx context.Context, force bool) error {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if e.unloaded { // meanwhile: nothing of it stays in memory
+		return nil
+	}
 	e.promoted = v
 	e.swaps++
 	e.kept = slices.DeleteFunc(e.kept, func(k *Version) bool { return k == v })
@@ -243,7 +246,7 @@ func (e *entry) read(ctx context.Context, number int) (*Version, error) {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		return nil, fmt.Errorf("%w: %w", ErrNotReady, err)
+		return nil, &LoadError{Ref: ref(e.name, number), Err: err}
 	}
 	e.mu.Lock()
 	s := e.stats[number]
@@ -253,7 +256,11 @@ func (e *entry) read(ctx context.Context, number int) (*Version, error) {
 	}
 	e.digests[number] = l.Digest
 	e.mu.Unlock()
-	return newVersion(e.name, number, l, e.queue, s)
+	v, err := newVersion(e.name, number, l, e.queue, s)
+	if err != nil {
+		return nil, &LoadError{Ref: ref(e.name, number), Err: err}
+	}
+	return v, nil
 }
 
 // number returns the number that a request's version stands for; 0 is the promoted one.
@@ -328,6 +335,9 @@ func (e *entry) missing(number int) error {
 		if f := e.failed[e.state.Promoted]; f != nil {
 			return f.err
 		}
+		if e.state.Promoted != 0 {
+			return fmt.Errorf("%w: %s is not loaded yet", ErrNotReady, ref(e.name, e.state.Promoted))
+		}
 		return fmt.Errorf("%w: no version of %s is promoted", ErrNotReady, e.name)
 	case number == 0:
 		return nil
@@ -369,9 +379,10 @@ func (e *entry) load(ctx context.Context) error {
 	e.mu.Unlock()
 	if err := e.refresh(ctx, true); err != nil {
 		if isContext(err) || errors.Is(err, ErrNotReady) {
-			return err
+			return err // it is in the log
 		}
-		return fmt.Errorf("%w: %w", ErrNotReady, err)
+		e.options.Log.LogAttrs(ctx, slog.LevelError, "a model cannot be loaded: its registry does not answer", slog.String("model", e.name), slog.Any("error", err))
+		return &LoadError{Ref: e.name, Err: err}
 	}
 	return e.ready("")
 }
@@ -384,12 +395,12 @@ func (e *entry) index() []IndexEntry {
 		v := e.present(n)
 		i := IndexEntry{Name: e.name, Version: strconv.Itoa(n), Promoted: v != nil && v == e.promoted, Loaded: v != nil, Ready: true}
 		if err := e.missing(n); err != nil {
-			i.Ready, i.Reason = false, err.Error()
+			i.Ready, i.Reason = false, public(err)
 		}
 		all = append(all, i)
 	}
 	if len(all) == 0 {
-		all = append(all, IndexEntry{Name: e.name, Reason: e.missing(0).Error()})
+		all = append(all, IndexEntry{Name: e.name, Reason: public(e.missing(0))})
 	}
 	return all
 }

@@ -22,6 +22,35 @@ var (
 	ErrWindows = errors.New("the model uses windows, which only a stream knows: send the inputs of the model, or predict with millrace run")
 )
 
+// LoadError says that a model, or a version of one, cannot be had from its registry. It matches [ErrNotReady]. Its text says why, with
+// the files and addresses of the registry in it: that is for the log, and Public for clients.
+type LoadError struct {
+	Ref string // the model or the version
+	Err error
+}
+
+// Error says what cannot be loaded, and why.
+func (e *LoadError) Error() string { return fmt.Sprintf("%v: load %s: %v", ErrNotReady, e.Ref, e.Err) }
+
+// Public says what cannot be loaded, and where it is said why.
+func (e *LoadError) Public() string {
+	return fmt.Sprintf("%v: %s cannot be loaded: the log of the server says why", ErrNotReady, e.Ref)
+}
+
+// Is tells whether the target is [ErrNotReady].
+func (*LoadError) Is(target error) bool { return target == ErrNotReady }
+
+// Unwrap returns why it cannot be loaded.
+func (e *LoadError) Unwrap() error { return e.Err }
+
+// public returns the text of an error as anybody may see it.
+func public(err error) string {
+	if load, ok := errors.AsType[*LoadError](err); ok {
+		return load.Public()
+	}
+	return err.Error()
+}
+
 // BusyError says that too many rows wait. It matches [ErrBusy].
 type BusyError struct {
 	Waiting    int // rows

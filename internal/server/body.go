@@ -37,7 +37,10 @@ func (s *Server) readBody(a *answer, r *http.Request, v *visit) *refusal {
 	if !v.route.Light && len(s.slots) == cap(s.slots) {
 		return busy() // now and not after the body was sent
 	}
-	if f := s.fill(a, r, v); f != nil {
+	came := awaitBody(r)
+	f := s.fill(a, r, v)
+	came()
+	if f != nil {
 		return f
 	}
 	_ = a.control.SetReadDeadline(time.Time{}) // what is read now only tells whether the client is there
@@ -89,6 +92,9 @@ func (s *Server) grow(r *http.Request, v *visit) bool {
 }
 
 func tooLarge(most int64) *refusal {
+	if most == 0 {
+		return &refusal{status: http.StatusRequestEntityTooLarge, message: "the request has a body: send it without one"}
+	}
 	return &refusal{status: http.StatusRequestEntityTooLarge, message: fmt.Sprintf("the body has more than %d bytes", most)}
 }
 

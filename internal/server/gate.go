@@ -2,6 +2,7 @@ package server
 
 import (
 	"container/list"
+	"context"
 	"crypto/tls"
 	"net"
 	"net/http"
@@ -123,6 +124,20 @@ func (g *gate) state(l *link, state http.ConnState) {
 	}
 }
 
+// waits notes that a connection is waited for in the middle of a request, whose body comes, or that it is not any more.
+func (g *gate) waits(l *link, waited bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case l.gone:
+	case !waited:
+		g.unlist(l)
+	case l.at == nil:
+		l.at, l.in = g.silent.PushBack(l), &g.silent
+	default:
+	}
+}
+
 func (g *gate) stats() (open int, refused, evicted uint64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -152,10 +167,34 @@ func (l *link) Close() error {
 
 // connState is told by net/http what a connection is doing.
 func (s *Server) connState(c net.Conn, state http.ConnState) {
+	if l := linkOf(c); l != nil {
+		l.gate.state(l, state)
+	}
+}
+
+// linkOf returns the link of a connection as net/http has it, or nil.
+func linkOf(c net.Conn) *link {
 	if t, ok := c.(*tls.Conn); ok {
 		c = t.NetConn()
 	}
-	if l, ok := c.(*link); ok {
-		l.gate.state(l, state)
+	l, _ := c.(*link) // nil if it is none
+	return l
+}
+
+type linkKey struct{}
+
+// withLink gives the requests of a connection its link.
+func withLink(ctx context.Context, c net.Conn) context.Context {
+	return context.WithValue(ctx, linkKey{}, linkOf(c))
+}
+
+// awaitBody has the connection of a request be one that gives way until the function that it returns is called. One of HTTP/2 has
+// other requests, and does not give way for one.
+func awaitBody(r *http.Request) (came func()) {
+	l, _ := r.Context().Value(linkKey{}).(*link)
+	if l == nil || r.ProtoMajor != 1 {
+		return func() {}
 	}
+	l.gate.waits(l, true)
+	return func() { l.gate.waits(l, false) }
 }

@@ -50,6 +50,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r = r.WithContext(context.WithValue(r.Context(), visitKey{}, v))
 	defer func() { s.done(a, r, v, recover()) }()
 	setHeaders(w.Header(), v.id, r.TLS != nil)
+	if r.ProtoMajor == 1 && s.ending.Load() { // one of HTTP/2 is told by Drain which requests it takes
+		w.Header().Set("Connection", "close")
+	}
 	if f := s.pass(a, r, v); f != nil {
 		s.refuse(a, r, v, f)
 		return

@@ -40,19 +40,19 @@ const (
 
 // Server answers the requests of clients that are not trusted. It is for many goroutines.
 type Server struct {
-	o       Options
-	router  *Router
-	log     *slog.Logger
-	http    *http.Server
-	certs   *reload.Value[*tls.Config] // nil without TLS
-	cross   *http.CrossOriginProtection
-	rates   *rates // nil without a limit
-	slots   chan struct{}
-	held    atomic.Int64 // bytes of bodies
-	pace    pace
-	gate    atomic.Pointer[gate]
-	routed  map[*Route]http.Handler // what Around made of the handlers
-	drained atomic.Bool
+	o      Options
+	router *Router
+	log    *slog.Logger
+	http   *http.Server
+	certs  *reload.Value[*tls.Config] // nil without TLS
+	cross  *http.CrossOriginProtection
+	rates  *rates // nil without a limit
+	slots  chan struct{}
+	held   atomic.Int64 // bytes of bodies
+	pace   pace
+	gate   atomic.Pointer[gate]
+	routed map[*Route]http.Handler // what Around made of the handlers
+	ending atomic.Bool             // connections are not kept
 
 	mu      sync.Mutex
 	closed  bool
@@ -104,6 +104,7 @@ func (s *Server) prepare() error {
 		HTTP2:                        &http.HTTP2Config{MaxConcurrentStreams: maxStreams, SendPingTimeout: pingAfter, PingTimeout: pingTime, WriteByteTimeout: writeByteTime},
 		DisableGeneralOptionsHandler: true,
 		ConnState:                    s.connState,
+		ConnContext:                  withLink,
 		ErrorLog:                     slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), // what clients do wrong before there is a request
 	}
 	if s.o.TLS == (TLS{}) {
@@ -146,13 +147,14 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	return fmt.Errorf("server: %w", err)
 }
 
-// Draining tells whether the server is about to end: readiness says so first.
-func (s *Server) Draining() bool { return s.drained.Load() }
+// BeginDrain has clients go elsewhere on their own, while requests are still taken: answers of HTTP/1.1 say that their connection
+// is closed. A client that keeps one would send the next request on it just when Drain closes it, and get no answer.
+func (s *Server) BeginDrain() { s.ending.Store(true) }
 
 // Drain lets the requests that are under way come to their end and takes no others; what is not done when ctx ends is cut off.
 // The error is that of ctx. Nothing runs any more when it returns.
 func (s *Server) Drain(ctx context.Context) error {
-	s.drained.Store(true)
+	s.BeginDrain()
 	s.http.SetKeepAlivesEnabled(false)
 	err := s.http.Shutdown(ctx)
 	return errors.Join(err, s.Close())
@@ -160,7 +162,6 @@ func (s *Server) Drain(ctx context.Context) error {
 
 // Close cuts off what is under way, and returns when nothing runs any more.
 func (s *Server) Close() error {
-	s.drained.Store(true)
 	err := s.http.Close()
 	s.mu.Lock()
 	defer s.mu.Unlock()

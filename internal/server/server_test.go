@@ -258,7 +258,7 @@ func TestAnswers(t *testing.T) {
 			request: request{method: "POST", path: "/echo", token: "ada", body: strings.Repeat("x", 65), chunked: true}, status: 413, error: "more than 64 bytes", grpc: "8",
 		},
 		"its own limit": {request: request{method: "POST", path: "/small", token: "ada", body: "01234", chunked: true}, status: 413, error: "more than 4 bytes", grpc: "8"},
-		"no body":       {request: request{method: "GET", path: "/livez", body: "x"}, status: 413, error: "more than 0 bytes", grpc: "8"},
+		"no body":       {request: request{method: "GET", path: "/livez", body: "x"}, status: 413, error: "send it without one", grpc: "8"},
 		"panic":         {request: request{method: "GET", path: "/panic", token: "bob"}, status: 500, error: "the server failed", grpc: "13"},
 		"another site": {
 			request: request{method: "POST", path: "/echo", token: "ada", body: "x", header: map[string]string{"Sec-Fetch-Site": "cross-site"}}, status: 403, error: "another origin", grpc: "7",
