@@ -15,7 +15,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
-
 	"millrace.dev/internal/kafka"
 	"millrace.dev/record"
 	"millrace.dev/stream"
