@@ -27,7 +27,7 @@ func tensorError(status int, format string, args ...any) error {
 }
 
 // question tells by the names of the tensors what a request asks: whole records; a tensor for each field; or a tensor for
-// each input of the model, where one of them is no field. at is the time of the records, which have none of their own.
+// each input of the model, where one of them is no field or the request says so. at is the time of the records, which have none of their own.
 func (s *signature) question(r *oip.InferRequest, at int64) (*question, error) {
 	if r.Raw != nil { // the only input that a model has whatever its fields are
 		return &question{rows: 1, records: []record.Raw{{Value: r.Raw, Timestamp: at}}}, nil
@@ -44,8 +44,9 @@ func (s *signature) question(r *oip.InferRequest, at int64) (*question, error) {
 		q.records, err = wholeRecords(&r.Inputs[0], at)
 		return q, err
 	}
+	ready, _ := r.Parameters[oip.ParameterInputs].(bool)
 	for i := range r.Inputs {
-		if s.feature[r.Inputs[i].Name] {
+		if ready || s.feature[r.Inputs[i].Name] {
 			q.frame, err = s.frame(r.Inputs, rows)
 			return q, err
 		}
@@ -203,7 +204,7 @@ func (s *signature) frame(inputs []oip.Tensor, rows int) (*record.Frame, error) 
 		t := &inputs[k]
 		i, ok := s.input[t.Name]
 		if !ok {
-			return nil, tensorError(http.StatusBadRequest, "input %.64q is no input of the model, and %.64q is one: send all inputs of the model and nothing else, or fields and nothing else",
+			return nil, tensorError(http.StatusBadRequest, "input %.64q is no input of the model%s: send all inputs of the model and nothing else, or fields and nothing else",
 				t.Name, s.firstFeature(inputs))
 		}
 		c := &fr.Columns[i]
@@ -288,10 +289,11 @@ func (s *signature) unknown(name string) error {
 	return tensorError(http.StatusBadRequest, "input %.64q is neither a field of the records nor an input of the model%s", name, hint)
 }
 
+// firstFeature says by which tensor the others were taken for inputs, if it is by one of them.
 func (s *signature) firstFeature(inputs []oip.Tensor) string {
 	for i := range inputs {
 		if s.feature[inputs[i].Name] {
-			return inputs[i].Name
+			return fmt.Sprintf(", and %.64q is one", inputs[i].Name)
 		}
 	}
 	return ""

@@ -12,6 +12,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"millrace.dev/internal/kafka"
 	"millrace.dev/record"
 	"millrace.dev/stream"
 )
@@ -300,5 +304,101 @@ func TestAsyncDropsBefore(t *testing.T) {
 		if n := len(w.read(sink)); n != 27 {
 			t.Errorf("%d results of 27 records", n)
 		}
+	})
+}
+
+// TestAsyncEpochOfPart changes the epoch while batches are under way and a few records wait behind them for which there is no room: those
+// go out, too, and the partition follows.
+func TestAsyncEpochOfPart(t *testing.T) {
+	t.Parallel()
+	eachGuarantee(t, 1, func(t *testing.T, w *world, g Guarantee) {
+		gate := newGate()
+		var notes asked
+		in := w.run(asyncTopology(gate.wait), guaranteed(g), notes.with(10))
+		w.switched(10, 1)
+		w.load("k", "hang", 3*20+5)
+		w.until("all batches to hang", func() bool { return gate.held.Load() == 3 })
+		w.until("the rest to wait behind them", func() bool { n := in.Stats().UnderWay; return len(n) == 1 && n[0].Records == 65 })
+		in.SetEpoch(20)
+		w.until("the partition to drain", func() bool { return in.loop.Load().order[0].draining.Load() })
+		gate.open()
+		w.switched(20, 1)
+		w.load("k", "after", 100)
+		w.drained()
+		in.stop(t)
+		w.judge(g, 20)
+	})
+}
+
+// TestAsyncTrial has the breaker open for what is under way, and close after a trial whose records are under way for longer than a round:
+// no other record has to come for that.
+func TestAsyncTrial(t *testing.T) {
+	t.Parallel()
+	eachGuarantee(t, 1, func(t *testing.T, w *world, g Guarantee) {
+		in := w.run(asyncTopology(func(ctx context.Context, _ [][]byte) error {
+			select {
+			case <-time.After(2 * time.Second):
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}), guaranteed(g), func(s *setup) { s.Breaker = Breaker{Consecutive: 10, Retry: time.Second} })
+		w.load("k", "bad", 10)
+		w.until("the breaker to open", func() bool { return in.Stats().BreakerOpened == 1 })
+		w.load("k", "good", 30)
+		w.drained()
+		w.until("the breaker to close", func() bool { return len(in.Stats().Held) == 0 })
+		in.stop(t)
+		w.exact(g)
+	})
+}
+
+// TestAsyncLeadsToNothing has an asynchronous operator whose results are filtered out: they are committed all the same.
+func TestAsyncLeadsToNothing(t *testing.T) {
+	t.Parallel()
+	eachGuarantee(t, 1, func(t *testing.T, w *world, g Guarantee) {
+		gate := newGate()
+		in := w.run(func(s *setup) {
+			s.topology = stream.New(group)
+			out := stream.MapBatch(stream.From(s.topology, s.source, stream.Bytes(), stream.Bytes(), stream.UseClock()), "ask",
+				func(ctx context.Context, b *stream.Batch[[]byte, []byte, []byte]) error {
+					return gate.wait(ctx, [][]byte{[]byte("hang")})
+				},
+				stream.BatchOptions{Async: true})
+			out.Filter(func([]byte, []byte) bool { return false }).To(s.sink)
+		}, guaranteed(g))
+		w.load("k", "x", 5)
+		w.until("a batch to hang", func() bool { return gate.held.Load() > 0 })
+		w.until("it to be told", func() bool { return len(in.Stats().UnderWay) == 1 })
+		gate.open()
+		w.drained()
+		if n := in.Stats().Records; n != 5 {
+			t.Errorf("%d records count", n)
+		}
+		in.stop(t)
+	})
+}
+
+// TestAsyncRefused has the brokers refuse a result that comes back in a round that has taken no records: it becomes a dead letter, as any
+// other, and the application goes on.
+func TestAsyncRefused(t *testing.T) {
+	t.Parallel()
+	bubble(t, 1, func(t *testing.T, w *world) {
+		w.cluster.Fault(kfake.Fault{
+			Keys: []kmsg.Key{kmsg.Produce}, Topic: sink, Err: kerr.InvalidRecord, Count: -1,
+			When: func(r kmsg.Request) bool { return contains(r, "=hang 3") },
+		})
+		gate := newGate()
+		in := w.run(asyncTopology(gate.wait), func(s *setup) { s.Compression = kafka.CompressionNone })
+		w.load("k", "hang", 10)
+		w.until("batches to hang", func() bool { return gate.held.Load() > 0 })
+		w.until("it to be told", func() bool { n := in.Stats().UnderWay; return len(n) == 1 && n[0].Records == 10 })
+		gate.open()
+		w.drained()
+		in.stop(t)
+		if n := in.Stats().DeadLetters[Kind{"produce", "refused"}]; n != 1 {
+			t.Errorf("%d refused records, want one", n)
+		}
+		w.verify()
 	})
 }

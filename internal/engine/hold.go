@@ -55,6 +55,12 @@ func (r *running) halted() bool {
 	return r.held.Load() || r.waits.Load() || r.loop.engine.paused.Load() || r.allowed.Load() <= 0
 }
 
+// tried tells whether the task is halted for no other reason than that all records of its trial have been taken: what is under way of
+// them decides it, and has to come back.
+func (r *running) tried() bool {
+	return r.allowed.Load() <= 0 && !r.held.Load() && !r.waits.Load() && !r.loop.engine.paused.Load()
+}
+
 // partitions returns what the task reads.
 func (r *running) partitions() kafka.Partitions {
 	ps := kafka.Partitions{}

@@ -240,6 +240,9 @@ func (l *loop) undo(ctx context.Context) error {
 		return err
 	}
 	for _, r := range l.order {
+		if r.started { // what is under way has no part in what has failed
+			r.noteUnderWay()
+		}
 		l.round.add(&r.tally)
 		if r.started {
 			l.positions(r, kafka.Positions{})

@@ -158,7 +158,7 @@ const (
 
 // process has the task process some of its records, and tells whether there is more to do.
 func (r *running) process() (again bool, err error) {
-	if r.halted() || r.wait() {
+	if r.halted() && !r.tried() || r.wait() {
 		return false, nil
 	}
 	r.collect()
@@ -166,13 +166,12 @@ func (r *running) process() (again bool, err error) {
 	worked := false
 	for rows := 0; rows < batchRows; {
 		start, given, slice := time.Now(), r.out.given(), r.loop.draw(int(min(int64(r.slice), int64(batchRows-rows), r.allowed.Load())))
-		if slice == 0 {
-			again = true // and then it waits
-			break
-		}
-		if r.draining.Load() {
+		if finish := r.draining.Load() || r.tried(); finish {
 			r.loop.giveBack(slice)
 			slice = 0
+		} else if slice == 0 {
+			again = true // and then it waits
+			break
 		}
 		n, err := r.task.Process(slice)
 		if err != nil {
@@ -201,10 +200,17 @@ func (r *running) process() (again bool, err error) {
 	r.rows.Store(r.task.Uncommitted())
 	r.stuck.Store(r.task.Blocked())
 	r.noteLacks(worked)
-	if (r.tally.rows > 0 || r.wrote || r.bytes.Load()+r.rows.Load() > 0) && !r.loop.worked.Swap(true) && !r.loop.outlet.opened() {
+	if (r.tally.rows > 0 || r.wrote || r.landed() || r.bytes.Load()+r.rows.Load() > 0) && !r.loop.worked.Swap(true) && !r.loop.outlet.opened() {
 		r.loop.engine.waker.poke()
 	}
 	return again, nil
+}
+
+// landed tells whether records have come back that were under way at the last commit, whether they have led to output or not: that a
+// commit can leave them behind is news.
+func (r *running) landed() bool {
+	late, first := r.task.UnderWay()
+	return r.late > 0 && (late == 0 || first != r.first)
 }
 
 // wait tells whether too much waits for the next round already, or no more records may be processed in this one. The task

@@ -13,6 +13,10 @@ const (
 	ExtensionStatistics = "statistics"
 )
 
+// ParameterInputs is a parameter of requests to millrace serve, which is true where the tensors are the inputs of the model, though their
+// names are those of fields of records, too.
+const ParameterInputs = "millrace_inputs"
+
 // InferRequest asks for predictions.
 type InferRequest struct {
 	// Model and Version are those in a message of gRPC; over HTTP the path says them, and they stay empty.

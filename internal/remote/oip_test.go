@@ -208,6 +208,14 @@ func TestInferRequests(t *testing.T) {
 			oip.Parameters{"content_type": "pd"},
 		},
 		{
+			"millrace",
+			Options{},
+			&inferServer{server: oip.ServerMetadata{Name: "millrace"}}, houses(),
+			[]oip.Tensor{{Name: `living "area"`, Datatype: oip.FP64, Shape: []int64{3}, Floats: []float64{0.1, 2e300, nan}}, levels(nil)},
+			true,
+			oip.Parameters{oip.ParameterInputs: true},
+		},
+		{
 			"FP32, in batches",
 			Options{},
 			&inferServer{inputs: []oip.TensorMetadata{{Name: "a", Datatype: oip.FP32, Shape: []int64{-1, 1}}}}, &Request{Frame: numeric, Rows: []int{0, 1}},

@@ -36,8 +36,11 @@ func inferRequest(o *Options, d *description, f *record.Frame, rows []int) (*oip
 		r.Inputs, fault = matrix(d, f, rows)
 	} else {
 		r.Inputs, fault = columns(d, f, rows)
-		if d.server == "mlserver" { // which takes the first tensor for all of them, unless it is told that they are columns
+		switch d.server {
+		case "mlserver": // which takes the first tensor for all of them, unless it is told that they are columns
 			r.Parameters = oip.Parameters{"content_type": "pd"}
+		case "millrace": // which takes inputs that are fields, all of them, for those of records, and decodes and checks these
+			r.Parameters = oip.Parameters{oip.ParameterInputs: true}
 		}
 	}
 	if fault != nil {

@@ -168,7 +168,8 @@ func (t *Task) Stats() []NodeStats { return t.ctx.stats }
 // Process processes queued records, at most limit, in the order of their event times over the sources, and sends on
 // what has become ready otherwise. It returns how many it has processed or dropped, those of sources in step that have one
 // event time counting as one; fewer than limit means that
-// nothing more can be done before [Task.Next], another Add, or a wake-up.
+// nothing more can be done before [Task.Next], another Add, or a wake-up. With limit 0 it takes no record, and goes on with what it
+// has begun as if there were none.
 func (t *Task) Process(limit int) (n int, err error) {
 	defer t.recover(&err)
 	t.ctx.now = t.env.Now()
@@ -189,7 +190,7 @@ func (t *Task) Process(limit int) (n int, err error) {
 	if n > 0 {
 		t.active = t.ctx.now
 	}
-	if err != nil || n == limit {
+	if err != nil || n == limit && limit > 0 {
 		return n, err
 	}
 	for _, p := range t.procs.Nodes {
