@@ -21,7 +21,7 @@ func (u unpackers) wrap(h http.Handler) http.Handler {
 			case u <- struct{}{}:
 				defer func() { <-u }()
 			case <-r.Context().Done():
-				server.Error(w, r, http.StatusServiceUnavailable, "too many requests are compressed")
+				server.Error(w, r, http.StatusServiceUnavailable, "too many compressed requests are worked on: send it again later, or without compression")
 				return
 			}
 		}
