@@ -56,9 +56,10 @@ func (r *running) halted() bool {
 }
 
 // tried tells whether the task is halted for no other reason than that all records of its trial have been taken: what is under way of
-// them decides it, and has to come back.
+// them decides it, and has to come back. It is for who runs the task.
 func (r *running) tried() bool {
-	return r.allowed.Load() <= 0 && !r.held.Load() && !r.waits.Load() && !r.loop.engine.paused.Load()
+	late, _ := r.task.UnderWay()
+	return late > 0 && r.allowed.Load() <= 0 && !r.held.Load() && !r.waits.Load() && !r.loop.engine.paused.Load()
 }
 
 // partitions returns what the task reads.

@@ -111,7 +111,7 @@ func (p *pool) due(tasks []*running, now time.Time) time.Time {
 	p.until = time.Time{}
 	for _, r := range tasks {
 		switch {
-		case r.next.IsZero() || r.busy || r.scheduled || r.halted() && !r.tried():
+		case r.next.IsZero() || r.busy || r.scheduled || r.halted():
 		case !now.Before(r.next):
 			r.next = time.Time{}
 			p.push(r)
