@@ -144,6 +144,7 @@ func TestAsyncHangs(t *testing.T) {
 				case "opened":
 					gate.open()
 					w.drained()
+					w.counted(in)
 					w.until("it to be told that none waits", func() bool { return len(in.Stats().UnderWay) == 0 })
 					in.stop(t)
 				case "stopped":
@@ -174,6 +175,16 @@ func (w *world) exact(g Guarantee) {
 	w.verify(true)
 }
 
+// counted waits until each record of the source counts once for the only instance.
+func (w *world) counted(in *instance) {
+	w.t.Helper()
+	all := uint64(len(w.read(source)))
+	w.until("all records to count", func() bool { return in.Stats().Records >= all })
+	if n := in.Stats().Records; n != all {
+		w.t.Errorf("%d records count as processed, of %d", n, all)
+	}
+}
+
 // TestAsyncEpochs changes the epoch of partitions of which one has something under way: that one follows when it is done.
 func TestAsyncEpochs(t *testing.T) {
 	t.Parallel()
@@ -197,6 +208,7 @@ func TestAsyncEpochs(t *testing.T) {
 		w.switched(20, 3)
 		w.load(keys[0], "after", 100)
 		w.drained()
+		w.counted(in)
 		in.stop(t)
 		w.judge(g, 20)
 	})
@@ -361,7 +373,7 @@ func TestAsyncLeadsToNothing(t *testing.T) {
 		in := w.run(func(s *setup) {
 			s.topology = stream.New(group)
 			out := stream.MapBatch(stream.From(s.topology, s.source, stream.Bytes(), stream.Bytes(), stream.UseClock()), "ask",
-				func(ctx context.Context, b *stream.Batch[[]byte, []byte, []byte]) error {
+				func(ctx context.Context, _ *stream.Batch[[]byte, []byte, []byte]) error {
 					return gate.wait(ctx, [][]byte{[]byte("hang")})
 				},
 				stream.BatchOptions{Async: true})

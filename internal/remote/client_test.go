@@ -173,6 +173,7 @@ func TestHalving(t *testing.T) {
 			retries = 5 // without tries enough, it is not known to be the row's fault
 		case Failed:
 			retries = max(0, retries) // who waits without end blames no row
+		default:
 		}
 		bad := rapid.SliceOfNDistinct(rapid.IntRange(0, n-1), 0, min(n, 5), rapid.ID).Draw(rt, "bad")
 		var values, poison []float64
