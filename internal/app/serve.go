@@ -245,7 +245,7 @@ func (a *App) answer(ctx context.Context, c *config.Serve, s *server.Server, l n
 	go func() { ended <- s.Serve(ctx, l) }()
 	if err := start(); err != nil {
 		err = errors.Join(err, s.Close())
-		_ = <-ended // it was closed before it has done anything
+		<-ended //nolint:errcheck // it was closed before it has done anything
 		return err
 	}
 	select {

@@ -27,6 +27,7 @@ type running struct {
 	chosen  bool      // it begins at the end of a topic, and the group does not know that
 	slice   int       // how many records are processed before the clock is looked at
 	late    int       // records under way when the task was flushed last
+	waiting int       // how many more than before that
 	first   int64     // the offset of the first of them
 	since   time.Time // that is the first
 
@@ -300,6 +301,11 @@ func (r *running) countNodes() {
 		r.tally.nodes[i] = task.NodeStats{Records: n.Records - was.Records, Sampled: n.Sampled - was.Sampled, Time: n.Time - was.Time}
 	}
 	copy(r.seen, now)
+	if r.waiting != 0 { // a record counts for its source when it is done
+		source := &r.tally.nodes[r.loop.engine.program.Subs[r.id.Sub].Sources[0].Node].Records
+		*source = uint64(int64(*source) - int64(r.waiting)) //nolint:gosec // no more records are under way than came in
+		r.waiting = 0
+	}
 }
 
 // close ends the task; what it has not committed is gone.
@@ -371,7 +377,7 @@ func (r *running) reset() error {
 	r.stuck.Store(false)
 	r.draining.Store(false)
 	r.lacks.Store(0)
-	r.seen, r.late = nil, 0
+	r.seen, r.late, r.waiting = nil, 0, 0
 	r.recall()
 	if err := guarded(r.task.Reset); err != nil {
 		return &TaskError{fmt.Errorf("start task %s: %w", r.id, err)}

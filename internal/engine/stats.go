@@ -209,7 +209,8 @@ func newTally() tally {
 
 // empty tells whether nothing was done.
 func (t *tally) empty() bool {
-	return t.rows+t.internal == 0 && len(t.written)+len(t.deadLetters)+len(t.dropped) == 0
+	worked := func(n task.NodeStats) bool { return n.Records > 0 }
+	return t.rows+t.internal == 0 && len(t.written)+len(t.deadLetters)+len(t.dropped) == 0 && !slices.ContainsFunc(t.nodes, worked)
 }
 
 func (t *tally) reset() {

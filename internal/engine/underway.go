@@ -20,8 +20,9 @@ type UnderWay struct {
 // noteUnderWay counts records that are under way as processed when they are done.
 func (r *running) noteUnderWay() {
 	late, first := r.task.UnderWay()
-	r.tally.rows -= late - r.late
-	r.tally.outcomes[0].rows -= late - r.late
+	r.waiting = late - r.late
+	r.tally.rows -= r.waiting
+	r.tally.outcomes[0].rows -= r.waiting
 	if late == 0 || r.late == 0 || first != r.first {
 		r.first, r.since = first, r.loop.engine.options.Now()
 	}
