@@ -165,11 +165,15 @@ func (x *remoteModel) probe(ctx context.Context, b *model.Bundle, path *pipeline
 			return nil
 		}
 		for k, i := range rows {
-			if math.Float64bits(answer.Scores[k]) != math.Float64bits(b.Golden[i].Prediction) || answer.Problem(k) != nil {
-				return &Error{
-					Code: Refused, Op: "call remote model", Where: x.of.p.Model.Serve.URL, Err: fmt.Errorf("%w: the server predicts something else for row %d", pipeline.ErrGolden, i),
-					Hint: "have the server serve the registry's model: see millrace model show",
-				}
+			what := "predicts something else for row"
+			if p := answer.Problem(k); p != nil {
+				what = "refuses (" + p.Class + ") row"
+			} else if math.Float64bits(answer.Scores[k]) == math.Float64bits(b.Golden[i].Prediction) {
+				continue
+			}
+			return &Error{
+				Code: Refused, Op: "call remote model", Where: x.of.p.Model.Serve.URL, Err: fmt.Errorf("%w: the server %s %d", pipeline.ErrGolden, what, i),
+				Hint: "have the server serve the registry's model: see millrace model show",
 			}
 		}
 		return nil
