@@ -105,7 +105,7 @@ func MapBatch[K, V, V2 any](s Stream[K, V], name string, f func(context.Context,
 			t.fail(op, "a global table is nil")
 			continue
 		}
-		out.n.reading(g.globalNode(), "global table")
+		out.n.reading("global table", g.globalNode())
 	}
 	return out
 }

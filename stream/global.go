@@ -163,6 +163,6 @@ func addJoinGlobal[K, V any, G comparable, T, V2 any](s Stream[K, V], g GlobalTa
 		}
 		return &joinGlobal[K, V, G, T, V2]{ctx: b.ctx, n: n, rows: rows, key: key, joiner: joiner, left: left, next: next}
 	})
-	out.n.reading(g.n, "global table")
+	out.n.reading("global table", g.n)
 	return out
 }

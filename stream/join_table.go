@@ -97,7 +97,7 @@ func addJoinTable[K comparable, V, T, V2 any](s Stream[K, V], t Table[K, T], nam
 	o.check(s.n.t, kindJoinTable, t.history)
 	s = s.copartitioned(kindJoinTable, name, left)
 	n := s.n.t.add(kindJoinTable, name, s.n)
-	n.reading(t.from, "table")
+	n.reading("table", t.from...)
 	buffered := o.grace > 0
 	if buffered {
 		o.declare(s, n, name)

@@ -15,10 +15,12 @@ type Table[K comparable, V any] struct {
 	values Codec[V]
 	// getter returns how an operator of the same task looks a row up.
 	getter func(b *builder) getter[K, V]
-	from   *node // the node whose store the getter reads
+	from   []*node // the nodes whose stores the getter reads
 	// past does so as of a time, in a versioned table. In others it is nil.
 	past    func(b *builder) historian[K, V]
 	history time.Duration // how long look-ups go back
+	// grace is how long after their end windows take records, if the rows are windows; else nil.
+	grace *time.Duration
 }
 
 // getter looks rows up.
@@ -82,7 +84,7 @@ func toTable[K comparable, V any](s Stream[K, V], kind, name string, opts []Stor
 // stored makes the table of a node that has a [kvStore].
 func stored[K comparable, V any](n *node, keys Codec[K], values Codec[V], o storeOptions) Table[K, V] {
 	return Table[K, V]{
-		n: n, keys: keys, values: values, from: n,
+		n: n, keys: keys, values: values, from: []*node{n},
 		getter: func(b *builder) getter[K, V] { return kvOf(b, n, keys, values, o) },
 	}
 }
@@ -283,7 +285,7 @@ func derivedTable[K comparable, V, V2 any, P interface {
 		return []any{p}
 	}
 	out := Table[K, V2]{
-		n: n, keys: t.keys, values: values, from: t.from, history: t.history,
+		n: n, keys: t.keys, values: values, from: t.from, history: t.history, grace: t.grace,
 		getter: func(b *builder) getter[K, V2] { return instance(b) },
 	}
 	if t.past != nil {

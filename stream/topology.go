@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -193,10 +194,15 @@ func (t *Topology) add(kind, name string, parents ...*node) *node {
 	return n
 }
 
-// reading notes that n looks up rows of another node.
-func (n *node) reading(of *node, what string) {
-	if n.belongs(of, what) {
-		n.reads = append(n.reads, of)
+// reading notes that n looks up rows of other nodes: of none if there is no table, which is a fault.
+func (n *node) reading(what string, of ...*node) {
+	if len(of) == 0 {
+		n.belongs(nil, what)
+	}
+	for _, of := range of {
+		if n.belongs(of, what) && !slices.Contains(n.reads, of) {
+			n.reads = append(n.reads, of)
+		}
 	}
 }
 

@@ -68,7 +68,7 @@ func versionedTable[K comparable, V any](s Stream[K, V], kind, name string, opts
 		return []any{p}
 	}
 	return Table[K, V]{
-		n: n, keys: s.keys, values: s.values, from: n, history: history,
+		n: n, keys: s.keys, values: s.values, from: []*node{n}, history: history,
 		getter: func(b *builder) getter[K, V] { return rows(b) },
 		past:   func(b *builder) historian[K, V] { return rows(b) },
 	}

@@ -116,7 +116,7 @@ func addWindows[K comparable, V, A any](g WindowedGroup[K, V], kind, name string
 		return []any{a}
 	}
 	return Table[Windowed[K], A]{
-		n: n, keys: WindowedKey(s.keys), values: values, from: n,
+		n: n, keys: WindowedKey(s.keys), values: values, from: []*node{n}, grace: &g.w.grace,
 		getter: func(b *builder) getter[Windowed[K], A] { return rows(b) },
 	}
 }
