@@ -32,6 +32,7 @@ type PredictOptions struct {
 type Predicted struct {
 	Model  string `json:"model"`
 	Digest string `json:"digest"`
+	Server string `json:"server,omitempty"` // of model.serve, which predicts in the stream and was not asked
 	*batch.Prediction
 }
 
@@ -66,7 +67,11 @@ func (a *App) Predict(ctx context.Context, o PredictOptions) (*Predicted, error)
 	if err := commit(outputs...); err != nil {
 		return nil, err
 	}
-	return &Predicted{Model: r.model.Ref, Digest: r.model.Digest, Prediction: sum}, nil
+	done := &Predicted{Model: r.model.Ref, Digest: r.model.Digest, Prediction: sum}
+	if s := r.p.Model.Serve; s != nil {
+		done.Server = s.URL
+	}
+	return done, nil
 }
 
 // replay is a model and data, of which something is to be computed and written to files.

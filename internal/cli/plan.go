@@ -63,6 +63,7 @@ func planText(p *app.Plan) string {
 		{"source", fmt.Sprintf("%s, from the %s record on", f.Source.Topic, map[string]string{"latest": "next", "earliest": "oldest"}[f.Source.Start])},
 		{"sink", fmt.Sprintf("%s, the prediction in the field %s", f.Sink.Topic, f.Sink.Field)},
 		{"dead letters", f.DeadLetter.Topic},
+		{"model", modelText(&f.Model)},
 		{"tables", tablesText(f.Tables)},
 		{"windows", windowsText(f.Windows)},
 		{"group", f.Group},
@@ -73,6 +74,23 @@ func planText(p *app.Plan) string {
 		fmt.Fprintf(&b, "  %-13s %s\n", line[0], line[1])
 	}
 	return b.String()
+}
+
+// modelText says what predicts.
+func modelText(m *config.Model) string {
+	s := m.Serve
+	if s == nil {
+		return "the champion of " + m.Registry
+	}
+	text := fmt.Sprintf("the champion of %s; the server %s (%s) predicts, and without its answer ", m.Registry, s.URL, s.Protocol)
+	switch s.OnFailure {
+	case config.DeadLetterOnFailure:
+		return text + "records are dead letters"
+	case config.FallbackOnFailure:
+		return text + s.Fallback + " predicts"
+	default:
+		return text + "records wait"
+	}
 }
 
 // tablesText describes tables, each on a line of its own.
@@ -132,6 +150,7 @@ type shownPlan struct {
 	Source         shownSource         `json:"source"`
 	Sink           shownSink           `json:"sink"`
 	DeadLetters    string              `json:"dead_letters"` // the topic
+	Model          plannedModel          `json:"model"`
 	Tables         []shownTable        `json:"tables"`
 	Windows        []shownWindow       `json:"windows"`
 	Group          string              `json:"group"`
@@ -148,6 +167,18 @@ type shownSource struct {
 type shownSink struct {
 	Topic string `json:"topic"`
 	Field string `json:"field"`
+}
+
+type plannedModel struct {
+	Registry string       `json:"registry"`
+	Server   *plannedServer `json:"server,omitempty"` // that predicts in its place
+}
+
+type plannedServer struct {
+	URL       string `json:"url"`
+	Protocol  string `json:"protocol"`
+	OnFailure string `json:"on_failure"`
+	Fallback  string `json:"fallback,omitempty"`
 }
 
 type shownTable struct {
@@ -188,8 +219,12 @@ func planJSON(p *app.Plan) shownPlan {
 		}
 		windows = append(windows, shown)
 	}
+	m := plannedModel{Registry: f.Model.Registry}
+	if s := f.Model.Serve; s != nil {
+		m.Server = &plannedServer{URL: s.URL, Protocol: string(s.Protocol), OnFailure: string(s.OnFailure), Fallback: s.Fallback}
+	}
 	return shownPlan{
-		Tables: tables, Windows: windows,
+		Model: m, Tables: tables, Windows: windows,
 		Pipeline: f.Name, Source: shownSource{f.Source.Topic, f.Source.Start}, Sink: shownSink{f.Sink.Topic, f.Sink.Field},
 		DeadLetters: f.DeadLetter.Topic, Group: f.Group, Guarantee: string(f.Guarantee),
 		CommitInterval: int64(f.CommitInterval / time.Millisecond), Topology: p.Topology,

@@ -66,6 +66,9 @@ func (c *cli) printPredicted(p *app.Predicted, rejects string) {
 			c.note("  %s: %s\n", w.what, tally(w.by))
 		}
 	}
+	if p.Server != "" {
+		c.note("  these are the predictions of the model in the bundle: %s, which predicts in the stream, was not asked\n", oneLine(p.Server))
+	}
 	c.notePredicted(p)
 	if p.Rejected > 0 && rejects == "" {
 		c.note("next: --rejects FILE lists the records without a prediction, with the reason of each\n")
