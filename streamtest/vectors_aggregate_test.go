@@ -139,11 +139,9 @@ func (b *build) windowed(s *spec) (any, error) {
 	f, err2 := aggregatorOf(s)
 	errs := []error{err, err2}
 	switch s.Window {
-	case "tumbling", "hopping":
+	case "tumbling", "hopping", "session":
 	case "sliding":
 		errs = append(errs, lack("sliding windows"))
-	case "session":
-		errs = append(errs, lack("session windows"))
 	default:
 		errs = append(errs, fmt.Errorf("window %q", s.Window))
 	}
@@ -152,6 +150,9 @@ func (b *build) windowed(s *spec) (any, error) {
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
+	}
+	if s.Window == "session" {
+		return b.sessions(s, g, f)
 	}
 	return b.timeWindows(s, g, f)
 }
