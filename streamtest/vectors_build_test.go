@@ -169,8 +169,7 @@ func (b *build) operator(s *spec) (any, error) {
 	case "cogroup":
 		return nil, b.cogroup(s)
 	case "suppress":
-		_, err := b.operand(s)
-		return nil, errors.Join(lack("suppress"), s.Rule.check(), err)
+		return b.suppress(s)
 	}
 	if strings.HasSuffix(s.Op, "_join") {
 		return b.join(s)
