@@ -76,8 +76,8 @@ func windowRow(size int64) func(key, value []byte) (task.Row, bool, error) {
 func startKey(start int64) []byte { return appendTime([]byte{prefixRow}, start) }
 
 // windowRowsOf returns the windows of a node in a task.
-func windowRowsOf[K comparable, A any](b *builder, n *node, keys Codec[K], values Codec[A], w TimeWindows, o windowOptions) *windowRows[K, A] {
-	key := storeKey{n, n.stores[0].Name}
+func windowRowsOf[K comparable, A any](b *builder, d *windowState[K, A], w TimeWindows) *windowRows[K, A] {
+	key, o := storeKey{d.n, d.n.stores[0].Name}, d.o
 	if s, ok := b.stores[key].(*windowRows[K, A]); ok {
 		return s
 	}
@@ -87,7 +87,7 @@ func windowRowsOf[K comparable, A any](b *builder, n *node, keys Codec[K], value
 		onClose:   o.emitOnClose, forever: o.forever(),
 		time: task.NoTime, newest: never, expired: never,
 	}
-	s.rows = newKVStore(key.name, b.ctx.Store(key.name), Codec[Windowed[K]](timeFirst[K]{keys, s.size}), values, o.cached)
+	s.rows = newKVStore(key.name, b.ctx.Store(key.name), Codec[Windowed[K]](timeFirst[K]{d.keys, s.size}), d.values, o.cached)
 	s.rows.hold = o.emitOnCommit
 	s.rows.gone = func(k Windowed[K]) bool { return k.Start < s.floor(s.newest) }
 	b.stores[key] = s
