@@ -9,6 +9,14 @@ import (
 	"millrace.dev/record"
 )
 
+// Windows say how [WindowedBy] divides time: [TimeWindows] or [SlidingWindows].
+type Windows interface {
+	// check notes a fault of the declaration.
+	check(t *Topology, op string)
+	// times returns how long the rows of windows have to be kept, and the grace, which is part of that.
+	times() (least, grace time.Duration)
+}
+
 // TimeWindows are windows of one size that begin at multiples of their advance since 1970-01-01 00:00:00 UTC, none of
 // them before. A window holds the records from its start up to but not including its end.
 type TimeWindows struct{ size, advance, grace time.Duration }
@@ -30,6 +38,8 @@ func (w TimeWindows) Grace(d time.Duration) TimeWindows {
 	w.grace = d
 	return w
 }
+
+func (w TimeWindows) times() (least, grace time.Duration) { return w.size + w.grace, w.grace }
 
 // longest is the longest time that a window, its grace or its retention takes: three of them fit in a [time.Duration].
 const longest = 90 * 365 * 24 * time.Hour
@@ -54,13 +64,22 @@ func (w TimeWindows) check(t *Topology, op string) {
 // WindowedGroup is a stream whose records are to be aggregated by key and window.
 type WindowedGroup[K comparable, V any] struct {
 	g Grouped[K, V]
-	w TimeWindows
+	w Windows
 }
 
 // WindowedBy divides the groups of a stream by time.
-func WindowedBy[K comparable, V any](g Grouped[K, V], w TimeWindows) WindowedGroup[K, V] {
-	w.check(g.s.n.t, "windowed-by")
-	return WindowedGroup[K, V]{g, w}
+func WindowedBy[K comparable, V any](g Grouped[K, V], w Windows) WindowedGroup[K, V] {
+	return WindowedGroup[K, V]{g, checkWindows(g.s.n.t, "windowed-by", w)}
+}
+
+// checkWindows notes faults of windows, and returns some.
+func checkWindows(t *Topology, op string, w Windows) Windows {
+	if w == nil {
+		t.fail(op, "no windows: want Tumbling, Hopping or Sliding")
+		return TimeWindows{}
+	}
+	w.check(t, op)
+	return w
 }
 
 // CountWindows counts the records of each key and window. Unlike [Count], and as in Kafka Streams, it also counts a record
@@ -90,35 +109,82 @@ func addWindows[K comparable, V, A any](g WindowedGroup[K, V], kind, name string
 	t := g.g.s.n.t
 	needAggregateCodecs(g.g, kind, values)
 	f.isNull = nullOf(values)
-	o := windowOptionsOf(opts)
-	if o.emitOnClose && o.emitOnCommit {
-		t.fail(kind, "EmitOnClose and EmitOnCommit: a window is emitted at one or at the other")
-	}
-	if least := g.w.size + g.w.grace; o.retention != 0 && o.retention < least {
-		t.fail(kind, "a retention of %v is too short: windows and their grace take %v", o.retention, least)
-	} else if o.retention > 2*longest {
-		t.fail(kind, "a retention of %v: want at most 180 years", o.retention)
-	}
 	s := g.g.s.copartitioned(kind, name, false)
 	n := t.addStateful(kind, name, s.n)
-	spec := o.spec(name)
-	if !o.forever() {
-		spec.Retention = o.retentionOf(g.w)
-	}
-	spec.Row = windowRow(g.w.size.Milliseconds())
-	n.store(spec)
-	rows := func(b *builder) *windowRows[K, A] { return windowRowsOf(b, n, s.keys, values, g.w, o) }
+	w := declareWindows(n, name, g.w, s.keys, values, opts)
 	n.build = func(b *builder) []any {
-		a := &aggregateWindows[K, V, A]{
-			windowRows: rows(b), f: f, nulls: nulls, ctx: b.ctx, n: n, next: next[Windowed[K], Change[A]](b, n),
-		}
+		a := aggregatorOf(b, w, f, nulls)
 		b.lives(n, a)
 		return []any{a}
 	}
-	return Table[Windowed[K], A]{
-		n: n, keys: WindowedKey(s.keys), values: values, from: []*node{n}, grace: &g.w.grace,
-		getter: func(b *builder) getter[Windowed[K], A] { return rows(b) },
+	return w.table()
+}
+
+// windowState is the declaration of an aggregation in windows: what is the same for all streams that go into it.
+type windowState[K comparable, A any] struct {
+	n      *node
+	w      Windows
+	keys   Codec[K]
+	values Codec[A]
+	o      windowOptions
+}
+
+// declareWindows declares the store of an aggregation in windows, and notes faults of its options.
+func declareWindows[K comparable, A any](n *node, name string, w Windows, keys Codec[K], values Codec[A], opts []WindowOption) *windowState[K, A] {
+	o := windowOptionsOf(opts)
+	if o.emitOnClose && o.emitOnCommit {
+		n.t.fail(n.kind, "EmitOnClose and EmitOnCommit: a window is emitted at one or at the other")
 	}
+	if least, _ := w.times(); o.retention != 0 && o.retention < least {
+		n.t.fail(n.kind, "a retention of %v is too short: windows and their grace take %v", o.retention, least)
+	} else if o.retention > 2*longest {
+		n.t.fail(n.kind, "a retention of %v: want at most 180 years", o.retention)
+	}
+	spec := o.spec(name)
+	if !o.forever() {
+		spec.Retention = o.retentionOf(w)
+	}
+	switch w := w.(type) {
+	case TimeWindows:
+		spec.Row = windowRow(w.size.Milliseconds())
+	case SlidingWindows:
+		spec.Row = slidingRow(w.difference.Milliseconds())
+	}
+	n.store(spec)
+	return &windowState[K, A]{n: n, w: w, keys: keys, values: values, o: o}
+}
+
+// table returns the table of the windows.
+func (d *windowState[K, A]) table() Table[Windowed[K], A] {
+	_, grace := d.w.times()
+	return Table[Windowed[K], A]{
+		n: d.n, keys: WindowedKey(d.keys), values: d.values, from: []*node{d.n}, grace: &grace,
+		getter: func(b *builder) getter[Windowed[K], A] {
+			if w, ok := d.w.(TimeWindows); ok {
+				return windowRowsOf(b, d, w)
+			}
+			return slidingRowsOf(b, d)
+		},
+	}
+}
+
+// windowAggregator adds records of a stream to windows in a task. Those of one [windowState] share their rows: one of them takes
+// part in the life of the task.
+type windowAggregator[K, V any] interface {
+	processor[K, V]
+	Flush() error
+	Uncommitted() int
+	Advance(streamTime int64) error
+	open() error
+}
+
+// aggregatorOf makes an aggregator in a task. nulls says that a record needs no value.
+func aggregatorOf[K comparable, V, A any](b *builder, d *windowState[K, A], f folding[K, V, A], nulls bool) windowAggregator[K, V] {
+	out := next[Windowed[K], Change[A]](b, d.n)
+	if w, ok := d.w.(TimeWindows); ok {
+		return &aggregateWindows[K, V, A]{windowRows: windowRowsOf(b, d, w), f: f, nulls: nulls, ctx: b.ctx, n: d.n, next: out}
+	}
+	return &aggregateSliding[K, V, A]{slidingRows: slidingRowsOf(b, d), f: f, ctx: b.ctx, n: d.n, next: out}
 }
 
 // aggregateWindows keeps a value for each key and window.
@@ -190,7 +256,7 @@ func (a *aggregateWindows[K, V, A]) update(r *Record[K, V], k Windowed[K]) error
 		return nil
 	}
 	a.out.Headers = r.Headers
-	return sendChange(&a.next, &a.out, k, old, c.row, c.row.timestamp)
+	return a.rows.send(&a.next, &a.out, k, old, c.row, c.row.timestamp)
 }
 
 // close closes the windows that stream time has passed, and emits them where that has waited for it. newest is the start
@@ -209,7 +275,7 @@ func (a *aggregateWindows[K, V, A]) close(newest int64, headers []Header) error 
 	}
 	a.out.Headers = headers
 	return a.between(from, to, func(k Windowed[K], r row[A]) (bool, error) {
-		return true, sendChange(&a.next, &a.out, k, row[A]{}, r, r.timestamp)
+		return true, a.rows.send(&a.next, &a.out, k, row[A]{}, r, r.timestamp)
 	})
 }
 

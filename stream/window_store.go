@@ -76,8 +76,8 @@ func windowRow(size int64) func(key, value []byte) (task.Row, bool, error) {
 func startKey(start int64) []byte { return appendTime([]byte{prefixRow}, start) }
 
 // windowRowsOf returns the windows of a node in a task.
-func windowRowsOf[K comparable, A any](b *builder, n *node, keys Codec[K], values Codec[A], w TimeWindows, o windowOptions) *windowRows[K, A] {
-	key := storeKey{n, n.stores[0].Name}
+func windowRowsOf[K comparable, A any](b *builder, d *windowState[K, A], w TimeWindows) *windowRows[K, A] {
+	key, o := storeKey{d.n, d.n.stores[0].Name}, d.o
 	if s, ok := b.stores[key].(*windowRows[K, A]); ok {
 		return s
 	}
@@ -87,7 +87,7 @@ func windowRowsOf[K comparable, A any](b *builder, n *node, keys Codec[K], value
 		onClose:   o.emitOnClose, forever: o.forever(),
 		time: task.NoTime, newest: never, expired: never,
 	}
-	s.rows = newKVStore(key.name, b.ctx.Store(key.name), Codec[Windowed[K]](timeFirst[K]{keys, s.size}), values, o.cached)
+	s.rows = newKVStore(key.name, b.ctx.Store(key.name), Codec[Windowed[K]](timeFirst[K]{d.keys, s.size}), d.values, o.cached)
 	s.rows.hold = o.emitOnCommit
 	s.rows.gone = func(k Windowed[K]) bool { return k.Start < s.floor(s.newest) }
 	b.stores[key] = s
@@ -134,8 +134,16 @@ func (s *windowRows[K, A]) get(k Windowed[K]) (row[A], error) {
 	if k.End != k.Start+s.size || k.Start < s.floor(s.newest) {
 		return row[A]{}, nil
 	}
+	if s.onClose && s.rows.view != viewLatest && k.End > s.closed {
+		return row[A]{}, nil
+	}
 	return s.rows.get(k)
 }
+
+func (s *windowRows[K, A]) sending(k Windowed[K]) uint64 { return s.rows.sending(k) }
+func (s *windowRows[K, A]) show(v view)                  { s.rows.show(v) }
+func (s *windowRows[K, A]) emitsLate() bool              { return s.onClose || s.rows.hold }
+func (s *windowRows[K, A]) note()                        { s.rows.note() }
 
 // between calls fn with the rows of the windows that start from from up to and including to.
 func (s *windowRows[K, A]) between(from, to int64, fn func(Windowed[K], row[A]) (bool, error)) error {
