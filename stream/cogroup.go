@@ -17,6 +17,7 @@ type member[K comparable, A any] interface {
 	copartitioned(op, name string) (member[K, A], *node)
 	keys() Codec[K]
 	plain(p *port[K, A]) any
+	windows(b *builder, d *windowState[K, A], initial func() A) any
 }
 
 // port is what the processors of all groups share.
@@ -54,6 +55,10 @@ func (m memberOf[K, V, A]) plain(p *port[K, A]) any {
 	return &aggregate[K, V, A]{f: m.folding(p.initial, p.isNull), ctx: p.b.ctx, n: p.n, rows: p.rows, next: p.next}
 }
 
+func (m memberOf[K, V, A]) windows(b *builder, d *windowState[K, A], initial func() A) any {
+	return aggregatorOf(b, d, m.folding(initial, nullOf(d.values)), false)
+}
+
 // Cogroup begins an aggregation of several groups with one: [CogroupWith] gives it more, and [AggregateCogroup] makes a
 // table of it, [AggregateCogroupWindows] and [AggregateCogroupSessions] one of windows. add adds a value of this group to
 // the aggregate of its key; it may change the aggregate it is given only if what it returns does not share memory with it.
@@ -81,6 +86,21 @@ func AggregateCogroup[K comparable, A any](c Cogrouped[K, A], name string, value
 		p := &port[K, A]{b: b, n: n, rows: rows, next: next, initial: initial, isNull: nullOf(values)}
 		return ports(members, func(m member[K, A]) any { return m.plain(p) })
 	})
+}
+
+// AggregateCogroupWindows adds the values of all groups of a key and window to one aggregate, as [AggregateCogroup] does without
+// windows and [AggregateWindows] for one group. Stream time is the highest of the records of all groups.
+func AggregateCogroupWindows[K comparable, A any](c Cogrouped[K, A], w Windows, name string, values Codec[A], initial func() A, opts ...WindowOption) Table[Windowed[K], A] {
+	w = checkWindows(c.members[0].topology(), kindCogroup, w)
+	members, nodes := c.declare(name, values, initial)
+	n := nodes[0].t.addStateful(kindCogroup, name, nodes...)
+	d := declareWindows(n, name, w, c.keys(), values, opts)
+	n.build = func(b *builder) []any {
+		ps := ports(members, func(m member[K, A]) any { return m.windows(b, d, initial) })
+		b.lives(n, ps[0])
+		return ps
+	}
+	return d.table()
 }
 
 func (c Cogrouped[K, A]) keys() Codec[K] { return c.members[0].keys() }

@@ -179,8 +179,8 @@ type suppressedRows[K comparable, V any] struct {
 
 // get returns what a row was before it began to wait; if it does not wait, that is the row of the table itself.
 func (s suppressedRows[K, V]) get(k K) (row[V], error) {
-	r, waits, err := s.waiting.sent(k)
-	if waits || err != nil {
+	r, ok, err := s.waiting.sent(k)
+	if ok || err != nil {
 		return r, err
 	}
 	return s.of.get(k)
@@ -275,9 +275,13 @@ func (s *suppress[K, V]) release(e *timelineRow) (bool, error) {
 		return true, nil
 	}
 	s.out = Record[K, Change[V]]{Key: w.key, Value: w.change, Timestamp: w.timestamp, Headers: w.held.headers}
+	old := row[V]{value: w.change.Old, timestamp: task.NoTime, exists: w.change.HasOld}
+	s.flight = updating[K, V]{number: s.flight.number + 1, open: true, key: w.key, old: old}
+	s.now = row[V]{value: w.change.New, timestamp: w.timestamp, exists: w.change.HasNew}
 	was := w.held.enter(s.ctx)
 	err = s.next.send(&s.out)
 	s.ctx.SetRecord(was)
+	s.flight.open = false
 	return true, err
 }
 

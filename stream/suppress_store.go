@@ -27,8 +27,24 @@ type waitingRows[K comparable, V any] struct {
 	rows     int64 // how many wait
 	bytes    int64 // of their keys, values and headers
 
+	view   view           // how rows are shown
+	flight updating[K, V] // the row that is being sent on
+	now    row[V]         // what it is
+
 	key, value, old, row, index []byte
 }
+
+// A [watch] is told which row is being sent on.
+func (s *waitingRows[K, V]) sending(k K) uint64 {
+	if s.flight.open && s.flight.key == k {
+		return s.flight.number
+	}
+	return 0
+}
+
+func (s *waitingRows[K, V]) show(v view)     { s.view = v }
+func (s *waitingRows[K, V]) emitsLate() bool { return false }
+func (s *waitingRows[K, V]) note()           {}
 
 // prefixSince begins the keys of the times by which rows wait.
 const prefixSince byte = 2
@@ -184,8 +200,14 @@ func (s *waitingRows[K, V]) oldOf(w *waiting) (r row[V], err error) {
 	return r, err
 }
 
-// sent returns what a row was when it was last sent on, and whether an update waits.
-func (s *waitingRows[K, V]) sent(k K) (r row[V], waits bool, err error) {
+// sent returns what a row was when it was last sent on. ok is false if no update waits.
+func (s *waitingRows[K, V]) sent(k K) (r row[V], ok bool, err error) {
+	if s.sending(k) != 0 {
+		if s.view == viewBefore {
+			return s.flight.old, true, nil
+		}
+		return s.now, true, nil
+	}
 	_, b, err := s.find(k, 0)
 	if b == nil || err != nil {
 		return r, false, err

@@ -189,13 +189,3 @@ func (b *build) timeWindows(s *spec, g grouping, f aggregator) (any, error) {
 	}
 	return stream.ReduceWindows(stream.WindowedBy(in, w), name, f.add, opts...), nil
 }
-
-func (b *build) cogroup(s *spec) error {
-	errs := []error{lack("cogroup")}
-	for _, g := range s.Groups {
-		_, err := b.make(g.Of)
-		_, err2 := adderOf(g.Add)
-		errs = append(errs, err, err2)
-	}
-	return errors.Join(errs...)
-}

@@ -167,7 +167,7 @@ func (b *build) operator(s *spec) (any, error) {
 	case "windowed_aggregate":
 		return b.windowed(s)
 	case "cogroup":
-		return nil, b.cogroup(s)
+		return b.cogroup(s)
 	case "suppress":
 		return b.suppress(s)
 	}
