@@ -157,7 +157,7 @@ func (b *build) operator(s *spec) (any, error) {
 	case "global_table":
 		return stream.GlobalTableFrom(b.top, b.name("global"), s.Topic, values(), values()), nil
 	case "change_stream":
-		return nil, lack("updates of tables as input")
+		return stream.TableFrom(b.top, b.name("changes"), s.Topic, values(), values()), nil
 	case "to_table", "to_stream", "repartition", "merge":
 		return b.convert(s)
 	case "group_by", "group_by_key":
