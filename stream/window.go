@@ -180,11 +180,13 @@ type windowAggregator[K, V any] interface {
 
 // aggregatorOf makes an aggregator in a task. nulls says that a record needs no value.
 func aggregatorOf[K comparable, V, A any](b *builder, d *windowState[K, A], f folding[K, V, A], nulls bool) windowAggregator[K, V] {
-	out := next[Windowed[K], Change[A]](b, d.n)
-	if w, ok := d.w.(TimeWindows); ok {
-		return &aggregateWindows[K, V, A]{windowRows: windowRowsOf(b, d, w), f: f, nulls: nulls, ctx: b.ctx, n: d.n, next: out}
+	w, ok := d.w.(TimeWindows)
+	if !ok {
+		return newSliding(b, d, f)
 	}
-	return &aggregateSliding[K, V, A]{slidingRows: slidingRowsOf(b, d), f: f, ctx: b.ctx, n: d.n, next: out}
+	return &aggregateWindows[K, V, A]{
+		windowRows: windowRowsOf(b, d, w), f: f, nulls: nulls, ctx: b.ctx, n: d.n, next: next[Windowed[K], Change[A]](b, d.n),
+	}
 }
 
 // aggregateWindows keeps a value for each key and window.
@@ -204,7 +206,7 @@ func (a *aggregateWindows[K, V, A]) process(r *Record[K, V]) error {
 		return nil
 	}
 	if r.Timestamp < 0 || r.Timestamp > math.MaxInt64-2*a.size {
-		a.ctx.Drop(a.n.problem(record.StageProcess, classNoTime, "the record has no event time that a window can hold"))
+		dropNoTime(a.ctx, a.n)
 		return nil
 	}
 	a.touched = true
@@ -233,14 +235,25 @@ func (a *aggregateWindows[K, V, A]) add(r *Record[K, V]) error {
 			return err
 		}
 	}
-	if late > 0 {
-		d := a.n.problem(record.StageProcess, classLate, "its window is closed")
-		if d.Count = late; windows > 1 {
-			d.Problem.Reason = fmt.Sprintf("%d of its %d windows are closed", late, windows)
-		}
-		a.ctx.Drop(d)
-	}
+	dropLate(a.ctx, a.n, late, windows)
 	return nil
+}
+
+// dropLate drops the present record if some of its windows are closed to it.
+func dropLate(ctx *task.Context, n *node, late, windows int) {
+	if late == 0 {
+		return
+	}
+	d := n.problem(record.StageProcess, classLate, "its window is closed")
+	if d.Count = late; windows > 1 {
+		d.Problem.Reason = fmt.Sprintf("%d of its %d windows are closed", late, windows)
+	}
+	ctx.Drop(d)
+}
+
+// dropNoTime drops the present record for its event time.
+func dropNoTime(ctx *task.Context, n *node) {
+	ctx.Drop(n.problem(record.StageProcess, classNoTime, "the record has no event time that a window can hold"))
 }
 
 // update adds a record to a window.
@@ -294,12 +307,4 @@ func (a *aggregateWindows[K, V, A]) Flush() error {
 }
 
 // open reads what the operator remembers.
-func (a *aggregateWindows[K, V, A]) open() error {
-	if err := a.remember(); err != nil {
-		return fmt.Errorf("%s: %w", a.n.name, err)
-	}
-	if a.time != task.NoTime {
-		a.ctx.Resume(a.time)
-	}
-	return nil
-}
+func (a *aggregateWindows[K, V, A]) open() error { return a.resume(a.ctx, a.n, a.rows.store) }

@@ -136,9 +136,7 @@ func (b *build) windowed(s *spec) (any, error) {
 	f, err2 := aggregatorOf(s)
 	errs := []error{err, err2}
 	switch s.Window {
-	case "tumbling", "hopping":
-	case "sliding":
-		errs = append(errs, lack("sliding windows"))
+	case "tumbling", "hopping", "sliding":
 	case "session":
 		errs = append(errs, lack("session windows"))
 	default:
@@ -155,24 +153,16 @@ func (b *build) windowed(s *spec) (any, error) {
 
 func milliseconds(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
 
-// timeWindows makes a table of tumbling or hopping windows.
+// timeWindows makes a table of tumbling, hopping or sliding windows.
 func (b *build) timeWindows(s *spec, g grouping, f aggregator) (any, error) {
-	w := stream.Tumbling(milliseconds(s.Size))
-	if s.Advance > 0 && s.Advance != s.Size {
-		w = stream.Hopping(milliseconds(s.Size), milliseconds(s.Advance))
-	}
-	var grace time.Duration
-	if s.Grace != nil {
-		grace = milliseconds(*s.Grace)
-	}
-	w = w.Grace(grace)
+	w, least := windowsOf(s)
 	var opts []stream.WindowOption
 	if s.Emit == "on_window_close" {
 		// Kafka Streams' retention, which decides what it forgets unless it is asked to keep more.
-		opts = append(opts, stream.EmitOnClose(), stream.Retention(milliseconds(s.Size)+grace))
+		opts = append(opts, stream.EmitOnClose(), stream.Retention(least))
 	}
 	name := b.name(s.Window)
-	if f.init != nil { // Kafka Streams gives the aggregator null values
+	if s.seesNulls() {
 		in, err := b.rekeyed(g)
 		add := func(_ value, v *value, a value) value { return f.add(a, deref(v)) }
 		return stream.AggregateWindows(stream.WindowedBy(stream.GroupByKey(in), w), name, values(), f.initial, add, opts...), err
@@ -181,8 +171,12 @@ func (b *build) timeWindows(s *spec, g grouping, f aggregator) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if f.count {
+	switch {
+	case f.count:
 		return counted(stream.CountWindows(stream.WindowedBy(in, w), name, opts...)), nil
+	case f.init != nil:
+		add := func(_, v, a value) value { return f.add(a, v) }
+		return stream.AggregateWindows(stream.WindowedBy(in, w), name, values(), f.initial, add, opts...), nil
 	}
 	return stream.ReduceWindows(stream.WindowedBy(in, w), name, f.add, opts...), nil
 }
