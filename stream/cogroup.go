@@ -18,6 +18,7 @@ type member[K comparable, A any] interface {
 	keys() Codec[K]
 	plain(p *port[K, A]) any
 	windows(b *builder, d *windowState[K, A], initial func() A) any
+	sessions(b *builder, d *sessionState[K, A], initial func() A) any
 }
 
 // port is what the processors of all groups share.
@@ -59,6 +60,10 @@ func (m memberOf[K, V, A]) windows(b *builder, d *windowState[K, A], initial fun
 	return aggregatorOf(b, d, m.folding(initial, nullOf(d.values)), false)
 }
 
+func (m memberOf[K, V, A]) sessions(b *builder, d *sessionState[K, A], initial func() A) any {
+	return sessionAggregatorOf(b, d, m.folding(initial, nullOf(d.values)), false)
+}
+
 // Cogroup begins an aggregation of several groups with one: [CogroupWith] gives it more, and [AggregateCogroup] makes a
 // table of it, [AggregateCogroupWindows] and [AggregateCogroupSessions] one of windows. add adds a value of this group to
 // the aggregate of its key; it may change the aggregate it is given only if what it returns does not share memory with it.
@@ -91,12 +96,31 @@ func AggregateCogroup[K comparable, A any](c Cogrouped[K, A], name string, value
 // AggregateCogroupWindows adds the values of all groups of a key and window to one aggregate, as [AggregateCogroup] does without
 // windows and [AggregateWindows] for one group. Stream time is the highest of the records of all groups.
 func AggregateCogroupWindows[K comparable, A any](c Cogrouped[K, A], w Windows, name string, values Codec[A], initial func() A, opts ...WindowOption) Table[Windowed[K], A] {
-	w = checkWindows(c.members[0].topology(), kindCogroup, w)
+	t := c.members[0].topology()
+	w = checkWindows(t, kindCogroup, w)
 	members, nodes := c.declare(name, values, initial)
-	n := nodes[0].t.addStateful(kindCogroup, name, nodes...)
+	n := t.addStateful(kindCogroup, name, nodes...)
 	d := declareWindows(n, name, w, c.keys(), values, opts)
 	n.build = func(b *builder) []any {
 		ps := ports(members, func(m member[K, A]) any { return m.windows(b, d, initial) })
+		b.lives(n, ps[0])
+		return ps
+	}
+	return d.table()
+}
+
+// AggregateCogroupSessions adds the values of all groups of a key and session to one aggregate, as [AggregateCogroup] does
+// without sessions and [AggregateSessions] for one group: a session is of the records of all groups. merge makes one
+// aggregate of two where a record joins sessions.
+func AggregateCogroupSessions[K comparable, A any](c Cogrouped[K, A], w SessionWindows, name string, values Codec[A], initial func() A, merge func(key K, a, b A) A, opts ...WindowOption) Table[Windowed[K], A] {
+	t := c.members[0].topology()
+	t.needs(kindCogroup, "merge", merge != nil)
+	w.check(t, kindCogroup)
+	members, nodes := c.declare(name, values, initial)
+	n := t.addStateful(kindCogroup, name, nodes...)
+	d := declareSessions(n, name, w, c.keys(), values, merge, opts)
+	n.build = func(b *builder) []any {
+		ps := ports(members, func(m member[K, A]) any { return m.sessions(b, d, initial) })
 		b.lives(n, ps[0])
 		return ps
 	}

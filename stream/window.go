@@ -132,14 +132,8 @@ type windowState[K comparable, A any] struct {
 // declareWindows declares the store of an aggregation in windows, and notes faults of its options.
 func declareWindows[K comparable, A any](n *node, name string, w Windows, keys Codec[K], values Codec[A], opts []WindowOption) *windowState[K, A] {
 	o := windowOptionsOf(opts)
-	if o.emitOnClose && o.emitOnCommit {
-		n.t.fail(n.kind, "EmitOnClose and EmitOnCommit: a window is emitted at one or at the other")
-	}
-	if least, _ := w.times(); o.retention != 0 && o.retention < least {
-		n.t.fail(n.kind, "a retention of %v is too short: windows and their grace take %v", o.retention, least)
-	} else if o.retention > 2*longest {
-		n.t.fail(n.kind, "a retention of %v: want at most 180 years", o.retention)
-	}
+	least, _ := w.times()
+	o.check(n.t, n.kind, "windows and their grace", least)
 	spec := o.spec(name)
 	if !o.forever() {
 		spec.Retention = o.retentionOf(w)

@@ -136,9 +136,7 @@ func (b *build) windowed(s *spec) (any, error) {
 	f, err2 := aggregatorOf(s)
 	errs := []error{err, err2}
 	switch s.Window {
-	case "tumbling", "hopping", "sliding":
-	case "session":
-		errs = append(errs, lack("session windows"))
+	case "tumbling", "hopping", "sliding", "session":
 	default:
 		errs = append(errs, fmt.Errorf("window %q", s.Window))
 	}
@@ -147,6 +145,9 @@ func (b *build) windowed(s *spec) (any, error) {
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
+	}
+	if s.Window == "session" {
+		return b.sessions(s, g, f)
 	}
 	return b.timeWindows(s, g, f)
 }

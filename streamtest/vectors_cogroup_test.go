@@ -31,31 +31,17 @@ func (b *build) cogroup(s *spec) (any, error) {
 		c = stream.CogroupWith(c, in, func(_, v, a value) value { return add(a, v) })
 	}
 	name := b.name(s.Op)
-	switch s.Window {
-	case "":
+	if s.Window == "" {
 		return stream.AggregateCogroup(c, name, values(), f.initial), nil
-	case "session":
-		return nil, lack("session windows")
 	}
-	w, err := cogroupWindows(s)
-	if err != nil {
-		return nil, err
-	}
-	return stream.AggregateCogroupWindows(c, w, name, values(), f.initial), nil
-}
-
-func cogroupWindows(s *spec) (stream.Windows, error) {
 	if s.Emit != "on_window_update" || s.Grace == nil {
 		return nil, fmt.Errorf("emit %q, or no grace", s.Emit)
 	}
-	grace := milliseconds(*s.Grace)
-	switch s.Window {
-	case "tumbling":
-		return stream.Tumbling(milliseconds(s.Size)).Grace(grace), nil
-	case "hopping":
-		return stream.Hopping(milliseconds(s.Size), milliseconds(s.Advance)).Grace(grace), nil
-	case "sliding":
-		return stream.Sliding(milliseconds(s.TimeDifference)).Grace(grace), nil
+	if s.Window != "session" {
+		w, _ := windowsOf(s)
+		return stream.AggregateCogroupWindows(c, w, name, values(), f.initial), nil
 	}
-	return nil, fmt.Errorf("window %q", s.Window)
+	merge, err := adderOf(s.Merge)
+	w := stream.Sessions(milliseconds(s.Gap)).Grace(milliseconds(*s.Grace))
+	return stream.AggregateCogroupSessions(c, w, name, values(), f.initial, func(_, a, b value) value { return merge(a, b) }), err
 }
