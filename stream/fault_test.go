@@ -34,7 +34,7 @@ func expectFaults(t *testing.T, list []faulty) {
 				t.Errorf("got %v, want %q", err, c.want)
 			case strings.Contains(err.Error(), "\n"):
 				t.Errorf("more than one fault: %v", err)
-			case !strings.HasPrefix(e.At, "fault_test.go:"):
+			case !strings.Contains(e.At, "_test.go:"):
 				t.Errorf("at %s", e.At)
 			}
 		})

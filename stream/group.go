@@ -92,7 +92,7 @@ func (a *aggregate[K, V, A]) process(r *Record[K, V]) error {
 		return nil
 	}
 	a.out.Headers = r.Headers
-	return sendChange(&a.next, &a.out, r.Key, old, c.row, c.row.timestamp)
+	return a.rows.send(&a.next, &a.out, r.Key, old, c.row, c.row.timestamp)
 }
 
 // dropNullValue drops the present record for its lack of a value.
@@ -110,15 +110,25 @@ func addAggregate[K comparable, V, A any](g Grouped[K, V], kind, name string, va
 	needAggregateCodecs(g, kind, values)
 	f.isNull = nullOf(values)
 	s := g.s.copartitioned(kind, name, false)
+	return addRows(kind, name, s.keys, values, opts, []*node{s.n}, func(b *builder, n *node, rows *kvStore[K, A], next edge[K, Change[A]]) []any {
+		return []any{&aggregate[K, V, A]{f: f, ctx: b.ctx, n: n, rows: rows, next: next}}
+	})
+}
+
+// addRows declares an aggregation. ports makes its processors, one for each parent; the first takes part in the life of the
+// task.
+func addRows[K comparable, A any](kind, name string, keys Codec[K], values Codec[A], opts []StoreOption, parents []*node,
+	ports func(b *builder, n *node, rows *kvStore[K, A], next edge[K, Change[A]]) []any,
+) Table[K, A] {
 	o := storeOptionsOf(opts)
-	n := s.n.t.addStateful(kind, name, s.n)
+	n := parents[0].t.addStateful(kind, name, parents...)
 	n.store(o.table(name))
 	n.build = func(b *builder) []any {
-		a := &aggregate[K, V, A]{f: f, ctx: b.ctx, n: n, rows: kvOf(b, n, s.keys, values, o), next: next[K, Change[A]](b, n)}
-		b.lives(n, a)
-		return []any{a}
+		ps := ports(b, n, kvOf(b, n, keys, values, o), next[K, Change[A]](b, n))
+		b.lives(n, ps[0])
+		return ps
 	}
-	return stored(n, s.keys, values, o)
+	return stored(n, keys, values, o)
 }
 
 // needAggregateCodecs notes a fault if a codec that op needs is not known.

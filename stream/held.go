@@ -159,6 +159,16 @@ func (r *heldReader) bytes() []byte {
 	return b
 }
 
+func (r *heldReader) uvarint() uint64 {
+	n, size := binary.Uvarint(r.b)
+	if size <= 0 {
+		r.b, r.err = nil, errHeld
+		return 0
+	}
+	r.b = r.b[size:]
+	return n
+}
+
 func (r *heldReader) varint() int64 {
 	n, size := binary.Varint(r.b)
 	if size <= 0 {

@@ -91,30 +91,65 @@ func addSessions[K comparable, V, A any](g SessionGroup[K, V], kind, name string
 	t := g.g.s.n.t
 	needAggregateCodecs(g.g, kind, values)
 	f.isNull = nullOf(values)
-	o := windowOptionsOf(opts)
-	closes := g.w.gap + g.w.grace // after the end of a session
-	o.check(t, kind, "sessions, their gap and their grace", closes)
 	s := g.g.s.copartitioned(kind, name, false)
 	n := t.addStateful(kind, name, s.n)
-	spec := o.spec(name)
-	if !o.emitOnClose {
-		spec.Retention = max(o.retention, closes)
-	}
-	spec.Row = sessionRow
-	n.store(spec)
-	rows := func(b *builder) *sessionRows[K, A] { return sessionRowsOf(b, n, s.keys, values, g.w, o) }
+	d := declareSessions(n, name, g.w, s.keys, values, merge, opts)
 	n.build = func(b *builder) []any {
-		a := &aggregateSessions[K, V, A]{
-			sessionRows: rows(b), f: f, merge: merge, nulls: nulls, ctx: b.ctx, n: n, next: next[Windowed[K], Change[A]](b, n),
-		}
-		a.take = a.emit
+		a := sessionAggregatorOf(b, d, f, nulls)
 		b.lives(n, a)
 		return []any{a}
 	}
-	return Table[Windowed[K], A]{
-		n: n, keys: WindowedKey(s.keys), values: values, from: []*node{n}, grace: &closes,
-		getter: func(b *builder) getter[Windowed[K], A] { return rows(b) },
+	return d.table()
+}
+
+// sessionState is the declaration of an aggregation in sessions: what is the same for all streams that go into it.
+type sessionState[K comparable, A any] struct {
+	n      *node
+	w      SessionWindows
+	keys   Codec[K]
+	values Codec[A]
+	merge  func(K, A, A) A
+	o      windowOptions
+}
+
+// declareSessions declares the store of an aggregation in sessions, and notes faults of its options.
+func declareSessions[K comparable, A any](n *node, name string, w SessionWindows, keys Codec[K], values Codec[A], merge func(K, A, A) A, opts []WindowOption) *sessionState[K, A] {
+	d := &sessionState[K, A]{n: n, w: w, keys: keys, values: values, merge: merge, o: windowOptionsOf(opts)}
+	d.o.check(n.t, n.kind, "sessions, their gap and their grace", d.closes())
+	spec := d.o.spec(name)
+	if !d.o.emitOnClose {
+		spec.Retention = max(d.o.retention, d.closes())
 	}
+	spec.Row = sessionRow
+	n.store(spec)
+	return d
+}
+
+// closes returns how long after its end a session closes.
+func (d *sessionState[K, A]) closes() time.Duration { return d.w.gap + d.w.grace }
+
+// rows returns the sessions in a task.
+func (d *sessionState[K, A]) rows(b *builder) *sessionRows[K, A] {
+	return sessionRowsOf(b, d.n, d.keys, d.values, d.w, d.o)
+}
+
+// table returns the table of the sessions.
+func (d *sessionState[K, A]) table() Table[Windowed[K], A] {
+	closes := d.closes()
+	return Table[Windowed[K], A]{
+		n: d.n, keys: WindowedKey(d.keys), values: d.values, from: []*node{d.n}, grace: &closes,
+		getter: func(b *builder) getter[Windowed[K], A] { return d.rows(b) },
+	}
+}
+
+// sessionAggregatorOf makes an aggregator in a task: those of one [sessionState] share their rows, and one of them takes
+// part in the life of the task. nulls says that a record needs no value.
+func sessionAggregatorOf[K comparable, V, A any](b *builder, d *sessionState[K, A], f folding[K, V, A], nulls bool) *aggregateSessions[K, V, A] {
+	a := &aggregateSessions[K, V, A]{
+		sessionRows: d.rows(b), f: f, merge: d.merge, nulls: nulls, ctx: b.ctx, n: d.n, next: next[Windowed[K], Change[A]](b, d.n),
+	}
+	a.take = a.emit
+	return a
 }
 
 // aggregateSessions keeps a value for each key and session.

@@ -70,13 +70,18 @@ func (l *timeline) put(t int64, tag byte, key []byte, seq int64, value []byte) e
 	return l.store.Put(l.key, value)
 }
 
-// remove removes a row if it is there.
-func (l *timeline) remove(t int64, tag byte, key []byte, seq int64) error {
+// get returns the value of a row, nil if it is not there. It is valid until the store is used again.
+func (l *timeline) get(t int64, tag byte, key []byte, seq int64) ([]byte, error) {
 	if t < l.low {
-		return nil
+		return nil, nil
 	}
 	l.encode(t, tag, key, seq)
-	b, err := l.store.Get(l.key)
+	return l.store.Get(l.key)
+}
+
+// remove removes a row if it is there.
+func (l *timeline) remove(t int64, tag byte, key []byte, seq int64) error {
+	b, err := l.get(t, tag, key, seq)
 	if err != nil || b == nil {
 		return err
 	}

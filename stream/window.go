@@ -9,6 +9,14 @@ import (
 	"millrace.dev/record"
 )
 
+// Windows say how [WindowedBy] divides time: [TimeWindows] or [SlidingWindows].
+type Windows interface {
+	// check notes a fault of the declaration.
+	check(t *Topology, op string)
+	// times returns how long the rows of windows have to be kept, and the grace, which is part of that.
+	times() (least, grace time.Duration)
+}
+
 // TimeWindows are windows of one size that begin at multiples of their advance since 1970-01-01 00:00:00 UTC, none of
 // them before. A window holds the records from its start up to but not including its end.
 type TimeWindows struct{ size, advance, grace time.Duration }
@@ -30,6 +38,8 @@ func (w TimeWindows) Grace(d time.Duration) TimeWindows {
 	w.grace = d
 	return w
 }
+
+func (w TimeWindows) times() (least, grace time.Duration) { return w.size + w.grace, w.grace }
 
 // longest is the longest time that a window, its grace or its retention takes: three of them fit in a [time.Duration].
 const longest = 90 * 365 * 24 * time.Hour
@@ -54,13 +64,22 @@ func (w TimeWindows) check(t *Topology, op string) {
 // WindowedGroup is a stream whose records are to be aggregated by key and window.
 type WindowedGroup[K comparable, V any] struct {
 	g Grouped[K, V]
-	w TimeWindows
+	w Windows
 }
 
 // WindowedBy divides the groups of a stream by time.
-func WindowedBy[K comparable, V any](g Grouped[K, V], w TimeWindows) WindowedGroup[K, V] {
-	w.check(g.s.n.t, "windowed-by")
-	return WindowedGroup[K, V]{g, w}
+func WindowedBy[K comparable, V any](g Grouped[K, V], w Windows) WindowedGroup[K, V] {
+	return WindowedGroup[K, V]{g, checkWindows(g.s.n.t, "windowed-by", w)}
+}
+
+// checkWindows notes faults of windows, and returns some.
+func checkWindows(t *Topology, op string, w Windows) Windows {
+	if w == nil {
+		t.fail(op, "no windows: want Tumbling, Hopping or Sliding")
+		return TimeWindows{}
+	}
+	w.check(t, op)
+	return w
 }
 
 // CountWindows counts the records of each key and window. Unlike [Count], and as in Kafka Streams, it also counts a record
@@ -90,27 +109,77 @@ func addWindows[K comparable, V, A any](g WindowedGroup[K, V], kind, name string
 	t := g.g.s.n.t
 	needAggregateCodecs(g.g, kind, values)
 	f.isNull = nullOf(values)
-	o := windowOptionsOf(opts)
-	o.check(t, kind, "windows and their grace", g.w.size+g.w.grace)
 	s := g.g.s.copartitioned(kind, name, false)
 	n := t.addStateful(kind, name, s.n)
-	spec := o.spec(name)
-	if !o.forever() {
-		spec.Retention = o.retentionOf(g.w)
-	}
-	spec.Row = windowRow(g.w.size.Milliseconds())
-	n.store(spec)
-	rows := func(b *builder) *windowRows[K, A] { return windowRowsOf(b, n, s.keys, values, g.w, o) }
+	w := declareWindows(n, name, g.w, s.keys, values, opts)
 	n.build = func(b *builder) []any {
-		a := &aggregateWindows[K, V, A]{
-			windowRows: rows(b), f: f, nulls: nulls, ctx: b.ctx, n: n, next: next[Windowed[K], Change[A]](b, n),
-		}
+		a := aggregatorOf(b, w, f, nulls)
 		b.lives(n, a)
 		return []any{a}
 	}
+	return w.table()
+}
+
+// windowState is the declaration of an aggregation in windows: what is the same for all streams that go into it.
+type windowState[K comparable, A any] struct {
+	n      *node
+	w      Windows
+	keys   Codec[K]
+	values Codec[A]
+	o      windowOptions
+}
+
+// declareWindows declares the store of an aggregation in windows, and notes faults of its options.
+func declareWindows[K comparable, A any](n *node, name string, w Windows, keys Codec[K], values Codec[A], opts []WindowOption) *windowState[K, A] {
+	o := windowOptionsOf(opts)
+	least, _ := w.times()
+	o.check(n.t, n.kind, "windows and their grace", least)
+	spec := o.spec(name)
+	if !o.forever() {
+		spec.Retention = o.retentionOf(w)
+	}
+	switch w := w.(type) {
+	case TimeWindows:
+		spec.Row = windowRow(w.size.Milliseconds())
+	case SlidingWindows:
+		spec.Row = slidingRow(w.difference.Milliseconds())
+	}
+	n.store(spec)
+	return &windowState[K, A]{n: n, w: w, keys: keys, values: values, o: o}
+}
+
+// table returns the table of the windows.
+func (d *windowState[K, A]) table() Table[Windowed[K], A] {
+	_, grace := d.w.times()
 	return Table[Windowed[K], A]{
-		n: n, keys: WindowedKey(s.keys), values: values, from: []*node{n}, grace: &g.w.grace,
-		getter: func(b *builder) getter[Windowed[K], A] { return rows(b) },
+		n: d.n, keys: WindowedKey(d.keys), values: d.values, from: []*node{d.n}, grace: &grace,
+		getter: func(b *builder) getter[Windowed[K], A] {
+			if w, ok := d.w.(TimeWindows); ok {
+				return windowRowsOf(b, d, w)
+			}
+			return slidingRowsOf(b, d)
+		},
+	}
+}
+
+// windowAggregator adds records of a stream to windows in a task. Those of one [windowState] share their rows: one of them takes
+// part in the life of the task.
+type windowAggregator[K, V any] interface {
+	processor[K, V]
+	Flush() error
+	Uncommitted() int
+	Advance(streamTime int64) error
+	open() error
+}
+
+// aggregatorOf makes an aggregator in a task. nulls says that a record needs no value.
+func aggregatorOf[K comparable, V, A any](b *builder, d *windowState[K, A], f folding[K, V, A], nulls bool) windowAggregator[K, V] {
+	w, ok := d.w.(TimeWindows)
+	if !ok {
+		return newSliding(b, d, f)
+	}
+	return &aggregateWindows[K, V, A]{
+		windowRows: windowRowsOf(b, d, w), f: f, nulls: nulls, ctx: b.ctx, n: d.n, next: next[Windowed[K], Change[A]](b, d.n),
 	}
 }
 
@@ -131,7 +200,7 @@ func (a *aggregateWindows[K, V, A]) process(r *Record[K, V]) error {
 		return nil
 	}
 	if r.Timestamp < 0 || r.Timestamp > math.MaxInt64-2*a.size {
-		a.ctx.Drop(a.n.problem(record.StageProcess, classNoTime, "the record has no event time that a window can hold"))
+		dropNoTime(a.ctx, a.n)
 		return nil
 	}
 	a.touched = true
@@ -160,14 +229,25 @@ func (a *aggregateWindows[K, V, A]) add(r *Record[K, V]) error {
 			return err
 		}
 	}
-	if late > 0 {
-		d := a.n.problem(record.StageProcess, classLate, "its window is closed")
-		if d.Count = late; windows > 1 {
-			d.Problem.Reason = fmt.Sprintf("%d of its %d windows are closed", late, windows)
-		}
-		a.ctx.Drop(d)
-	}
+	dropLate(a.ctx, a.n, late, windows)
 	return nil
+}
+
+// dropLate drops the present record if some of its windows are closed to it.
+func dropLate(ctx *task.Context, n *node, late, windows int) {
+	if late == 0 {
+		return
+	}
+	d := n.problem(record.StageProcess, classLate, "its window is closed")
+	if d.Count = late; windows > 1 {
+		d.Problem.Reason = fmt.Sprintf("%d of its %d windows are closed", late, windows)
+	}
+	ctx.Drop(d)
+}
+
+// dropNoTime drops the present record for its event time.
+func dropNoTime(ctx *task.Context, n *node) {
+	ctx.Drop(n.problem(record.StageProcess, classNoTime, "the record has no event time that a window can hold"))
 }
 
 // update adds a record to a window.
@@ -183,7 +263,7 @@ func (a *aggregateWindows[K, V, A]) update(r *Record[K, V], k Windowed[K]) error
 		return nil
 	}
 	a.out.Headers = r.Headers
-	return sendChange(&a.next, &a.out, k, old, c.row, c.row.timestamp)
+	return a.rows.send(&a.next, &a.out, k, old, c.row, c.row.timestamp)
 }
 
 // close closes the windows that stream time has passed, and emits them where that has waited for it. newest is the start
@@ -202,7 +282,7 @@ func (a *aggregateWindows[K, V, A]) close(newest int64, headers []Header) error 
 	}
 	a.out.Headers = headers
 	return a.between(from, to, func(k Windowed[K], r row[A]) (bool, error) {
-		return true, sendChange(&a.next, &a.out, k, row[A]{}, r, r.timestamp)
+		return true, a.rows.send(&a.next, &a.out, k, row[A]{}, r, r.timestamp)
 	})
 }
 
@@ -221,12 +301,4 @@ func (a *aggregateWindows[K, V, A]) Flush() error {
 }
 
 // open reads what the operator remembers.
-func (a *aggregateWindows[K, V, A]) open() error {
-	if err := a.remember(); err != nil {
-		return fmt.Errorf("%s: %w", a.n.name, err)
-	}
-	if a.time != task.NoTime {
-		a.ctx.Resume(a.time)
-	}
-	return nil
-}
+func (a *aggregateWindows[K, V, A]) open() error { return a.resume(a.ctx, a.n, a.rows.store) }

@@ -46,8 +46,9 @@ func windowOptionsOf(opts []WindowOption) windowOptions {
 }
 
 // retentionOf returns how long rows are kept to be looked up.
-func (o *windowOptions) retentionOf(w TimeWindows) time.Duration {
-	return max(o.retention, w.size+w.grace)
+func (o *windowOptions) retentionOf(w Windows) time.Duration {
+	least, _ := w.times()
+	return max(o.retention, least)
 }
 
 // forever tells whether a row has to be kept until its window was emitted.

@@ -2,32 +2,70 @@ package stream
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math"
 
+	"millrace.dev/internal/store"
 	"millrace.dev/internal/task"
 )
 
-// windowRows is the rows of windows in a task, and what their operator remembers beside them, so that it decides alike
-// after a crash or in another instance: the stream time, which windows are closed, and which is the newest.
-//
-// In the store the time comes first in keys: windows close in a scan, and expire by deleting a range.
-type windowRows[K comparable, A any] struct {
-	rows      *kvStore[Windowed[K], A]
-	size      int64 // milliseconds, as all that follows
-	every     int64 // the advance
-	grace     int64
+// windowTimes is what an operator of windows remembers beside their rows, so that it decides alike after a crash or in
+// another instance: the stream time, which windows are closed, and which is the newest.
+type windowTimes struct {
+	grace     int64 // milliseconds, as all that follows
 	retention int64
 	onClose   bool // rows are emitted when their window closes
 	forever   bool // none is lost before, however long that takes: neither from the store nor from the changelog
 
 	time   int64 // the stream time
-	limit  int64 // windows that end up to this take no more records; none ends at 0
-	closed int64 // windows that end up to this have been closed: emitted, if they are emitted on close
+	limit  int64 // windows that end before take no more records, and of [TimeWindows] those that end then
+	closed int64 // the limit up to which windows have been closed: emitted, if they are emitted on close
 	newest int64 // the start of the newest window
 
-	expired int64 // windows that start before were deleted
 	touched bool  // rows or times have changed since they were written
 	meta    *meta // time, closed and newest in the store
+}
+
+// windowTimesOf returns the times of windows that have seen no record.
+func windowTimesOf(w Windows, o *windowOptions) windowTimes {
+	_, grace := w.times()
+	return windowTimes{
+		grace: grace.Milliseconds(), retention: o.retentionOf(w).Milliseconds(),
+		onClose: o.emitOnClose, forever: o.forever(),
+		time: task.NoTime, newest: never,
+	}
+}
+
+// advance moves stream time on.
+func (s *windowTimes) advance(t int64) {
+	if t > s.time {
+		s.time = t
+		s.limit = max(s.closed, t-s.grace)
+	}
+}
+
+// resume reads what was remembered, and has the task go on from there.
+func (s *windowTimes) resume(ctx *task.Context, n *node, of *store.Store) (err error) {
+	if s.meta, err = newMeta(of, metaOperator, &s.time, &s.closed, &s.newest); err != nil {
+		return fmt.Errorf("%s: %w", n.name, err)
+	}
+	if s.time != task.NoTime {
+		s.limit = max(s.closed, s.time-s.grace)
+		ctx.Resume(s.time)
+	}
+	return nil
+}
+
+// windowRows is the rows of time windows in a task.
+//
+// In the store the time comes first in keys: windows close in a scan, and expire by deleting a range.
+type windowRows[K comparable, A any] struct {
+	windowTimes
+	rows  *kvStore[Windowed[K], A]
+	size  int64 // milliseconds
+	every int64 // the advance
+
+	expired int64 // windows that start before were deleted
 }
 
 // never is before all times.
@@ -76,19 +114,17 @@ func windowRow(size int64) func(key, value []byte) (task.Row, bool, error) {
 func startKey(start int64) []byte { return appendTime([]byte{prefixRow}, start) }
 
 // windowRowsOf returns the windows of a node in a task.
-func windowRowsOf[K comparable, A any](b *builder, n *node, keys Codec[K], values Codec[A], w TimeWindows, o windowOptions) *windowRows[K, A] {
-	key := storeKey{n, n.stores[0].Name}
+func windowRowsOf[K comparable, A any](b *builder, d *windowState[K, A], w TimeWindows) *windowRows[K, A] {
+	key := storeKey{d.n, d.n.stores[0].Name}
 	if s, ok := b.stores[key].(*windowRows[K, A]); ok {
 		return s
 	}
 	s := &windowRows[K, A]{
-		size: w.size.Milliseconds(), every: w.advance.Milliseconds(), grace: w.grace.Milliseconds(),
-		retention: o.retentionOf(w).Milliseconds(),
-		onClose:   o.emitOnClose, forever: o.forever(),
-		time: task.NoTime, newest: never, expired: never,
+		windowTimes: windowTimesOf(w, &d.o),
+		size:        w.size.Milliseconds(), every: w.advance.Milliseconds(), expired: never,
 	}
-	s.rows = newKVStore(key.name, b.ctx.Store(key.name), Codec[Windowed[K]](timeFirst[K]{keys, s.size}), values, o.cached)
-	s.rows.hold = o.emitOnCommit
+	s.rows = newKVStore(key.name, b.ctx.Store(key.name), Codec[Windowed[K]](timeFirst[K]{d.keys, s.size}), d.values, d.o.cached)
+	s.rows.hold = d.o.emitOnCommit
 	s.rows.gone = func(k Windowed[K]) bool { return k.Start < s.floor(s.newest) }
 	b.stores[key] = s
 	return s
@@ -98,14 +134,6 @@ func windowRowsOf[K comparable, A any](b *builder, n *node, keys Codec[K], value
 func (s *windowRows[K, A]) first(t int64) int64 {
 	from := max(0, t-s.size+s.every)
 	return from - from%s.every
-}
-
-// advance moves stream time on.
-func (s *windowRows[K, A]) advance(t int64) {
-	if t > s.time {
-		s.time = t
-		s.limit = max(s.closed, t-s.grace)
-	}
 }
 
 // lastClosed returns the number of the last window that ends up to a time, -1 if none does.
@@ -134,8 +162,16 @@ func (s *windowRows[K, A]) get(k Windowed[K]) (row[A], error) {
 	if k.End != k.Start+s.size || k.Start < s.floor(s.newest) {
 		return row[A]{}, nil
 	}
+	if s.onClose && s.rows.view != viewLatest && k.End > s.closed {
+		return row[A]{}, nil
+	}
 	return s.rows.get(k)
 }
+
+func (s *windowRows[K, A]) sending(k Windowed[K]) uint64 { return s.rows.sending(k) }
+func (s *windowRows[K, A]) show(v view)                  { s.rows.show(v) }
+func (s *windowRows[K, A]) emitsLate() bool              { return s.onClose || s.rows.hold }
+func (s *windowRows[K, A]) note()                        { s.rows.note() }
 
 // between calls fn with the rows of the windows that start from from up to and including to.
 func (s *windowRows[K, A]) between(from, to int64, fn func(Windowed[K], row[A]) (bool, error)) error {
@@ -168,12 +204,4 @@ func (s *windowRows[K, A]) expire(from, to []byte) error {
 		return st.DeleteRange(from, to)
 	}
 	return st.Scan(from, to, func(k, _ []byte) (bool, error) { return true, st.Delete(k) })
-}
-
-// remember reads what keep has written.
-func (s *windowRows[K, A]) remember() (err error) {
-	if s.meta, err = newMeta(s.rows.store, metaOperator, &s.time, &s.closed, &s.newest); err == nil && s.time != task.NoTime {
-		s.limit = max(s.closed, s.time-s.grace)
-	}
-	return err
 }

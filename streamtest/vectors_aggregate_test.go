@@ -10,8 +10,9 @@ import (
 
 // grouping is what an aggregation is made of.
 type grouping struct {
-	of  any                    // a stream or a table
-	key func(k, v value) value // nil: as it is
+	of   any                    // a stream or a table
+	key  func(k, v value) value // nil: as it is
+	pair func(k, v value) pair  // the same, and what counts of a row
 }
 
 // group makes what an aggregation is made of.
@@ -21,7 +22,7 @@ func (b *build) group(s *spec) (any, error) {
 		return grouping{of: x}, err
 	}
 	f, err := groupOf(s.Fn)
-	return grouping{x, func(k, v value) value { return f(k, v).key }}, err
+	return grouping{x, func(k, v value) value { return f(k, v).key }, f}, err
 }
 
 // grouped makes the operand of an aggregation.
@@ -72,12 +73,8 @@ func (b *build) aggregate(s *spec) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	switch g.of.(type) {
-	case table, windowTable:
-		if s.Remove != "" {
-			_, err = adderOf(s.Remove)
-		}
-		return nil, errors.Join(lack("table grouping"), err)
+	if t, ok := g.of.(table); ok {
+		return b.regrouped(s, t, g, f)
 	}
 	in, err := b.grouped(g)
 	if err != nil {
@@ -139,9 +136,7 @@ func (b *build) windowed(s *spec) (any, error) {
 	f, err2 := aggregatorOf(s)
 	errs := []error{err, err2}
 	switch s.Window {
-	case "tumbling", "hopping", "session":
-	case "sliding":
-		errs = append(errs, lack("sliding windows"))
+	case "tumbling", "hopping", "sliding", "session":
 	default:
 		errs = append(errs, fmt.Errorf("window %q", s.Window))
 	}
@@ -159,24 +154,16 @@ func (b *build) windowed(s *spec) (any, error) {
 
 func milliseconds(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
 
-// timeWindows makes a table of tumbling or hopping windows.
+// timeWindows makes a table of tumbling, hopping or sliding windows.
 func (b *build) timeWindows(s *spec, g grouping, f aggregator) (any, error) {
-	w := stream.Tumbling(milliseconds(s.Size))
-	if s.Advance > 0 && s.Advance != s.Size {
-		w = stream.Hopping(milliseconds(s.Size), milliseconds(s.Advance))
-	}
-	var grace time.Duration
-	if s.Grace != nil {
-		grace = milliseconds(*s.Grace)
-	}
-	w = w.Grace(grace)
+	w, least := windowsOf(s)
 	var opts []stream.WindowOption
 	if s.Emit == "on_window_close" {
 		// Kafka Streams' retention, which decides what it forgets unless it is asked to keep more.
-		opts = append(opts, stream.EmitOnClose(), stream.Retention(milliseconds(s.Size)+grace))
+		opts = append(opts, stream.EmitOnClose(), stream.Retention(least))
 	}
 	name := b.name(s.Window)
-	if f.init != nil { // Kafka Streams gives the aggregator null values
+	if s.seesNulls() {
 		in, err := b.rekeyed(g)
 		add := func(_ value, v *value, a value) value { return f.add(a, deref(v)) }
 		return stream.AggregateWindows(stream.WindowedBy(stream.GroupByKey(in), w), name, values(), f.initial, add, opts...), err
@@ -185,18 +172,12 @@ func (b *build) timeWindows(s *spec, g grouping, f aggregator) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if f.count {
+	switch {
+	case f.count:
 		return counted(stream.CountWindows(stream.WindowedBy(in, w), name, opts...)), nil
+	case f.init != nil:
+		add := func(_, v, a value) value { return f.add(a, v) }
+		return stream.AggregateWindows(stream.WindowedBy(in, w), name, values(), f.initial, add, opts...), nil
 	}
 	return stream.ReduceWindows(stream.WindowedBy(in, w), name, f.add, opts...), nil
-}
-
-func (b *build) cogroup(s *spec) error {
-	errs := []error{lack("cogroup")}
-	for _, g := range s.Groups {
-		_, err := b.make(g.Of)
-		_, err2 := adderOf(g.Add)
-		errs = append(errs, err, err2)
-	}
-	return errors.Join(errs...)
 }

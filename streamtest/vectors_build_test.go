@@ -157,7 +157,7 @@ func (b *build) operator(s *spec) (any, error) {
 	case "global_table":
 		return stream.GlobalTableFrom(b.top, b.name("global"), s.Topic, values(), values()), nil
 	case "change_stream":
-		return nil, lack("updates of tables as input")
+		return stream.TableFrom(b.top, b.name("changes"), s.Topic, values(), values()), nil
 	case "to_table", "to_stream", "repartition", "merge":
 		return b.convert(s)
 	case "group_by", "group_by_key":
@@ -167,10 +167,9 @@ func (b *build) operator(s *spec) (any, error) {
 	case "windowed_aggregate":
 		return b.windowed(s)
 	case "cogroup":
-		return nil, b.cogroup(s)
+		return b.cogroup(s)
 	case "suppress":
-		_, err := b.operand(s)
-		return nil, errors.Join(lack("suppress"), s.Rule.check(), err)
+		return b.suppress(s)
 	}
 	if strings.HasSuffix(s.Op, "_join") {
 		return b.join(s)

@@ -167,7 +167,7 @@ func (s *spec) seesNulls() bool {
 	case "filter", "filter_not", "map", "map_values", "flat_map", "flat_map_values", "select_key", "peek", "split", "branch":
 		return true
 	case "windowed_aggregate":
-		return s.Init != nil
+		return s.Init != nil && s.Window != "sliding"
 	}
 	return false
 }
