@@ -42,6 +42,11 @@ func deliberate() []difference {
 			covers: func(c *testCase, _ *spec) bool { return noted(c, "NullPointerException") },
 			check:  func(*testing.T, *testCase, *spec, []result) error { return nil },
 		},
+		{
+			reason: "an inner join by foreign key whose rows lose theirs or get one: Kafka Streams leaves the old result, and does not give the new one",
+			covers: func(c *testCase, _ *spec) bool { return c.Family == "foreign_key_inner" },
+			check:  lostRows,
+		},
 	}
 }
 
