@@ -92,7 +92,7 @@ func (a *aggregate[K, V, A]) process(r *Record[K, V]) error {
 		return nil
 	}
 	a.out.Headers = r.Headers
-	return sendChange(&a.next, &a.out, r.Key, old, c.row, c.row.timestamp)
+	return a.rows.send(&a.next, &a.out, r.Key, old, c.row, c.row.timestamp)
 }
 
 // dropNullValue drops the present record for its lack of a value.

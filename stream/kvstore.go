@@ -22,6 +22,7 @@ type cached[K comparable, V any] struct {
 	key        K
 	row        row[V]
 	dirty      bool          // it waits for the flush
+	before     int32         // where what was sent last is, of a dirty one that is held back
 	prev, next *cached[K, V] // next also links those that are free
 }
 
@@ -47,6 +48,9 @@ type kvStore[K comparable, V any] struct {
 	block  []cached[K, V]  // never used yet
 	dirty  []*cached[K, V] // in the order in which they changed first
 	before []row[V]        // what those were; empty unless hold
+	view   view            // how get shows rows
+	joined bool            // a join wants to know what is being sent on
+	now    updating[K, V]  // the update that is being sent on, if joined
 	key    []byte
 	value  []byte
 }
@@ -194,7 +198,45 @@ func (s *kvStore[K, V]) get(k K) (row[V], error) {
 	if err != nil {
 		return row[V]{}, err
 	}
+	if s.view != viewLatest {
+		return s.sent(c), nil
+	}
 	return c.row, nil
+}
+
+// sent returns a row as it was sent on.
+func (s *kvStore[K, V]) sent(c *cached[K, V]) row[V] {
+	switch {
+	case s.now.open && s.now.key == c.key:
+		if s.view == viewBefore {
+			return s.now.old
+		}
+	case s.hold && c.dirty:
+		return s.before[c.before]
+	}
+	return c.row
+}
+
+func (s *kvStore[K, V]) sending(k K) uint64 {
+	if s.now.open && s.now.key == k {
+		return s.now.number
+	}
+	return 0
+}
+
+func (s *kvStore[K, V]) show(v view)     { s.view = v }
+func (s *kvStore[K, V]) emitsLate() bool { return s.hold }
+func (s *kvStore[K, V]) note()           { s.joined = true }
+
+// send sends the update of a row on.
+func (s *kvStore[K, V]) send(next *edge[K, Change[V]], out *Record[K, Change[V]], k K, old, now row[V], timestamp int64) error {
+	if !s.joined {
+		return sendChange(next, out, k, old, now, timestamp)
+	}
+	s.now = updating[K, V]{number: s.now.number + 1, open: true, key: k, old: old}
+	err := sendChange(next, out, k, old, now, timestamp)
+	s.now.open = false
+	return err
 }
 
 // mark notes that a row is about to change.
@@ -206,6 +248,7 @@ func (s *kvStore[K, V]) mark(c *cached[K, V]) {
 	c.prev, c.next, c.dirty = nil, nil, true
 	s.dirty = append(s.dirty, c)
 	if s.hold {
+		c.before = int32(len(s.before))
 		s.before = append(s.before, c.row)
 	}
 }

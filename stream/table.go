@@ -127,7 +127,7 @@ func (t *tableNode[K, V]) process(r *Record[K, V]) error {
 		return nil
 	}
 	t.out.Headers = r.Headers
-	return sendChange(&t.next, &t.out, r.Key, old, c.row, r.Timestamp)
+	return t.rows.send(&t.next, &t.out, r.Key, old, c.row, r.Timestamp)
 }
 
 // rowOf returns the row that a record sets. isNull tells whether a value is null; nil: none is.
@@ -164,7 +164,7 @@ func flushRows[K comparable, V any](rows *kvStore[K, V], next *edge[K, Change[V]
 	}
 	out.Headers = nil
 	return rows.flush(func(c *cached[K, V], sent row[V]) error {
-		return sendChange(next, out, c.key, sent, c.row, c.row.timestamp)
+		return rows.send(next, out, c.key, sent, c.row, c.row.timestamp)
 	})
 }
 

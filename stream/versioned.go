@@ -122,7 +122,7 @@ func (t *versionedNode[K, V]) process(r *Record[K, V]) error {
 	}
 	t.out.Headers = r.Headers
 	if !stale {
-		return sendChange(&t.next, &t.out, r.Key, old, now, r.Timestamp)
+		return t.rows.latest.send(&t.next, &t.out, r.Key, old, now, r.Timestamp)
 	}
 	t.out.Key, t.out.Timestamp = r.Key, r.Timestamp
 	t.out.Value = Change[V]{New: now.value, HasNew: now.exists, Stale: true}

@@ -190,7 +190,7 @@ func (a *aggregateWindows[K, V, A]) update(r *Record[K, V], k Windowed[K]) error
 		return nil
 	}
 	a.out.Headers = r.Headers
-	return sendChange(&a.next, &a.out, k, old, c.row, c.row.timestamp)
+	return a.rows.send(&a.next, &a.out, k, old, c.row, c.row.timestamp)
 }
 
 // close closes the windows that stream time has passed, and emits them where that has waited for it. newest is the start
@@ -209,7 +209,7 @@ func (a *aggregateWindows[K, V, A]) close(newest int64, headers []Header) error 
 	}
 	a.out.Headers = headers
 	return a.between(from, to, func(k Windowed[K], r row[A]) (bool, error) {
-		return true, sendChange(&a.next, &a.out, k, row[A]{}, r, r.timestamp)
+		return true, a.rows.send(&a.next, &a.out, k, row[A]{}, r, r.timestamp)
 	})
 }
 

@@ -134,8 +134,16 @@ func (s *windowRows[K, A]) get(k Windowed[K]) (row[A], error) {
 	if k.End != k.Start+s.size || k.Start < s.floor(s.newest) {
 		return row[A]{}, nil
 	}
+	if s.onClose && s.rows.view != viewLatest && k.End > s.closed {
+		return row[A]{}, nil
+	}
 	return s.rows.get(k)
 }
+
+func (s *windowRows[K, A]) sending(k Windowed[K]) uint64 { return s.rows.sending(k) }
+func (s *windowRows[K, A]) show(v view)                  { s.rows.show(v) }
+func (s *windowRows[K, A]) emitsLate() bool              { return s.onClose || s.rows.hold }
+func (s *windowRows[K, A]) note()                        { s.rows.note() }
 
 // between calls fn with the rows of the windows that start from from up to and including to.
 func (s *windowRows[K, A]) between(from, to int64, fn func(Windowed[K], row[A]) (bool, error)) error {

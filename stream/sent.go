@@ -1,0 +1,107 @@
+package stream
+
+import "slices"
+
+// A join of tables computes what a result was before from the update that it gets and the row of the other side. That
+// is wrong where the same update has changed the other side too, and the join is only going to be told; and where the
+// other side has changed and tells at its next commit. There it asks the stores of both sides what their rows were when
+// they were sent on last.
+
+// view is how a store shows its rows to who looks them up.
+type view int8
+
+const (
+	viewLatest view = iota // as they are
+	viewSent               // as they were sent on last; one that is being sent on as it is
+	viewBefore             // the same, but one that is being sent on as it was before
+)
+
+// sender is a store whose rows are sent on when they have changed.
+type sender[K any] interface {
+	// sending returns the number of the update of a row that is being sent on, 0 if none is.
+	sending(k K) uint64
+	// show has rows be looked up in a view.
+	show(v view)
+	// emitsLate tells whether rows can be looked up before they are sent on.
+	emitsLate() bool
+	// note has updates be noted for sending and viewBefore.
+	note()
+}
+
+// updating is the update of a row that is being sent on.
+type updating[K, V any] struct {
+	number uint64
+	open   bool
+	key    K
+	old    row[V]
+}
+
+// watch is the stores that a join of tables is computed from, and what it knows of their updates.
+type watch[K any] struct {
+	of   []sender[K]
+	seen []uint64 // the update of each that was in the last result
+}
+
+// watched returns the watch of a join, nil if it needs none. The stores are there already.
+func watched[K comparable](b *builder, left, right []*node) *watch[K] {
+	w := &watch[K]{}
+	needed := reaches(left, right) || reaches(right, left)
+	for _, n := range slices.Concat(left, right) {
+		if s, ok := b.senderOf(n).(sender[K]); ok && !slices.Contains(w.of, s) {
+			w.of = append(w.of, s)
+			needed = needed || s.emitsLate()
+		}
+	}
+	if !needed {
+		return nil
+	}
+	for _, s := range w.of {
+		s.note()
+	}
+	w.seen = make([]uint64, len(w.of))
+	return w
+}
+
+// senderOf returns the store of a node in a task.
+func (b *builder) senderOf(n *node) any {
+	if len(n.stores) == 0 {
+		return nil
+	}
+	return b.stores[storeKey{n, n.stores[0].Name}]
+}
+
+// reaches tells whether what some nodes send comes to one of others, without a topic in between. A node reaches itself.
+func reaches(from, to []*node) bool {
+	seen := map[*node]bool{}
+	var visit func(n *node) bool
+	visit = func(n *node) bool {
+		if slices.Contains(to, n) {
+			return true
+		}
+		if seen[n] {
+			return false
+		}
+		seen[n] = true
+		return slices.ContainsFunc(n.children, func(c child) bool { return visit(c.n) }) || slices.ContainsFunc(n.outs, visit)
+	}
+	return slices.ContainsFunc(from, visit)
+}
+
+// show has all stores show their rows in a view.
+func (w *watch[K]) show(v view) {
+	for _, s := range w.of {
+		s.show(v)
+	}
+}
+
+// before has the stores show a row as it was in the last result. It returns false if that is how it is now: all of its
+// updates that are being sent on were in that result.
+func (w *watch[K]) before(k K) (changed bool) {
+	for i, s := range w.of {
+		if n := s.sending(k); n != 0 && n != w.seen[i] {
+			w.seen[i], changed = n, true
+			s.show(viewBefore)
+		}
+	}
+	return changed
+}
