@@ -33,6 +33,16 @@ func (s Stream[K, V]) Repartition(name string, opts ...RepartitionOption) Stream
 
 // repartition declares the two sides of a repartition topic.
 func (s Stream[K, V]) repartition(op, name string, opts []RepartitionOption) Stream[K, V] {
+	return s.through(op, name, opts, nil)
+}
+
+// follow is a repartition topic that has as many partitions as the topics that it is joined with, and leaves theirs as they are.
+func (s Stream[K, V]) follow(op, name string, partition func(*Record[K, V], int) int) Stream[K, V] {
+	return s.through(op, name, []RepartitionOption{func(s *task.Source) { s.Follows = true }}, partition)
+}
+
+// through declares the two sides of a topic of the application. partition chooses the partitions of records; nil is by the key.
+func (s Stream[K, V]) through(op, name string, opts []RepartitionOption, partition func(*Record[K, V], int) int) Stream[K, V] {
 	t := s.n.t
 	s.needCodecs(op)
 	topic := name + "-repartition"
@@ -56,7 +66,11 @@ func (s Stream[K, V]) repartition(op, name string, opts []RepartitionOption) Str
 	}
 	in.build = func(b *builder) []any {
 		m := task.Message{Topic: t.name + "-" + topic, Partition: task.AnyPartition, CarryOrigin: out.source.CarriesOrigin}
-		return []any{&sink[K, V]{ctx: b.ctx, n: in, keyed: !out.source.NullKeys && !in.wantsNullKeys(), keys: s.keys, values: s.values, message: m}}
+		sk := &sink[K, V]{ctx: b.ctx, n: in, partition: partition, keyed: !out.source.NullKeys && !in.wantsNullKeys(), keys: s.keys, values: s.values, message: m}
+		if partition != nil {
+			sk.message.Choose = sk.choose
+		}
+		return []any{sk}
 	}
 	out.build = func(b *builder) []any {
 		return []any{&sourceNode[K, V]{

@@ -19,14 +19,15 @@ func (b *build) join(s *spec) (any, error) {
 	switch s.Op {
 	case "table_table_join":
 		errs = append(errs, lack("table-table joins"))
-	case "foreign_key_join":
-		errs = append(errs, lack("foreign-key joins"))
-	case "stream_stream_join", "stream_table_join", "stream_globaltable_join":
+	case "foreign_key_join", "stream_stream_join", "stream_table_join", "stream_globaltable_join":
 	default:
 		errs = append(errs, errors.New("no such join"))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
+	}
+	if s.Op == "foreign_key_join" {
+		return b.joinForeign(s, l, r, joiner)
 	}
 	in, err := b.plain(l)
 	if err != nil {

@@ -151,8 +151,11 @@ func (p *Program) derive(n map[string]int, groups []joined, guess bool) (found b
 // is open if that may change when more is known.
 func (j *joined) number(n, flows map[string]int) (number int, open bool) {
 	for _, src := range j.sources {
-		if n[src.Topic] > 0 {
+		switch {
+		case n[src.Topic] > 0:
 			return n[src.Topic], false
+		case src.Follows:
+			continue
 		}
 		number = max(number, flows[src.Topic])
 		open = open || flows[src.Topic] == 0

@@ -69,6 +69,8 @@ type Source struct {
 	Internal bool
 	// Partitions of a repartition topic. Default: as many as the largest topic that flows into it
 	Partitions int
+	// Follows has a repartition topic take the number of partitions of the topics that it is joined with, and say nothing about theirs.
+	Follows bool
 	// CarriesOrigin marks a topic as one of the program's Origins.
 	CarriesOrigin bool
 	// NullKeys has records without a key go through a repartition topic, too.
