@@ -47,9 +47,9 @@ func newCheck(r row, n int, windowed splits) (check, error) {
 			gone: map[counted]int64{},
 		}, nil
 	case "tables":
-		return newPairCheck(once, stream{}, rows{recordsPerRow}, n), nil
+		return newPairCheck(once, false, stream{}, rows{recordsPerRow}, n), nil
 	case "foreign-key":
-		return newPairCheck(once, orders{n}, rows{recordsPerCustomer}, n), nil
+		return newForeignCheck(once, n), nil
 	default:
 		return nil, errors.New("no such topology: " + r.topology)
 	}

@@ -116,7 +116,7 @@ func TestPairs(t *testing.T) {
 func TestProgress(t *testing.T) {
 	t.Parallel()
 	all := pairs(orders{few}, rows{recordsPerCustomer}, few)
-	c := newPairCheck(true, orders{few}, rows{recordsPerCustomer}, few)
+	c := newForeignCheck(true, few)
 	half := -1
 	for i, r := range all {
 		if c.all() {

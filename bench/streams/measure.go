@@ -53,7 +53,7 @@ type stopwatch struct {
 
 const (
 	tick  = 10 * time.Millisecond
-	stuck = 2 * rig.Patience // a contestant that does nothing for so long
+	stuck = rig.Patience // a contestant that does nothing for so long
 )
 
 // one lets a contestant work through the stream once.
@@ -81,7 +81,7 @@ func (b *bench) one(ctx context.Context, c *rig.Cluster, who *contestant, r row)
 	if job.followed() {
 		stop = b.follow(ctx, c, p, job, marks)
 	}
-	w, err := b.watch(ctx, c, p, job, marks)
+	w, err := b.watch(ctx, c, who, p, job, marks)
 	stop()
 	if err := errors.Join(err, p.Stop()); err != nil {
 		return s, err
@@ -113,14 +113,14 @@ func newMark(p *rig.Process, line string) mark {
 // it has taken in still goes through topics of its own.
 func (r row) followed() bool { return r.topology == "foreign-key" }
 
-// follow reads the output of a contestant as it is written, and makes its marks: when half of the updates have a result, and
+// follow reads the output of a contestant as it is written, and makes its marks: when half of the updates have a result or were overtaken, and
 // when each key has its last one. stop ends it.
 func (b *bench) follow(ctx context.Context, c *rig.Cluster, p *rig.Process, r run, marks chan<- mark) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		check := newPairCheck(r.guarantee == exactlyOnce, orders{b.records}, rows{recordsPerCustomer}, b.records)
+		check := newForeignCheck(r.guarantee == exactlyOnce, b.records)
 		half := false
 		err := c.Follow(ctx, r.sink, func(out *kgo.Record) (bool, error) {
 			if err := check.see(out); err != nil {
@@ -147,7 +147,7 @@ func (b *bench) follow(ctx context.Context, c *rig.Cluster, p *rig.Process, r ru
 
 // watch watches a contestant until its group has committed all records. When it has taken in all it is told to end, so
 // that it commits at once.
-func (b *bench) watch(ctx context.Context, c *rig.Cluster, p *rig.Process, r run, marks <-chan mark) (w stopwatch, err error) {
+func (b *bench) watch(ctx context.Context, c *rig.Cluster, who *contestant, p *rig.Process, r run, marks <-chan mark) (w stopwatch, err error) {
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
 	moved := time.Now()
@@ -170,7 +170,8 @@ func (b *bench) watch(ctx context.Context, c *rig.Cluster, p *rig.Process, r run
 			}
 		case <-ticker.C:
 			if time.Since(moved) > stuck {
-				return w, errors.New("it does not go on")
+				_, err := b.verify(ctx, c, r, who.windowed)
+				return w, errors.Join(errors.New("it does not go on"), err)
 			}
 			if err := b.look(ctx, c, p, r, &w); err != nil {
 				return w, err
