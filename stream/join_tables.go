@@ -14,7 +14,8 @@ import (
 //
 // A result has the later of the times of the two rows, and the headers of the record that led to it; where a row has
 // gone, the later of the times of its deletion and of the other row. An update is sent on where there is a result or
-// was one, also if it is the same as before. An update of a [Versioned] table that comes out of order has no result,
+// was one, also if it is the same as before; and a deletion of what was not there where the other table has a row, as
+// in Kafka Streams. An update of a [Versioned] table that comes out of order has no result,
 // and the table that is joined is not versioned. The rows of a table that emits late ([EmitOnCommit], [EmitOnClose])
 // are joined as it has sent them on.
 func JoinTables[K comparable, L, R, V any](left Table[K, L], right Table[K, R], joiner func(L, R) V, opts ...Option) Table[K, V] {
@@ -136,7 +137,7 @@ func (p leftTable[K, L, R, V]) process(r *Record[K, Change[L]]) error {
 		return nil
 	}
 	if j.watch != nil {
-		return j.tangled(r.Key, r.Timestamp, r.Headers)
+		return j.tangled(r.Key, r.Timestamp, r.Headers, true, j.d.left && (c.HasOld || c.HasNew))
 	}
 	other, err := j.right.get(r.Key)
 	if err != nil {
@@ -144,6 +145,9 @@ func (p leftTable[K, L, R, V]) process(r *Record[K, Change[L]]) error {
 	}
 	old := j.join(&row[L]{value: c.Old, exists: c.HasOld}, &other)
 	now := j.join(&row[L]{value: c.New, exists: c.HasNew}, &other)
+	if !old.exists && !now.exists && !other.exists {
+		return nil
+	}
 	return j.send(r.Key, &old, &now, timeWith(r.Timestamp, &other), r.Headers)
 }
 
@@ -156,7 +160,7 @@ func (p rightTable[K, L, R, V]) process(r *Record[K, Change[R]]) error {
 		return nil
 	}
 	if j.watch != nil {
-		return j.tangled(r.Key, r.Timestamp, r.Headers)
+		return j.tangled(r.Key, r.Timestamp, r.Headers, false, j.d.right && (c.HasOld || c.HasNew))
 	}
 	other, err := j.left.get(r.Key)
 	if err != nil {
@@ -164,6 +168,9 @@ func (p rightTable[K, L, R, V]) process(r *Record[K, Change[R]]) error {
 	}
 	old := j.join(&other, &row[R]{value: c.Old, exists: c.HasOld})
 	now := j.join(&other, &row[R]{value: c.New, exists: c.HasNew})
+	if !old.exists && !now.exists && !other.exists {
+		return nil
+	}
 	return j.send(r.Key, &old, &now, timeWith(r.Timestamp, &other), r.Headers)
 }
 
@@ -175,8 +182,9 @@ func timeWith[V any](t int64, r *row[V]) int64 {
 	return t
 }
 
-// tangled sends on the row of a key where one update may have changed the rows of both sides, or will have.
-func (j *joinTables[K, L, R, V]) tangled(k K, timestamp int64, headers []Header) error {
+// tangled sends on the row of a key where an update of one side may be one of the other too. told says that the side that
+// tells of it needs no match, and has or had a row.
+func (j *joinTables[K, L, R, V]) tangled(k K, timestamp int64, headers []Header, left, told bool) error {
 	j.watch.show(viewSent)
 	defer j.watch.show(viewLatest)
 	l, r, err := j.sides(k)
@@ -184,21 +192,21 @@ func (j *joinTables[K, L, R, V]) tangled(k K, timestamp int64, headers []Header)
 		return err
 	}
 	now := j.join(&l, &r)
-	timestamp = timeWith(timeWith(timestamp, &l), &r)
-	old := now
-	if j.watch.before(k) {
+	old, changed := now, j.watch.before(k)
+	if changed {
 		if old, err = j.get(k); err != nil {
 			return err
 		}
 	}
 	j.watch.show(viewLatest)
-	return j.send(k, &old, &now, timestamp, headers)
+	match := left && r.exists || !left && l.exists
+	if !old.exists && !now.exists && !told && !(match && changed) {
+		return nil
+	}
+	return j.send(k, &old, &now, timeWith(timeWith(timestamp, &l), &r), headers)
 }
 
 func (j *joinTables[K, L, R, V]) send(k K, old, now *row[V], timestamp int64, headers []Header) error {
-	if !old.exists && !now.exists {
-		return nil
-	}
 	j.out.Headers = headers
 	return sendChange(&j.next, &j.out, k, *old, *now, timestamp)
 }

@@ -41,7 +41,10 @@ type kvStore[K comparable, V any] struct {
 	// is kept.
 	hold bool
 	// gone tells of rows that nobody will read any more, which need not be written. nil is none.
-	gone   func(K) bool
+	gone func(K) bool
+	// read and put read a row from the store, and write it: for rows that are more than one there. nil: by the codecs.
+	read   func(K) (row[V], error)
+	put    func(*cached[K, V]) error
 	rows   map[K]*cached[K, V]
 	clean  cached[K, V]    // the ring of clean rows: next was used last, prev is the first to go
 	free   *cached[K, V]   // to be used again
@@ -106,18 +109,9 @@ func (s *kvStore[K, V]) load(k K) (*cached[K, V], error) {
 			return nil, err
 		}
 	}
-	if err := s.encodeKey(k); err != nil {
-		return nil, err
-	}
-	b, err := s.store.Get(s.key)
+	r, err := s.find(k)
 	if err != nil {
 		return nil, err
-	}
-	var r row[V]
-	if b != nil {
-		if r, err = s.decode(b); err != nil {
-			return nil, err
-		}
 	}
 	c := s.take()
 	c.key, c.row = k, r
@@ -125,6 +119,21 @@ func (s *kvStore[K, V]) load(k K) (*cached[K, V], error) {
 	s.link(c)
 	s.evict()
 	return c, nil
+}
+
+// find reads a row from the store.
+func (s *kvStore[K, V]) find(k K) (r row[V], err error) {
+	if s.read != nil {
+		return s.read(k)
+	}
+	if err := s.encodeKey(k); err != nil {
+		return r, err
+	}
+	b, err := s.store.Get(s.key)
+	if err != nil || b == nil {
+		return r, err
+	}
+	return s.decode(b)
 }
 
 func (s *kvStore[K, V]) encodeKey(k K) (err error) {
@@ -280,6 +289,9 @@ func (s *kvStore[K, V]) flush(fn func(c *cached[K, V], sent row[V]) error) error
 }
 
 func (s *kvStore[K, V]) write(c *cached[K, V]) (err error) {
+	if s.put != nil {
+		return s.put(c)
+	}
 	if err := s.encodeKey(c.key); err != nil {
 		return err
 	}

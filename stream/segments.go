@@ -146,6 +146,12 @@ func (g *segments) put(in int64, k *segmentKey, t, seq int64, value []byte) erro
 	return g.store.Put(g.from, value)
 }
 
+// get returns the value of a row, nil if there is none.
+func (g *segments) get(in int64, k *segmentKey, t, seq int64) ([]byte, error) {
+	g.from = appendTime(g.row(g.from, g.number(in), k, t), seq)
+	return g.store.Get(g.from)
+}
+
 // delete removes a row.
 func (g *segments) delete(in int64, k *segmentKey, t, seq int64) error {
 	g.from = appendTime(g.row(g.from, g.number(in), k, t), seq)

@@ -91,14 +91,7 @@ func addWindows[K comparable, V, A any](g WindowedGroup[K, V], kind, name string
 	needAggregateCodecs(g.g, kind, values)
 	f.isNull = nullOf(values)
 	o := windowOptionsOf(opts)
-	if o.emitOnClose && o.emitOnCommit {
-		t.fail(kind, "EmitOnClose and EmitOnCommit: a window is emitted at one or at the other")
-	}
-	if least := g.w.size + g.w.grace; o.retention != 0 && o.retention < least {
-		t.fail(kind, "a retention of %v is too short: windows and their grace take %v", o.retention, least)
-	} else if o.retention > 2*longest {
-		t.fail(kind, "a retention of %v: want at most 180 years", o.retention)
-	}
+	o.check(t, kind, "windows and their grace", g.w.size+g.w.grace)
 	s := g.g.s.copartitioned(kind, name, false)
 	n := t.addStateful(kind, name, s.n)
 	spec := o.spec(name)

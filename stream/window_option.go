@@ -52,3 +52,15 @@ func (o *windowOptions) retentionOf(w TimeWindows) time.Duration {
 
 // forever tells whether a row has to be kept until its window was emitted.
 func (o *windowOptions) forever() bool { return o.emitOnClose && o.retention == 0 }
+
+// check notes a fault of the options. least is how long the rows of what are kept at least.
+func (o *windowOptions) check(t *Topology, kind, what string, least time.Duration) {
+	if o.emitOnClose && o.emitOnCommit {
+		t.fail(kind, "EmitOnClose and EmitOnCommit: a window is emitted at one or at the other")
+	}
+	if o.retention != 0 && o.retention < least {
+		t.fail(kind, "a retention of %v is too short: %s take %v", o.retention, what, least)
+	} else if o.retention > 2*longest {
+		t.fail(kind, "a retention of %v: want at most 180 years", o.retention)
+	}
+}

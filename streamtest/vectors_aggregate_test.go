@@ -10,8 +10,9 @@ import (
 
 // grouping is what an aggregation is made of.
 type grouping struct {
-	of  any                    // a stream or a table
-	key func(k, v value) value // nil: as it is
+	of   any                    // a stream or a table
+	key  func(k, v value) value // nil: as it is
+	pair func(k, v value) pair  // the same, and what counts of a row
 }
 
 // group makes what an aggregation is made of.
@@ -21,7 +22,7 @@ func (b *build) group(s *spec) (any, error) {
 		return grouping{of: x}, err
 	}
 	f, err := groupOf(s.Fn)
-	return grouping{x, func(k, v value) value { return f(k, v).key }}, err
+	return grouping{x, func(k, v value) value { return f(k, v).key }, f}, err
 }
 
 // grouped makes the operand of an aggregation.
@@ -72,12 +73,8 @@ func (b *build) aggregate(s *spec) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	switch g.of.(type) {
-	case table, windowTable:
-		if s.Remove != "" {
-			_, err = adderOf(s.Remove)
-		}
-		return nil, errors.Join(lack("table grouping"), err)
+	if t, ok := g.of.(table); ok {
+		return b.regrouped(s, t, g, f)
 	}
 	in, err := b.grouped(g)
 	if err != nil {
@@ -139,11 +136,9 @@ func (b *build) windowed(s *spec) (any, error) {
 	f, err2 := aggregatorOf(s)
 	errs := []error{err, err2}
 	switch s.Window {
-	case "tumbling", "hopping":
+	case "tumbling", "hopping", "session":
 	case "sliding":
 		errs = append(errs, lack("sliding windows"))
-	case "session":
-		errs = append(errs, lack("session windows"))
 	default:
 		errs = append(errs, fmt.Errorf("window %q", s.Window))
 	}
@@ -152,6 +147,9 @@ func (b *build) windowed(s *spec) (any, error) {
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
+	}
+	if s.Window == "session" {
+		return b.sessions(s, g, f)
 	}
 	return b.timeWindows(s, g, f)
 }

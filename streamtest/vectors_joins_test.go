@@ -17,17 +17,18 @@ func (b *build) join(s *spec) (any, error) {
 		errs = append(errs, fmt.Errorf("type %q", s.Type))
 	}
 	switch s.Op {
-	case "table_table_join":
-		errs = append(errs, lack("table-table joins"))
-	case "foreign_key_join", "stream_stream_join", "stream_table_join", "stream_globaltable_join":
+	case "table_table_join", "foreign_key_join", "stream_stream_join", "stream_table_join", "stream_globaltable_join":
 	default:
 		errs = append(errs, errors.New("no such join"))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	if s.Op == "foreign_key_join" {
+	switch s.Op {
+	case "foreign_key_join":
 		return b.joinForeign(s, l, r, joiner)
+	case "table_table_join":
+		return joinTables(s, l, r, joiner)
 	}
 	in, err := b.plain(l)
 	if err != nil {
