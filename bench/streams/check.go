@@ -18,12 +18,15 @@ type check interface {
 	finish() error
 }
 
-// split takes the key of an output of the tumbling count apart: the key of the stream, and the start of the window (ms).
-type split func(key []byte) (of []byte, start int64, err error)
+// splits take the keys of outputs apart: the key of the stream, and the start of the window (ms), of sessions its end too.
+type splits struct {
+	window  func(key []byte) (of []byte, start int64, err error)
+	session func(key []byte) (of []byte, start, end int64, err error)
+}
 
 // newCheck returns a check of what a row makes of n records. Under exactly-once no record may count twice; under
 // at-least-once one may.
-func newCheck(r row, n int, windowed split) (check, error) {
+func newCheck(r row, n int, windowed splits) (check, error) {
 	once := r.guarantee == exactlyOnce
 	switch r.topology {
 	case "map", "join":
@@ -35,9 +38,18 @@ func newCheck(r row, n int, windowed split) (check, error) {
 	case "count", "tumbling":
 		c := &countCheck{once: once, every: !r.cached, records: n, want: counts(n, r.topology == "tumbling"), have: map[counted]int64{}}
 		if r.topology == "tumbling" {
-			c.windowed = windowed
+			c.windowed.window = windowed.window
 		}
 		return c, nil
+	case "sessions":
+		return &countCheck{
+			once: once, every: !r.cached, records: n, want: sessions(n), have: map[counted]int64{}, windowed: splits{session: windowed.session},
+			gone: map[counted]int64{},
+		}, nil
+	case "tables":
+		return newPairCheck(once, false, stream{}, rows{recordsPerRow}, n), nil
+	case "foreign-key":
+		return newForeignCheck(once, n), nil
 	default:
 		return nil, errors.New("no such topology: " + r.topology)
 	}
@@ -88,12 +100,14 @@ func (c *recordCheck) finish() error {
 	return nil
 }
 
-// countCheck wants the newest output of each key to be the key's count: 8 bytes, most significant first.
+// countCheck wants the newest output of each key to be the key's count: 8 bytes, most significant first. A session that
+// others were merged with is deleted by an output without a value.
 type countCheck struct {
 	once, every   bool
-	windowed      split // nil where there are no windows
+	windowed      splits // the one that is set, if there are windows
 	records, seen int
 	want, have    map[counted]int64
+	gone          map[counted]int64 // sessions that were deleted, with their last counts; nil where there are none
 }
 
 func (c *countCheck) see(r *kgo.Record) error {
@@ -101,15 +115,20 @@ func (c *countCheck) see(r *kgo.Record) error {
 	if err != nil {
 		return err
 	}
+	if r.Value == nil && c.gone != nil {
+		c.gone[of] = max(c.gone[of], c.have[of])
+		delete(c.have, of)
+		return nil
+	}
 	if len(r.Value) != 8 {
 		return fmt.Errorf("count of %v: %d bytes: want 8", of, len(r.Value))
 	}
 	n := int64(binary.BigEndian.Uint64(r.Value)) //nolint:gosec // all 64 bits are the count's
-	before := c.have[of]
+	before := max(c.have[of], c.gone[of])
 	switch {
 	case c.once && n <= before:
 		return fmt.Errorf("count of %v: %d after %d", of, n, before)
-	case c.once && c.every && n != before+1:
+	case c.once && c.every && n != before+1 && c.gone == nil:
 		return fmt.Errorf("count of %v: %d after %d: want each update", of, n, before)
 	}
 	c.have[of] = n
@@ -119,10 +138,14 @@ func (c *countCheck) see(r *kgo.Record) error {
 
 // counted reads the key of an output.
 func (c *countCheck) counted(key []byte) (of counted, err error) {
-	if c.windowed != nil {
-		if key, of.start, err = c.windowed(key); err != nil {
-			return of, err
-		}
+	switch {
+	case c.windowed.window != nil:
+		key, of.start, err = c.windowed.window(key)
+	case c.windowed.session != nil:
+		key, of.start, of.end, err = c.windowed.session(key)
+	}
+	if err != nil {
+		return of, err
 	}
 	of.key, err = keyNumber(key)
 	return of, err

@@ -17,6 +17,8 @@ import (
 type run struct {
 	row
 
+	load
+
 	broker, application, sink string
 	state                     string // folder for it, empty
 	marks                     string
@@ -27,14 +29,14 @@ type contestant struct {
 	name     string
 	args     func(r run) []string // the command line
 	env      []string
-	windowed split // its keys of windows
+	windowed splits // its keys of windows
 	samples  []sample
 }
 
 func (b *bench) contestants() []*contestant {
-	all := []*contestant{{name: "Kafka Streams", args: b.peerArgs, windowed: keyThenStart}}
+	all := []*contestant{{name: "Kafka Streams", args: b.peerArgs, windowed: splits{keyThenStart, keyThenEndThenStart}}}
 	if b.ours != "" {
-		all = append(all, &contestant{name: "millrace", args: b.oursArgs, env: []string{"GOMAXPROCS=" + strconv.Itoa(b.threads), "GOMEMLIMIT=64MiB"}, windowed: startThenEnd})
+		all = append(all, &contestant{name: "millrace", args: b.oursArgs, env: []string{"GOMAXPROCS=" + strconv.Itoa(b.threads), "GOMEMLIMIT=64MiB"}, windowed: splits{startThenEnd, startThenEndOfSession}})
 	}
 	return all
 }
@@ -48,6 +50,15 @@ func keyThenStart(key []byte) (of []byte, start int64, err error) {
 	return key[:at], int64(binary.BigEndian.Uint64(key[at:])), nil //nolint:gosec // all 64 bits are the start's
 }
 
+// keyThenEndThenStart is how Kafka Streams writes the key of a session.
+func keyThenEndThenStart(key []byte) (of []byte, start, end int64, err error) {
+	of, start, err = keyThenStart(key)
+	if err == nil {
+		of, end, err = keyThenStart(of)
+	}
+	return of, start, end, err
+}
+
 // startThenEnd is how millrace writes the key of a window: start and end in 8 bytes each, most significant first, and the
 // key.
 func startThenEnd(key []byte) (of []byte, start int64, err error) {
@@ -56,6 +67,14 @@ func startThenEnd(key []byte) (of []byte, start int64, err error) {
 		return nil, 0, fmt.Errorf("key %q is too short for a window", key)
 	}
 	return key[at:], int64(binary.BigEndian.Uint64(key)), nil //nolint:gosec // all 64 bits are the start's
+}
+
+// startThenEndOfSession is how millrace writes the key of a session: as that of a window.
+func startThenEndOfSession(key []byte) (of []byte, start, end int64, err error) {
+	if of, start, err = startThenEnd(key); err == nil {
+		end = int64(binary.BigEndian.Uint64(key[8:])) //nolint:gosec // all 64 bits are the end's
+	}
+	return of, start, end, err
 }
 
 // build has Maven compile the program on Kafka Streams, and bring what it needs, into b.dir.
@@ -98,8 +117,10 @@ func (b *bench) peerArgs(r run) []string {
 	args := append([]string{"java"}, b.java...)
 	args = append(args,
 		"-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+		// It would warn of each update of a table that comes out of order.
+		"-Dorg.slf4j.simpleLogger.log.org.apache.kafka.streams.kstream.internals.KTableSource=error",
 		"-cp", filepath.Join(b.dir, "peer", "classes")+":"+filepath.Join(b.dir, "peer", "lib", "*"), "dev.millrace.bench.Peer",
-		r.topology, b.source, b.table, r.sink, r.marks,
+		r.topology, r.source, r.table, r.sink, r.marks,
 		"bootstrap.servers="+r.broker, "application.id="+r.application, "state.dir="+r.state,
 		"processing.guarantee="+guarantee, "num.stream.threads="+strconv.Itoa(b.threads), "compression.type="+b.compression)
 	if !r.cached {
@@ -115,8 +136,8 @@ func (b *bench) peerArgs(r run) []string {
 // oursArgs is the command line of the program on millrace.
 func (b *bench) oursArgs(r run) []string {
 	args := []string{
-		b.ours, "-topology", r.topology, "-brokers", r.broker, "-application", r.application, "-source", b.source,
-		"-table", b.table, "-sink", r.sink, "-marks", r.marks, "-state", r.state, "-guarantee", r.guarantee,
+		b.ours, "-topology", r.topology, "-brokers", r.broker, "-application", r.application, "-source", r.source,
+		"-table", r.table, "-sink", r.sink, "-marks", r.marks, "-state", r.state, "-guarantee", r.guarantee,
 		"-compression", b.compression, "-commit", r.commit.String(),
 	}
 	if !r.cached {

@@ -6,19 +6,22 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// The data set: records 0 to n-1 of a stream, and the rows of a table. Both are functions of their numbers alone.
+// The data set: records 0 to n-1 of a stream, and the rows of a table. Both are functions of their numbers alone. The
+// tables that change are in changes.go.
 const (
 	keys      = 10_000
 	valueSize = 110                    // bytes
 	step      = time.Millisecond       // of event time between records
 	disorder  = 2 * time.Second        // by which a record's event time lies back at most
 	window    = time.Minute            // of the tumbling count
+	gap       = 10 * time.Second       // without a record ends a session
 	epoch     = int64(1767225600000)   // ms: 2026-01-01T00:00:00Z, when the stream begins; on the edge of a window
 	tableTime = epoch - int64(3600000) // ms: the rows of the table are older than all of the stream
 )
@@ -90,10 +93,11 @@ func rowOf(key int) []byte {
 	return fmt.Appendf(nil, "city-%03d;segment-%02d;since-%d", key%271, key%13, 2000+key%25)
 }
 
-// counted is what is counted: a key, in the window that begins at start (ms), which is 0 where there are no windows.
+// counted is what is counted: a key, in the window that begins at start (ms), which is 0 where there are no windows. The end
+// is set where it does not follow from the start: of sessions, whose ends are the times of their last records.
 type counted struct {
-	key   int
-	start int64
+	key        int
+	start, end int64
 }
 
 // counts returns how often each key comes, all in all or in windows, in the first n records.
@@ -106,6 +110,27 @@ func counts(n int, windows bool) map[counted]int64 {
 			c.start = at - at%window.Milliseconds()
 		}
 		all[c]++
+	}
+	return all
+}
+
+// sessions returns how many records each session has, in the first n records.
+func sessions(n int) map[counted]int64 {
+	times := make([][]int64, keys)
+	for i := range n {
+		key, at := eventOf(i)
+		times[key] = append(times[key], at)
+	}
+	all := map[counted]int64{}
+	for key, times := range times {
+		slices.Sort(times)
+		first := 0
+		for i := range times {
+			if i == len(times)-1 || times[i+1]-times[i] > gap.Milliseconds() {
+				all[counted{key, times[first], times[i]}] = int64(i + 1 - first)
+				first = i + 1
+			}
+		}
 	}
 	return all
 }

@@ -19,6 +19,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kgo"
 	"millrace.dev/bench/internal/rig"
 	"millrace.dev/e2e/kafkatest"
 )
@@ -37,7 +38,7 @@ func main() {
 type options struct {
 	ours        string   // the program on millrace; "" measures Kafka Streams alone
 	peer        string   // the folder of the program on Kafka Streams
-	topologies  []string // map, join, count, tumbling
+	topologies  []string // some of allTopologies
 	guarantees  []string
 	caches      []string        // on, off
 	commits     []time.Duration // 0 is that of each contestant
@@ -53,16 +54,26 @@ type options struct {
 type bench struct {
 	options
 
-	dir           string
-	source, table string // topics
-	out           io.Writer
-	messages      io.Writer
+	dir      string
+	topics   topics
+	out      io.Writer
+	messages io.Writer
 }
+
+// topics are those that contestants read.
+type topics struct{ stream, table, rows, orders, customers string }
+
+// shortCommit is the time between two commits of both contestants under exactly-once.
+const shortCommit = 100 * time.Millisecond
 
 const (
 	exactlyOnce = "exactly_once"
 	atLeastOnce = "at_least_once"
 )
+
+func allTopologies() []string {
+	return []string{"map", "join", "count", "tumbling", "sessions", "tables", "foreign-key"}
+}
 
 func (b *bench) parse(args []string) error {
 	f := flag.NewFlagSet("streams", flag.ContinueOnError)
@@ -76,11 +87,11 @@ func (b *bench) parse(args []string) error {
 	}
 	f.StringVar(&b.ours, "ours", "", "the `program` of bench/streams/ours (default: Kafka Streams is measured alone)")
 	f.StringVar(&b.peer, "peer", "bench/streams/peer", "the `folder` of the program on Kafka Streams")
-	list(&b.topologies, "topologies", "map,join,count,tumbling", "some of map, join, count, tumbling")
+	list(&b.topologies, "topologies", strings.Join(allTopologies(), ","), "some of all")
 	list(&b.guarantees, "guarantees", atLeastOnce+","+exactlyOnce, "some of at_least_once, exactly_once")
-	list(&b.caches, "caches", "on", "of the counts: on, off, or both; on writes a key once a commit, off each update")
-	b.commits = []time.Duration{0, 100 * time.Millisecond}
-	f.Func("commits", "the time between two commits of the counts under at_least_once, where contestants differ: a `list` of default and durations (default default,100ms)", func(s string) error {
+	list(&b.caches, "caches", "on", "of counts and tables: on, off, or both; on writes a key once a commit, off each update")
+	b.commits = []time.Duration{0, shortCommit}
+	f.Func("commits", "the time between two commits of counts and tables under at_least_once, where contestants differ: a `list` of default and durations (default default,100ms)", func(s string) error {
 		var err error
 		b.commits, err = parseCommits(s)
 		return err
@@ -111,7 +122,7 @@ func (b *bench) parse(args []string) error {
 		have []string
 		want []string
 	}{
-		{b.topologies, []string{"map", "join", "count", "tumbling"}},
+		{b.topologies, allTopologies()},
 		{b.guarantees, []string{atLeastOnce, exactlyOnce}},
 		{b.caches, []string{"on", "off"}},
 	} {
@@ -190,12 +201,13 @@ func (r row) String() string {
 	return s
 }
 
-// rows returns the rows to measure. Caches make a difference to counts alone, and the time between commits to counts
-// under at-least-once: under exactly-once contestants commit equally often by default.
+// rows returns the rows to measure. Caches make a difference to counts and tables alone, and so does the time between commits
+// under at-least-once: under exactly-once contestants commit equally often by default. The join by a foreign key is always
+// measured with commits that are as frequent for both, since it is over only when the last result was written.
 func (b *bench) rows() []row {
 	var rows []row
 	for _, topology := range b.topologies {
-		stateful := topology == "count" || topology == "tumbling"
+		stateful := topology != "map" && topology != "join"
 		for _, guarantee := range b.guarantees {
 			caches, commits := []string{"on"}, []time.Duration{0}
 			if stateful {
@@ -203,6 +215,9 @@ func (b *bench) rows() []row {
 			}
 			if stateful && guarantee == atLeastOnce {
 				commits = b.commits
+				if topology == "foreign-key" {
+					commits = []time.Duration{shortCommit}
+				}
 			}
 			for _, cache := range caches {
 				for _, commit := range commits {
@@ -221,19 +236,56 @@ func (b *bench) measure(ctx context.Context, address string) error {
 		return err
 	}
 	defer c.Close()
-	b.source, b.table = c.Name("stream"), c.Name("table")
-	if err := c.Create(ctx, b.source, b.table); err != nil {
-		return err
-	}
-	b.say("writing %d records", b.records)
-	if err := c.Fill(ctx, b.source, b.records, b.compression, fillStream); err != nil {
-		return err
-	}
-	if err := c.Fill(ctx, b.table, keys, b.compression, fillTable); err != nil {
+	if err := b.fill(ctx, c); err != nil {
 		return err
 	}
 	for _, r := range b.rows() {
 		if err := b.hold(ctx, c, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// load is what a topology reads.
+type load struct {
+	source, table string
+	counted       []string // of them those whose records count
+	records       int      // in these
+}
+
+func (b *bench) load(topology string) load {
+	switch topology {
+	case "tables":
+		return load{b.topics.stream, b.topics.rows, []string{b.topics.stream, b.topics.rows}, b.records + rows{recordsPerRow}.count(b.records)}
+	case "foreign-key":
+		return load{b.topics.orders, b.topics.customers, []string{b.topics.orders, b.topics.customers}, b.records + rows{recordsPerCustomer}.count(b.records)}
+	default:
+		return load{b.topics.stream, b.topics.table, []string{b.topics.stream}, b.records}
+	}
+}
+
+// fill creates the topics that contestants read, and writes what is in them.
+func (b *bench) fill(ctx context.Context, c *rig.Cluster) error {
+	t := topics{stream: c.Name("stream"), table: c.Name("table"), rows: c.Name("rows"), orders: c.Name("orders"), customers: c.Name("customers")}
+	b.topics = t
+	if err := c.Create(ctx, t.stream, t.table, t.rows, t.orders, t.customers); err != nil {
+		return err
+	}
+	b.say("writing %d records", b.records)
+	perRow, perCustomer := rows{recordsPerRow}, rows{recordsPerCustomer}
+	for _, set := range []struct {
+		topic  string
+		n      int
+		record func(i int, r *kgo.Record)
+	}{
+		{t.stream, b.records, fillStream},
+		{t.table, keys, fillTable},
+		{t.rows, perRow.count(b.records), perRow.fill},
+		{t.orders, b.records, orders{b.records}.fill},
+		{t.customers, perCustomer.count(b.records), perCustomer.fill},
+	} {
+		if err := c.Fill(ctx, set.topic, set.n, b.compression, set.record); err != nil {
 			return err
 		}
 	}

@@ -53,20 +53,23 @@ type stopwatch struct {
 
 const (
 	tick  = 10 * time.Millisecond
-	stuck = 2 * rig.Patience // a contestant that does nothing for so long
+	stuck = rig.Patience // a contestant that does nothing for so long
 )
 
 // one lets a contestant work through the stream once.
 func (b *bench) one(ctx context.Context, c *rig.Cluster, who *contestant, r row) (s sample, err error) {
 	application := c.Name("application")
 	job := run{
-		row: r, broker: c.Address(), application: application, sink: c.Name("sink"), state: filepath.Join(b.dir, application),
-		marks: fmt.Sprintf("%d,%d", b.records/2, b.records),
+		row: r, load: b.load(r.topology), broker: c.Address(), application: application, sink: c.Name("sink"), state: filepath.Join(b.dir, application),
+	}
+	job.marks = fmt.Sprintf("%d,%d", job.records/2, job.records)
+	if job.followed() {
+		job.marks = "0" // it has none to make
 	}
 	if err := errors.Join(c.Create(ctx, job.sink), os.Mkdir(job.state, 0o755)); err != nil {
 		return s, err
 	}
-	marks := make(chan mark, 2)
+	marks := make(chan mark, 4)
 	p, err := rig.Start(ctx, rig.Command{
 		Args: who.args(job), Env: who.env, Dir: b.dir, Name: application,
 		Line: func(p *rig.Process, line string) { marks <- newMark(p, line) },
@@ -74,11 +77,16 @@ func (b *bench) one(ctx context.Context, c *rig.Cluster, who *contestant, r row)
 	if err != nil {
 		return s, err
 	}
-	w, err := b.watch(ctx, c, p, job, marks)
+	stop := func() {}
+	if job.followed() {
+		stop = b.follow(ctx, c, p, job, marks)
+	}
+	w, err := b.watch(ctx, c, who, p, job, marks)
+	stop()
 	if err := errors.Join(err, p.Stop()); err != nil {
 		return s, err
 	}
-	n := float64(b.records)
+	n := float64(job.records)
 	half := float64(w.all.records - w.half.records)
 	s = sample{
 		warm:     figures{half / w.all.at.Sub(w.half.at).Seconds(), float64((w.all.cpu - w.half.cpu).Microseconds()) / half},
@@ -101,9 +109,45 @@ func newMark(p *rig.Process, line string) mark {
 	return m
 }
 
+// followed tells whether a contestant is through when the last results are there, and not when it has taken in all records: what
+// it has taken in still goes through topics of its own.
+func (r row) followed() bool { return r.topology == "foreign-key" }
+
+// follow reads the output of a contestant as it is written, and makes its marks: when half of the updates have a result or were overtaken, and
+// when each key has its last one. stop ends it.
+func (b *bench) follow(ctx context.Context, c *rig.Cluster, p *rig.Process, r run, marks chan<- mark) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		check := newForeignCheck(r.guarantee == exactlyOnce, b.records)
+		half := false
+		err := c.Follow(ctx, r.sink, func(out *kgo.Record) (bool, error) {
+			if err := check.see(out); err != nil {
+				return false, err
+			}
+			if !half && check.half() {
+				half = true
+				marks <- newMark(p, fmt.Sprintf("mark %d", r.records/2))
+			}
+			return check.all(), nil
+		})
+		if ctx.Err() != nil {
+			return
+		}
+		m := newMark(p, fmt.Sprintf("mark %d", r.records))
+		m.err = errors.Join(m.err, err)
+		marks <- m
+	}()
+	return func() {
+		cancel()
+		<-ended
+	}
+}
+
 // watch watches a contestant until its group has committed all records. When it has taken in all it is told to end, so
 // that it commits at once.
-func (b *bench) watch(ctx context.Context, c *rig.Cluster, p *rig.Process, r run, marks <-chan mark) (w stopwatch, err error) {
+func (b *bench) watch(ctx context.Context, c *rig.Cluster, who *contestant, p *rig.Process, r run, marks <-chan mark) (w stopwatch, err error) {
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
 	moved := time.Now()
@@ -116,7 +160,7 @@ func (b *bench) watch(ctx context.Context, c *rig.Cluster, p *rig.Process, r run
 			switch {
 			case m.err != nil:
 				return w, m.err
-			case m.records < b.records:
+			case m.records < r.records:
 				w.half = m
 			default:
 				w.all, w.stopped = m, true
@@ -126,7 +170,8 @@ func (b *bench) watch(ctx context.Context, c *rig.Cluster, p *rig.Process, r run
 			}
 		case <-ticker.C:
 			if time.Since(moved) > stuck {
-				return w, errors.New("it does not go on")
+				_, err := b.verify(ctx, c, r, who.windowed)
+				return w, errors.Join(errors.New("it does not go on"), err)
 			}
 			if err := b.look(ctx, c, p, r, &w); err != nil {
 				return w, err
@@ -157,23 +202,23 @@ func (b *bench) look(ctx context.Context, c *rig.Cluster, p *rig.Process, r run,
 	if !w.stopped {
 		return nil
 	}
-	n, err := c.Committed(ctx, r.application, b.source)
+	n, err := c.Committed(ctx, r.application, r.counted...)
 	if err != nil {
 		return err
 	}
 	switch {
-	case n >= int64(b.records) && w.first > 0:
-		w.end = mark{records: b.records, at: time.Now()}
+	case n >= int64(r.records) && w.first > 0:
+		w.end = mark{records: r.records, at: time.Now()}
 		w.end.cpu, err = p.CPU()
 		return err
 	case ended != nil:
-		return fmt.Errorf("it has committed %d records of %d: %w", n, b.records, ended)
+		return fmt.Errorf("it has committed %d records of %d: %w", n, r.records, ended)
 	}
 	return nil
 }
 
 // verify checks what a contestant wrote, and returns how much.
-func (b *bench) verify(ctx context.Context, c *rig.Cluster, r run, windowed split) (outputs int, err error) {
+func (b *bench) verify(ctx context.Context, c *rig.Cluster, r run, windowed splits) (outputs int, err error) {
 	check, err := newCheck(r.row, b.records, windowed)
 	if err != nil {
 		return 0, err

@@ -151,17 +151,19 @@ func CodecOf(name string) (kgo.CompressionCodec, error) {
 	}
 }
 
-// Committed returns how many records of a topic a group has committed. Records of transactions' ends count as well,
+// Committed returns how many records of topics a group has committed. Records of transactions' ends count as well,
 // which a topic has none of that [Cluster.Fill] wrote.
-func (c *Cluster) Committed(ctx context.Context, group, topic string) (int64, error) {
+func (c *Cluster) Committed(ctx context.Context, group string, topics ...string) (int64, error) {
 	rs, err := c.admin.FetchOffsets(ctx, group)
 	if err != nil {
 		return 0, err
 	}
 	var n int64
-	for _, o := range rs[topic] {
-		if o.Err == nil && o.At > 0 {
-			n += o.At
+	for _, topic := range topics {
+		for _, o := range rs[topic] {
+			if o.Err == nil && o.At > 0 {
+				n += o.At
+			}
 		}
 	}
 	return n, nil
@@ -185,8 +187,7 @@ func (c *Cluster) Stable(ctx context.Context, topic string) (int64, error) {
 // Read calls see for each committed record of a topic, in order within a partition, up to the topic's end. The record
 // is see's only for the call.
 func (c *Cluster) Read(ctx context.Context, topic string, see func(*kgo.Record) error) error {
-	cl, err := kgo.NewClient(kgo.SeedBrokers(c.address), kgo.ConsumeTopics(topic), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
-		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()), kgo.KeepControlRecords())
+	cl, err := c.reader(topic, kgo.KeepControlRecords())
 	if err != nil {
 		return err
 	}
@@ -218,4 +219,31 @@ func (c *Cluster) Read(ctx context.Context, topic string, see func(*kgo.Record) 
 		}
 	}
 	return nil
+}
+
+// Follow calls see for each committed record of a topic, in order within a partition, also for those that are still to be
+// written, until see is done or fails, or ctx ends. The record is see's only for the call.
+func (c *Cluster) Follow(ctx context.Context, topic string, see func(*kgo.Record) (done bool, err error)) error {
+	cl, err := c.reader(topic)
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	for {
+		fetches := cl.PollFetches(ctx)
+		if err := fetches.Err(); err != nil {
+			return err
+		}
+		for r := range fetches.RecordsAll() {
+			if done, err := see(r); done || err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// reader reads what is committed in a topic, from its start.
+func (c *Cluster) reader(topic string, opts ...kgo.Opt) (*kgo.Client, error) {
+	return kgo.NewClient(append(opts, kgo.SeedBrokers(c.address), kgo.ConsumeTopics(topic), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()))...)
 }

@@ -26,6 +26,7 @@ import (
 const (
 	window = time.Minute
 	grace  = 30 * time.Second
+	gap    = 10 * time.Second
 )
 
 func main() {
@@ -50,7 +51,7 @@ type job struct {
 func parse(args []string, messages io.Writer) (j job, err error) {
 	f := flag.NewFlagSet("ours", flag.ContinueOnError)
 	f.SetOutput(messages)
-	f.StringVar(&j.topology, "topology", "", "map, join, count or tumbling")
+	f.StringVar(&j.topology, "topology", "", "map, join, count, tumbling, sessions, tables or foreign-key")
 	f.StringVar(&j.application, "application", "", "its name")
 	f.StringVar(&j.source, "source", "", "the topic of the stream")
 	f.StringVar(&j.table, "table", "", "the topic of the table")
@@ -109,30 +110,44 @@ func run(ctx context.Context, args []string, out, messages io.Writer) error {
 func (j *job) define(out io.Writer) (*stream.Topology, error) {
 	t := stream.New(j.application)
 	var taken atomic.Int64
-	records := stream.From(t, j.source, stream.String(), stream.String()).Peek(func(*stream.Record[string, string]) {
-		if n := taken.Add(1); slices.Contains(j.marks, n) {
-			fmt.Fprintf(out, "mark %d\n", n) //nolint:errcheck // whoever waits for it notices
-		}
-	})
-	var stores []stream.StoreOption
-	if !j.each {
-		stores = append(stores, stream.EmitOnCommit())
+	from := func(topic string) stream.Stream[string, string] {
+		return stream.From(t, topic, stream.String(), stream.String()).Peek(func(*stream.Record[string, string]) {
+			if n := taken.Add(1); slices.Contains(j.marks, n) {
+				fmt.Fprintf(out, "mark %d\n", n) //nolint:errcheck // whoever waits for it notices
+			}
+		})
 	}
+	var (
+		stores  []stream.StoreOption
+		windows []stream.WindowOption
+		tables  []stream.TableOption
+	)
+	if !j.each {
+		once := stream.EmitOnCommit()
+		stores, windows, tables = append(stores, once), append(windows, once), append(tables, once)
+	}
+	both := func(left, right string) string { return left + ";" + right }
 	switch j.topology {
 	case "map":
-		stream.MapValues(records, func(v string) string { return v + ";mapped" }).To(j.sink)
+		stream.MapValues(from(j.source), func(v string) string { return v + ";mapped" }).To(j.sink)
 	case "join":
 		rows := stream.TableFrom(t, "rows", j.table, stream.String(), stream.String())
-		stream.JoinTable(records, rows, "join", func(v, row string) string { return v + ";" + row }).To(j.sink)
+		stream.JoinTable(from(j.source), rows, "join", both).To(j.sink)
 	case "count":
-		stream.Count(stream.GroupByKey(records), "counts", stores...).ToStream().To(j.sink)
+		stream.Count(stream.GroupByKey(from(j.source)), "counts", stores...).ToStream().To(j.sink)
 	case "tumbling":
-		windows := make([]stream.WindowOption, len(stores))
-		for i, o := range stores {
-			windows[i] = o
-		}
-		windowed := stream.WindowedBy(stream.GroupByKey(records), stream.Tumbling(window).Grace(grace))
+		windowed := stream.WindowedBy(stream.GroupByKey(from(j.source)), stream.Tumbling(window).Grace(grace))
 		stream.CountWindows(windowed, "counts", windows...).ToStream().To(j.sink)
+	case "sessions":
+		sessions := stream.WindowedBySessions(stream.GroupByKey(from(j.source)), stream.Sessions(gap).Grace(grace))
+		stream.CountSessions(sessions, "counts", windows...).ToStream().To(j.sink)
+	case "tables":
+		left, right := stream.ToTable(from(j.source), "left", tables...), stream.ToTable(from(j.table), "right", tables...)
+		stream.JoinTables(left, right, both).ToStream().Values(stream.String()).To(j.sink)
+	case "foreign-key":
+		orders, customers := stream.ToTable(from(j.source), "orders", tables...), stream.ToTable(from(j.table), "customers", tables...)
+		customer := func(_, order string) (string, bool) { return order[11:21], true }
+		stream.JoinForeignKey(orders, customers, "join", customer, both).ToStream().Values(stream.String()).To(j.sink)
 	default:
 		return nil, errors.New("no such topology: " + j.topology)
 	}

@@ -13,22 +13,27 @@ import org.apache.kafka.streams.kstream.Consumed;
 import org.apache.kafka.streams.kstream.Grouped;
 import org.apache.kafka.streams.kstream.Joined;
 import org.apache.kafka.streams.kstream.KStream;
+import org.apache.kafka.streams.kstream.KTable;
 import org.apache.kafka.streams.kstream.Materialized;
 import org.apache.kafka.streams.kstream.Produced;
+import org.apache.kafka.streams.kstream.SessionWindows;
+import org.apache.kafka.streams.kstream.TableJoined;
 import org.apache.kafka.streams.kstream.TimeWindows;
 import org.apache.kafka.streams.kstream.WindowedSerdes;
 
 /**
- * Runs one of four topologies until it gets a SIGTERM, and then closes in order: what was processed is committed.
+ * Runs one of the topologies of bench/streams until it gets a SIGTERM, and then closes in order: what was processed is committed.
  *
- * <p>Arguments: the topology (map, join, count or tumbling), the topics of the stream, the table and the output, marks,
- * and settings of Kafka Streams as name=value. Marks are numbers of records with commas between them, ascending: when
- * so many records of the stream have been taken in, a line "mark N" goes to standard output.
+ * <p>Arguments: the topology (map, join, count, tumbling, sessions, tables or foreign-key), the topics of the stream,
+ * the table and the output, marks, and settings of Kafka Streams as name=value. Marks are numbers of records with commas
+ * between them, ascending: when so many records of the stream have been taken in, of both topics in "tables", a line
+ * "mark N" goes to standard output.
  */
 public final class Peer {
     private static final Serde<String> TEXT = Serdes.String();
     private static final Duration WINDOW = Duration.ofMinutes(1);
     private static final Duration GRACE = Duration.ofSeconds(30);
+    private static final Duration GAP = Duration.ofSeconds(10);
 
     public static void main(String[] args) {
         Properties settings = new Properties();
@@ -51,33 +56,64 @@ public final class Peer {
     }
 
     private static void define(StreamsBuilder builder, String topology, String source, String table, String sink, long[] marks) {
-        AtomicLong taken = new AtomicLong();
-        KStream<String, String> stream = builder.stream(source, Consumed.with(TEXT, TEXT)).peek((key, value) -> {
-            long n = taken.incrementAndGet();
+        AtomicLong count = new AtomicLong();
+        Runnable taken = () -> {
+            long n = count.incrementAndGet();
             for (long mark : marks) {
                 if (n == mark) {
                     System.out.println("mark " + n);
                 }
             }
-        });
+        };
         switch (topology) {
-            case "map" -> stream.mapValues(value -> value + ";mapped").to(sink, Produced.with(TEXT, TEXT));
-            case "join" -> stream
+            case "map" -> stream(builder, source, taken).mapValues(value -> value + ";mapped").to(sink, Produced.with(TEXT, TEXT));
+            case "join" -> stream(builder, source, taken)
                 .join(builder.table(table, Consumed.with(TEXT, TEXT)), (left, right) -> left + ";" + right, Joined.with(TEXT, TEXT, TEXT))
                 .to(sink, Produced.with(TEXT, TEXT));
-            case "count" -> stream
+            case "count" -> stream(builder, source, taken)
                 .groupByKey(Grouped.with(TEXT, TEXT))
                 .count(Materialized.as("counts"))
                 .toStream()
                 .to(sink, Produced.with(TEXT, Serdes.Long()));
-            case "tumbling" -> stream
+            case "tumbling" -> stream(builder, source, taken)
                 .groupByKey(Grouped.with(TEXT, TEXT))
                 .windowedBy(TimeWindows.ofSizeAndGrace(WINDOW, GRACE))
                 .count(Materialized.as("counts"))
                 .toStream()
                 .to(sink, Produced.with(WindowedSerdes.timeWindowedSerdeFrom(String.class, WINDOW.toMillis()), Serdes.Long()));
+            case "sessions" -> stream(builder, source, taken)
+                .groupByKey(Grouped.with(TEXT, TEXT))
+                .windowedBy(SessionWindows.ofInactivityGapAndGrace(GAP, GRACE))
+                .count(Materialized.as("counts"))
+                .toStream()
+                .to(sink, Produced.with(WindowedSerdes.sessionWindowedSerdeFrom(String.class), Serdes.Long()));
+            case "tables" -> table(builder, "left", source, taken)
+                .join(table(builder, "right", table, taken), (left, right) -> left + ";" + right)
+                .toStream()
+                .to(sink, Produced.with(TEXT, TEXT));
+            case "foreign-key" -> table(builder, "orders", source, taken)
+                .join(
+                    table(builder, "customers", table, taken),
+                    order -> order.substring(11, 21),
+                    (order, customer) -> order + ";" + customer,
+                    TableJoined.as("join"))
+                .toStream()
+                .to(sink, Produced.with(TEXT, TEXT));
             default -> throw new IllegalArgumentException("no such topology: " + topology);
         }
+    }
+
+    private static KStream<String, String> stream(StreamsBuilder builder, String topic, Runnable taken) {
+        return builder.stream(topic, Consumed.with(TEXT, TEXT)).peek((key, value) -> taken.run());
+    }
+
+    /** A table whose topic is its changelog, which a table made of a stream would not have. Records are counted where their times are read. */
+    private static KTable<String, String> table(StreamsBuilder builder, String name, String topic, Runnable taken) {
+        Consumed<String, String> consumed = Consumed.with(TEXT, TEXT).withTimestampExtractor((record, newest) -> {
+            taken.run();
+            return record.timestamp();
+        });
+        return builder.table(topic, consumed, Materialized.as(name));
     }
 
     private Peer() {}
