@@ -349,8 +349,8 @@ func report(t *testing.T, all []outcome) {
 type tally struct {
 	passed, failed, total int
 	early, cached         int // of those that passed
-	lacks                        []string
-	differs                      []string
+	lacks                 []string
+	differs               []string
 }
 
 func (f *tally) add(o outcome) {
