@@ -2,6 +2,7 @@ package stream_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -69,8 +70,8 @@ func ExampleAggregateSessions() {
 	visits := stream.WindowedBySessions(stream.GroupByKey(views), stream.Sessions(time.Minute))
 	paths := stream.AggregateSessions(visits, "paths", stream.JSON[[]string](),
 		func() []string { return nil },
-		func(_, page string, path []string) []string { return append(path[:len(path):len(path)], page) },
-		func(_ string, a, b []string) []string { return append(a[:len(a):len(a)], b...) },
+		func(_, page string, path []string) []string { return append(slices.Clip(path), page) },
+		func(_ string, a, b []string) []string { return append(slices.Clip(a), b...) },
 		stream.EmitOnClose())
 	stream.MapValues(paths.ToStream(), func(path []string) string { return strings.Join(path, " > ") }).To("paths")
 

@@ -37,6 +37,7 @@ type sessionRows[K comparable, A any] struct {
 	key   []byte
 	ref   segmentKey
 	value []byte
+	due   []session[A] // those that close
 }
 
 // session is a session of a key.
