@@ -73,7 +73,7 @@ func TestSlidingWindows(t *testing.T) {
 		},
 		{
 			name: "a record that is late for some windows", w: stream.Sliding(ms(10)),
-			in:   "k:a@25 k:b@30 k:c@26 k:d@21",
+			in: "k:a@25 k:b@30 k:c@26 k:d@21",
 			want: "k[15,25]=+a@25 k[20,30]=+a+b@30 k[26,36]=+b@30 k[20,30]=+a+b+c@30 k[26,36]=+b+c@30 k[27,37]=+b@30 " +
 				"k[20,30]=+a+b+c+d@30 k[22,32]=+a+b+c@30",
 			drop: "joined:late*1 joined:late*2",

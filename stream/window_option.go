@@ -18,7 +18,7 @@ type windowOption func(*windowOptions)
 func (f windowOption) applyWindow(o *windowOptions) { f(o) }
 
 // EmitOnClose sends the result of a window on once, when the window closes: as soon as stream time has reached its end
-// and the grace after it. Windows that close at the same time are sent in the order of their starts, those of one start in
+// and the grace after it, or passed them if it is one of [SlidingWindows]. Windows that close at the same time are sent in the order of their starts, those of one start in
 // the order of their keys' bytes. The timestamp is that of the newest record in the window; the headers are those of the
 // record that closed it, and none where [IdleTimeout] did.
 //
@@ -30,9 +30,9 @@ func (f windowOption) applyWindow(o *windowOptions) { f(o) }
 func EmitOnClose() WindowOption { return windowOption(func(o *windowOptions) { o.emitOnClose = true }) }
 
 // Retention is how long the rows of windows are kept, for joins that look them up, measured from the start of a window to
-// the start of the newest one; at least size and grace. Given together with [EmitOnClose] it also holds for windows that
+// the start of the newest one; at least size and grace, and of [SlidingWindows] twice the difference and grace. Given together with [EmitOnClose] it also holds for windows that
 // were not emitted yet, as in Kafka Streams: those that the newest leaves so far behind are never emitted.
-// Default: size and grace, and with [EmitOnClose] until the window was emitted.
+// Default: the least, and with [EmitOnClose] until the window was emitted.
 func Retention(d time.Duration) WindowOption {
 	return windowOption(func(o *windowOptions) { o.retention = d })
 }
