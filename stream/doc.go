@@ -11,7 +11,7 @@
 // A Kafka record may lack its key or its value. A function of keys and values never sees a null: what narrows or changes
 // a value ([Stream.Filter], [MapValues], [FlatMapValues], [TryMapValues]) lets a record without a value pass as it is,
 // and what needs the value to decide where the record goes ([SelectKey], [Map], [FlatMap], [GroupBy], [Stream.Split])
-// drops it, as joins and aggregations do; but [CountWindows] and [CountSessions] count it. The key of a record without one is the zero K for
+// drops it, as joins and aggregations do; but [CountSessions] counts it, and so does [CountWindows] unless the windows slide. The key of a record without one is the zero K for
 // functions. Joins and groups drop such a record; a left or outer join sends it on without a match; [JoinGlobal] computes
 // its key from it. To a table a record without a value is a deletion.
 //
@@ -20,13 +20,13 @@
 //
 // # Windows
 //
-// [WindowedBySessions] divides a group by activity: [Sessions] that end when a key has no record for a gap.
-// [CountSessions], [ReduceSessions] and [AggregateSessions] make a table of them. What follows holds for them too.
-//
-// [WindowedBy] divides a group into windows of event time, [Tumbling] or [Hopping]; [CountWindows], [ReduceWindows] and
-// [AggregateWindows] make a table of them, whose keys are [Windowed]. A window takes records until the operator's stream
-// time has reached its end and the grace after it, which is none unless [TimeWindows.Grace] gives some; what comes later
-// is dropped. Stream time and what was emitted are kept with the rows, so that the same records are late after a crash, and
+// [WindowedBy] divides a group into windows of event time, [Tumbling], [Hopping] or [Sliding]; [CountWindows],
+// [ReduceWindows] and [AggregateWindows] make a table of them, whose keys are [Windowed]. Tumbling and hopping windows are at
+// fixed times; sliding ones are where the records of a key are, so that each two that are close enough are in a window
+// together. A window takes records until the operator's stream time has reached its end and the grace after it (of a sliding
+// one: has passed them), which is none unless [TimeWindows.Grace] or [SlidingWindows.Grace] gives some; what comes later is
+// dropped. [WindowedBySessions] divides a group by activity: [Sessions] end when a key has no record for a gap, and
+// [CountSessions], [ReduceSessions] and [AggregateSessions] make a table of them; what follows holds for them too. Stream time and what was emitted are kept with the rows, so that the same records are late after a crash, and
 // a window that was emitted on close ([EmitOnClose]) is not emitted again. Where records stop coming [IdleTimeout] lets
 // windows close by the clock.
 //

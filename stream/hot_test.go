@@ -18,7 +18,7 @@ type hotPath struct {
 
 func hotPaths() []hotPath {
 	nothing := func(*Record[string, int64]) {}
-	window := func(g Grouped[string, int64], w TimeWindows, opts ...WindowOption) {
+	window := func(g Grouped[string, int64], w Windows, opts ...WindowOption) {
 		CountWindows(WindowedBy(g, w), "counts", opts...).ToStream().Foreach(func(*Record[Windowed[string], int64]) {})
 	}
 	return []hotPath{
@@ -61,6 +61,10 @@ func hotPaths() []hotPath {
 		}},
 		{"Hopping4", func(s Stream[string, int64]) { // four windows a record
 			window(GroupByKey(s), Hopping(time.Minute, 15*time.Second).Grace(time.Minute), CacheRows(100_000))
+		}},
+		{"Sliding", func(s Stream[string, int64]) { window(GroupByKey(s), Sliding(time.Minute).Grace(time.Minute)) }},
+		{"SlidingOnClose", func(s Stream[string, int64]) {
+			window(GroupByKey(s), Sliding(time.Minute).Grace(time.Minute), EmitOnClose())
 		}},
 	}
 }
@@ -211,5 +215,32 @@ func BenchmarkClose(b *testing.B) {
 			d.output.logs = map[string][]store.Entry{}
 			d.commit()
 		}
+	}
+}
+
+// BenchmarkSliding takes the time of a record of one of 1,000 keys in sliding windows that hold four records, about eight of
+// which are updated by each, and of which each makes two; the updates are written.
+func BenchmarkSliding(b *testing.B) {
+	for _, opts := range [][]WindowOption{nil, {EmitOnClose()}} {
+		b.Run(fmt.Sprintf("OnClose=%v", opts != nil), func(b *testing.B) {
+			top := New("sliding")
+			in := From(top, "in", String(), Int64())
+			CountWindows(WindowedBy(GroupByKey(in), Sliding(time.Minute)), "counts", append(opts, CacheRows(100_000))...).ToStream().Foreach(func(*Record[Windowed[string], int64]) {})
+			d := drive(b, top)
+			next, rs := first[string, int64](d), hotRecords(1_000)
+			b.ReportAllocs()
+			i := 0
+			for b.Loop() {
+				if err := next.send(&rs[i]); err != nil {
+					b.Fatal(err)
+				}
+				rs[i].Timestamp += 15_000
+				if i++; i == len(rs) {
+					i = 0
+					d.output.logs = map[string][]store.Entry{}
+					d.commit()
+				}
+			}
+		})
 	}
 }

@@ -32,7 +32,8 @@ type Change[V any] struct {
 	Stale bool
 }
 
-// Windowed is the key of a window: of which key, and from Start up to but not including End.
+// Windowed is the key of a window: of which key, and of which times. Those of [TimeWindows] are from Start up to but not
+// including End; of [SlidingWindows], and of sessions, End is in the window. So it is in Kafka Streams.
 type Windowed[K any] struct {
 	Key        K
 	Start, End int64 // milliseconds since 1970-01-01 00:00:00 UTC

@@ -26,6 +26,9 @@ type slidingCase struct {
 func drawSlidingCase(t *rapid.T, delay int64) slidingCase {
 	c := slidingCase{difference: rapid.Int64Range(0, 15).Draw(t, "difference"), grace: rapid.Int64Range(0, 15).Draw(t, "grace")}
 	c.emit = rapid.SampledFrom([]string{"update", "commit", "close", "close with retention"}).Draw(t, "emit")
+	if c.difference+c.grace == 0 && c.emit == "close with retention" {
+		c.emit = "close" // no retention is none that is given
+	}
 	if delay < 0 {
 		delay = c.grace
 	}

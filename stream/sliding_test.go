@@ -2,6 +2,7 @@ package stream_test
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -115,7 +116,7 @@ func TestCountAndReduceSlidingWindows(t *testing.T) {
 	t.Parallel()
 	top := stream.New("counts")
 	g := stream.WindowedBy(stream.GroupByKey(stream.From(top, "in", stream.String(), stream.String())), stream.Sliding(ms(10)))
-	stream.MapTable(stream.CountWindows(g, "counts"), func(_ stream.Windowed[string], n int64) string { return fmt.Sprint(n) }).ToStream().To("out")
+	stream.MapTable(stream.CountWindows(g, "counts"), func(_ stream.Windowed[string], n int64) string { return strconv.FormatInt(n, 10) }).ToStream().To("out")
 	stream.ReduceWindows(g, "joined", func(a, v string) string { return a + v }).ToStream().To("joined")
 	d := drive(t, top)
 	d.pipe(t, "k:a@20 k:@21 k:b@22 k:c@31")

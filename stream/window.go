@@ -83,7 +83,7 @@ func checkWindows(t *Topology, op string, w Windows) Windows {
 }
 
 // CountWindows counts the records of each key and window. Unlike [Count], and as in Kafka Streams, it also counts a record
-// without a value.
+// without a value in [TimeWindows]; in [SlidingWindows] it is dropped, and does not move stream time.
 func CountWindows[K comparable, V any](g WindowedGroup[K, V], name string, opts ...WindowOption) Table[Windowed[K], int64] {
 	return addWindows(g, "count-windows", name, Int64(), opts, counting[K, V](), true)
 }
@@ -96,8 +96,8 @@ func ReduceWindows[K comparable, V any](g WindowedGroup[K, V], name string, f fu
 }
 
 // AggregateWindows adds the values of each key and window to an aggregate that begins as initial returns it. add may change
-// the aggregate it is given only if what it returns does not share memory with it. A record without a value is dropped;
-// Kafka Streams calls the aggregator with null: for that, read the topic with [Nullable].
+// the aggregate it is given only if what it returns does not share memory with it, and in [SlidingWindows] not at all, since
+// several windows may have it. A record without a value is dropped; in time windows Kafka Streams calls the aggregator with null: for that, read the topic with [Nullable].
 func AggregateWindows[K comparable, V, A any](g WindowedGroup[K, V], name string, values Codec[A], initial func() A, add func(key K, value V, aggregate A) A, opts ...WindowOption) Table[Windowed[K], A] {
 	g.g.s.n.t.needs("aggregate-windows", "initial", initial != nil)
 	g.g.s.n.t.needs("aggregate-windows", "add", add != nil)
