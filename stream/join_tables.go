@@ -203,7 +203,7 @@ func (j *joinTables[K, L, R, V]) tangled(k K, timestamp int64, headers []Header,
 	}
 	j.watch.show(viewLatest)
 	match := left && r.exists || !left && l.exists
-	if !old.exists && !now.exists && !told && !(match && changed) {
+	if !old.exists && !now.exists && !told && (!match || !changed) {
 		return nil
 	}
 	return j.send(k, &old, &now, timeWith(timeWith(timestamp, &l), &r), headers)
