@@ -17,14 +17,14 @@ import (
 func ms(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
 
 // joined declares a topology that joins the values of windows by "+" and writes them to the topic out.
-func joined(w stream.TimeWindows, opts ...stream.WindowOption) *stream.Topology {
+func joined(w stream.Windows, opts ...stream.WindowOption) *stream.Topology {
 	top := stream.New("windows")
 	in := stream.From(top, "in", stream.String(), stream.String())
 	join(stream.GroupByKey(in), w, opts...).ToStream().To("out")
 	return top
 }
 
-func join(g stream.Grouped[string, string], w stream.TimeWindows, opts ...stream.WindowOption) stream.Table[stream.Windowed[string], string] {
+func join(g stream.Grouped[string, string], w stream.Windows, opts ...stream.WindowOption) stream.Table[stream.Windowed[string], string] {
 	return stream.AggregateWindows(stream.WindowedBy(g, w), "joined", stream.String(),
 		func() string { return "" }, func(_, v, a string) string { return a + "+" + v }, opts...)
 }
@@ -102,7 +102,7 @@ func TestWindows(t *testing.T) {
 	onClose := []stream.WindowOption{stream.EmitOnClose()}
 	tests := []struct {
 		name string
-		w    stream.TimeWindows
+		w    stream.Windows
 		opts []stream.WindowOption
 		in   string
 		want string
@@ -339,10 +339,23 @@ func TestWindowsNeedATime(t *testing.T) {
 func TestWindowFaults(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
-		w    stream.TimeWindows
+		w    stream.Windows
 		opts []stream.WindowOption
 		want string
 	}{
+		{nil, nil, "windowed-by: no windows: want Tumbling, Hopping or Sliding"},
+		{stream.Sliding(-1), nil, "windowed-by: the difference of sliding windows, -1ns, is negative"},
+		{stream.Sliding(0).Grace(-1), nil, "windowed-by: the grace of the windows, -1ns, is negative"},
+		{stream.Sliding(1500 * time.Microsecond), nil, "windowed-by: sliding windows of 1.5ms with a grace of 0s: want whole milliseconds"},
+		{
+			stream.Sliding(math.MaxInt64), nil,
+			"windowed-by: sliding windows of 2562047h47m16.854775807s with a grace of 0s: want at most 60 years of each",
+		},
+		{
+			stream.Sliding(ms(5)).Grace(ms(2)),
+			[]stream.WindowOption{stream.Retention(ms(11))},
+			"aggregate-windows: a retention of 11ms is too short: windows and their grace take 12ms",
+		},
 		{stream.Tumbling(0), nil, "windowed-by: the size of the windows, 0s, is not positive"},
 		{stream.Hopping(ms(5), ms(6)), nil, "windowed-by: the advance of the windows, 6ms: want more than 0 and at most the size, 5ms"},
 		{stream.Hopping(ms(5), 0), nil, "windowed-by: the advance of the windows, 0s: want more than 0 and at most the size, 5ms"},
