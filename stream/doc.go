@@ -30,6 +30,9 @@
 // a window that was emitted on close ([EmitOnClose]) is not emitted again. Where records stop coming [IdleTimeout] lets
 // windows close by the clock.
 //
+// Updates of any table can be held back: those of windows until they close ([SuppressUntilWindowCloses]), those of others for
+// a time ([SuppressUntilTimeLimit]). Several groups can make one aggregate ([Cogroup]), also in windows.
+//
 // # Tables
 //
 // A table is filtered, mapped and joined ([JoinTables], [LeftJoinTables], [OuterJoinTables]) without another store: its rows

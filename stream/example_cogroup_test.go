@@ -65,3 +65,27 @@ func ExampleAggregateCogroupWindows() {
 	// Output:
 	// Ann 12:00:00 {Clicks:1 Spent:79.9}
 }
+
+// The same by visit: a visit is over after half an hour without a click or a payment.
+func ExampleAggregateCogroupSessions() {
+	app := stream.New("profiles")
+	clicks := stream.From(app, "clicks", stream.String(), stream.String())
+	payments := stream.From(app, "payments", stream.String(), stream.Float64())
+	c := stream.CogroupWith(stream.Cogroup(stream.GroupByKey(clicks), click), stream.GroupByKey(payments), spend)
+	merge := func(_ string, a, b profile) profile { return profile{a.Clicks + b.Clicks, a.Spent + b.Spent} }
+	visits := stream.AggregateCogroupSessions(c, stream.Sessions(30*time.Minute), "visits", stream.JSON[profile](),
+		func() profile { return profile{} }, merge, stream.EmitOnClose())
+	visits.ToStream().To("visits")
+
+	d := streamtest.New(example{}, app)
+	clicked := streamtest.NewInput(d, "clicks", stream.String(), stream.String())
+	paid := streamtest.NewInput(d, "payments", stream.String(), stream.Float64())
+	clicked.Pipe("Ann", "shoes", at(0))
+	paid.Pipe("Ann", 79.9, at(60))
+	clicked.Pipe("Ann", "boots", at(3600))
+	for _, r := range streamtest.NewOutput(d, "visits", stream.WindowedKey(stream.String()), stream.JSON[profile]()).ReadAll() {
+		fmt.Printf("%s %v %+v\n", r.Key.Key, time.Duration(r.Key.End-r.Key.Start)*time.Millisecond, r.Value)
+	}
+	// Output:
+	// Ann 1m0s {Clicks:1 Spent:79.9}
+}

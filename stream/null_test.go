@@ -130,6 +130,17 @@ func TestNulls(t *testing.T) {
 		"Aggregate": {func(_ *stream.Topology, s text) text {
 			return stream.Aggregate(byKey(s), "all", str, func() string { return "" }, func(_, v, a string) string { return a + v }).ToStream()
 		}, []string{"k=v"}, "null_key 1 null_value 1"},
+		"AggregateCogroup": {func(_ *stream.Topology, s text) text {
+			c := stream.Cogroup(byKey(s), func(_, v, a string) string { return a + v })
+			return stream.AggregateCogroup(c, "all", str, func() string { return "" }).ToStream()
+		}, []string{"k=v"}, "null_key 1 null_value 1"},
+		"AggregateCogroupWindows": {func(_ *stream.Topology, s text) text {
+			c := stream.Cogroup(byKey(s), func(_, v, a string) string { return a + v })
+			return unwindowed(stream.AggregateCogroupWindows(c, stream.Tumbling(time.Second), "all", str, func() string { return "" }).ToStream())
+		}, []string{"k=v"}, "null_key 1 null_value 1"},
+		"SuppressUntilTimeLimit": {func(_ *stream.Topology, s text) text {
+			return stream.SuppressUntilTimeLimit(stream.ToTable(s, "t"), "wait", 0, stream.Unbounded()).ToStream()
+		}, []string{"k=v", "k=null"}, "null_key 1"},
 		"CountWindows": {func(_ *stream.Topology, s text) text {
 			return unwindowed(shown(stream.CountWindows(stream.WindowedBy(byKey(s), stream.Tumbling(time.Second)), "counts").ToStream()))
 		}, []string{"k=1", "k=2"}, "null_key 1"},

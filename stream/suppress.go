@@ -75,6 +75,9 @@ func (b *Buffer) over(rows, bytes int64) bool {
 // that name, with a changelog: as they were at the last commit they are there after a crash, and a window is sent on once
 // all the same. Of opts only [InMemory] has a meaning.
 //
+// A sliding window still takes records with the very time at which it is sent on; if one comes it is sent on again, with what
+// was sent before as the old row. So does Kafka Streams; [EmitOnClose] waits a millisecond longer.
+//
 // A look-up of the table, by a join, sees a window as soon as it was sent on, and for as long as the aggregation keeps it.
 //
 // Where the table is an aggregation in windows, [EmitOnClose] does the same without a second store, with half the work.
