@@ -198,7 +198,7 @@ func TestJudgeRelations(t *testing.T) {
 	}
 	later := makeCustomers(rng, p.customers)
 	p.customers = append(p.customers, later...)
-	p.orders = makeOrders(rng, 3000, 0)
+	p.orders = makeOrders(rng, 600, 0)
 	d := streamtest.New(t, topology.NewRelations(), streamtest.Partitions(partitions), streamtest.CommitByHand())
 	inOrders := streamtest.NewInput(d, topology.Orders, stream.String(), stream.String())
 	inCustomers := streamtest.NewInput(d, topology.Customers, stream.String(), stream.String())
