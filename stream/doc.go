@@ -11,7 +11,7 @@
 // A Kafka record may lack its key or its value. A function of keys and values never sees a null: what narrows or changes
 // a value ([Stream.Filter], [MapValues], [FlatMapValues], [TryMapValues]) lets a record without a value pass as it is,
 // and what needs the value to decide where the record goes ([SelectKey], [Map], [FlatMap], [GroupBy], [Stream.Split])
-// drops it, as joins and aggregations do; but [CountWindows] counts it. The key of a record without one is the zero K for
+// drops it, as joins and aggregations do; but [CountWindows] and [CountSessions] count it. The key of a record without one is the zero K for
 // functions. Joins and groups drop such a record; a left or outer join sends it on without a match; [JoinGlobal] computes
 // its key from it. To a table a record without a value is a deletion.
 //
@@ -19,6 +19,9 @@
 // NullValue. To have any function see nulls, read the topic with [Nullable] as codec.
 //
 // # Windows
+//
+// [WindowedBySessions] divides a group by activity: [Sessions] that end when a key has no record for a gap.
+// [CountSessions], [ReduceSessions] and [AggregateSessions] make a table of them. What follows holds for them too.
 //
 // [WindowedBy] divides a group into windows of event time, [Tumbling] or [Hopping]; [CountWindows], [ReduceWindows] and
 // [AggregateWindows] make a table of them, whose keys are [Windowed]. A window takes records until the operator's stream

@@ -44,6 +44,9 @@ func hotPaths() []hotPath {
 		{"TumblingOnClose", func(s Stream[string, int64]) {
 			window(GroupByKey(s), Tumbling(time.Minute), EmitOnClose())
 		}},
+		{"Sessions", func(s Stream[string, int64]) {
+			CountSessions(WindowedBySessions(GroupByKey(s), Sessions(time.Minute)), "counts").ToStream().Foreach(func(*Record[Windowed[string], int64]) {})
+		}},
 		{"Hopping4", func(s Stream[string, int64]) { // four windows a record
 			window(GroupByKey(s), Hopping(time.Minute, 15*time.Second).Grace(time.Minute), CacheRows(100_000))
 		}},

@@ -126,6 +126,12 @@ func TestNulls(t *testing.T) {
 		"CountWindows": {func(_ *stream.Topology, s text) text {
 			return unwindowed(shown(stream.CountWindows(stream.WindowedBy(byKey(s), stream.Tumbling(time.Second)), "counts").ToStream()))
 		}, []string{"k=1", "k=2"}, "null_key 1"},
+		"CountSessions": {func(_ *stream.Topology, s text) text {
+			return unwindowed(shown(stream.CountSessions(stream.WindowedBySessions(byKey(s), stream.Sessions(time.Millisecond)), "counts").ToStream()))
+		}, []string{"k=1", "k=1"}, "null_key 1"},
+		"ReduceSessions": {func(_ *stream.Topology, s text) text {
+			return unwindowed(stream.ReduceSessions(stream.WindowedBySessions(byKey(s), stream.Sessions(time.Second)), "all", both).ToStream())
+		}, []string{"k=v"}, "null_key 1 null_value 1"},
 		"ReduceWindows": {func(_ *stream.Topology, s text) text {
 			return unwindowed(stream.ReduceWindows(stream.WindowedBy(byKey(s), stream.Tumbling(time.Second)), "all", both).ToStream())
 		}, []string{"k=v"}, "null_key 1 null_value 1"},

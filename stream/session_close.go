@@ -3,6 +3,7 @@ package stream
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"millrace.dev/internal/store"
 )
@@ -99,48 +100,51 @@ func (s *sessionRows[K, A]) takeAt(t int64, key []byte, emit func(K, *session[A]
 	if err != nil {
 		return 0, fmt.Errorf("store %s: the key of a row cannot be decoded: has its codec changed? Then give the store another name. %w", s.name, err)
 	}
-	for {
-		c, err := s.rows.at(k) // again each time: what emit calls may look rows up
-		if err != nil {
-			return 0, err
-		}
-		of := &c.row.value
-		of.due = none
-		if len(of.open) > 0 {
-			of.due = of.open[0].end
-		}
-		if of.due > t {
-			return of.due, nil
-		}
-		x, err := s.pop(c)
-		if err != nil {
-			return 0, err
-		}
-		if err := emit(k, &x); err != nil {
+	s.closed = max(s.closed, t) // what ends before was emitted: it is not read again
+	c, err := s.rows.at(k)
+	if err != nil {
+		return 0, err
+	}
+	if s.due, err = s.pop(s.due[:0], c, t); err != nil {
+		return 0, err
+	}
+	next := c.row.value.due
+	for i := range s.due { // the last step: what it calls may look rows up
+		if err := emit(k, &s.due[i]); err != nil {
 			return 0, err
 		}
 	}
+	clear(s.due)
+	return next, nil
 }
 
-// pop takes the first session of a key, which is closed, out of memory, and out of the store unless it is still looked up
-// there.
-func (s *sessionRows[K, A]) pop(c *cached[K, sessionsOf[A]]) (x session[A], err error) {
+// pop takes the sessions of a key that end up to a time out of memory, and out of the store unless they are still looked up
+// there. It appends them to dst.
+func (s *sessionRows[K, A]) pop(dst []session[A], c *cached[K, sessionsOf[A]], t int64) (_ []session[A], err error) {
 	if err := s.setKey(c.key); err != nil {
-		return x, err
+		return dst, err
 	}
-	of := &c.row.value
-	if x = of.open[0]; !x.kept {
-		s.waiting--
+	of, n := &c.row.value, 0
+	for n < len(of.open) && of.open[n].end <= t {
+		x := &of.open[n]
+		if n++; !x.kept {
+			s.waiting--
+		}
+		if s.retention > s.closes {
+			err = s.putOne(x)
+		} else if x.kept {
+			err = s.segments.delete(x.end, &s.ref, x.end, x.start)
+		}
+		if err != nil {
+			return dst, err
+		}
 	}
-	if s.retention > s.closes {
-		err = s.putOne(&x)
-	} else if x.kept {
-		err = s.segments.delete(x.end, &s.ref, x.end, x.start)
+	dst = append(dst, of.open[:n]...)
+	of.open = slices.Delete(of.open, 0, n)
+	if of.due = none; len(of.open) > 0 {
+		of.due = of.open[0].end
 	}
-	n := copy(of.open, of.open[1:])
-	of.open[n] = session[A]{}
-	of.open = of.open[:n]
-	return x, err
+	return dst, nil
 }
 
 // openIndex finds the first key. It makes the index where there is none yet, and removes one that is not kept any more.

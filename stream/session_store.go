@@ -37,6 +37,7 @@ type sessionRows[K comparable, A any] struct {
 	key   []byte
 	ref   segmentKey
 	value []byte
+	due   []session[A] // those that close
 }
 
 // session is a session of a key.
@@ -154,7 +155,7 @@ func (s *sessionRows[K, A]) setKey(k K) (err error) {
 // read reads the sessions of a key that were not closed.
 func (s *sessionRows[K, A]) read(k K) (r row[sessionsOf[A]], err error) {
 	r.value.due = none
-	if s.time == task.NoTime {
+	if s.closed == never { // there is no row yet
 		return r, nil
 	}
 	if err := s.setKey(k); err != nil {

@@ -18,8 +18,9 @@ type windowOption func(*windowOptions)
 func (f windowOption) applyWindow(o *windowOptions) { f(o) }
 
 // EmitOnClose sends the result of a window on once, when the window closes: as soon as stream time has reached its end
-// and the grace after it. Windows that close at the same time are sent in the order of their starts, those of one start in
-// the order of their keys' bytes. The timestamp is that of the newest record in the window; the headers are those of the
+// and the grace after it; a session when stream time is past its end, the gap and the grace. Windows that close at the same
+// time are sent in the order of their starts, sessions in that of their ends, and those of one such time in the order of
+// their keys' bytes. The timestamp is that of the newest record in the window; the headers are those of the
 // record that closed it, and none where [IdleTimeout] did.
 //
 // Kafka Streams forgets a window, and never emits it, if the next record is so much newer that the window falls out
@@ -32,7 +33,8 @@ func EmitOnClose() WindowOption { return windowOption(func(o *windowOptions) { o
 // Retention is how long the rows of windows are kept, for joins that look them up, measured from the start of a window to
 // the start of the newest one; at least size and grace. Given together with [EmitOnClose] it also holds for windows that
 // were not emitted yet, as in Kafka Streams: those that the newest leaves so far behind are never emitted.
-// Default: size and grace, and with [EmitOnClose] until the window was emitted.
+// Rows of sessions are kept from their end to stream time, at least for gap and grace, and are emitted whatever the retention is.
+// Default: size and grace, or gap and grace, and with [EmitOnClose] until the window was emitted.
 func Retention(d time.Duration) WindowOption {
 	return windowOption(func(o *windowOptions) { o.retention = d })
 }

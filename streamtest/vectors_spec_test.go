@@ -60,6 +60,8 @@ type spec struct {
 	Cached       *bool `json:"cached"`
 
 	raw string // the JSON
+
+	onCommit bool // updates wait for the commit
 }
 
 func (s *spec) UnmarshalJSON(b []byte) error {

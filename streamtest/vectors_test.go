@@ -108,6 +108,7 @@ type outcome struct {
 	lacks   []string
 	differs string // the reason of a deliberate difference
 	early   bool   // passed with EarlyUnmatched, and not without
+	cached  bool   // passed with EmitOnCommit, and not without
 	err     error
 	drops   string // how the count of dropped records deviates
 }
@@ -212,6 +213,9 @@ func judge(t *testing.T, c *testCase) outcome {
 	}
 	if o.err = compare(c, got, level(c, s)); o.err != nil && sameEarly(t, c, s) {
 		o.err, o.early = sameMatches(t, c, s, got), true
+	}
+	if o.err != nil && sameCached(t, c, s) {
+		o.err, o.cached = nil, true
 	}
 	for _, x := range deliberate() {
 		if o.err != nil && x.covers(c, s) {
@@ -365,9 +369,10 @@ func report(t *testing.T, all []outcome) {
 
 // tally is the counts of a family.
 type tally struct {
-	passed, failed, early, total int
-	lacks                        []string
-	differs                      []string
+	passed, failed, total int
+	early, cached         int // of those that passed
+	lacks                 []string
+	differs               []string
 }
 
 func (f *tally) add(o outcome) {
@@ -388,6 +393,9 @@ func (f *tally) add(o outcome) {
 		if o.early {
 			f.early++
 		}
+		if o.cached {
+			f.cached++
+		}
 	}
 }
 
@@ -400,6 +408,9 @@ func (f *tally) String() string {
 	}
 	if f.early > 0 {
 		fmt.Fprintf(&b, " as with EarlyUnmatched: %d (KAFKA-19536)", f.early)
+	}
+	if f.cached > 0 {
+		fmt.Fprintf(&b, " as with EmitOnCommit: %d (a cache before the store)", f.cached)
 	}
 	if len(f.lacks) > 0 {
 		slices.Sort(f.lacks)
