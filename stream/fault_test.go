@@ -48,6 +48,9 @@ func TestNilFunctions(t *testing.T) {
 	table := func(top *stream.Topology) stream.Table[string, string] {
 		return stream.TableFrom(top, "rows", "rows", text, text)
 	}
+	table2 := func(top *stream.Topology) stream.Table[string, string] {
+		return stream.TableFrom(top, "rows2", "rows2", text, text)
+	}
 	windows := func(in texts) stream.WindowedGroup[string, string] {
 		return stream.WindowedBy(stream.GroupByKey(in), stream.Tumbling(time.Second))
 	}
@@ -58,6 +61,15 @@ func TestNilFunctions(t *testing.T) {
 	ofKey := func(k, _ string) (string, bool) { return k, true }
 	expectFaults(t, []faulty{
 		{"filter", func(_ *stream.Topology, in texts) { in.Filter(nil) }, "filter: keep is nil"},
+		{"foreign key", func(top *stream.Topology, _ texts) {
+			stream.JoinForeignKey(table(top), table2(top), "join", nil, func(l, _ string) string { return l })
+		}, "join-foreign-key: foreignKey is nil"},
+		{"joiner by foreign key", func(top *stream.Topology, _ texts) {
+			stream.JoinForeignKey[string, string, string, string, string](table(top), table2(top), "join", ofKey, nil)
+		}, "join-foreign-key: joiner is nil"},
+		{"left joiner by foreign key", func(top *stream.Topology, _ texts) {
+			stream.LeftJoinForeignKey[string, string, string, string, string](table(top), table2(top), "join", ofKey, nil)
+		}, "join-foreign-key: joiner is nil"},
 		{"filter not", func(_ *stream.Topology, in texts) { in.FilterNot(nil) }, "filter-not: drop is nil"},
 		{"peek", func(_ *stream.Topology, in texts) { in.Peek(nil) }, "peek: look is nil"},
 		{"foreach", func(_ *stream.Topology, in texts) { in.Foreach(nil) }, "foreach: do is nil"},

@@ -11,7 +11,7 @@ import (
 var (
 	errSubscription = errors.New("a subscription is damaged")
 	errResponse     = errors.New("a response is damaged")
-	errJoined       = errors.New("what is kept of a joined row is damaged")
+	errKnown        = errors.New("what is known of a right row is damaged")
 )
 
 // subscription is what a left row asks for. The key of its record is the foreign key.
@@ -83,9 +83,9 @@ func (responseCodec) Decode(b []byte) (r response, err error) {
 	return r, nil
 }
 
-// joined is what a left row was joined with: the right row, or that there is none. While the answer for another foreign key is awaited
-// it is what the row was joined with before, with the left value of that time.
-type joined[L, R any] struct {
+// known is what is known of the right row of a left row. While the answer for another foreign key is awaited it is what the left row
+// was joined with before, with its value of that time.
+type known[L, R any] struct {
 	right  R
 	exists bool // there is a right row
 	waits  bool // for an answer
@@ -93,53 +93,53 @@ type joined[L, R any] struct {
 }
 
 const (
-	joinedExists byte = 1 << iota
-	joinedWaits
+	knownExists byte = 1 << iota
+	knownWaits
 )
 
-type joinedCodec[L, R any] struct {
+type knownCodec[L, R any] struct {
 	left  Codec[L]
 	right Codec[R]
 }
 
-func (c joinedCodec[L, R]) Append(dst []byte, j joined[L, R]) (_ []byte, err error) {
-	dst = append(dst, flag(j.exists, joinedExists)|flag(j.waits, joinedWaits))
-	if j.waits {
-		left, err := c.left.Append(nil, j.left)
+func (c knownCodec[L, R]) Append(dst []byte, k known[L, R]) (_ []byte, err error) {
+	dst = append(dst, flag(k.exists, knownExists)|flag(k.waits, knownWaits))
+	if k.waits {
+		left, err := c.left.Append(nil, k.left)
 		if err != nil {
 			return dst, err
 		}
 		dst = appendBytes(dst, left)
 	}
-	if !j.exists {
+	if !k.exists {
 		return dst, nil
 	}
-	return c.right.Append(dst, j.right)
+	return c.right.Append(dst, k.right)
 }
 
-func (c joinedCodec[L, R]) Decode(b []byte) (j joined[L, R], err error) {
-	if len(b) == 0 || b[0] > joinedExists|joinedWaits {
-		return j, errJoined
+func (c knownCodec[L, R]) Decode(b []byte) (k known[L, R], err error) {
+	if len(b) == 0 || b[0] > knownExists|knownWaits {
+		return k, errKnown
 	}
 	in := heldReader{b: b[1:]}
-	j.exists, j.waits = b[0]&joinedExists != 0, b[0]&joinedWaits != 0
-	if j.waits {
+	k.exists, k.waits = b[0]&knownExists != 0, b[0]&knownWaits != 0
+	if k.waits {
 		left := in.bytes()
 		if in.err != nil {
-			return j, errJoined
+			return k, errKnown
 		}
-		if j.left, err = c.left.Decode(left); err != nil {
-			return j, err
+		if k.left, err = c.left.Decode(left); err != nil {
+			return k, err
 		}
 	}
-	if !j.exists {
+	if !k.exists {
 		if len(in.b) > 0 {
-			return j, errJoined
+			return k, errKnown
 		}
-		return j, nil
+		return k, nil
 	}
-	j.right, err = c.right.Decode(in.b)
-	return j, err
+	k.right, err = c.right.Decode(in.b)
+	return k, err
 }
 
 // flag returns a bit if it is to be set.

@@ -10,7 +10,7 @@ import (
 // foreignRows is the rows of a join by foreign key: they are computed of the left rows and what those were joined with.
 type foreignRows[K comparable, L any, F comparable, R, V any] struct {
 	left       getter[K, L]
-	joined     *kvStore[K, joined[L, R]]
+	known      *kvStore[K, known[L, R]]
 	foreignKey func(K, L) (F, bool)
 	joiner     func(L, R, bool) V
 	outer      bool
@@ -21,7 +21,7 @@ func (j *foreignRows[K, L, F, R, V]) get(k K) (row[V], error) {
 	if err != nil || !l.exists {
 		return row[V]{timestamp: l.timestamp}, err
 	}
-	with, err := j.joined.get(k)
+	with, err := j.known.get(k)
 	if err != nil {
 		return row[V]{}, err
 	}
@@ -29,7 +29,7 @@ func (j *foreignRows[K, L, F, R, V]) get(k K) (row[V], error) {
 }
 
 // result returns the row that is made of a left row. with is what that was joined with, and no row if nothing is known of a right row.
-func (j *foreignRows[K, L, F, R, V]) result(k K, l row[L], with row[joined[L, R]]) row[V] {
+func (j *foreignRows[K, L, F, R, V]) result(k K, l row[L], with row[known[L, R]]) row[V] {
 	w := &with.value
 	switch {
 	case with.exists && w.waits:
@@ -47,7 +47,7 @@ func (j *foreignRows[K, L, F, R, V]) result(k K, l row[L], with row[joined[L, R]
 }
 
 // laterOf returns the later time of a left row and the right row that it is joined with.
-func laterOf[L, R any](t int64, with row[joined[L, R]]) int64 {
+func laterOf[L, R any](t int64, with row[known[L, R]]) int64 {
 	if with.exists && with.value.exists {
 		return max(t, with.timestamp)
 	}
@@ -67,55 +67,25 @@ type joinForeign[K comparable, L any, F comparable, R, V any] struct {
 	keys    Codec[K]
 	foreign Codec[F]
 	values  Codec[R]
+	watch   *watch[K] // of the left table, for its rows as it has sent them on
 	next    edge[K, Change[V]]
 	out     Record[K, Change[V]]
 	memory  []byte
-	// waiting is which of held is of a key, where results are sent on by the flush; else nil.
-	waiting map[K]int
-	held    []heldChange[K, V]
 }
 
-// heldChange is a change of a row that waits for the flush.
-type heldChange[K, V any] struct {
-	key      K
-	old, now row[V]
+// emit sends the change of a row on. with is what was known of the right row before.
+func (j *joinForeign[K, L, F, R, V]) emit(k K, with row[known[L, R]], old, now row[V], headers []Header) error {
+	j.known.begin(k, with)
+	defer j.known.end()
+	j.out.Headers = headers
+	return sendChange(&j.next, &j.out, k, old, now, now.timestamp)
 }
 
-// emit sends the change of a row on, or holds it for the flush.
-func (j *joinForeign[K, L, F, R, V]) emit(k K, old, now row[V], headers []Header) error {
-	if j.waiting == nil {
-		j.out.Headers = headers
-		return sendChange(&j.next, &j.out, k, old, now, now.timestamp)
-	}
-	i, ok := j.waiting[k]
-	if !ok {
-		i = len(j.held)
-		j.waiting[k] = i
-		j.held = append(j.held, heldChange[K, V]{key: k, old: old})
-	}
-	j.held[i].now = now
-	return nil
-}
-
-// Flush sends on what was held, and writes what rows were joined with to the store.
-func (j *joinForeign[K, L, F, R, V]) Flush() error {
-	j.out.Headers = nil
-	for i := range j.held {
-		h := &j.held[i]
-		if err := sendChange(&j.next, &j.out, h.key, h.old, h.now, h.now.timestamp); err != nil {
-			return err
-		}
-	}
-	clear(j.held)
-	clear(j.waiting)
-	j.held = j.held[:0]
-	return j.joined.flush(nil)
-}
+// Flush writes what is known of right rows to the store.
+func (j *joinForeign[K, L, F, R, V]) Flush() error { return j.known.flush(nil) }
 
 // Uncommitted returns how many rows wait for Flush.
-func (j *joinForeign[K, L, F, R, V]) Uncommitted() int {
-	return max(len(j.held), j.joined.uncommitted())
-}
+func (j *joinForeign[K, L, F, R, V]) Uncommitted() int { return j.known.uncommitted() }
 
 // joinForeignLeft takes the changes of the left table.
 type joinForeignLeft[K comparable, L any, F comparable, R, V any] struct{ *joinForeign[K, L, F, R, V] }
@@ -125,7 +95,7 @@ func (j joinForeignLeft[K, L, F, R, V]) process(r *Record[K, Change[L]]) error {
 	if c.Stale || !c.HasOld && !c.HasNew {
 		return nil
 	}
-	e, err := j.joined.at(r.Key)
+	e, err := j.known.at(r.Key)
 	if err != nil {
 		return err
 	}
@@ -141,8 +111,8 @@ func (j joinForeignLeft[K, L, F, R, V]) process(r *Record[K, Change[L]]) error {
 		return j.same(r, old, with)
 	case has: // another one, or the first
 		if old.exists && !with.value.waits {
-			j.joined.mark(e)
-			e.row = row[joined[L, R]]{timestamp: old.timestamp, exists: true, value: joined[L, R]{
+			j.known.mark(e)
+			e.row = row[known[L, R]]{timestamp: old.timestamp, exists: true, value: known[L, R]{
 				right: with.value.right, exists: with.value.exists, waits: true, left: c.Old,
 			}}
 		}
@@ -152,29 +122,29 @@ func (j joinForeignLeft[K, L, F, R, V]) process(r *Record[K, Change[L]]) error {
 	gone := row[V]{timestamp: r.Timestamp}
 	switch {
 	case j.outer && c.HasNew:
-		return j.emit(r.Key, old, j.result(r.Key, row[L]{value: c.New, timestamp: r.Timestamp, exists: true}, row[joined[L, R]]{}), r.Headers)
+		return j.emit(r.Key, with, old, j.result(r.Key, row[L]{value: c.New, timestamp: r.Timestamp, exists: true}, row[known[L, R]]{}), r.Headers)
 	case j.outer || old.exists || had && !c.HasNew:
 		if !j.outer {
 			gone.timestamp = laterOf(r.Timestamp, with)
 		}
-		return j.emit(r.Key, old, gone, r.Headers)
+		return j.emit(r.Key, with, old, gone, r.Headers)
 	}
 	return nil
 }
 
 // same joins a row that has kept its foreign key.
-func (j joinForeignLeft[K, L, F, R, V]) same(r *Record[K, Change[L]], old row[V], with row[joined[L, R]]) error {
+func (j joinForeignLeft[K, L, F, R, V]) same(r *Record[K, Change[L]], old row[V], with row[known[L, R]]) error {
 	if with.value.waits || j.outer && !with.exists {
 		return nil // the answer is on its way
 	}
-	return j.emit(r.Key, old, j.result(r.Key, row[L]{value: r.Value.New, timestamp: r.Timestamp, exists: true}, with), r.Headers)
+	return j.emit(r.Key, with, old, j.result(r.Key, row[L]{value: r.Value.New, timestamp: r.Timestamp, exists: true}, with), r.Headers)
 }
 
 // forget deletes what is known of a right row.
-func (j *joinForeign[K, L, F, R, V]) forget(e *cached[K, joined[L, R]]) {
+func (j *joinForeign[K, L, F, R, V]) forget(e *cached[K, known[L, R]]) {
 	if e.row.exists {
-		j.joined.mark(e)
-		e.row = row[joined[L, R]]{}
+		j.known.mark(e)
+		e.row = row[known[L, R]]{}
 	}
 }
 
@@ -191,31 +161,34 @@ func (j joinForeignAnswer[K, L, F, R, V]) process(r *Record[[]byte, response]) e
 		j.ctx.Drop(j.n.problem(record.StageDecode, classUndecodable, "the key cannot be decoded"))
 		return nil
 	}
+	j.watch.show(viewSent)
 	l, err := j.left.get(k)
+	j.watch.show(viewLatest)
 	if err != nil || !l.exists || !j.asks(k, l.value, r.Value.foreign) {
 		return err
 	}
-	now := row[joined[L, R]]{timestamp: r.Timestamp, exists: r.Value.exists || j.outer, value: joined[L, R]{exists: r.Value.exists}}
+	now := row[known[L, R]]{timestamp: r.Timestamp, exists: r.Value.exists || j.outer, value: known[L, R]{exists: r.Value.exists}}
 	if r.Value.exists {
 		if now.value.right, err = j.values.Decode(r.Value.value); err != nil {
 			j.ctx.Drop(j.n.problem(record.StageDecode, classUndecodable, "the right row cannot be decoded"))
 			return nil
 		}
 	}
-	e, err := j.joined.at(k)
+	e, err := j.known.at(k)
 	if err != nil {
 		return err
 	}
-	old := j.result(k, l, e.row)
+	with := e.row
+	old := j.result(k, l, with)
 	if e.row.exists || now.exists {
-		j.joined.mark(e)
+		j.known.mark(e)
 		e.row = now
 	}
 	result := j.result(k, l, now)
 	if r.Value.update {
 		result.timestamp = r.Timestamp
 	}
-	return j.emit(k, old, result, r.Headers)
+	return j.emit(k, with, old, result, r.Headers)
 }
 
 // asks tells whether a left row has a foreign key.

@@ -86,6 +86,7 @@ type answer[F comparable, R any] struct {
 	rows   getter[F, R]
 	keys   Codec[F]
 	values Codec[R]
+	watch  *watch[F] // of the right table, for its rows as it has sent them on
 	store  *store.Store
 	next   edge[[]byte, response]
 	out    Record[[]byte, response]
@@ -173,7 +174,9 @@ func (a answerSubscription[F, R]) process(r *Record[[]byte, subscription]) error
 	if err := a.store.Put(a.key, a.bytes); err != nil {
 		return err
 	}
+	a.watch.show(viewSent)
 	row, err := a.rows.get(f)
+	a.watch.show(viewLatest)
 	if err != nil || !row.exists && !s.always || !a.set(r.Key, row.value, row.exists, false) {
 		return err
 	}

@@ -43,6 +43,9 @@ func addJoinForeign[K comparable, L any, F comparable, R, V any](left Table[K, L
 	left.needCodecs(kindJoinForeign, "left")
 	right.needCodecs(kindJoinForeign, "right")
 
+	if o.emitOnCommit {
+		t.fail(kindJoinForeign, "EmitOnCommit has no meaning here: give it to the tables that are joined")
+	}
 	if name == "" { // which is told once
 		return Table[K, V]{n: t.addStateful(kindJoinForeign, name, left.n), keys: left.keys, values: standard[V]()}
 	}
@@ -57,12 +60,15 @@ func addJoinForeign[K comparable, L any, F comparable, R, V any](left Table[K, L
 		follow(kindJoinForeign, name+"-subscription", nil)
 
 	subscribers := t.add(kindAnswer, name+"-subscriptions", right.n, asked.n)
-	subscribers.reading("right table", right.from...)
-	subscribers.store(o.spec(name+"-subscriptions"))
+	if right.n != nil && right.n.t == t { // or it is told
+		subscribers.reading("right table", right.from...)
+	}
+	subscribers.store(o.spec(name + "-subscriptions"))
 	subscribers.build = func(b *builder) []any {
 		a := &answer[F, R]{
 			ctx: b.ctx, n: subscribers, rows: right.getter(b), keys: right.keys, values: right.values, next: next[[]byte, response](b, subscribers),
 		}
+		a.watch = watched[F](b, right.from, nil)
 		b.lives(subscribers, a)
 		return []any{&answerRow[F, R]{a}, &answerSubscription[F, R]{a}}
 	}
@@ -74,7 +80,7 @@ func addJoinForeign[K comparable, L any, F comparable, R, V any](left Table[K, L
 	n.store(o.spec(name))
 	made := func(b *builder) *foreignRows[K, L, F, R, V] {
 		return &foreignRows[K, L, F, R, V]{
-			left: left.getter(b), joined: kvOf(b, n, left.keys, joinedCodec[L, R]{left.values, right.values}, o.inStore()),
+			left: left.getter(b), known: kvOf(b, n, left.keys, knownCodec[L, R]{left.values, right.values}, o),
 			foreignKey: foreignKey, joiner: joiner, outer: outer,
 		}
 	}
@@ -82,9 +88,7 @@ func addJoinForeign[K comparable, L any, F comparable, R, V any](left Table[K, L
 		j := &joinForeign[K, L, F, R, V]{
 			foreignRows: *made(b), ctx: b.ctx, n: n, keys: left.keys, foreign: right.keys, values: right.values, next: next[K, Change[V]](b, n),
 		}
-		if o.emitOnCommit {
-			j.waiting = map[K]int{}
-		}
+		j.watch = watched[K](b, left.from, nil)
 		b.lives(n, j)
 		return []any{&joinForeignLeft[K, L, F, R, V]{j}, &joinForeignAnswer[K, L, F, R, V]{j}}
 	}

@@ -239,14 +239,21 @@ func (s *kvStore[K, V]) note()           { s.joined = true }
 
 // send sends the update of a row on.
 func (s *kvStore[K, V]) send(next *edge[K, Change[V]], out *Record[K, Change[V]], k K, old, now row[V], timestamp int64) error {
-	if !s.joined {
-		return sendChange(next, out, k, old, now, timestamp)
-	}
-	s.now = updating[K, V]{number: s.now.number + 1, open: true, key: k, old: old}
+	s.begin(k, old)
 	err := sendChange(next, out, k, old, now, timestamp)
-	s.now.open = false
+	s.end()
 	return err
 }
+
+// begin notes, for joins, that the update of a row is being sent on.
+func (s *kvStore[K, V]) begin(k K, old row[V]) {
+	if s.joined {
+		s.now = updating[K, V]{number: s.now.number + 1, open: true, key: k, old: old}
+	}
+}
+
+// end notes that it was.
+func (s *kvStore[K, V]) end() { s.now.open = false }
 
 // mark notes that a row is about to change.
 func (s *kvStore[K, V]) mark(c *cached[K, V]) {

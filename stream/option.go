@@ -56,12 +56,6 @@ func (o storeOptions) table(name string) task.StoreSpec {
 	return s
 }
 
-// inStore returns the options without those that are the operator's to heed, not the store's.
-func (o storeOptions) inStore() storeOptions {
-	o.emitOnCommit = false
-	return o
-}
-
 func (o storeOptions) spec(name string) task.StoreSpec {
 	s := task.StoreSpec{Name: name, Logged: true}
 	if o.memory {

@@ -89,6 +89,9 @@ func reaches(from, to []*node) bool {
 
 // show has all stores show their rows in a view.
 func (w *watch[K]) show(v view) {
+	if w == nil {
+		return
+	}
 	for _, s := range w.of {
 		s.show(v)
 	}

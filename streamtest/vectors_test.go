@@ -38,6 +38,15 @@ func deliberate() []difference {
 			check: func(*testing.T, *testCase, *spec, []result) error { return nil },
 		},
 		{
+			reason: "a join of tables with a result by foreign key that has no store: Kafka Streams does not send the deletion of what was not there",
+			covers: func(_ *testCase, s *spec) bool {
+				return anywhere(s, func(s *spec) bool {
+					return s.Op == "foreign_key_join" && s.Type == "inner" && s.Materialized != nil && !*s.Materialized
+				})
+			},
+			check: moreDeletions,
+		},
+		{
 			reason: "an inner join whose sides share a table: Kafka Streams keeps a result of a row that was deleted",
 			covers: func(_ *testCase, s *spec) bool {
 				return anywhere(s, func(s *spec) bool {
@@ -88,7 +97,7 @@ func sameMatches(_ *testing.T, c *testCase, _ *spec, got []result) error {
 // moreDeletions checks that nothing differs but that there are deletions where Kafka Streams sends nothing.
 func moreDeletions(_ *testing.T, c *testCase, _ *spec, got []result) error {
 	got = slices.DeleteFunc(slices.Clone(got), func(r result) bool {
-		return r.Value.kind == null && !slices.ContainsFunc(c.Expect, func(e result) bool { return e.Input == r.Input && e.Key == r.Key })
+		return r.Value.kind == null && !slices.ContainsFunc(c.Expect, func(e result) bool { return e.Input == r.Input && e.To == r.To && e.Key == r.Key })
 	})
 	return compare(c, got, 1)
 }

@@ -52,6 +52,27 @@ func chain() *Program {
 	}
 }
 
+// followed joins a repartition topic with one that follows, into which a larger topic flows.
+func followed() *Program {
+	return &Program{
+		Name: "p",
+		Nodes: []Node{
+			{ID: 0, Name: "a", Kind: "source", Sub: 0, To: []int{1}},
+			{ID: 1, Name: "r-sink", Kind: "repartition", Sub: 0},
+			{ID: 2, Name: "r", Kind: "source", Sub: 1, To: []int{4}},
+			{ID: 3, Name: "f", Kind: "source", Sub: 1, To: []int{4}},
+			{ID: 4, Name: "join", Kind: "join-foreign-key", Sub: 1},
+			{ID: 5, Name: "b", Kind: "source", Sub: 2, To: []int{6}},
+			{ID: 6, Name: "f-sink", Kind: "repartition", Sub: 2},
+		},
+		Subs: []*Subtopology{
+			{ID: 0, Sources: []Source{{Node: 0, Topic: "a"}}, Sinks: []Sink{{Node: 1, Topic: "r", Internal: true}}},
+			{ID: 1, Sources: []Source{{Node: 2, Topic: "r", Internal: true}, {Node: 3, Topic: "f", Internal: true, Follows: true}}},
+			{ID: 2, Sources: []Source{{Node: 5, Topic: "b"}}, Sinks: []Sink{{Node: 6, Topic: "f", Internal: true}}},
+		},
+	}
+}
+
 func TestPartitions(t *testing.T) {
 	t.Parallel()
 	joined := chain()
@@ -68,6 +89,7 @@ func TestPartitions(t *testing.T) {
 		{"declared otherwise", rekeyed(4), map[string]int{"a": 3, "b": 5, "c": 2}, nil, "join-stream join at main.go:7 needs topics with equally many partitions, but a has 3, r has 4"},
 		{"no such topic", rekeyed(0), map[string]int{"b": 5, "c": 1}, nil, "there is no topic a"},
 		{"as what flows into them", chain(), map[string]int{"a": 4, "table": 2}, map[string]int{"a": 4, "r1": 4, "r2": 4, "table": 2}, ""},
+		{"as what it follows", followed(), map[string]int{"a": 2, "b": 5}, map[string]int{"a": 2, "b": 5, "r": 2, "f": 2}, ""},
 		{"as a table further down", joined, map[string]int{"a": 4, "table": 2}, map[string]int{"a": 4, "r1": 2, "r2": 2, "table": 2}, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

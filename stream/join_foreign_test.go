@@ -1,0 +1,142 @@
+package stream_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"millrace.dev/stream"
+	"millrace.dev/streamtest"
+)
+
+// foreignDriver runs a join by foreign key of the topics left, with three partitions, and right, with two.
+func foreignDriver(t *testing.T, c foreignCase) (d *streamtest.Driver, left, right *streamtest.Input[string, string], out *streamtest.Output[string, string]) {
+	t.Helper()
+	text := stream.String()
+	d = streamtest.New(t, c.topology(), streamtest.Partitions(3), streamtest.Partitions(2, "right"))
+	return d, streamtest.NewInput(d, "left", text, text), streamtest.NewInput(d, "right", text, text), streamtest.NewOutput(d, "out", text, text)
+}
+
+// TestForeignKeyJoinTopics: the topics of the join have as many partitions as those of the table whose rows they lead to.
+func TestForeignKeyJoinTopics(t *testing.T) {
+	t.Parallel()
+	d, _, _, _ := foreignDriver(t, foreignCase{})
+	for topic, n := range map[string]int32{"foreign-join-subscription-repartition": 2, "foreign-join-response-repartition": 3} {
+		d.Raw(topic, n-1) // which ends the test if there is no such partition
+	}
+	if n := len(d.Tasks()); n != 3+2+3 { // the left side, the right side, and the group of the result
+		t.Errorf("tasks %v", d.Tasks())
+	}
+}
+
+// TestForeignKeyJoinLetsGo: who has gone, or has another foreign key, is told nothing any more.
+func TestForeignKeyJoinLetsGo(t *testing.T) {
+	t.Parallel()
+	d, left, right, out := foreignDriver(t, foreignCase{})
+	responses := func() (n int) {
+		for p := range int32(3) {
+			n += len(d.Raw("foreign-join-response-repartition", p))
+		}
+		return n
+	}
+	right.Pipe("f1", "r1", 1)
+	right.Pipe("f2", "r2", 1)
+	for i := range 3 {
+		left.Pipe(fmt.Sprintf("k%d", i), "l0|f1", 1)
+	}
+	left.Pipe("k0", "l1|f2", 2)
+	left.PipeRecord(stream.Record[string, string]{Key: "k1", NullValue: true, Timestamp: 2})
+	before := responses()
+	right.Pipe("f1", "r3", 3)
+	if n := responses() - before; n != 1 {
+		t.Errorf("%d rows were told of f1: want k2 alone", n)
+	}
+	before = responses()
+	left.Pipe("k2", "l2|f1", 4)
+	if n := responses() - before; n != 0 {
+		t.Errorf("%d responses for a row that keeps its foreign key", n)
+	}
+	want := map[string]string{"k0": "l1|f2+r2", "k2": "l2|f1+r3"}
+	if diff := cmp.Diff(want, streamtest.ReadTable(out)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestForeignKeyJoinOfManyRows tells five hundred rows of an update, and of its deletion.
+func TestForeignKeyJoinOfManyRows(t *testing.T) {
+	t.Parallel()
+	d, left, right, out := foreignDriver(t, foreignCase{outer: true})
+	const rows = 500
+	list := make([]stream.Record[string, string], rows)
+	for i := range list {
+		list[i] = stream.Record[string, string]{Key: fmt.Sprintf("k%d", i), Value: "l0|f1", Timestamp: 1}
+	}
+	left.PipeAll(list...)
+	out.ReadAll()
+	d.LoseState()
+	right.Pipe("f1", "r1", 2)
+	right.PipeRecord(stream.Record[string, string]{Key: "f1", NullValue: true, Timestamp: 3})
+	n := map[string]int{}
+	for _, r := range out.ReadAll() {
+		n[r.Value]++
+	}
+	if diff := cmp.Diff(map[string]int{"l0|f1+r1": rows, "l0|f1+-": rows}, n); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestForeignKeyJoinNulls: what a join does where something is missing, and what counts as dropped.
+func TestForeignKeyJoinNulls(t *testing.T) {
+	t.Parallel()
+	for _, outer := range []bool{false, true} {
+		d, left, right, out := foreignDriver(t, foreignCase{outer: outer})
+		right.Pipe("f1", "r1", 1)
+		left.Pipe("a", "l0", 2) // no foreign key
+		left.Pipe("a", "l1|f1", 3)
+		left.Pipe("a", "l2", 4)
+		left.Pipe("b", "l3|f9", 5) // no such row
+		left.PipeRecord(stream.Record[string, string]{Key: "a", NullValue: true, Timestamp: 6})
+		left.PipeRecord(stream.Record[string, string]{Key: "c", NullValue: true, Timestamp: 6}) // no such row
+		want, dropped := "a=l1|f1+r1@3 a=@4", map[string]int{"join-subscribe/null_key": 2}
+		if outer {
+			want, dropped = "a=l0+-@2 a=l1|f1+r1@3 a=l2+-@4 b=l3|f9+-@5 a=@6", map[string]int{}
+		}
+		if diff := cmp.Diff(want, strings.Join(resultsOf(out), " ")); diff != "" {
+			t.Errorf("outer %t: %s", outer, diff)
+		}
+		if diff := cmp.Diff(dropped, d.Dropped()); diff != "" {
+			t.Errorf("outer %t: %s", outer, diff)
+		}
+	}
+}
+
+// TestForeignKeyJoinFaults: what is missing is told once, before anything runs.
+func TestForeignKeyJoinFaults(t *testing.T) {
+	t.Parallel()
+	type rows = stream.Table[string, string]
+	join := func(l, r rows, name string, opts ...stream.StoreOption) {
+		stream.JoinForeignKey(l, r, name, foreignOf, func(l, r string) string { return l + r }, opts...)
+	}
+	for name, c := range map[string]struct {
+		declare func(l, r rows)
+		want    string
+	}{
+		"no name":        {func(l, r rows) { join(l, r, "") }, "no name"},
+		"emit on commit": {func(l, r rows) { join(l, r, "join", stream.EmitOnCommit()) }, "EmitOnCommit has no meaning"},
+		"no codec":       {func(l, r rows) { join(l.Values(nil), r, "join") }, "no codec of the values of the left table"},
+		"no right codec": {func(l, r rows) { join(l, r.Values(nil), "join") }, "no codec of the values of the right table"},
+		"another topology": {func(l, _ rows) {
+			join(l, stream.TableFrom(stream.New("other"), "right", "right", stream.String(), stream.String()), "join")
+		}, "belongs to another topology"},
+	} {
+		top := stream.New("app")
+		l := stream.TableFrom(top, "left", "left", stream.String(), stream.String())
+		r := stream.TableFrom(top, "right", "right", stream.String(), stream.String())
+		c.declare(l, r)
+		err := top.Err()
+		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: got %v, want %s", name, err, c.want)
+		}
+	}
+}
