@@ -30,6 +30,13 @@
 // a window that was emitted on close ([EmitOnClose]) is not emitted again. Where records stop coming [IdleTimeout] lets
 // windows close by the clock.
 //
+// # Tables
+//
+// A table is filtered, mapped and joined ([JoinTables], [LeftJoinTables], [OuterJoinTables]) without another store: its rows
+// are computed from those that are kept. Each update of a row says exactly what the row was before, as it was sent on. So
+// rows can be grouped ([GroupTable]) and aggregated ([CountTable], [ReduceTable], [AggregateTable]): what a row was is taken
+// out of its group, and what it is put into its group, when it changes.
+//
 // # Dropped records
 //
 // A record is dropped because it cannot be decoded, because it is late, or because an operator needs what it lacks.

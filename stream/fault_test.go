@@ -126,6 +126,30 @@ func TestNilFunctions(t *testing.T) {
 		{"outer join of streams", func(top *stream.Topology, in texts) {
 			stream.OuterJoinStream[string, string, string, string](in, stream.From(top, "right", text, text), "both", stream.Symmetric(1e9), nil)
 		}, "outer-join-stream: joiner is nil"},
+		{"join tables", func(top *stream.Topology, _ texts) {
+			rows := table(top)
+			stream.JoinTables[string, string, string, string](rows, rows, nil)
+		}, "join-tables: joiner is nil"},
+		{"left join of tables", func(top *stream.Topology, _ texts) {
+			rows := table(top)
+			stream.LeftJoinTables[string, string, string, string](rows, rows, nil)
+		}, "left-join-tables: joiner is nil"},
+		{"outer join of tables", func(top *stream.Topology, _ texts) {
+			rows := table(top)
+			stream.OuterJoinTables[string, string, string, string](rows, rows, nil)
+		}, "outer-join-tables: joiner is nil"},
+		{"group a table", func(top *stream.Topology, _ texts) {
+			stream.GroupTable[string, string, string, string](table(top), text, text, nil)
+		}, "group-table: f is nil"},
+		{"group a table without codecs", func(top *stream.Topology, _ texts) {
+			stream.GroupTable(table(top), nil, text, groupOfRow)
+		}, "group-table: no codec of the groups' keys"},
+		{"reduce a table", func(top *stream.Topology, _ texts) {
+			stream.ReduceTable(stream.GroupTable(table(top), text, text, groupOfRow), "all", func(a, _ string) string { return a }, nil)
+		}, "reduce-table: subtract is nil"},
+		{"aggregate a table", func(top *stream.Topology, _ texts) {
+			stream.AggregateTable(stream.GroupTable(table(top), text, text, groupOfRow), "all", text, initial, nil, func(_, _, a string) string { return a })
+		}, "aggregate-table: add is nil"},
 		{"event time", func(top *stream.Topology, _ texts) {
 			stream.From(top, "timed", text, text, stream.EventTime[string, string](nil))
 		}, "stream: the function of EventTime is nil"},
@@ -169,6 +193,12 @@ func TestOtherTopologies(t *testing.T) {
 		{"join streams", func(_ *stream.Topology, in texts) {
 			stream.JoinStream(in, stream.From(stream.New("other"), "more", text, text), "both", stream.Symmetric(1e9), first)
 		}, another},
+		{"join tables", func(top *stream.Topology, _ texts) {
+			stream.JoinTables(stream.TableFrom(top, "rows", "rows", text, text), stream.TableFrom(stream.New("other"), "rows", "rows", text, text), first)
+		}, another},
+		{"join a table with nothing", func(top *stream.Topology, _ texts) {
+			stream.JoinTables(stream.TableFrom(top, "rows", "rows", text, text), stream.Table[string, string]{}, first)
+		}, "join-tables: the table was not declared"},
 	})
 }
 

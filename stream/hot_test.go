@@ -40,6 +40,18 @@ func hotPaths() []hotPath {
 			rows := ToTable(s, "rows")
 			JoinTable(s, rows, "join", func(v, t int64) int64 { return v + t }).Foreach(nothing)
 		}},
+		{"JoinTables", func(s Stream[string, int64]) {
+			rows := ToTable(s, "rows")
+			sums := Reduce(GroupByKey(s), "sums", func(a, v int64) int64 { return a + v })
+			JoinTables(rows, sums, func(l, r int64) int64 { return l + r }).ToStream().Foreach(nothing)
+		}},
+		{"JoinTablesOfOne", func(s Stream[string, int64]) { // one update is of both sides
+			rows := ToTable(s, "rows")
+			JoinTables(rows, MapTable(rows, func(_ string, v int64) int64 { return -v }), func(l, r int64) int64 { return l + r }).ToStream().Foreach(nothing)
+		}},
+		{"GroupTable", func(s Stream[string, int64]) {
+			CountTable(GroupTable(ToTable(s, "rows"), Int64(), Int64(), func(_ string, v int64) (int64, int64) { return v, v }), "counts").ToStream().Foreach(func(*Record[int64, int64]) {})
+		}},
 		{"Tumbling", func(s Stream[string, int64]) { window(GroupByKey(s), Tumbling(time.Minute)) }},
 		{"TumblingOnClose", func(s Stream[string, int64]) {
 			window(GroupByKey(s), Tumbling(time.Minute), EmitOnClose())

@@ -46,9 +46,12 @@ type tablesJoin struct {
 
 func addJoinTables[K comparable, L, R, V any](left Table[K, L], right Table[K, R], d tablesJoin, joiner func(Sides[L, R]) V, opts []Option) Table[K, V] {
 	t := left.n.t
-	n := t.add(d.kind, t.nameIn(d.kind, opts), left.n, right.n)
+	n := t.add(d.kind, t.nameIn(d.kind, opts), left.n)
 	n.reading("table", left.from...)
 	n.reading("table", right.from...)
+	if right.n != nil && right.n.t == t {
+		right.n.children = append(right.n.children, child{n, 1})
+	}
 	rows := func(b *builder) joinedRows[K, L, R, V] {
 		return joinedRows[K, L, R, V]{left: left.getter(b), right: right.getter(b), d: d, joiner: joiner}
 	}
@@ -200,7 +203,7 @@ func (j *joinTables[K, L, R, V]) tangled(k K, timestamp int64, headers []Header,
 	}
 	j.watch.show(viewLatest)
 	match := left && r.exists || !left && l.exists
-	if !old.exists && !now.exists && !told && !(match && changed) {
+	if !old.exists && !now.exists && !told && (!match || !changed) {
 		return nil
 	}
 	return j.send(k, &old, &now, timeWith(timeWith(timestamp, &l), &r), headers)

@@ -115,6 +115,13 @@ func TestNulls(t *testing.T) {
 			[]string{"k=v", "k=null"},
 			"null_key 1",
 		},
+		"JoinTables": {func(top *stream.Topology, s text) text {
+			return stream.JoinTables(stream.ToTable(s, "t"), table(top), both).ToStream()
+		}, []string{"k=Vrow", "k=null"}, "null_key 1"},
+		"CountTable": {func(_ *stream.Topology, s text) text {
+			groups := stream.GroupTable(stream.ToTable(s, "t"), str, str, func(k, v string) (string, string) { return never(k, v), v })
+			return shown(stream.CountTable(groups, "counts").ToStream())
+		}, []string{"k=1", "k=0"}, "null_key 1"},
 		"GroupBy": {func(_ *stream.Topology, s text) text {
 			return shown(stream.Count(stream.GroupBy(s, str, never), "counts").ToStream())
 		}, []string{"k=1", "k=2"}, "null_value 1"},
