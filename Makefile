@@ -3,7 +3,7 @@ SHELL := /bin/bash
 GO    ?= go
 BIN   := bin
 
-.PHONY: help build test race s3 crash torture promotions shadow faults poison metamorphic trees arm64 fuzz lint pictures proto airflow conformance bench demo clean slow remote mlflow serve-bench
+.PHONY: help build test race s3 crash torture relations soak promotions shadow faults poison metamorphic trees arm64 fuzz lint pictures proto airflow conformance bench demo clean slow remote mlflow serve-bench
 
 help: ## list these targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,10 @@ RUNS ?= 10
 torture: ## kill and stop instances and brokers at random, RUNS times (default 10, about 3 minutes each)
 	MILLRACE_REQUIRE=kafka MILLRACE_TORTURE=$(RUNS) $(GO) test ./e2e -run '^TestThreeInstances$$' -count=1 -v -timeout 0
 	MILLRACE_REQUIRE=kafka MILLRACE_TORTURE=$(RUNS) $(GO) test ./e2e/streams -run '^TestFaults$$' -count=1 -v -timeout 0
+
+relations: RUNS = 20
+relations: ## the same for a join by a foreign key with sessions, RUNS times (default 20, about a minute each)
+	MILLRACE_REQUIRE=kafka MILLRACE_TORTURE=$(RUNS) $(GO) test ./e2e/streams -run '^TestRelations$$' -count=1 -v -timeout 0
 
 PROMOTIONS ?= 100
 promotions: ## promote models and roll back, PROMOTIONS times (default 100), while three instances predict, and compare latencies
@@ -120,6 +124,11 @@ bench: ## measure the data path, the engine beside a bare copy, streams beside K
 SLOW ?= 10000
 slow: ## measure requests to millrace serve beside SLOW slow connections (default 10000), and without, in turns
 	./bench/run slow -connections $(SLOW)
+
+# For example make soak SOAK='-minutes 2 -retention 10s -out /tmp', which is too short for a verdict.
+SOAK ?=
+soak: ## run an application with sessions, windows and joins for half an hour, and see whether anything that it takes grows
+	./bench/run soak $(SOAK)
 
 serve-bench: ## measure millrace serve beside MLServer with the same trees: about 6 minutes, alone on the machine
 	./bench/run serve

@@ -20,7 +20,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"millrace.dev/e2e/kafkatest"
 	"millrace.dev/e2e/leash"
-	"millrace.dev/e2e/streams/topology"
 )
 
 // The environment of these tests.
@@ -38,20 +37,23 @@ const (
 
 // TestFaults runs three instances on three brokers, through kills in open transactions, stops, the loss of a broker and
 // of state folders. What is committed has to be what follows from the events alone.
-func TestFaults(t *testing.T) {
+func TestFaults(t *testing.T) { endureRuns(t, newEventsPlay) }
+
+// endureRuns makes a short run, or as many long ones as the environment says.
+func endureRuns(t *testing.T, newPlay func() play) {
+	t.Helper()
 	seed := newSeed(t)
+	app := build(t, "")
 	runs, err := strconv.Atoi(os.Getenv(tortureEnv))
 	if err != nil || runs <= 0 {
-		app := build(t, "")
-		if list := endure(t, app, seed, 12*time.Second, anyFault); len(list) > 0 {
+		if list := endure(t, app, newPlay(), seed, 12*time.Second, anyFault); len(list) > 0 {
 			t.Errorf("%s=%d:\n%s", seedEnv, seed, strings.Join(list, "\n"))
 		}
 		return
 	}
-	app := build(t, "")
 	for i := range uint64(runs) {
 		t.Run(fmt.Sprintf("seed=%d", seed+i), func(t *testing.T) {
-			if list := endure(t, app, seed+i, 20*time.Second, anyFault); len(list) > 0 {
+			if list := endure(t, app, newPlay(), seed+i, 20*time.Second, anyFault); len(list) > 0 {
 				t.Errorf("%s=%d:\n%s", seedEnv, seed+i, strings.Join(list, "\n"))
 			}
 		})
@@ -83,8 +85,30 @@ func build(t *testing.T, tags string) string {
 	return path
 }
 
+// play is an application, what it gets to do, and how that is judged. It is for one run.
+type play interface {
+	about() about
+	// before fills the table that the application has to have read when the run begins.
+	before(ctx context.Context, s *stage)
+	// send writes n records at the rate of perSecond.
+	send(ctx context.Context, s *stage, rng *rand.Rand, n int) error
+	// judge returns what is wrong with what the application has committed.
+	judge(ctx context.Context, t *testing.T, bootstrap []string) []string
+}
+
+// about is what a stage needs to know of an application.
+type about struct {
+	name   string
+	topics []string // to create
+	table  string   // of them that which before fills
+	reads  []string // with those of its own, what it has to have read in the end
+	stores []string // some of them, which have changelogs
+}
+
 // stage is a cluster and the application on it.
 type stage struct {
+	about
+
 	t       *testing.T
 	cluster *kafkatest.Cluster
 	app     string
@@ -97,29 +121,26 @@ type stage struct {
 }
 
 // endure makes a run and returns what was wrong with it.
-func endure(t *testing.T, app string, seed uint64, length time.Duration, faults func(context.Context, *stage, time.Duration) error) []string {
+func endure(t *testing.T, app string, p play, seed uint64, length time.Duration, faults func(context.Context, *stage, time.Duration) error) []string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), length+5*time.Minute)
 	defer cancel()
 	s := &stage{
-		t: t, cluster: kafkatest.Start(t, kafkatest.Options{Brokers: 3}), app: app, dir: t.TempDir(), rng: rand.New(rand.NewPCG(seed, 3)),
+		about: p.about(),
+		t:     t, cluster: kafkatest.Start(t, kafkatest.Options{Brokers: 3}), app: app, dir: t.TempDir(), rng: rand.New(rand.NewPCG(seed, 3)),
 	}
-	for _, topic := range []string{topology.Events, topology.Users, topology.Joined, topology.Counts, topology.Windows, topology.Letters} {
+	for _, topic := range s.topics {
 		s.must(s.cluster.CreateTopic(ctx, topic, partitions, nil))
 	}
-	names := s.sendUsers(ctx)
+	p.before(ctx, s)
 	for i := range s.members {
 		s.start(i)
 	}
 	s.must(s.loaded(ctx))
 	s.began = time.Now()
 	sent := make(chan error, 1)
-	var events []Event
-	go func() {
-		var err error
-		events, err = s.sendEvents(ctx, rand.New(rand.NewPCG(seed, 4)), int(length.Seconds()*perSecond))
-		sent <- err
-	}()
+	n := int(length.Seconds() * perSecond)
+	go func() { sent <- p.send(ctx, s, rand.New(rand.NewPCG(seed, 4)), n) }()
 	s.must(faults(ctx, s, length))
 	s.must(<-sent)
 	for i := range s.members {
@@ -132,13 +153,13 @@ func endure(t *testing.T, app string, seed uint64, length time.Duration, faults 
 	for i := range s.members {
 		s.must(s.members[i].End(ctx, syscall.SIGTERM))
 	}
-	list := Judge(events, names, collect(ctx, t, s.cluster.Bootstrap()))
+	list := p.judge(ctx, t, s.cluster.Bootstrap())
 	open, err := openTransactions(ctx, s.cluster.Bootstrap())
 	s.must(err)
 	for _, o := range open {
 		list = append(list, "an open transaction: "+o)
 	}
-	t.Logf("%d events, %d violations; %s", len(events), len(list), strings.Join(s.journal, ", "))
+	t.Logf("%d records, %d violations; %s", n, len(list), strings.Join(s.journal, ", "))
 	return list
 }
 
@@ -148,7 +169,7 @@ func (s *stage) finished(ctx context.Context, admin *kadm.Client) error {
 	defer cancel()
 	var list []string
 	err := poll(ctx, func() (bool, error) {
-		now, err := behind(ctx, s.cluster.Bootstrap(), admin)
+		now, err := behind(ctx, s.cluster.Bootstrap(), admin, s.name, s.reads)
 		if ctx.Err() == nil {
 			list = now
 		}
@@ -196,7 +217,7 @@ func (s *stage) start(i int) {
 	s.starts++
 	id := fmt.Sprintf("instance-%d", i)
 	s.members[i], err = leash.Start(leash.Command{
-		Args:   []string{s.app, "-brokers", strings.Join(s.cluster.Bootstrap(), ","), "-state", s.state(i), "-id", id},
+		Args:   []string{s.app, "-application", s.name, "-brokers", strings.Join(s.cluster.Bootstrap(), ","), "-state", s.state(i), "-id", id},
 		Stdout: log, Stderr: log,
 	})
 	s.must(err)
@@ -220,33 +241,15 @@ func (s *stage) client() *kgo.Client {
 	return cl
 }
 
-func user(i int) string { return fmt.Sprintf("user-%03d", i) }
-
-// sendUsers fills the table: every third user has no row.
-func (s *stage) sendUsers(ctx context.Context) map[string]string {
-	s.t.Helper()
-	cl := s.client()
-	names := map[string]string{}
-	for i := range users {
-		if i%3 == 0 {
-			continue
-		}
-		names[user(i)] = fmt.Sprintf("name of %d", i)
-		r := &kgo.Record{Topic: topology.Users, Key: []byte(user(i)), Value: []byte(names[user(i)])}
-		s.must(cl.ProduceSync(ctx, r).FirstErr())
-	}
-	return names
-}
-
-// loaded waits until the group has read the table: the joins do not change from then on.
+// loaded waits until the group has read the table.
 func (s *stage) loaded(ctx context.Context) error {
 	admin := kadm.NewClient(s.client())
 	return poll(ctx, func() (bool, error) {
-		at, err := admin.FetchOffsets(ctx, topology.Name)
+		at, err := admin.FetchOffsets(ctx, s.name)
 		if err != nil {
 			return false, nil //nolint:nilerr // the coordinator may not be there yet
 		}
-		ends, err := admin.ListEndOffsets(ctx, topology.Users)
+		ends, err := admin.ListEndOffsets(ctx, s.table)
 		if err != nil {
 			return false, err
 		}
@@ -260,22 +263,17 @@ func (s *stage) loaded(ctx context.Context) error {
 	})
 }
 
-// sendEvents writes events at the rate of perSecond, and returns them with where they are.
-func (s *stage) sendEvents(ctx context.Context, rng *rand.Rand, n int) ([]Event, error) {
+// longAgo is when event time begins. Brokers delete records whose timestamps are older than the topic's retention, when they
+// start again at the latest.
+func longAgo() time.Time { return time.Now().Add(-time.Hour) }
+
+// feed writes n records at the rate of perSecond, and tells of each where it is.
+func (s *stage) feed(ctx context.Context, n int, record func(i int) *kgo.Record, written func(i int, r *kgo.Record)) error {
 	cl := s.client()
-	events := make([]Event, n)
-	// Brokers delete records whose timestamps are older than the topic's retention, when they start again at the latest.
-	start := time.Now().Add(-time.Hour).UnixMilli()
 	errs := make(chan error, n)
-	for i := range events {
-		e := &events[i]
-		*e = Event{User: user(rng.IntN(users)), Group: fmt.Sprintf("group-%02d", rng.IntN(20)), Number: i, Timestamp: start + int64(i)*5 + rng.Int64N(3000)}
-		if rng.IntN(500) == 0 {
-			e.Undecoded = "no event at all"
-		}
-		r := &kgo.Record{Topic: topology.Events, Key: []byte(e.User), Value: []byte(e.Value()), Timestamp: time.UnixMilli(e.Timestamp)}
-		cl.Produce(ctx, r, func(r *kgo.Record, err error) {
-			e.Partition, e.Offset = r.Partition, r.Offset
+	for i := range n {
+		cl.Produce(ctx, record(i), func(r *kgo.Record, err error) {
+			written(i, r)
 			errs <- err
 		})
 		if i%(perSecond/50) == 0 {
@@ -283,16 +281,16 @@ func (s *stage) sendEvents(ctx context.Context, rng *rand.Rand, n int) ([]Event,
 			select {
 			case <-time.After(time.Until(due)):
 			case <-ctx.Done():
-				return nil, ctx.Err()
+				return ctx.Err()
 			}
 		}
 	}
-	for range events {
+	for range n {
 		if err := <-errs; err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return events, nil
+	return nil
 }
 
 // until waits for a time of the schedule.
@@ -395,9 +393,9 @@ func (s *stage) hang(ctx context.Context) error {
 	if err := cl.BeginTransaction(); err != nil {
 		return err
 	}
-	for _, store := range []string{"count", "window"} {
+	for _, store := range s.stores {
 		for p := range int32(partitions) {
-			r := &kgo.Record{Topic: topology.Name + "-" + store + "-changelog", Partition: p, Key: []byte("stranger"), Value: []byte("stranger")}
+			r := &kgo.Record{Topic: s.name + "-" + store + "-changelog", Partition: p, Key: []byte("stranger"), Value: []byte("stranger")}
 			if err := cl.ProduceSync(ctx, r).FirstErr(); err != nil {
 				return err
 			}
@@ -431,11 +429,11 @@ func (s *stage) group(ctx context.Context) (ids []string, stable bool, err error
 		return nil, false, err
 	}
 	defer cl.Close()
-	groups, err := kadm.NewClient(cl).DescribeGroups(ctx, topology.Name)
+	groups, err := kadm.NewClient(cl).DescribeGroups(ctx, s.name)
 	if err != nil {
 		return nil, false, err
 	}
-	g := groups[topology.Name]
+	g := groups[s.name]
 	for _, m := range g.Members {
 		ids = append(ids, m.MemberID)
 	}
@@ -453,21 +451,24 @@ func (s *stage) replaced(ctx context.Context, before []string) error {
 	})
 }
 
-// TestOracle holds the oracle against applications that are wrong on purpose.
+// TestOracle holds the oracles against applications that are wrong on purpose.
 func TestOracle(t *testing.T) {
 	if testing.Short() {
 		t.Skip("the race detector does not see the applications, which are programs of their own")
 	}
 	for _, m := range []struct {
-		tags   string
-		finds  []string // one of them: which store suffers depends on the tasks of the instance that is killed
-		faults func(context.Context, *stage, time.Duration) error
+		name, tags string
+		play       func() play
+		finds      []string // one of them: which store suffers depends on the tasks of the instance that is killed
+		faults     func(context.Context, *stage, time.Duration) error
 	}{
-		{"mutant_offsets", []string{"an event without a result"}, kills},
-		{"mutant_restore", []string{"a wrong count", "a window did not go up by one"}, hangs},
+		{"events", "mutant_offsets", newEventsPlay, []string{"an event without a result"}, kills},
+		{"events", "mutant_restore", newEventsPlay, []string{"a wrong count", "a window did not go up by one"}, hangs},
+		{"relations", "mutant_offsets", newRelationsPlay, []string{"a last result", "a region without a session", "a session"}, kills},
+		{"relations", "mutant_restore", newRelationsPlay, []string{"a last result", "sessions did not go up by one", "a session"}, hangs},
 	} {
-		t.Run(m.tags, func(t *testing.T) {
-			list := endure(t, build(t, m.tags), newSeed(t), 12*time.Second, m.faults)
+		t.Run(m.name+"_"+m.tags, func(t *testing.T) {
+			list := endure(t, build(t, m.tags), m.play(), newSeed(t), 12*time.Second, m.faults)
 			found := func(v string) bool {
 				return slices.ContainsFunc(m.finds, func(prefix string) bool { return strings.HasPrefix(v, prefix) })
 			}

@@ -1,7 +1,7 @@
 //go:build unix
 
-// Package streams tests a stream application with a join, a count and a window on real brokers, while its instances and
-// brokers are killed, stopped and robbed of their state.
+// Package streams tests stream applications on real brokers, while their instances and brokers are killed, stopped and robbed
+// of their state: one with a join, a count and a window, and one with a join by a foreign key and sessions.
 package streams
 
 import (
@@ -69,6 +69,11 @@ func Judge(events []Event, users map[string]string, out *Outputs) []string {
 	j.joined(events, users, out)
 	j.counts(events, out)
 	j.windows(events, out)
+	return j.list()
+}
+
+// list returns every kind of violation, with an example and their number.
+func (j *judge) list() []string {
 	var list []string
 	for _, kind := range slices.Sorted(maps.Keys(j.count)) {
 		list = append(list, fmt.Sprintf("%s: %d, for example %s", kind, j.count[kind], j.example[kind]))
@@ -77,7 +82,7 @@ func Judge(events []Event, users map[string]string, out *Outputs) []string {
 }
 
 type judge struct {
-	bySource map[string]*Event
+	bySource map[string]*Event // of an application of events
 	count    map[string]int
 	example  map[string]string
 }

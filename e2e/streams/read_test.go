@@ -107,15 +107,14 @@ func openTransactions(ctx context.Context, bootstrap []string) ([]string, error)
 	return list, nil
 }
 
-// behind returns the partitions, of the events and of the repartition topic, with records that the group has not
-// committed. What comes after the last committed record, markers of transactions and aborted records, is never read.
-func behind(ctx context.Context, bootstrap []string, admin *kadm.Client) ([]string, error) {
-	at, err := admin.FetchOffsets(ctx, topology.Name)
+// behind returns the partitions of topics with records that the group has not committed. What comes after the last committed record, markers of transactions and aborted records, is never read.
+func behind(ctx context.Context, bootstrap []string, admin *kadm.Client, group string, topics []string) ([]string, error) {
+	at, err := admin.FetchOffsets(ctx, group)
 	if err != nil {
 		return nil, err
 	}
 	var list []string
-	for _, topic := range []string{topology.Events, topology.Name + "-window-repartition"} {
+	for _, topic := range topics {
 		rs, err := torture.Committed(ctx, bootstrap, topic)
 		if err != nil {
 			return nil, err

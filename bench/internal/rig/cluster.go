@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -62,8 +63,16 @@ func (c *Cluster) Name(kind string) string {
 
 // Create creates topics whose records are kept, however old they say they are, and waits until they are there.
 func (c *Cluster) Create(ctx context.Context, topics ...string) error {
-	forever := "-1"
-	rs, err := c.admin.CreateTopics(ctx, Partitions, 1, map[string]*string{"retention.ms": &forever}, topics...)
+	return c.create(ctx, "-1", topics)
+}
+
+// CreateFor creates topics whose records are kept for a time, and waits until they are there.
+func (c *Cluster) CreateFor(ctx context.Context, retention time.Duration, topics ...string) error {
+	return c.create(ctx, strconv.FormatInt(retention.Milliseconds(), 10), topics)
+}
+
+func (c *Cluster) create(ctx context.Context, retention string, topics []string) error {
+	rs, err := c.admin.CreateTopics(ctx, Partitions, 1, map[string]*string{"retention.ms": &retention}, topics...)
 	if err := errors.Join(err, rs.Error()); err != nil {
 		return err
 	}
@@ -78,6 +87,22 @@ func (c *Cluster) Create(ctx context.Context, topics ...string) error {
 			return fmt.Errorf("new topics are not there: %w", errors.Join(err, details.Error()))
 		}
 	}
+}
+
+// Sizes returns how many bytes each topic takes on the broker.
+func (c *Cluster) Sizes(ctx context.Context) (map[string]int64, error) {
+	all, err := c.admin.DescribeAllLogDirs(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	sizes := map[string]int64{}
+	for _, dirs := range all {
+		if err := dirs.Error(); err != nil {
+			return nil, err
+		}
+		dirs.EachPartition(func(p kadm.DescribedLogDirPartition) { sizes[p.Topic] += p.Size })
+	}
+	return sizes, nil
 }
 
 // Remove deletes topics.

@@ -1,4 +1,5 @@
-// Command app is the application that the tests of package streams torture: a join, a count and a window.
+// Command app is the applications that the tests of package streams torture: a join, a count and a window, and a join by a
+// foreign key with sessions.
 package main
 
 import (
@@ -17,6 +18,7 @@ import (
 
 	"millrace.dev"
 	"millrace.dev/e2e/streams/topology"
+	"millrace.dev/stream"
 )
 
 func main() {
@@ -31,11 +33,16 @@ func run() error {
 	state := flag.String("state", "", "the state folder")
 	id := flag.String("id", "", "the instance's name")
 	guarantee := flag.String("guarantee", "exactly_once", "exactly_once or at_least_once")
+	name := flag.String("application", topology.Name, topology.Name+" or "+topology.Relations)
 	addr := flag.String("http", "", "where to answer for metrics")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	a, err := millrace.NewApp(topology.New(), millrace.Config{
+	declare := map[string]func() *stream.Topology{topology.Name: topology.New, topology.Relations: topology.NewRelations}[*name]
+	if declare == nil {
+		return errors.New("no such application: " + *name)
+	}
+	a, err := millrace.NewApp(declare(), millrace.Config{
 		Brokers: strings.Split(*brokers, ","), StateDir: *state, InstanceID: *id, Guarantee: millrace.Guarantee(*guarantee),
 		Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	})

@@ -1,0 +1,194 @@
+//go:build linux
+
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"net/http"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"millrace.dev/bench/internal/rig"
+)
+
+// sample is what was seen at a moment.
+type sample struct {
+	at                       float64 // seconds since the start
+	resident, heap, disk     float64 // MiB
+	descriptors, goroutines  float64
+	tables, windowChangelogs float64 // MiB on the broker
+	lag                      float64 // offsets
+	p99                      float64 // ms from a record's event time to the commit of what it led to, of the records since the last sample
+	records                  float64 // that the application has taken in since the last sample, a second
+}
+
+// column is a figure of a sample.
+type column struct {
+	name  string // in the file
+	title string
+	of    func(*sample) float64
+	least float64 // a growth that does not matter
+	// judged says that it has to be flat. The changelogs of windows are kept for a day longer than their windows, and grow for a
+	// day; the rate is what the load is.
+	judged bool
+}
+
+func columns() []column {
+	return []column{
+		{"rss_mib", "resident memory (MiB)", func(s *sample) float64 { return s.resident }, 4, true},
+		{"heap_mib", "heap (MiB)", func(s *sample) float64 { return s.heap }, 4, true},
+		{"state_mib", "state on disk (MiB)", func(s *sample) float64 { return s.disk }, 4, true},
+		{"descriptors", "open descriptors", func(s *sample) float64 { return s.descriptors }, 4, true},
+		{"goroutines", "goroutines", func(s *sample) float64 { return s.goroutines }, 4, true},
+		{"table_changelogs_mib", "changelogs of tables (MiB)", func(s *sample) float64 { return s.tables }, 16, true},
+		{"window_changelogs_mib", "changelogs of windows (MiB)", func(s *sample) float64 { return s.windowChangelogs }, 0, false},
+		{"lag_offsets", "lag (offsets)", func(s *sample) float64 { return s.lag }, 1000, true},
+		{"commit_p99_ms", "record to commit, p99 (ms)", func(s *sample) float64 { return s.p99 }, 50, true},
+		{"records_per_second", "records a second", func(s *sample) float64 { return s.records }, 0, false},
+	}
+}
+
+// watcher takes samples of a process.
+type watcher struct {
+	p       *rig.Process
+	c       *rig.Cluster
+	state   string
+	metrics string // where the process answers for them
+	start   time.Time
+	last    map[string]float64 // metrics at the last sample
+	lastAt  float64
+}
+
+func (w *watcher) sample(ctx context.Context) (s sample, err error) {
+	m, err := w.scrape(ctx)
+	if err != nil {
+		return s, err
+	}
+	s.at = time.Since(w.start).Seconds()
+	const mib = 1 << 20
+	s.heap, s.goroutines, s.descriptors = m["go_memstats_heap_alloc_bytes"]/mib, m["go_goroutines"], m["process_open_fds"]
+	s.lag, s.p99 = sum(m, "millrace_lag_offsets"), 1000*quantile(m, w.last, 0.99)
+	s.records = math.NaN()
+	if w.last != nil {
+		s.records = (m["millrace_records_total"] - w.last["millrace_records_total"]) / (s.at - w.lastAt)
+	}
+	w.last, w.lastAt = m, s.at
+	if s.resident, err = w.p.Resident(rig.ResidentNow); err != nil {
+		return s, err
+	}
+	if s.disk, err = size(w.state); err != nil {
+		return s, err
+	}
+	sizes, err := w.c.Sizes(ctx)
+	for topic, bytes := range sizes {
+		switch name, ok := strings.CutSuffix(topic, "-changelog"); {
+		case !ok || !strings.HasPrefix(name, application+"-"):
+		case ofWindows(strings.TrimPrefix(name, application+"-")):
+			s.windowChangelogs += float64(bytes) / mib
+		default:
+			s.tables += float64(bytes) / mib
+		}
+	}
+	return s, err
+}
+
+// ofWindows tells whether a store has rows that are deleted because of their age.
+func ofWindows(store string) bool {
+	return store == sessions || store == windows || strings.HasPrefix(store, matches+"-")
+}
+
+// size returns the bytes of a folder, in MiB. Files may go meanwhile.
+func size(dir string) (float64, error) {
+	var bytes int64
+	err := filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil || e.IsDir() {
+			return err
+		}
+		info, err := e.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err == nil {
+			bytes += info.Size()
+		}
+		return err
+	})
+	return float64(bytes) / (1 << 20), err
+}
+
+// scrape returns the metrics of the process, by name and labels.
+func (w *watcher) scrape(ctx context.Context) (map[string]float64, error) {
+	ctx, cancel := context.WithTimeout(ctx, rig.Patience)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+w.metrics+"/metrics", http.NoBody)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close() //nolint:errcheck // it was read
+	all := map[string]float64{}
+	lines := bufio.NewScanner(resp.Body)
+	for lines.Scan() {
+		name, text, ok := cutLast(lines.Text())
+		if !ok || strings.HasPrefix(name, "#") {
+			continue
+		}
+		if all[name], err = strconv.ParseFloat(text, 64); err != nil {
+			return nil, fmt.Errorf("metric %s: %w", name, err)
+		}
+	}
+	return all, lines.Err()
+}
+
+// cutLast cuts a line at its last space.
+func cutLast(line string) (name, text string, ok bool) {
+	i := strings.LastIndexByte(line, ' ')
+	if i < 0 || strings.HasPrefix(line, "#") {
+		return "", "", false
+	}
+	return line[:i], line[i+1:], true
+}
+
+// sum adds the values of a metric, whatever its labels are.
+func sum(m map[string]float64, metric string) float64 {
+	var sum float64
+	for name, v := range m {
+		if name == metric || strings.HasPrefix(name, metric+"{") {
+			sum += v
+		}
+	}
+	return sum
+}
+
+// quantile returns a quantile of the latencies since before, in seconds, by a line between the bounds of a bucket. NaN if there are none.
+func quantile(m, before map[string]float64, q float64) float64 {
+	const metric = "millrace_latency_seconds"
+	of := func(name string) float64 { return m[name] - before[name] }
+	want := q * of(metric+"_count")
+	if want <= 0 {
+		return math.NaN()
+	}
+	low, below := 0., 0.
+	for d := time.Millisecond; d < time.Minute; d *= 2 {
+		high := d.Seconds()
+		n := of(metric + `_bucket{le="` + strconv.FormatFloat(high, 'g', -1, 64) + `"}`)
+		if n >= want {
+			return low + (high-low)*(want-below)/(n-below)
+		}
+		low, below = high, n
+	}
+	return low
+}
