@@ -40,15 +40,18 @@ type kvStore[K comparable, V any] struct {
 	// is kept.
 	hold bool
 	// gone tells of rows that nobody will read any more, which need not be written. nil is none.
-	gone   func(K) bool
-	rows   map[K]*cached[K, V]
-	clean  cached[K, V]    // the ring of clean rows: next was used last, prev is the first to go
-	free   *cached[K, V]   // to be used again
-	block  []cached[K, V]  // never used yet
-	dirty  []*cached[K, V] // in the order in which they changed first
-	before []row[V]        // what those were; empty unless hold
-	key    []byte
-	value  []byte
+	gone func(K) bool
+	// ttl tells which rows are too old, and expired sends their deletion on. nil is none, and nobody.
+	ttl     *expiry
+	expired func(k K, old, now row[V]) error
+	rows    map[K]*cached[K, V]
+	clean   cached[K, V]    // the ring of clean rows: next was used last, prev is the first to go
+	free    *cached[K, V]   // to be used again
+	block   []cached[K, V]  // never used yet
+	dirty   []*cached[K, V] // in the order in which they changed first
+	before  []row[V]        // what those were; empty unless hold
+	key     []byte
+	value   []byte
 }
 
 // The first bytes of keys.
@@ -191,7 +194,7 @@ func (s *kvStore[K, V]) evict() {
 // get returns the row of a key.
 func (s *kvStore[K, V]) get(k K) (row[V], error) {
 	c, err := s.at(k)
-	if err != nil {
+	if err != nil || s.ttl != nil && s.ttl.gone(c.row.timestamp) {
 		return row[V]{}, err
 	}
 	return c.row, nil
@@ -263,6 +266,9 @@ func (s *kvStore[K, V]) scan(from, to []byte, fn func(K, row[V]) (bool, error)) 
 		r, err := s.decode(value)
 		if err != nil {
 			return false, err
+		}
+		if s.ttl != nil && s.ttl.gone(r.timestamp) {
+			return true, nil
 		}
 		return fn(k, r)
 	})

@@ -1,6 +1,8 @@
 package stream
 
 import (
+	"time"
+
 	"millrace.dev/internal/store"
 	"millrace.dev/internal/task"
 )
@@ -20,6 +22,8 @@ type storeOptions struct {
 	memory       bool
 	cached       int
 	emitOnCommit bool
+	expires      bool
+	ttl          time.Duration
 }
 
 type storeOption func(*storeOptions)
@@ -57,7 +61,7 @@ func (o storeOptions) table(name string) task.StoreSpec {
 }
 
 func (o storeOptions) spec(name string) task.StoreSpec {
-	s := task.StoreSpec{Name: name, Logged: true}
+	s := task.StoreSpec{Name: name, Logged: true, Expires: o.expires, TTL: o.ttl}
 	if o.memory {
 		s.Backend = store.Memory
 	}

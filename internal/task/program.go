@@ -92,6 +92,9 @@ type StoreSpec struct {
 	Logged  bool // has a changelog topic
 	// Retention is how long a record of the store can matter, in event time; 0 is for ever.
 	Retention time.Duration
+	// Expires says that rows are deleted when they are older than TTL, in event time.
+	Expires bool
+	TTL     time.Duration
 	// Row reads a row of the store, for who looks at it from outside. It is not ok for what the operator keeps beside the
 	// rows. nil: the store has no rows by key.
 	Row func(key, value []byte) (r Row, ok bool, err error)
