@@ -125,6 +125,7 @@ func TestTTLSurvivesFaults(t *testing.T) {
 				e.value = "?"
 				probes.PipeTo(p, stream.Record[string, string]{Key: e.key, Value: "?", Timestamp: e.at})
 				models[p].probe(e)
+				d.Commit() // or a crash would have it after records that came later
 			}
 		}
 		for p := range int32(partitions) { // a record so late that all others are gone

@@ -21,7 +21,8 @@ type row[V any] struct {
 type cached[K comparable, V any] struct {
 	key        K
 	row        row[V]
-	dirty      bool          // it waits for the flush
+	dirty      bool // it waits for the flush
+	size       rowSize
 	prev, next *cached[K, V] // next also links those that are free
 }
 
@@ -29,7 +30,8 @@ type cached[K comparable, V any] struct {
 // until the flush before the commit, so that a row is encoded once for each. Keys in the store begin with a byte that
 // tells rows from what else operators keep there.
 //
-// The cache holds at most limit rows, and in a store that holds updates back also those that wait.
+// The cache holds at most limit rows, and in a store that holds updates back also those that wait. What they take is counted
+// in the budget of the instance, which may have rows forgotten before there are so many: see [rowSizes].
 type kvStore[K comparable, V any] struct {
 	name   string // for errors
 	store  *store.Store
@@ -52,6 +54,16 @@ type kvStore[K comparable, V any] struct {
 	before  []row[V]        // what those were; empty unless hold
 	key     []byte
 	value   []byte
+
+	sizes   rowSizes
+	length  func(*V) int // of a value that is as long as its bytes; nil: it has to be encoded to know
+	account *store.Cache
+	last    *cached[K, V] // the row that was marked last, whose new value was not measured; nil is none
+	passed  int           // values that were not measured since the last one that was encoded for that
+	typical uint32        // the length of that
+	kept    int64         // what the rows of before take
+	most    int           // rows since the map was made
+	pressed bool          // rows have to be flushed to be forgotten
 }
 
 // The first bytes of keys.
@@ -82,6 +94,8 @@ const blockRows = 32
 func newKVStore[K comparable, V any](name string, s *store.Store, keys Codec[K], values Codec[V], limit int) *kvStore[K, V] {
 	kv := &kvStore[K, V]{name: name, store: s, keys: keys, values: values, limit: max(1, limit), rows: map[K]*cached[K, V]{}}
 	kv.clean.next, kv.clean.prev = &kv.clean, &kv.clean
+	kv.sizes, kv.length = sizesOf[K, V](), lengthOf[V]()
+	kv.account = s.NewCache(kv.shrink)
 	return kv
 }
 
@@ -100,7 +114,10 @@ func (s *kvStore[K, V]) at(k K) (*cached[K, V], error) {
 
 // load brings a row into the cache.
 func (s *kvStore[K, V]) load(k K) (*cached[K, V], error) {
-	if len(s.dirty) >= s.limit && !s.hold {
+	if s.account.Due() {
+		s.account.Settle()
+	}
+	if !s.hold && (len(s.dirty) >= s.limit || s.pressed) {
 		if err := s.flush(nil); err != nil {
 			return nil, err
 		}
@@ -119,8 +136,10 @@ func (s *kvStore[K, V]) load(k K) (*cached[K, V], error) {
 		}
 	}
 	c := s.take()
-	c.key, c.row = k, r
+	c.key, c.row, c.size = k, r, sizeOf(s.key, b)
+	s.account.Add(s.sizes.of(c.size), 0)
 	s.rows[k] = c
+	s.most = max(s.most, len(s.rows))
 	s.link(c)
 	s.evict()
 	return c, nil
@@ -174,9 +193,18 @@ func (c *cached[K, V]) unlink() { c.prev.next, c.next.prev = c.next, c.prev }
 
 // forget takes a row that is in no list out of the cache.
 func (s *kvStore[K, V]) forget(c *cached[K, V]) {
-	delete(s.rows, c.key)
+	s.drop(c)
 	*c = cached[K, V]{next: s.free}
 	s.free = c
+}
+
+// drop is forget without using the entry again.
+func (s *kvStore[K, V]) drop(c *cached[K, V]) {
+	delete(s.rows, c.key)
+	s.account.Add(-s.sizes.of(c.size), 0)
+	if s.last == c {
+		s.last = nil
+	}
 }
 
 // evict makes room. Rows that wait for the flush stay, and so does the one that was used last.
@@ -202,20 +230,29 @@ func (s *kvStore[K, V]) get(k K) (row[V], error) {
 
 // mark notes that a row is about to change.
 func (s *kvStore[K, V]) mark(c *cached[K, V]) {
+	if s.sizes.values > 0 {
+		s.measure()
+		s.last = c
+	}
 	if c.dirty {
 		return
 	}
+	bytes := s.sizes.of(c.size)
+	s.account.Add(0, bytes)
 	c.unlink()
 	c.prev, c.next, c.dirty = nil, nil, true
 	s.dirty = append(s.dirty, c)
 	if s.hold {
 		s.before = append(s.before, c.row)
+		s.kept += bytes
+		s.account.Add(bytes, bytes)
 	}
 }
 
 // flush writes changed rows to the store, in the order in which they changed first. In a store that holds updates back
 // it calls fn for each of them before, with what was sent last.
 func (s *kvStore[K, V]) flush(fn func(c *cached[K, V], sent row[V]) error) error {
+	s.last, s.pressed = nil, false
 	for i, c := range s.dirty {
 		if fn != nil {
 			if err := fn(c, s.before[i]); err != nil {
@@ -223,6 +260,7 @@ func (s *kvStore[K, V]) flush(fn func(c *cached[K, V], sent row[V]) error) error
 			}
 		}
 		c.dirty = false
+		s.account.Add(0, -s.sizes.of(c.size))
 		if s.gone != nil && s.gone(c.key) {
 			s.forget(c)
 			continue
@@ -235,7 +273,10 @@ func (s *kvStore[K, V]) flush(fn func(c *cached[K, V], sent row[V]) error) error
 	clear(s.dirty)
 	clear(s.before)
 	s.dirty, s.before = s.dirty[:0], s.before[:0]
+	s.account.Add(-s.kept, -s.kept)
+	s.kept = 0
 	s.evict()
+	s.account.Settle()
 	return nil
 }
 
@@ -244,12 +285,14 @@ func (s *kvStore[K, V]) write(c *cached[K, V]) (err error) {
 		return err
 	}
 	if !c.row.exists {
+		s.resize(c, 0)
 		return s.store.Delete(s.key)
 	}
 	s.value = binary.BigEndian.AppendUint64(s.value[:0], uint64(c.row.timestamp))
 	if s.value, err = s.values.Append(s.value, c.row.value); err != nil {
 		return fmt.Errorf("store %s: encode the value of a row: %w", s.name, err)
 	}
+	s.resize(c, len(s.value)-timestampBytes)
 	return s.store.Put(s.key, s.value)
 }
 
