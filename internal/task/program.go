@@ -126,6 +126,9 @@ type GlobalTable interface {
 	Each(fn func(key, value any) bool)
 }
 
+// Sized is a [GlobalTable] that knows about how many bytes it takes. Bytes is for the goroutine of Apply.
+type Sized interface{ Bytes() int64 }
+
 // ID names a task: the number of its sub-topology and its partition.
 type ID struct {
 	Sub       int
