@@ -252,6 +252,7 @@ func (s *kvStore[K, V]) mark(c *cached[K, V]) {
 // flush writes changed rows to the store, in the order in which they changed first. In a store that holds updates back
 // it calls fn for each of them before, with what was sent last.
 func (s *kvStore[K, V]) flush(fn func(c *cached[K, V], sent row[V]) error) error {
+	s.account.Settle() // the stores need room for what is written
 	s.last, s.pressed = nil, false
 	for i, c := range s.dirty {
 		if fn != nil {
@@ -276,7 +277,6 @@ func (s *kvStore[K, V]) flush(fn func(c *cached[K, V], sent row[V]) error) error
 	s.account.Add(-s.kept, -s.kept)
 	s.kept = 0
 	s.evict()
-	s.account.Settle()
 	return nil
 }
 

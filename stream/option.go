@@ -36,7 +36,8 @@ func (sourceOption) tableOption()                {}
 // changelog.
 func InMemory() StoreOption { return storeOption(func(o *storeOptions) { o.memory = true }) }
 
-// CacheRows is how many rows of a table, in each task, are held decoded, at least one. Default: 10,000.
+// CacheRows is how many rows of a table, in each task, are held decoded at most, and at least one: fewer where the memory for
+// state does not suffice for all. Default: 10,000.
 func CacheRows(n int) StoreOption { return storeOption(func(o *storeOptions) { o.cached = n }) }
 
 // EmitOnCommit sends an updated row on once for each commit, with its last value, instead of once for each update:

@@ -220,7 +220,13 @@ func (l *loop) due() bool {
 		}
 		rows += r.rows.Load()
 	}
-	return rows > maxUncommittedRows || l.engine.db.Budget().CommitNow()
+	return rows > maxUncommittedRows || l.pressed()
+}
+
+// pressed tells whether uncommitted changes take so much memory that tasks wait for a commit.
+func (l *loop) pressed() bool {
+	b := l.engine.budget.Load()
+	return b != nil && b.CommitNow()
 }
 
 // maxUncommittedRows is how many rows that wait decoded end a round before its time, since to write them takes time. So do

@@ -191,7 +191,7 @@ func (r *running) process() (again bool, err error) {
 			break
 		}
 		r.pace(time.Since(start), r.out.given()-given+int(max(0, r.state.UncommittedBytes()-changed)))
-		if r.loop.outlet.full() || r.loop.engine.db.Budget().CommitNow() {
+		if r.loop.outlet.full() || r.loop.pressed() {
 			break
 		}
 	}
@@ -218,12 +218,11 @@ func (r *running) landed() bool {
 // then runs when the next one begins.
 func (r *running) wait() bool {
 	l := r.loop
-	pressed := l.engine.db.Budget().CommitNow
-	if !l.outlet.full() && l.quota.Load() > 0 && !pressed() {
+	if !l.outlet.full() && l.quota.Load() > 0 && !l.pressed() {
 		return false
 	}
 	r.parked.Store(true)
-	if l.quota.Load() <= 0 || pressed() {
+	if l.quota.Load() <= 0 || l.pressed() {
 		l.engine.waker.poke()
 		return true
 	}

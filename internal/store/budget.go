@@ -70,8 +70,11 @@ func (b *Budget) writes() int64 { return b.open.Load() + b.sealed.Load() + b.spa
 // rest returns what is left of the limit beside what cannot be given back.
 func (b *Budget) rest() int64 { return b.limit - b.disk - b.memory.Load() - b.globals.Load() }
 
+// coming returns what rows that wait will take in the open generations, beside what they take now.
+func (b *Budget) coming() int64 { return commitCopies * b.waiting.Load() }
+
 // room returns how much decoded rows may take.
-func (b *Budget) room() int64 { return max(0, b.rest()-b.writes()) }
+func (b *Budget) room() int64 { return max(0, b.rest()-b.writes()-b.coming()) }
 
 // Over tells whether rows take more than they may.
 func (b *Budget) Over() bool { return b.rows.Load() > b.room() }
@@ -82,7 +85,7 @@ const leastOpen = 64
 // CommitNow tells whether what is uncommitted takes a third of what is left. The generation that is being committed then
 // takes another, and rows have a third at least.
 func (b *Budget) CommitNow() bool {
-	return b.open.Load()+b.waiting.Load() > max(b.rest()/3, b.limit/leastOpen)
+	return b.open.Load()+b.coming() > max(b.rest()/3, b.limit/leastOpen)
 }
 
 // SetGlobals says how much global tables take.
