@@ -73,8 +73,11 @@ func (b *Budget) rest() int64 { return b.limit - b.disk - b.memory.Load() - b.gl
 // coming returns what rows that wait will take in the open generations, beside what they take now.
 func (b *Budget) coming() int64 { return commitCopies * b.waiting.Load() }
 
-// room returns how much decoded rows may take.
-func (b *Budget) room() int64 { return max(0, b.rest()-b.writes()-b.coming()) }
+// room returns how much decoded rows may take: a third of what is left, since generations may need the others at any time.
+func (b *Budget) room() int64 { return max(0, min(b.rest()/3, b.rest()-b.writes()-b.coming())) }
+
+// largeSpare is the part of the limit from which on the memory of a generation is not kept to be used again.
+const largeSpare = 32
 
 // Over tells whether rows take more than they may.
 func (b *Budget) Over() bool { return b.rows.Load() > b.room() }
@@ -83,7 +86,7 @@ func (b *Budget) Over() bool { return b.rows.Load() > b.room() }
 const leastOpen = 64
 
 // CommitNow tells whether what is uncommitted takes a third of what is left. The generation that is being committed then
-// takes another, and rows have a third at least.
+// takes another, and rows the last.
 func (b *Budget) CommitNow() bool {
 	return b.open.Load()+b.coming() > max(b.rest()/3, b.limit/leastOpen)
 }

@@ -188,4 +188,10 @@ func (s *Store) seal() {
 }
 
 // committed lets go of the sealed generation, which is in the base now.
-func (s *Store) committed() { s.spare.Store(s.sealed.Swap(nil)) }
+func (s *Store) committed() {
+	o := s.sealed.Swap(nil)
+	if s.held > s.task.db.budget.limit/largeSpare {
+		o, s.held = nil, 0
+	}
+	s.spare.Store(o)
+}

@@ -254,6 +254,7 @@ func (t *Task) Commit(next map[string]int64) error {
 	t.sealed = false
 	t.sealedBytes.Store(0)
 	t.tellSealed(0)
+	t.tellSpare()
 	return nil
 }
 
