@@ -64,7 +64,10 @@ type Config struct {
 	// StateDir is the folder for the state of tasks, of this instance alone. It can be deleted while the instance does not
 	// run: state is then restored from the changelogs. Default: none; state is in memory, and restored at each start
 	StateDir string
-	// StateBytes bounds the memory of the state folder's caches. Default: 64 MiB
+	// StateBytes bounds the memory for state: that of the state folder's files, a quarter of it, changes that are not
+	// committed, decoded rows of tables, stores in memory and global tables. Rows have to make room, and changes are
+	// committed early. Stores in memory and global tables cannot: if they leave too little, the log, /readyz and
+	// the metrics say so, and the limit may be exceeded. Default: 256 MiB; at least 16 MiB
 	StateBytes int64
 	// InstanceID names this instance for good: it must differ between the instances of an application and stay the same
 	// when one is started again, which then takes over at once from its dead predecessor. Default: none
@@ -145,7 +148,7 @@ func (a *App) Stats() Stats {
 	return Stats{
 		State: string(s.State), Records: s.Records, Written: s.Written, DeadLetters: s.TotalDeadLetters(), Commits: s.Commits,
 		Aborts: s.Aborts, Rebalances: s.Rebalances, Lag: s.TotalLag(),
-		RestoreLeft: s.Restoring.Left, RestoreETA: s.Restoring.ETA,
+		RestoreLeft: s.Restoring.Left, RestoreETA: s.Restoring.ETA, StateBytes: s.Memory.Total(),
 	}
 }
 
@@ -159,6 +162,7 @@ type Stats struct {
 	Aborts      uint64 // rounds that were undone, and processed again
 	Rebalances  uint64
 	Lag         int64         // offsets of this instance's partitions that are not committed
+	StateBytes  int64         // memory for state: of Config.StateBytes
 	RestoreLeft int64         // records of changelogs that are still to be read
 	RestoreETA  time.Duration // 0 if it is not known, or there is nothing to do
 }

@@ -16,7 +16,7 @@ type member[K comparable, A any] interface {
 	// copartitioned returns the group with all records of a key in one partition, and the node that they come from.
 	copartitioned(op, name string) (member[K, A], *node)
 	keys() Codec[K]
-	plain(p *port[K, A]) any
+	plain(p *port[K, A]) rowPort
 	windows(b *builder, d *windowState[K, A], initial func() A) any
 	sessions(b *builder, d *sessionState[K, A], initial func() A) any
 }
@@ -52,7 +52,7 @@ func (m memberOf[K, V, A]) folding(initial func() A, isNull func(A) bool) foldin
 	return folding[K, V, A]{initial: initial, add: m.add, isNull: isNull}
 }
 
-func (m memberOf[K, V, A]) plain(p *port[K, A]) any {
+func (m memberOf[K, V, A]) plain(p *port[K, A]) rowPort {
 	return &aggregate[K, V, A]{f: m.folding(p.initial, p.isNull), ctx: p.b.ctx, n: p.n, rows: p.rows, next: p.next}
 }
 
@@ -87,9 +87,9 @@ const kindCogroup = "cogroup"
 // and keys in the same bytes. For times see [Count]. With a [Nullable] codec an aggregate that is nil deletes the row.
 func AggregateCogroup[K comparable, A any](c Cogrouped[K, A], name string, values Codec[A], initial func() A, opts ...StoreOption) Table[K, A] {
 	members, nodes := c.declare(name, values, initial)
-	return addRows(kindCogroup, name, c.keys(), values, opts, nodes, func(b *builder, n *node, rows *kvStore[K, A], next edge[K, Change[A]]) []any {
+	return addRows(kindCogroup, name, c.keys(), values, opts, nodes, func(b *builder, n *node, rows *kvStore[K, A], next edge[K, Change[A]]) []rowPort {
 		p := &port[K, A]{b: b, n: n, rows: rows, next: next, initial: initial, isNull: nullOf(values)}
-		return ports(members, func(m member[K, A]) any { return m.plain(p) })
+		return ports(members, func(m member[K, A]) rowPort { return m.plain(p) })
 	})
 }
 
@@ -142,7 +142,7 @@ func (c Cogrouped[K, A]) declare(name string, values Codec[A], initial func() A)
 }
 
 // ports makes the processors of the groups.
-func ports[K comparable, A any](members []member[K, A], of func(member[K, A]) any) (ps []any) {
+func ports[K comparable, A, P any](members []member[K, A], of func(member[K, A]) P) (ps []P) {
 	for _, m := range members {
 		ps = append(ps, of(m))
 	}

@@ -26,7 +26,7 @@ func GlobalTableFrom[K comparable, V any](t *Topology, name, topic string, keys 
 	n := t.addStateful(op, name)
 	n.topic = topic
 	n.global = &task.Global{Name: name, Topic: topic, New: func() task.GlobalTable {
-		return &globalRows[K, V]{keys: keys, values: values, rows: map[K]V{}}
+		return &globalRows[K, V]{keys: keys, values: values, rows: map[K]globalRow[V]{}, sizes: sizesOf[K, V]()}
 	}}
 	return GlobalTable[K, V]{n: n, name: name}
 }
@@ -56,7 +56,15 @@ type globalRows[K comparable, V any] struct {
 	keys   Codec[K]
 	values Codec[V]
 	mu     sync.RWMutex
-	rows   map[K]V
+	rows   map[K]globalRow[V]
+	sizes  rowSizes
+	bytes  int64 // that the rows take, about
+}
+
+// globalRow is a row with what it takes.
+type globalRow[V any] struct {
+	value V
+	bytes int64
 }
 
 // Apply takes over a record of the topic.
@@ -70,6 +78,7 @@ func (g *globalRows[K, V]) Apply(r *record.Raw) *record.Problem {
 	}
 	if r.Value == nil {
 		g.mu.Lock()
+		g.bytes -= g.rows[k].bytes
 		delete(g.rows, k)
 		g.mu.Unlock()
 		return nil
@@ -79,10 +88,15 @@ func (g *globalRows[K, V]) Apply(r *record.Raw) *record.Problem {
 		return undecodable("the value")
 	}
 	g.mu.Lock()
-	g.rows[k] = v
+	n := g.sizes.entry + g.sizes.keys*int64(len(r.Key)) + g.sizes.values*int64(len(r.Value))
+	g.bytes += n - g.rows[k].bytes
+	g.rows[k] = globalRow[V]{v, n}
 	g.mu.Unlock()
 	return nil
 }
+
+// Bytes returns about how much memory the rows take.
+func (g *globalRows[K, V]) Bytes() int64 { return g.bytes }
 
 // Len returns the number of rows.
 func (g *globalRows[K, V]) Len() int {
@@ -97,7 +111,7 @@ func (g *globalRows[K, V]) Each(fn func(key, value any) bool) {
 	rows := maps.Clone(g.rows)
 	g.mu.RUnlock()
 	for k, v := range rows {
-		if !fn(k, v) {
+		if !fn(k, v.value) {
 			return
 		}
 	}
@@ -106,8 +120,8 @@ func (g *globalRows[K, V]) Each(fn func(key, value any) bool) {
 func (g *globalRows[K, V]) get(k K) (V, bool) {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
-	v, ok := g.rows[k]
-	return v, ok
+	r, ok := g.rows[k]
+	return r.value, ok
 }
 
 type joinGlobal[K any, V any, G comparable, T, V2 any] struct {

@@ -11,7 +11,7 @@ type GlobalState interface {
 	// Apply takes over a record of the topic, which it must not keep, or says why it cannot: the record is then counted
 	// as dropped, and dead-lettered.
 	Apply(r *record.Raw) *Rejection
-	// Len returns the number of rows.
+	// Len returns the number of rows. A state that also has a method Bytes() int64 counts in the memory for state.
 	Len() int
 }
 
@@ -54,6 +54,14 @@ func (g *globalState[S]) Apply(r *record.Raw) *record.Problem {
 		return &p
 	}
 	return nil
+}
+
+// Bytes returns how much memory the state says that it takes, 0 if it says nothing.
+func (g *globalState[S]) Bytes() int64 {
+	if s, ok := any(g.state).(interface{ Bytes() int64 }); ok {
+		return s.Bytes()
+	}
+	return 0
 }
 
 // Len returns the number of rows.

@@ -110,23 +110,38 @@ func addAggregate[K comparable, V, A any](g Grouped[K, V], kind, name string, va
 	needAggregateCodecs(g, kind, values)
 	f.isNull = nullOf(values)
 	s := g.s.copartitioned(kind, name, false)
-	return addRows(kind, name, s.keys, values, opts, []*node{s.n}, func(b *builder, n *node, rows *kvStore[K, A], next edge[K, Change[A]]) []any {
-		return []any{&aggregate[K, V, A]{f: f, ctx: b.ctx, n: n, rows: rows, next: next}}
+	return addRows(kind, name, s.keys, values, opts, []*node{s.n}, func(b *builder, n *node, rows *kvStore[K, A], next edge[K, Change[A]]) []rowPort {
+		return []rowPort{&aggregate[K, V, A]{f: f, ctx: b.ctx, n: n, rows: rows, next: next}}
 	})
+}
+
+// rowPort is a processor that adds records to aggregates.
+type rowPort interface {
+	// port returns what gets the records of its group: itself, or what has rows expire before.
+	port(b *builder) any
+}
+
+func (a *aggregate[K, V, A]) port(b *builder) any {
+	return withTTL(b, a.n, a, a.rows, &a.next, &a.out)
 }
 
 // addRows declares an aggregation. ports makes its processors, one for each parent; the first takes part in the life of the
 // task.
 func addRows[K comparable, A any](kind, name string, keys Codec[K], values Codec[A], opts []StoreOption, parents []*node,
-	ports func(b *builder, n *node, rows *kvStore[K, A], next edge[K, Change[A]]) []any,
+	ports func(b *builder, n *node, rows *kvStore[K, A], next edge[K, Change[A]]) []rowPort,
 ) Table[K, A] {
 	o := storeOptionsOf(opts)
 	n := parents[0].t.addStateful(kind, name, parents...)
+	n.expires = true
 	n.store(o.table(name))
 	n.build = func(b *builder) []any {
 		ps := ports(b, n, kvOf(b, n, keys, values, o), next[K, Change[A]](b, n))
 		b.lives(n, ps[0])
-		return ps
+		to := make([]any, len(ps))
+		for i, p := range ps {
+			to[i] = p.port(b)
+		}
+		return to
 	}
 	return stored(n, keys, values, o)
 }

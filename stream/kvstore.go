@@ -21,8 +21,9 @@ type row[V any] struct {
 type cached[K comparable, V any] struct {
 	key        K
 	row        row[V]
-	dirty      bool          // it waits for the flush
-	before     int32         // where what was sent last is, of a dirty one that is held back
+	dirty      bool  // it waits for the flush
+	before     int32 // where what was sent last is, of a dirty one that is held back
+	size       rowSize
 	prev, next *cached[K, V] // next also links those that are free
 }
 
@@ -30,7 +31,8 @@ type cached[K comparable, V any] struct {
 // until the flush before the commit, so that a row is encoded once for each. Keys in the store begin with a byte that
 // tells rows from what else operators keep there.
 //
-// The cache holds at most limit rows, and in a store that holds updates back also those that wait.
+// The cache holds at most limit rows, and in a store that holds updates back also those that wait. What they take is counted
+// in the budget of the instance, which may have rows forgotten before there are so many: see [rowSizes].
 type kvStore[K comparable, V any] struct {
 	name   string // for errors
 	store  *store.Store
@@ -42,20 +44,34 @@ type kvStore[K comparable, V any] struct {
 	hold bool
 	// gone tells of rows that nobody will read any more, which need not be written. nil is none.
 	gone func(K) bool
-	// read and put read a row from the store, and write it: for rows that are more than one there. nil: by the codecs.
-	read   func(K) (row[V], error)
-	put    func(*cached[K, V]) error
-	rows   map[K]*cached[K, V]
-	clean  cached[K, V]    // the ring of clean rows: next was used last, prev is the first to go
-	free   *cached[K, V]   // to be used again
-	block  []cached[K, V]  // never used yet
-	dirty  []*cached[K, V] // in the order in which they changed first
-	before []row[V]        // what those were; empty unless hold
-	view   view            // how get shows rows
-	joined bool            // a join wants to know what is being sent on
-	now    updating[K, V]  // the update that is being sent on, if joined
-	key    []byte
-	value  []byte
+	// readRow and writeRow read a row from the store, and write it: for rows that are more than one there. length tells how
+	// large such a row is then. nil: by the codecs.
+	readRow  func(K) (row[V], error)
+	writeRow func(*cached[K, V]) error
+	// ttl tells which rows are too old, and expired sends their deletion on. nil is none, and nobody.
+	ttl     *expiry
+	expired func(k K, old, now row[V]) error
+	rows    map[K]*cached[K, V]
+	clean   cached[K, V]    // the ring of clean rows: next was used last, prev is the first to go
+	free    *cached[K, V]   // to be used again
+	block   []cached[K, V]  // never used yet
+	dirty   []*cached[K, V] // in the order in which they changed first
+	before  []row[V]        // what those were; empty unless hold
+	view    view            // how get shows rows
+	joined  bool            // a join wants to know what is being sent on
+	now     updating[K, V]  // the update that is being sent on, if joined
+	key     []byte
+	value   []byte
+
+	sizes   rowSizes
+	length  func(*V) int // of a value that is as long as its bytes; nil: it has to be encoded to know
+	account *store.Cache
+	last    *cached[K, V] // the row that was marked last, whose new value was not measured; nil is none
+	passed  int           // values that were not measured since the last one that was encoded for that
+	typical uint32        // the length of that
+	kept    int64         // what the rows of before take
+	most    int           // rows since the map was made
+	pressed bool          // rows have to be flushed to be forgotten
 }
 
 // The first bytes of keys.
@@ -86,6 +102,8 @@ const blockRows = 32
 func newKVStore[K comparable, V any](name string, s *store.Store, keys Codec[K], values Codec[V], limit int) *kvStore[K, V] {
 	kv := &kvStore[K, V]{name: name, store: s, keys: keys, values: values, limit: max(1, limit), rows: map[K]*cached[K, V]{}}
 	kv.clean.next, kv.clean.prev = &kv.clean, &kv.clean
+	kv.sizes, kv.length = sizesOf[K, V](), lengthOf[V]()
+	kv.account = s.NewCache(kv.shrink)
 	return kv
 }
 
@@ -104,36 +122,46 @@ func (s *kvStore[K, V]) at(k K) (*cached[K, V], error) {
 
 // load brings a row into the cache.
 func (s *kvStore[K, V]) load(k K) (*cached[K, V], error) {
-	if len(s.dirty) >= s.limit && !s.hold {
+	if s.account.Due() {
+		s.account.Settle()
+	}
+	if !s.hold && (len(s.dirty) >= s.limit || s.pressed) {
 		if err := s.flush(nil); err != nil {
 			return nil, err
 		}
 	}
-	r, err := s.find(k)
+	r, size, err := s.find(k)
 	if err != nil {
 		return nil, err
 	}
 	c := s.take()
-	c.key, c.row = k, r
+	c.key, c.row, c.size = k, r, size
+	s.account.Add(s.sizes.of(c.size), 0)
 	s.rows[k] = c
+	s.most = max(s.most, len(s.rows))
 	s.link(c)
 	s.evict()
 	return c, nil
 }
 
 // find reads a row from the store.
-func (s *kvStore[K, V]) find(k K) (r row[V], err error) {
-	if s.read != nil {
-		return s.read(k)
-	}
+func (s *kvStore[K, V]) find(k K) (r row[V], size rowSize, err error) {
 	if err := s.encodeKey(k); err != nil {
-		return r, err
+		return r, size, err
+	}
+	size = sizeOf(s.key, nil)
+	if s.readRow != nil {
+		r, err = s.readRow(k)
+		size.value = uint32(s.length(&r.value))
+		return r, size, err
 	}
 	b, err := s.store.Get(s.key)
 	if err != nil || b == nil {
-		return r, err
+		return r, size, err
 	}
-	return s.decode(b)
+	size = sizeOf(s.key, b)
+	r, err = s.decode(b)
+	return r, size, err
 }
 
 func (s *kvStore[K, V]) encodeKey(k K) (err error) {
@@ -184,9 +212,18 @@ func (c *cached[K, V]) unlink() { c.prev.next, c.next.prev = c.next, c.prev }
 
 // forget takes a row that is in no list out of the cache.
 func (s *kvStore[K, V]) forget(c *cached[K, V]) {
-	delete(s.rows, c.key)
+	s.drop(c)
 	*c = cached[K, V]{next: s.free}
 	s.free = c
+}
+
+// drop is forget without using the entry again.
+func (s *kvStore[K, V]) drop(c *cached[K, V]) {
+	delete(s.rows, c.key)
+	s.account.Add(-s.sizes.of(c.size), 0)
+	if s.last == c {
+		s.last = nil
+	}
 }
 
 // evict makes room. Rows that wait for the flush stay, and so does the one that was used last.
@@ -204,7 +241,7 @@ func (s *kvStore[K, V]) evict() {
 // get returns the row of a key.
 func (s *kvStore[K, V]) get(k K) (row[V], error) {
 	c, err := s.at(k)
-	if err != nil {
+	if err != nil || s.ttl != nil && s.ttl.gone(c.row.timestamp) {
 		return row[V]{}, err
 	}
 	if s.view != viewLatest {
@@ -257,21 +294,31 @@ func (s *kvStore[K, V]) end() { s.now.open = false }
 
 // mark notes that a row is about to change.
 func (s *kvStore[K, V]) mark(c *cached[K, V]) {
+	if s.sizes.values > 0 {
+		s.measure()
+		s.last = c
+	}
 	if c.dirty {
 		return
 	}
+	bytes := s.sizes.of(c.size)
+	s.account.Add(0, bytes)
 	c.unlink()
 	c.prev, c.next, c.dirty = nil, nil, true
 	s.dirty = append(s.dirty, c)
 	if s.hold {
 		c.before = int32(len(s.before))
 		s.before = append(s.before, c.row)
+		s.kept += bytes
+		s.account.Add(bytes, bytes)
 	}
 }
 
 // flush writes changed rows to the store, in the order in which they changed first. In a store that holds updates back
 // it calls fn for each of them before, with what was sent last.
 func (s *kvStore[K, V]) flush(fn func(c *cached[K, V], sent row[V]) error) error {
+	s.account.Settle() // the stores need room for what is written
+	s.last, s.pressed = nil, false
 	for i, c := range s.dirty {
 		if fn != nil {
 			if err := fn(c, s.before[i]); err != nil {
@@ -279,6 +326,7 @@ func (s *kvStore[K, V]) flush(fn func(c *cached[K, V], sent row[V]) error) error
 			}
 		}
 		c.dirty = false
+		s.account.Add(0, -s.sizes.of(c.size))
 		if s.gone != nil && s.gone(c.key) {
 			s.forget(c)
 			continue
@@ -291,24 +339,29 @@ func (s *kvStore[K, V]) flush(fn func(c *cached[K, V], sent row[V]) error) error
 	clear(s.dirty)
 	clear(s.before)
 	s.dirty, s.before = s.dirty[:0], s.before[:0]
+	s.account.Add(-s.kept, -s.kept)
+	s.kept = 0
 	s.evict()
 	return nil
 }
 
 func (s *kvStore[K, V]) write(c *cached[K, V]) (err error) {
-	if s.put != nil {
-		return s.put(c)
+	if s.writeRow != nil {
+		s.resize(c, s.length(&c.row.value))
+		return s.writeRow(c)
 	}
 	if err := s.encodeKey(c.key); err != nil {
 		return err
 	}
 	if !c.row.exists {
+		s.resize(c, 0)
 		return s.store.Delete(s.key)
 	}
 	s.value = binary.BigEndian.AppendUint64(s.value[:0], uint64(c.row.timestamp))
 	if s.value, err = s.values.Append(s.value, c.row.value); err != nil {
 		return fmt.Errorf("store %s: encode the value of a row: %w", s.name, err)
 	}
+	s.resize(c, len(s.value)-timestampBytes)
 	return s.store.Put(s.key, s.value)
 }
 
@@ -325,6 +378,9 @@ func (s *kvStore[K, V]) scan(from, to []byte, fn func(K, row[V]) (bool, error)) 
 		r, err := s.decode(value)
 		if err != nil {
 			return false, err
+		}
+		if s.ttl != nil && s.ttl.gone(r.timestamp) {
+			return true, nil
 		}
 		return fn(k, r)
 	})

@@ -1,6 +1,8 @@
 package stream
 
 import (
+	"time"
+
 	"millrace.dev/internal/store"
 	"millrace.dev/internal/task"
 )
@@ -20,6 +22,8 @@ type storeOptions struct {
 	memory       bool
 	cached       int
 	emitOnCommit bool
+	expires      bool
+	ttl          time.Duration
 }
 
 type storeOption func(*storeOptions)
@@ -32,7 +36,8 @@ func (sourceOption) tableOption()                {}
 // changelog.
 func InMemory() StoreOption { return storeOption(func(o *storeOptions) { o.memory = true }) }
 
-// CacheRows is how many rows of a table, in each task, are held decoded, at least one. Default: 10,000.
+// CacheRows is how many rows of a table, in each task, are held decoded at most, and at least one: fewer where the memory for
+// state does not suffice for all. Default: 10,000.
 func CacheRows(n int) StoreOption { return storeOption(func(o *storeOptions) { o.cached = n }) }
 
 // EmitOnCommit sends an updated row on once for each commit, with its last value, instead of once for each update:
@@ -57,7 +62,7 @@ func (o storeOptions) table(name string) task.StoreSpec {
 }
 
 func (o storeOptions) spec(name string) task.StoreSpec {
-	s := task.StoreSpec{Name: name, Logged: true}
+	s := task.StoreSpec{Name: name, Logged: true, Expires: o.expires, TTL: o.ttl}
 	if o.memory {
 		s.Backend = store.Memory
 	}

@@ -138,7 +138,7 @@ func (s *Store[K, V]) declare(n *node) {
 		n.t.fail(op, "the store %q belongs to the operator at %s: declare one for each", s.name, s.n.at)
 		return
 	}
-	s.n = n
+	s.n, n.expires = n, true
 	n.store(s.o.table(s.name))
 }
 
@@ -154,6 +154,7 @@ func (s *Store[K, V]) in(b *builder) *kvStore[K, V] {
 		return kv
 	}
 	kv := newKVStore(s.name, b.ctx.Store(s.name), s.keys, s.values, s.o.cached)
+	kv.ages(b, s.n, s.o)
 	b.stores[key] = kv
 	return kv
 }
@@ -162,6 +163,8 @@ func (s *Store[K, V]) in(b *builder) *kvStore[K, V] {
 type rowHolder interface {
 	task.Flusher
 	task.Holder
+	// age moves the stream time of a store with a TTL on; it returns false where there is none.
+	age(t int64) (bool, error)
 }
 
 type storeFlusher[K comparable, V any] struct{ kv *kvStore[K, V] }
@@ -169,11 +172,20 @@ type storeFlusher[K comparable, V any] struct{ kv *kvStore[K, V] }
 func (f storeFlusher[K, V]) Flush() error     { return f.kv.flush(nil) }
 func (f storeFlusher[K, V]) Uncommitted() int { return f.kv.uncommitted() }
 
+func (f storeFlusher[K, V]) age(t int64) (bool, error) {
+	if f.kv.ttl == nil {
+		return false, nil
+	}
+	f.kv.ttl.advance(t)
+	return true, f.kv.expire()
+}
+
 func (s *Store[K, V]) flusher(b *builder) rowHolder { return storeFlusher[K, V]{s.in(b)} }
 
 // State is a [Store] in a task.
 type State[K comparable, V any] struct {
 	kv  *kvStore[K, V]
+	ctx *task.Context
 	err error // why there is no store
 }
 
@@ -183,7 +195,7 @@ func Open[K comparable, V, K2, V2 any](c *ProcessorContext[K2, V2], s *Store[K, 
 	if s.n != c.n {
 		return &State[K, V]{err: fmt.Errorf("the store %q was not given to the operator %s at %s: name it in the call of Process", s.name, c.n.name, c.n.at)}
 	}
-	return &State[K, V]{kv: s.in(c.b)}
+	return &State[K, V]{kv: s.in(c.b), ctx: c.ctx}
 }
 
 // Get returns the value of a key, and whether there is one.
@@ -205,13 +217,7 @@ func (s *State[K, V]) set(k K, r row[V]) error {
 	if s.err != nil {
 		return s.err
 	}
-	c, err := s.kv.at(k)
-	if err != nil {
-		return err
-	}
-	s.kv.mark(c)
-	c.row = r
-	return nil
+	return s.kv.put(k, r, s.ctx.Now())
 }
 
 // All calls f with every key and value, in the order of the keys' bytes, until it returns false. f may change the
@@ -253,7 +259,11 @@ func Process[K, V, K2, V2 any](s Stream[K, V], name string, supplier func() Proc
 		}
 		p.ctx = &ProcessorContext[K2, V2]{n: n, ctx: b.ctx, next: &p.next, b: b}
 		for _, st := range stores {
-			p.stores = append(p.stores, st.flusher(b))
+			f := st.flusher(b)
+			p.stores = append(p.stores, f)
+			if aged, _ := f.age(task.NoTime); aged {
+				p.aged = append(p.aged, f)
+			}
 		}
 		b.lives(n, p)
 		return p
@@ -273,6 +283,7 @@ type process[K, V, K2, V2 any] struct {
 	p      Processor[K, V, K2, V2]
 	ctx    *ProcessorContext[K2, V2]
 	stores []rowHolder
+	aged   []rowHolder // those with a TTL
 	next   edge[K2, V2]
 }
 
@@ -286,7 +297,14 @@ func (noProcessor[K, V, K2, V2]) Process(*Record[K, V]) error          { return 
 
 func (p *process[K, V, K2, V2]) open() error { return p.ctx.n.wrap(p.p.Init(p.ctx)) }
 
-func (p *process[K, V, K2, V2]) process(r *Record[K, V]) error { return p.ctx.n.wrap(p.p.Process(r)) }
+func (p *process[K, V, K2, V2]) process(r *Record[K, V]) error {
+	for _, s := range p.aged {
+		if _, err := s.age(r.Timestamp); err != nil {
+			return err
+		}
+	}
+	return p.ctx.n.wrap(p.p.Process(r))
+}
 
 // Flush has the processor finish, and writes the stores' changes.
 func (p *process[K, V, K2, V2]) Flush() error {

@@ -122,7 +122,8 @@ func sessionRowsOf[K comparable, A any](b *builder, n *node, keys Codec[K], valu
 	}
 	s.rows = newKVStore[K, sessionsOf[A]](key.name, st, keys, nil, o.cached)
 	s.rows.hold = o.emitOnCommit
-	s.rows.read, s.rows.put = s.read, s.put
+	s.rows.readRow, s.rows.writeRow = s.read, s.put
+	s.rows.length = func(o *sessionsOf[A]) int { return (len(o.open) + len(o.was)) * sizeOfType[session[A]]() }
 	b.stores[key] = s
 	return s
 }

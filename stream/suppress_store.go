@@ -109,7 +109,7 @@ func (s *waitingRows[K, V]) put(r *Record[K, Change[V]], source *record.Raw) err
 			return fmt.Errorf("encode the value of a row: %w", err)
 		}
 	}
-	size := sizeOf(s.key, value, r.Headers)
+	size := bufferedBytes(s.key, value, r.Headers)
 	s.row = binary.AppendUvarint(s.row, uint64(size))
 	if before != nil {
 		w, err := waitingOf(before)
@@ -154,8 +154,8 @@ func (s *waitingRows[K, V]) appendOld(c *Change[V]) (err error) {
 	return nil
 }
 
-// sizeOf returns how many bytes of a limit a row takes.
-func sizeOf(key, value []byte, headers []Header) int64 {
+// bufferedBytes returns how many bytes of a limit a row takes.
+func bufferedBytes(key, value []byte, headers []Header) int64 {
 	n := len(key) + len(value)
 	for _, h := range headers {
 		n += len(h.Key) + len(h.Value)

@@ -72,11 +72,12 @@ func ToTable[K comparable, V any](s Stream[K, V], name string, opts ...TableOpti
 func toTable[K comparable, V any](s Stream[K, V], kind, name string, opts []StoreOption) Table[K, V] {
 	o := storeOptionsOf(opts)
 	n := s.n.t.addStateful(kind, name, s.n)
+	n.expires = true
 	n.store(o.table(name))
 	n.build = func(b *builder) []any {
 		p := &tableNode[K, V]{ctx: b.ctx, n: n, isNull: nullOf(s.values), rows: kvOf(b, n, s.keys, s.values, o), next: next[K, Change[V]](b, n)}
 		b.lives(n, p)
-		return []any{p}
+		return []any{withTTL(b, n, p, p.rows, &p.next, &p.out)}
 	}
 	return stored(n, s.keys, s.values, o)
 }
@@ -97,6 +98,7 @@ func kvOf[K comparable, V any](b *builder, n *node, keys Codec[K], values Codec[
 	}
 	kv := newKVStore(key.name, b.ctx.Store(key.name), keys, values, o.cached)
 	kv.hold = o.emitOnCommit
+	kv.ages(b, n, o)
 	b.stores[key] = kv
 	return kv
 }

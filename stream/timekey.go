@@ -63,6 +63,8 @@ func newMeta(s *store.Store, id byte, fields ...*int64) (*meta, error) {
 const (
 	metaOperator byte = 'o'
 	metaSegments byte = 's'
+	metaExpiry   byte = 't'
+	metaEntry    byte = 'x' // begins keys that have more
 )
 
 func (m *meta) key() []byte { return []byte{prefixMeta, m.id} }

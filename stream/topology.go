@@ -51,6 +51,7 @@ type node struct {
 	nullKeys bool    // its records go to a join that wants those without a key
 	global   *task.Global
 	async    bool // it waits for something outside of the process
+	expires  bool // rows of its stores can have a TTL
 	inStep   bool // it takes the records of its sources by their times, those of one at once
 	// build makes the node in a task and returns its processors: one for each parent, by port.
 	build func(b *builder) []any
@@ -238,6 +239,7 @@ func (n *node) store(s task.StoreSpec) {
 	if other, ok := n.t.topics[s.Name]; ok {
 		n.t.fail(n.kind, "the store %q is there already, of the %s at %s", s.Name, other.kind, other.at)
 	}
+	n.checkTTL(&s, n.expires)
 	n.t.topics[s.Name] = n
 	s.Node = n.id
 	n.stores = append(n.stores, s)

@@ -39,7 +39,7 @@ type Options struct {
 	// does not run: state is then restored from the changelogs. Default: none; state is in memory, and each start
 	// restores all of it
 	StateDir string
-	// StateBytes bounds the memory of the state folder's caches. Default: that of store.Options
+	// StateBytes bounds the memory for state, of all kinds: see store.Budget. Default: that of store.Options
 	StateBytes int64
 	// Threads is the number of goroutines that run tasks. Default: one for each processor
 	Threads int
@@ -199,6 +199,8 @@ type Engine struct {
 	grown    atomic.Bool            // a topic has more partitions than the loop knows
 	stats    *recorder
 	db       *store.DB
+	budget   atomic.Pointer[store.Budget]  // of db; nil before it is open
+	full     atomic.Bool                   // the budget is, and that was told
 	current  atomic.Pointer[kafka.Session] // for the monitor
 	loop     atomic.Pointer[loop]          // for the session
 	waker    *waker                        // of the loop
@@ -270,7 +272,22 @@ func (e *Engine) TransactionalID() string { return e.session.TransactionalID }
 func (e *Engine) Wait() { e.stats.setState(WaitingForBroker) }
 
 // Stats returns what the engine has done so far. It is safe for concurrent use.
-func (e *Engine) Stats() Stats { return e.stats.snapshot() }
+func (e *Engine) Stats() Stats {
+	s := e.stats.snapshot()
+	if b := e.budget.Load(); b != nil {
+		s.Memory = b.Usage()
+	}
+	return s
+}
+
+// tellMemory logs that there is not enough memory for the state, once until there is again.
+func (e *Engine) tellMemory(ctx context.Context) {
+	u := e.db.Budget().Usage()
+	if full := u.Full(); e.full.Swap(full) != full && full {
+		e.options.Log.LogAttrs(ctx, slog.LevelWarn, "state that has to be in memory takes nearly all of it", slog.Int64("limit_bytes", u.Limit),
+			slog.Int64("stores_bytes", u.Memory), slog.Int64("globals_bytes", u.Globals), slog.String("hint", "raise StateBytes, or keep the stores on disk"))
+	}
+}
 
 // Pauses between tries to get a working session, and how often they are worth a line in the log in the long run.
 const (

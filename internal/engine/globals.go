@@ -118,6 +118,13 @@ func (g *globals) apply(s kafka.Step) {
 			}
 		}
 	}
+	bytes := int64(0)
+	for _, t := range g.tables {
+		if s, ok := t.(task.Sized); ok {
+			bytes += s.Bytes()
+		}
+	}
+	g.engine.db.Budget().SetGlobals(bytes)
 }
 
 // waiting tells whether there is something for [globals.take].

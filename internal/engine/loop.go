@@ -140,6 +140,7 @@ func (l *loop) step(ctx context.Context) error {
 	l.publishEpochs()
 	l.tellLacks()
 	l.tellUnderWay()
+	l.engine.tellMemory(ctx)
 	return l.poll(ctx)
 }
 
@@ -212,22 +213,25 @@ func (l *loop) due() bool {
 	if l.session.Stale() || l.session.Doomed() || l.searching() || time.Since(l.began) >= l.engine.options.CommitInterval {
 		return true
 	}
-	var bytes, rows int64
+	var rows int64
 	for _, r := range l.order {
 		if r.waits.Load() && r.behind == 0 { // for nothing but this commit
 			return true
 		}
-		bytes += r.bytes.Load()
 		rows += r.rows.Load()
 	}
-	return bytes > maxUncommitted || rows > maxUncommittedRows
+	return rows > maxUncommittedRows || l.pressed()
 }
 
-// How much changed state ends a round before its time: bytes in the stores, and rows that wait decoded before them.
-const (
-	maxUncommitted     = 64 << 20
-	maxUncommittedRows = 500_000
-)
+// pressed tells whether uncommitted changes take so much memory that tasks wait for a commit.
+func (l *loop) pressed() bool {
+	b := l.engine.budget.Load()
+	return b != nil && b.CommitNow()
+}
+
+// maxUncommittedRows is how many rows that wait decoded end a round before its time, since to write them takes time. So do
+// all uncommitted changes if they take much of the memory for state.
+const maxUncommittedRows = 500_000
 
 // wait returns how long the loop has nothing to do if nobody pokes it; less than 0 is for ever.
 func (l *loop) wait() time.Duration {

@@ -134,6 +134,13 @@ func (l *loop) flush() (kafka.Positions, error) {
 	if err := parallel(l.engine.options.Threads, touched, (*running).flush); err != nil {
 		return nil, err
 	}
+	if l.engine.db.Budget().Over() {
+		for _, r := range l.order {
+			if r.started && !r.touched {
+				r.state.Trim()
+			}
+		}
+	}
 	positions := kafka.Positions{}
 	for _, r := range l.order {
 		turns := l.turns(r, l.epoch)

@@ -149,7 +149,7 @@ func (r *running) collect() {
 }
 
 // A task has its turn until it has processed batchRows records, somebody asks for it back, or too much output waits; it
-// looks whether that is so about every sliceTime, and about every sliceBytes of output.
+// looks whether that is so about every sliceTime, and about every sliceBytes of output and changes of state.
 const (
 	batchRows  = 1000
 	firstSlice = 64
@@ -166,7 +166,7 @@ func (r *running) process() (again bool, err error) {
 	r.out.begin(&r.tally)
 	worked := false
 	for rows := 0; rows < batchRows; {
-		start, given, slice := time.Now(), r.out.given(), r.loop.draw(int(min(int64(r.slice), int64(batchRows-rows), r.allowed.Load())))
+		start, given, changed, slice := time.Now(), r.out.given(), r.state.UncommittedBytes(), r.loop.draw(int(min(int64(r.slice), int64(batchRows-rows), r.allowed.Load())))
 		if finish := r.draining.Load() || r.tried(); finish {
 			r.loop.giveBack(slice)
 			slice = 0
@@ -190,8 +190,8 @@ func (r *running) process() (again bool, err error) {
 		if again = n == slice; !again || r.loop.pool.halt.Load() || r.halted() {
 			break
 		}
-		r.pace(time.Since(start), r.out.given()-given)
-		if r.loop.outlet.full() {
+		r.pace(time.Since(start), r.out.given()-given+int(max(0, r.state.UncommittedBytes()-changed)))
+		if r.loop.outlet.full() || r.loop.pressed() {
 			break
 		}
 	}
@@ -214,15 +214,15 @@ func (r *running) landed() bool {
 	return r.late > 0 && (late == 0 || first != r.first)
 }
 
-// wait tells whether too much waits for the next round already, or no more records may be processed in this one. The task
+// wait tells whether too much waits for the next round or for the end of this one already, or no more records may be processed in this one. The task
 // then runs when the next one begins.
 func (r *running) wait() bool {
 	l := r.loop
-	if !l.outlet.full() && l.quota.Load() > 0 {
+	if !l.outlet.full() && l.quota.Load() > 0 && !l.pressed() {
 		return false
 	}
 	r.parked.Store(true)
-	if l.quota.Load() <= 0 {
+	if l.quota.Load() <= 0 || l.pressed() {
 		l.engine.waker.poke()
 		return true
 	}

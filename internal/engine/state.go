@@ -35,6 +35,7 @@ func (e *Engine) openState() (err error) {
 	if err != nil {
 		return err
 	}
+	e.budget.Store(e.db.Budget())
 	ids, err := e.db.Tasks()
 	if err != nil {
 		return errors.Join(err, e.db.Close())

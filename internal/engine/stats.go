@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"millrace.dev/internal/kafka"
+	"millrace.dev/internal/store"
 	"millrace.dev/internal/task"
 )
 
@@ -71,7 +72,8 @@ type Stats struct {
 	// Lag counts, for each partition that this instance has, the offsets after the last one that is committed;
 	// the partition is absent until that is known. The markers of transactions are offsets too.
 	Lag     map[Partition]int64
-	Latency Histogram // from a record's timestamp to the commit of what it led to
+	Latency Histogram   // from a record's timestamp to the commit of what it led to
+	Memory  store.Usage // for state
 }
 
 // TotalLag returns the sum of Lag.

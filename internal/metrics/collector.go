@@ -18,6 +18,7 @@ type collector struct {
 	held, opened, waiting, lacking                   *prometheus.Desc
 	nodeRecords, nodeSeconds                         *prometheus.Desc
 	restoreTasks, restoreLeft, restoreRate           *prometheus.Desc
+	stateBytes, stateLimit, statePeak, evicted       *prometheus.Desc
 }
 
 func newCollector(e *engine.Engine, p *task.Program) *collector {
@@ -45,6 +46,10 @@ func newCollector(e *engine.Engine, p *task.Program) *collector {
 		nodeSeconds:  desc("node_seconds_total", "Time that a node took, estimated from samples.", "node"),
 		restoreTasks: desc("restore_tasks", "Tasks that wait for their state."),
 		restoreLeft:  desc("restore_remaining_records", "Records of changelogs that are still to be read."),
+		stateBytes:   desc("state_bytes", "Memory for state: the part of the limit that is for files, changes that are not committed, decoded rows, stores in memory, global tables.", "kind"),
+		stateLimit:   desc("state_limit_bytes", "Limit of the memory for state."),
+		statePeak:    desc("state_peak_bytes", "Highest sum of the memory for state so far."),
+		evicted:      desc("state_evicted_rows_total", "Decoded rows that had to make room."),
 		restoreRate:  desc("restore_records_per_second", "Rate at which changelogs are read."),
 	}
 }
@@ -111,6 +116,14 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	gauge(c.restoreTasks, float64(s.Restoring.Tasks))
 	gauge(c.restoreLeft, float64(s.Restoring.Left))
 	gauge(c.restoreRate, s.Restoring.Rate)
+	if m := s.Memory; m.Limit > 0 {
+		for kind, n := range map[string]int64{"disk": m.Disk, "uncommitted": m.Writes, "rows": m.Rows, "memory": m.Memory, "global": m.Globals} {
+			gauge(c.stateBytes, float64(n), kind)
+		}
+		gauge(c.stateLimit, float64(m.Limit))
+		gauge(c.statePeak, float64(m.Peak))
+		counter(c.evicted, float64(m.Evicted))
+	}
 	buckets := map[float64]uint64{}
 	for d := time.Millisecond; d < time.Minute; d *= 2 {
 		buckets[d.Seconds()] = s.Latency.CountUpTo(d)

@@ -47,6 +47,9 @@ func health(e *engine.Engine, ok func(engine.State) bool) http.HandlerFunc {
 		if s.Paused != "" {
 			_, _ = fmt.Fprintf(w, "paused: %s\n", s.Paused)
 		}
+		if s.Memory.Full() {
+			_, _ = fmt.Fprintf(w, "memory: %s\n", s.Memory.Reason())
+		}
 		for _, h := range s.Held {
 			state := "is paused until " + h.Until.UTC().Format(time.RFC3339)
 			if h.Trial {
@@ -75,6 +78,17 @@ type Live struct {
 	Nodes       []LiveNode       `json:"nodes"`
 	Lag         map[string]int64 `json:"lag"` // offsets, by topic
 	Restoring   engine.Restoring `json:"restoring"`
+	Memory      LiveMemory       `json:"memory"`
+}
+
+// LiveMemory is the memory for state, in bytes.
+type LiveMemory struct {
+	Limit       int64 `json:"limit"`
+	Disk        int64 `json:"disk"`        // the part of the limit that is for files
+	Uncommitted int64 `json:"uncommitted"` // changes
+	Rows        int64 `json:"rows"`        // decoded
+	Memory      int64 `json:"memory"`      // stores in memory
+	Global      int64 `json:"global"`      // tables
 }
 
 // LiveNode is a node of a topology at work.
@@ -106,6 +120,8 @@ func (l *live) serve(w http.ResponseWriter, _ *http.Request) {
 func (l *live) look() Live {
 	s := l.engine.Stats()
 	out := Live{Application: l.program.Name, State: string(s.State), Lag: map[string]int64{}, Restoring: s.Restoring}
+	m := s.Memory
+	out.Memory = LiveMemory{Limit: m.Limit, Disk: m.Disk, Uncommitted: m.Writes, Rows: m.Rows, Memory: m.Memory, Global: m.Globals}
 	for p, n := range s.Lag {
 		out.Lag[p.Topic] += n
 	}

@@ -28,15 +28,26 @@ type cursor interface {
 type memory struct {
 	table atomic.Pointer[table]
 	idle  *tableCursor // for the next scan
+	// budget is told what the table takes.
+	budget *Budget
 }
 
-func newMemory() *memory {
-	m := &memory{}
+func newMemory(b *Budget) *memory {
+	m := &memory{budget: b}
 	m.table.Store(&table{})
 	return m
 }
 
-func (m *memory) close() error { return nil }
+func (m *memory) close() error {
+	m.budget.move(&m.budget.memory, -m.table.Load().bytes)
+	return nil
+}
+
+// set replaces the table.
+func (m *memory) set(t *table) {
+	was := m.table.Swap(t)
+	m.budget.move(&m.budget.memory, t.bytes-was.bytes)
+}
 
 func (m *memory) cursor(from, to []byte, reverse bool) (cursor, error) {
 	c := m.idle
@@ -114,7 +125,7 @@ func (m *memory) apply(o *overlay) {
 	}
 	writes := make([]write, 0, len(o.entries))
 	o.each(func(e *entry) { writes = append(writes, write{e.key, o.current(e)}) })
-	m.table.Store(t.with(writes))
+	m.set(t.with(writes))
 }
 
 // restore writes entries to the base, the last of a key wins.
@@ -123,5 +134,5 @@ func (m *memory) restore(entries []Entry) {
 	for _, e := range entries {
 		writes = append(writes, write{e.Key, e.Value})
 	}
-	m.table.Store(m.table.Load().with(lastOfEach(writes)))
+	m.set(m.table.Load().with(lastOfEach(writes)))
 }

@@ -32,17 +32,16 @@ const (
 
 // Options say how a [DB] works. The zero value is good.
 type Options struct {
-	// MemoryBytes bounds the memory of the DB: its cache of blocks of files, and the committed writes that are not in
-	// files yet. Neither the uncommitted writes ([Task.UncommittedBytes]) nor the stores in memory count. Default:
-	// 64 MiB; at least 4 MiB.
+	// MemoryBytes bounds the memory for state: see [Budget]. Where there is a folder, a quarter of it is for Pebble: its
+	// cache of blocks of files, and the committed writes that are not in files yet. Default: 256 MiB; at least 16 MiB.
 	MemoryBytes int64
 	// Logger is told when the disk fails, and when it works again. Default: nothing is logged.
 	Logger *slog.Logger
 }
 
 const (
-	defaultMemory = 64 << 20
-	leastMemory   = 4 << 20
+	defaultMemory = 256 << 20
+	leastMemory   = 16 << 20
 )
 
 // Validate tells what is wrong with the options.
@@ -59,6 +58,7 @@ type DB struct {
 	folder *folder    // nil: there is none
 	pebble *pebble.DB // nil: there is none
 	health *health
+	budget Budget
 
 	memTable  int64        // the size of a memtable of Pebble
 	memTables int64        // the size of all memtables from which on writes wait
@@ -88,6 +88,9 @@ func open(fsys vfs.FS, after func(time.Duration) <-chan time.Time, dir string, o
 		return nil, err
 	}
 	db := &DB{seed: maphash.MakeSeed(), tasks: map[string]*Task{}}
+	if db.budget.limit = o.MemoryBytes; db.budget.limit == 0 {
+		db.budget.limit = defaultMemory
+	}
 	if dir == "" {
 		return db, nil
 	}
@@ -119,7 +122,7 @@ func (db *DB) openFolder(o Options, after func(time.Duration) <-chan time.Time) 
 		default:
 		}
 	}
-	if err := db.openPebble(o); err != nil {
+	if err := db.openPebble(); err != nil {
 		db.health.running.Wait() // what notes the damage must be done when the folder is somebody else's again
 		return err
 	}
@@ -158,11 +161,9 @@ func (db *DB) pebbleOptions(memory int64) *pebble.Options {
 }
 
 // openPebble opens the database.
-func (db *DB) openPebble(o Options) (err error) {
-	memory := o.MemoryBytes
-	if memory == 0 {
-		memory = defaultMemory
-	}
+func (db *DB) openPebble() (err error) {
+	memory := db.budget.limit / diskPart
+	db.budget.disk = memory
 	if err := db.folder.removeLogs(); err != nil {
 		return openError(db.folder.dir, err)
 	}

@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"hash/maphash"
+	"unsafe"
 )
 
 // overlay holds the writes of one generation to one store: the last write of each key, found by hash in the time
@@ -54,6 +55,11 @@ func (o *overlay) empty() bool { return len(o.entries) == 0 && len(o.spans) == 0
 // bytes returns about how much memory the writes take.
 func (o *overlay) bytes() int64 {
 	return int64(o.memory.used) + int64(len(o.entries))*entryBytes + int64(len(o.spans))*entryBytes
+}
+
+// held returns how much memory the generation has, in use or not.
+func (o *overlay) held() int64 {
+	return int64(max(o.memory.size, o.memory.used)) + int64(cap(o.entries))*int64(unsafe.Sizeof(entry{})) + int64(len(o.table))*8
 }
 
 // find returns the index of the key's entry, and the hash of the key.

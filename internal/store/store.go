@@ -22,6 +22,7 @@ type Store struct {
 	checkpoint checkpoint // guarded by the task's mu
 	scanners   []*scanner // not in use
 	scans      int        // under way
+	held       int64      // memory of the sealed generation, or of the spare one
 }
 
 // checkpoint is where in the changelog restoring begins.
@@ -67,6 +68,7 @@ func (s *Store) Put(key, value []byte) error {
 	before := s.open.bytes()
 	s.open.put(key, value)
 	t.openBytes += s.open.bytes() - before
+	t.account()
 	return nil
 }
 
@@ -89,6 +91,7 @@ func (s *Store) DeleteRange(from, to []byte) error {
 	before := s.open.bytes()
 	s.open.deleteRange(from, to)
 	t.openBytes += s.open.bytes() - before
+	t.account()
 	return nil
 }
 
@@ -175,13 +178,20 @@ func (s *Store) tooLarge() error {
 func (s *Store) seal() {
 	s.open.arrange() // it must not change any more
 	next := s.spare.Swap(nil)
-	if next == nil {
+	if next == nil || s.task.db.budget.Over() {
 		next = newOverlay(s.task.db.seed)
 	}
 	next.reset()
+	s.held = s.open.held()
 	s.sealed.Store(s.open)
 	s.open = next
 }
 
 // committed lets go of the sealed generation, which is in the base now.
-func (s *Store) committed() { s.spare.Store(s.sealed.Swap(nil)) }
+func (s *Store) committed() {
+	o := s.sealed.Swap(nil)
+	if s.held > s.task.db.budget.limit/largeSpare {
+		o, s.held = nil, 0
+	}
+	s.spare.Store(o)
+}

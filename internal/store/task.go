@@ -28,6 +28,9 @@ type Task struct {
 	// Of the task's goroutine.
 	closed    bool
 	openBytes int64
+	openTold  int64 // the budget, as what follows
+	spareTold int64
+	caches    []*Cache
 
 	sealedBytes atomic.Int64
 	commit      sync.Mutex // held during Commit, and by whoever must not meet one
@@ -37,6 +40,8 @@ type Task struct {
 	stores []*Store   // only ever appended to
 	byName map[string]*Store
 	sealed bool
+	// sealedTold is what the budget was told of the sealed generation.
+	sealedTold int64
 }
 
 // Store opens the store that s describes. The same name twice is an error that matches [ErrOpen]. What a store on
@@ -62,7 +67,7 @@ func (t *Task) Store(s Spec) (*Store, error) {
 		}
 	}
 	if st.disk == nil {
-		st.memory = newMemory()
+		st.memory = newMemory(&t.db.budget)
 		st.base = st.memory
 	}
 	t.byName[s.Name] = st
@@ -191,7 +196,10 @@ func (t *Task) Seal() {
 		s.seal()
 	}
 	t.sealedBytes.Store(t.openBytes)
+	t.tellSealed((commitCopies - 1) * t.openBytes) // the generation is told by tellSpare, and stays
 	t.openBytes = 0
+	t.tellOpen()
+	t.tellSpare()
 }
 
 func (t *Task) noScan(who string) {
@@ -245,6 +253,8 @@ func (t *Task) Commit(next map[string]int64) error {
 	}
 	t.sealed = false
 	t.sealedBytes.Store(0)
+	t.tellSealed(0)
+	t.tellSpare()
 	return nil
 }
 
@@ -301,6 +311,9 @@ func (t *Task) Rollback() {
 	}
 	t.openBytes = 0
 	t.sealedBytes.Store(0)
+	t.tellSealed(0)
+	t.tellOpen()
+	t.closeCaches()
 }
 
 // UncommittedBytes returns about how much memory the uncommitted writes take.
@@ -320,6 +333,14 @@ func (t *Task) Close() error {
 	t.mu.Lock()
 	stores := slices.Clone(t.stores)
 	t.sealed = false
+	t.openBytes = 0
+	t.tellSealed(0)
+	t.tellOpen()
+	t.closeCaches()
+	for _, s := range stores {
+		s.held = 0
+	}
+	t.tellSpare()
 	t.mu.Unlock()
 	var errs []error
 	for _, s := range stores {

@@ -94,6 +94,9 @@ type StoreSpec struct {
 	Logged  bool // has a changelog topic
 	// Retention is how long a record of the store can matter, in event time; 0 is for ever.
 	Retention time.Duration
+	// Expires says that rows are deleted when they are older than TTL, in event time.
+	Expires bool
+	TTL     time.Duration
 	// Row reads a row of the store, for who looks at it from outside. It is not ok for what the operator keeps beside the
 	// rows. nil: the store has no rows by key.
 	Row func(key, value []byte) (r Row, ok bool, err error)
@@ -124,6 +127,9 @@ type GlobalTable interface {
 	// Each calls fn with a copy of each row, in no order, until it returns false. Keys and values have their types.
 	Each(fn func(key, value any) bool)
 }
+
+// Sized is a [GlobalTable] that knows about how many bytes it takes. Bytes is for the goroutine of Apply.
+type Sized interface{ Bytes() int64 }
 
 // ID names a task: the number of its sub-topology and its partition.
 type ID struct {

@@ -1,0 +1,145 @@
+package stream
+
+import (
+	"maps"
+	"math"
+	"reflect"
+	"unsafe"
+)
+
+// rowSizes estimates what cached rows take: the entry itself, its place in the map, and what key and value refer to. That
+// is as many bytes as they have encoded, and of types that are more than strings and slices of bytes so many times that.
+// TestRowSizes tells how far off this is.
+type rowSizes struct {
+	entry  int64 // whatever key and value are
+	keys   int64 // for each byte of an encoded key
+	values int64 // for each of a value; 0 if all are of one size
+}
+
+// rowSize is how long key and value of a row are, encoded.
+type rowSize struct {
+	key   uint16 // the longest that it can tell for longer ones
+	value uint32
+}
+
+const (
+	mapSlack     = 2  // a map has up to twice the room that it needs
+	pointerBytes = 3  // of a value with pointers for each byte that it has encoded
+	pieceBytes   = 16 // what the allocator adds to a piece of memory on average
+)
+
+func sizesOf[K comparable, V any]() (s rowSizes) {
+	s.entry = int64(unsafe.Sizeof(cached[K, V]{}) + mapSlack*(unsafe.Sizeof(*new(K))+unsafe.Sizeof(uintptr(0))))
+	if s.keys = perByte(reflect.TypeFor[K]()); s.keys > 0 {
+		s.entry += pieceBytes
+	}
+	if s.values = perByte(reflect.TypeFor[V]()); s.values > 0 {
+		s.entry += pieceBytes
+	}
+	return s
+}
+
+// perByte returns how many bytes outside of itself a value of a type has for each that it has encoded.
+func perByte(t reflect.Type) int64 {
+	n := int64(0)
+	switch k := t.Kind(); {
+	case k >= reflect.Bool && k <= reflect.Complex128:
+	case k == reflect.String, k == reflect.Slice && t.Elem().Kind() == reflect.Uint8:
+		n = 1
+	case k == reflect.Array:
+		n = perByte(t.Elem())
+	case k == reflect.Struct:
+		for i := range t.NumField() {
+			n = max(n, perByte(t.Field(i).Type))
+		}
+	default:
+		n = pointerBytes
+	}
+	return n
+}
+
+// sizeOfType returns how large a value of a type is without what it refers to.
+func sizeOfType[T any]() int { return int(unsafe.Sizeof(*new(T))) }
+
+// lengthOf returns how to tell the length of a value without encoding it, nil if there is no way.
+func lengthOf[V any]() func(*V) int {
+	switch any((*V)(nil)).(type) {
+	case *string:
+		return func(v *V) int { return len(*any(v).(*string)) }
+	case *[]byte:
+		return func(v *V) int { return len(*any(v).(*[]byte)) }
+	}
+	return nil
+}
+
+// sizeOf returns the size of a row with a key of the store and what that holds, nil if it holds nothing.
+func sizeOf(key, held []byte) rowSize {
+	return rowSize{uint16(min(len(key)-1, math.MaxUint16)), uint32(max(0, len(held)-timestampBytes))}
+}
+
+// of returns what a row takes.
+func (s *rowSizes) of(r rowSize) int64 {
+	return s.entry + s.keys*int64(r.key) + s.values*int64(r.value)
+}
+
+// encodeEvery is of how many values that have to be encoded for their length one is, before the flush.
+const encodeEvery = 16
+
+// measure counts the value that was set last. One that would have to be encoded for that is taken to be as long as before,
+// or as others, until the flush encodes it.
+func (s *kvStore[K, V]) measure() {
+	c := s.last
+	switch {
+	case c == nil:
+	case !c.row.exists:
+		s.resize(c, 0)
+	case s.length != nil:
+		s.resize(c, s.length(&c.row.value))
+	case s.passed < encodeEvery:
+		if s.passed++; c.size.value == 0 {
+			s.resize(c, int(s.typical))
+		}
+	default:
+		b, err := s.values.Append(s.value[:0], c.row.value)
+		if err != nil {
+			return // the flush will tell
+		}
+		s.value, s.passed, s.typical = b, 0, uint32(len(b))
+		s.resize(c, len(b))
+	}
+}
+
+// resize counts the length of a value.
+func (s *kvStore[K, V]) resize(c *cached[K, V], value int) {
+	if uint32(value) == c.size.value || s.sizes.values == 0 {
+		return
+	}
+	d := s.sizes.values * (int64(value) - int64(c.size.value))
+	c.size.value = uint32(value)
+	if c.dirty {
+		s.account.Add(d, d)
+		return
+	}
+	s.account.Add(d, 0)
+}
+
+// shrink makes the rows take no more than so many bytes. The memory of those that go is given back. Rows that wait for the
+// flush stay until then.
+func (s *kvStore[K, V]) shrink(to int64) {
+	n := 0
+	for ; s.account.Bytes() > to; n++ {
+		c := s.clean.prev
+		if c == &s.clean {
+			break
+		}
+		c.unlink()
+		s.drop(c)
+	}
+	s.account.Evicted(n)
+	s.pressed = s.account.Bytes() > to && len(s.dirty) > 0
+	if s.free, s.block = nil, nil; len(s.rows) < s.most/2 { // a map does not become smaller by itself
+		rows := make(map[K]*cached[K, V], len(s.rows))
+		maps.Copy(rows, s.rows)
+		s.rows, s.most = rows, len(rows)
+	}
+}
