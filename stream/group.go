@@ -112,7 +112,7 @@ func addAggregate[K comparable, V, A any](g Grouped[K, V], kind, name string, va
 	s := g.s.copartitioned(kind, name, false)
 	o := storeOptionsOf(opts)
 	n := s.n.t.addStateful(kind, name, s.n)
-	n.store(o.table(name))
+	n.store(lookedUp(o.table(name), s.keys, values))
 	n.build = func(b *builder) []any {
 		a := &aggregate[K, V, A]{f: f, ctx: b.ctx, n: n, rows: kvOf(b, n, s.keys, values, o), next: next[K, Change[A]](b, n)}
 		b.lives(n, a)

@@ -72,7 +72,7 @@ func ToTable[K comparable, V any](s Stream[K, V], name string, opts ...TableOpti
 func toTable[K comparable, V any](s Stream[K, V], kind, name string, opts []StoreOption) Table[K, V] {
 	o := storeOptionsOf(opts)
 	n := s.n.t.addStateful(kind, name, s.n)
-	n.store(o.table(name))
+	n.store(lookedUp(o.table(name), s.keys, s.values))
 	n.build = func(b *builder) []any {
 		p := &tableNode[K, V]{ctx: b.ctx, n: n, isNull: nullOf(s.values), rows: kvOf(b, n, s.keys, s.values, o), next: next[K, Change[V]](b, n)}
 		b.lives(n, p)

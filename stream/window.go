@@ -106,7 +106,8 @@ func addWindows[K comparable, V, A any](g WindowedGroup[K, V], kind, name string
 		spec.Retention = o.retentionOf(g.w)
 	}
 	spec.Row = windowRow(g.w.size.Milliseconds())
-	n.store(spec)
+	size, retention := g.w.size.Milliseconds(), o.retentionOf(g.w).Milliseconds()
+	n.store(lookedUpWindows(spec, s.keys, values, size, func(newest int64) int64 { return floorOf(newest, retention, o.emitOnClose) }))
 	rows := func(b *builder) *windowRows[K, A] { return windowRowsOf(b, n, s.keys, values, g.w, o) }
 	n.build = func(b *builder) []any {
 		a := &aggregateWindows[K, V, A]{
