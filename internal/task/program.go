@@ -113,6 +113,8 @@ type Lookup struct {
 	// Size is how long a window is, in milliseconds, where all are equally long. Their rows lie in the store by their starts, and those of
 	// one start by their keys, as At says. Else 0: the rows of windows have to be gone through.
 	Size int64
+	// EndIncluded says that the end of a window is in it, as of sessions.
+	EndIncluded bool
 	// Floor returns the lowest start of the windows that are kept, from what get finds in the store. nil: nothing expires.
 	Floor func(get func(key []byte) ([]byte, error)) (int64, error)
 }
