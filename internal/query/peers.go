@@ -44,6 +44,15 @@ const (
 	groupSoon = 100 * time.Millisecond
 )
 
+// ParseAddress reads the address of an instance.
+func ParseAddress(text string) (*url.URL, error) {
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return nil, errors.New("want a URL, such as http://10.1.2.3:8090")
+	}
+	return u, nil
+}
+
 func newPeers(e *engine.Engine, t http.RoundTripper) peers {
 	if t == nil {
 		t = &http.Transport{MaxIdleConnsPerHost: 16, IdleConnTimeout: time.Minute, ForceAttemptHTTP2: true}
@@ -174,9 +183,9 @@ func (a *API) forward(ctx context.Context, r *http.Request, q *ask, address stri
 }
 
 func (a *API) askPeer(ctx context.Context, r *http.Request, q *ask, address string, partitions []int32) (*result, error) {
-	u, err := url.Parse(address)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil {
-		return nil, errors.New("it says of itself what is no address")
+	u, err := ParseAddress(address)
+	if err != nil {
+		return nil, errors.New("what it says of itself is no address")
 	}
 	u = u.JoinPath("v1", "stores", url.PathEscape(q.store.spec.Name), "rows")
 	v := url.Values{}
@@ -197,7 +206,7 @@ func (a *API) askPeer(ctx context.Context, r *http.Request, q *ask, address stri
 	u.RawQuery = v.Encode()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
-		return nil, errors.New("it says of itself what is no address")
+		return nil, errors.New("what it says of itself is no address")
 	}
 	req.Header.Set(HeaderForwarded, a.engine.Instance())
 	for _, name := range []string{"Authorization", "X-Request-Id"} {

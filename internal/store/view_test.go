@@ -31,7 +31,9 @@ func TestViewShowsOneCommit(t *testing.T) {
 			var lock sync.Mutex
 			var done sync.WaitGroup
 			for r := range readers {
-				done.Go(func() { lookOn(t, task, r, func(n uint64) map[string]uint64 { lock.Lock(); defer lock.Unlock(); return models[n] }) })
+				done.Go(func() {
+					lookOn(t, task, r, func(n uint64) map[string]uint64 { lock.Lock(); defer lock.Unlock(); return models[n] })
+				})
 			}
 			rng := rand.New(rand.NewPCG(seed, 0))
 			now := map[string]uint64{}
