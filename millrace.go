@@ -15,6 +15,7 @@ package millrace
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"time"
@@ -22,6 +23,7 @@ import (
 	"millrace.dev/internal/engine"
 	"millrace.dev/internal/kafka"
 	"millrace.dev/internal/metrics"
+	"millrace.dev/internal/query"
 	"millrace.dev/internal/secret"
 	"millrace.dev/stream"
 )
@@ -83,8 +85,23 @@ type Config struct {
 	TransactionTimeout time.Duration
 	// Compression of what is written: none, snappy, lz4 or zstd. Default: snappy
 	Compression string
+	// Query has the rows of stores be read over HTTP. Default: nobody can read them
+	Query Query
 	// Log. Default: nothing is logged
 	Log *slog.Logger
+}
+
+// Query says whether the rows of stores can be read over HTTP: see [App.QueryHandler].
+type Query struct {
+	Enabled bool
+	// Address is the URL at which the other instances reach the handler of this one, such as http://10.1.2.3:8090. They learn it
+	// from the consumer group. Default: none; what this instance has can only be read from itself
+	Address string
+	// Transport is how this instance reaches the others: with certificates, say. They get the header Authorization of the request that
+	// they are asked for. Default: without a proxy, and with the system's certificate authorities
+	Transport http.RoundTripper
+	// Timeout bounds an answer. Default: 5 s
+	Timeout time.Duration
 }
 
 // App is a stream application on this instance.
@@ -92,6 +109,7 @@ type App struct {
 	client  *kafka.Client
 	engine  *engine.Engine
 	handler http.Handler
+	query   http.Handler
 }
 
 // NewApp makes an application that is ready to [App.Run]. Faults of the topology are returned together with those of
@@ -101,6 +119,14 @@ func NewApp(t *stream.Topology, c Config) (*App, error) {
 	p, err := t.Program()
 	if c.TLS != (TLS{}) && !c.TLS.Enabled {
 		err = errors.Join(err, errors.New("configure: TLS is not enabled, and has settings: set Enabled, or leave it empty"))
+	}
+	if c.Query != (Query{}) && !c.Query.Enabled {
+		err = errors.Join(err, errors.New("configure: Query is not enabled, and has settings: set Enabled, or leave it empty"))
+	}
+	if a := c.Query.Address; a != "" {
+		if _, fault := query.ParseAddress(a); fault != nil {
+			err = errors.Join(err, fmt.Errorf("configure: Query.Address %q: %w", a, fault))
+		}
 	}
 	client, fault := kafka.New(kafka.Config{
 		Brokers: c.Brokers, Rack: c.Rack, Log: c.Log,
@@ -116,7 +142,7 @@ func NewApp(t *stream.Topology, c Config) (*App, error) {
 	e, err := engine.New(engine.Options{
 		Client: client, Program: p, Guarantee: engine.Guarantee(c.Guarantee), StateDir: c.StateDir, StateBytes: c.StateBytes,
 		InstanceID: c.InstanceID, Threads: c.Threads, CommitInterval: c.CommitInterval, SessionTimeout: c.SessionTimeout,
-		TransactionTimeout: c.TransactionTimeout, Compression: c.Compression, Log: c.Log,
+		TransactionTimeout: c.TransactionTimeout, Compression: c.Compression, Address: c.Query.Address, Log: c.Log,
 	})
 	if err != nil {
 		client.Close()
@@ -126,6 +152,14 @@ func NewApp(t *stream.Topology, c Config) (*App, error) {
 	if a.handler, err = metrics.NewHandler(e, p); err != nil {
 		client.Close()
 		return nil, err
+	}
+	if c.Query.Enabled {
+		q, err := query.New(query.Options{Engine: e, Program: p, Transport: c.Query.Transport, Timeout: c.Query.Timeout, Log: c.Log})
+		if err != nil {
+			client.Close()
+			return nil, err
+		}
+		a.query = q.Handler()
 	}
 	return a, nil
 }
@@ -141,6 +175,11 @@ func (a *App) Run(ctx context.Context) error {
 // Handler answers /metrics for Prometheus, /livez and /readyz for whoever starts instances, and /topology, the topology
 // with live rates as JSON. It is safe for concurrent use.
 func (a *App) Handler() http.Handler { return a.handler }
+
+// QueryHandler answers questions about the rows of the stores, under /v1/stores: docs/queries.md says which. What is not committed is
+// not shown. It asks nobody who they are: put it behind what does. It is nil unless [Config.Query] is enabled, and safe for
+// concurrent use.
+func (a *App) QueryHandler() http.Handler { return a.query }
 
 // Stats returns what this instance has done so far. It is safe for concurrent use.
 func (a *App) Stats() Stats {

@@ -10,6 +10,9 @@ import (
 )
 
 // Codec turns values of a type into bytes and back. It is used by several goroutines at a time.
+//
+// One that also has the method JSON(v T) ([]byte, error) says with it how queries show values in a store. Default: as encoding/json has
+// them; strings that are not UTF-8 in base64, and numbers that JSON does not have as texts.
 type Codec[T any] interface {
 	// Append appends the bytes of v to dst.
 	Append(dst []byte, v T) ([]byte, error)

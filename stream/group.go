@@ -133,7 +133,7 @@ func addRows[K comparable, A any](kind, name string, keys Codec[K], values Codec
 	o := storeOptionsOf(opts)
 	n := parents[0].t.addStateful(kind, name, parents...)
 	n.expires = true
-	n.store(o.table(name))
+	n.store(lookedUp(o.table(name), keys, values))
 	n.build = func(b *builder) []any {
 		ps := ports(b, n, kvOf(b, n, keys, values, o), next[K, Change[A]](b, n))
 		b.lives(n, ps[0])

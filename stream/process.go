@@ -139,7 +139,7 @@ func (s *Store[K, V]) declare(n *node) {
 		return
 	}
 	s.n, n.expires = n, true
-	n.store(s.o.table(s.name))
+	n.store(lookedUp(s.o.table(s.name), s.keys, s.values))
 }
 
 // storeKey tells the stores of one node apart.

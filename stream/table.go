@@ -73,7 +73,7 @@ func toTable[K comparable, V any](s Stream[K, V], kind, name string, opts []Stor
 	o := storeOptionsOf(opts)
 	n := s.n.t.addStateful(kind, name, s.n)
 	n.expires = true
-	n.store(o.table(name))
+	n.store(lookedUp(o.table(name), s.keys, s.values))
 	n.build = func(b *builder) []any {
 		p := &tableNode[K, V]{ctx: b.ctx, n: n, isNull: nullOf(s.values), rows: kvOf(b, n, s.keys, s.values, o), next: next[K, Change[V]](b, n)}
 		b.lives(n, p)

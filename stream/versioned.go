@@ -49,7 +49,7 @@ func versionedTable[K comparable, V any](s Stream[K, V], kind, name string, opts
 		t.fail(kind, "EmitOnCommit would lose versions: a versioned table sends each update on")
 	}
 	n := t.addStateful(kind, name, s.n)
-	n.store(o.table(name))
+	n.store(lookedUp(o.table(name), s.keys, s.values))
 	rows := func(b *builder) *versionedRows[K, V] {
 		key := storeKey{n, name + " in the past"} // which is not the name of a store
 		if v, ok := b.stores[key].(*versionedRows[K, V]); ok {

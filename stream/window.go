@@ -140,7 +140,9 @@ func declareWindows[K comparable, A any](n *node, name string, w Windows, keys C
 	}
 	switch w := w.(type) {
 	case TimeWindows:
-		spec.Row = windowRow(w.size.Milliseconds())
+		size, retention := w.size.Milliseconds(), o.retentionOf(w).Milliseconds()
+		spec.Row = windowRow(size)
+		spec = lookedUpWindows(spec, keys, values, size, func(newest int64) int64 { return floorOf(newest, retention, o.emitOnClose) })
 	case SlidingWindows:
 		spec.Row = slidingRow(w.difference.Milliseconds())
 	}

@@ -147,13 +147,17 @@ func (s *windowRows[K, A]) lastClosed(end int64) int64 {
 // floor returns where the windows begin that are kept when newest is the start of the newest one. Kafka Streams keeps a
 // millisecond more where windows are emitted on close.
 func (s *windowRows[K, A]) floor(newest int64) int64 {
+	return floorOf(newest, s.retention, s.onClose)
+}
+
+func floorOf(newest, retention int64, onClose bool) int64 {
 	switch {
 	case newest == never:
 		return never
-	case s.onClose:
-		return newest - s.retention
+	case onClose:
+		return newest - retention
 	default:
-		return newest - s.retention + 1
+		return newest - retention + 1
 	}
 }
 

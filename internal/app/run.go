@@ -51,6 +51,8 @@ type RunOptions struct {
 type Running struct {
 	Model  string // name@version, at the start
 	Digest string
+	// Queries is the URL at which queries are answered, "" where they are not.
+	Queries string
 
 	engine     *engine.Engine
 	program    *task.Program
@@ -164,8 +166,13 @@ func (a *App) runOnce(ctx context.Context, o RunOptions) (*Ran, error) {
 			running: rollout.Deployment{Model: m.Ref, Digest: m.Digest},
 		}
 	}
+	q, err := a.listenQueries(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	defer q.close()
 	options := engine.Options{
-		Client: client, Program: program, Group: p.Group, Guarantee: engine.Guarantee(p.Guarantee), InstanceID: o.InstanceID, Threads: o.Threads,
+		Client: client, Program: program, Address: q.address(), Group: p.Group, Guarantee: engine.Guarantee(p.Guarantee), InstanceID: o.InstanceID, Threads: o.Threads,
 		StateDir:       state,
 		CommitInterval: p.CommitInterval, Version: a.Version, Log: a.Log, Now: a.Now,
 		LetterHeaders: scoring.letterHeaders, LetterCompat: engine.Compat(p.DeadLetter.Compat), Breaker: engine.Breaker(p.DeadLetter.Breaker),
@@ -191,7 +198,11 @@ func (a *App) runOnce(ctx context.Context, o RunOptions) (*Ran, error) {
 		}
 		defer stop()
 	}
+	if err := q.begin(ctx, a, p, e, program); err != nil {
+		return nil, err
+	}
 	if o.Started != nil {
+		r.Queries = q.url()
 		o.Started(r)
 	}
 	if o.shadow != nil {

@@ -157,16 +157,22 @@ func (a *App) toServe(o *ServeOptions) ([]*config.Pipeline, error) {
 
 // listen listens at an address. One that other machines can reach has to be protected, or be meant to be insecure.
 func (a *App) listen(ctx context.Context, addr string, protected, insecure bool) (net.Listener, error) {
+	return a.listenFor(ctx, "serve", addr, protected, insecure)
+}
+
+// listenFor is listen for a section of the pipeline file.
+func (a *App) listenFor(ctx context.Context, section, addr string, protected, insecure bool) (net.Listener, error) {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
 		return nil, &Error{Code: Usage, Op: "listen", Where: addr, Err: errors.New("want host:port"), Hint: "such as 127.0.0.1:8080"}
 	}
 	open := !protected && !loopback(host)
 	if open && !insecure {
-		return nil, &Error{
-			Code: Usage, Op: "listen", Where: addr, Err: errors.New("other machines would reach it, and nobody has to say who they are"),
-			Hint: "set serve.auth in the pipeline file, or listen at 127.0.0.1, or say that this is meant: --insecure",
+		hint := "set " + section + ".auth in the pipeline file, or listen at 127.0.0.1"
+		if section == "serve" {
+			hint += ", or say that this is meant: --insecure"
 		}
+		return nil, &Error{Code: Usage, Op: "listen", Where: addr, Err: errors.New("other machines would reach it, and nobody has to say who they are"), Hint: hint}
 	}
 	if open {
 		a.Log.LogAttrs(ctx, slog.LevelWarn, "whoever reaches the server may do everything: nobody has to say who they are",
@@ -178,7 +184,7 @@ func (a *App) listen(ctx context.Context, addr string, protected, insecure bool)
 		if e, ok := errors.AsType[*net.OpError](err); ok {
 			err = e.Err // the place is told already
 		}
-		return nil, &Error{Code: Failed, Op: "listen", Where: addr, Err: err, Hint: "choose another address with --http, or stop what listens there"}
+		return nil, &Error{Code: Failed, Op: "listen", Where: addr, Err: err, Hint: "choose another address, or stop what listens there"}
 	}
 	return l, nil
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"log/slog"
 	"net/http"
+	"net/netip"
 
 	"millrace.dev/internal/auth"
 	"millrace.dev/internal/config"
@@ -25,25 +26,29 @@ func around(t *trace.Tracer) func(server.Route, http.Handler) http.Handler {
 
 // serverOptions returns how a server answers by the section serve of a pipeline file.
 func (a *App) serverOptions(ctx context.Context, p *config.Pipeline, t *trace.Tracer) (server.Options, error) {
-	c := &p.Serve
+	return a.guarded(ctx, "serve", p.File, &p.Serve.TLS, &p.Serve.Auth, &p.Serve.Limits, p.Serve.TrustedProxies, t)
+}
+
+// guarded returns how a server answers by a section of a pipeline file.
+func (a *App) guarded(ctx context.Context, section, file string, tls *config.ServeTLS, who *config.ServeAuth, l *config.ServeLimits, proxies []netip.Prefix, t *trace.Tracer) (server.Options, error) {
 	o := server.Options{
-		TLS: server.TLS{Cert: c.TLS.CertFile, Key: c.TLS.KeyFile, ClientCA: c.TLS.ClientCAFile},
+		TLS: server.TLS{Cert: tls.CertFile, Key: tls.KeyFile, ClientCA: tls.ClientCAFile},
 		Limits: server.Limits{
-			Body: c.Limits.BodyBytes, Connections: c.Limits.Connections, ConnectionsPerClient: c.Limits.ConnectionsPerClient,
-			Concurrency: c.Limits.Concurrency, Timeout: c.Limits.Timeout, RatePerSecond: c.Limits.Rate.PerSecond, Burst: c.Limits.Rate.Burst,
+			Body: l.BodyBytes, Connections: l.Connections, ConnectionsPerClient: l.ConnectionsPerClient,
+			Concurrency: l.Concurrency, Timeout: l.Timeout, RatePerSecond: l.Rate.PerSecond, Burst: l.Rate.Burst,
 		},
-		TrustedProxies: c.TrustedProxies, Log: a.Log, Now: a.Now, Around: around(t),
+		TrustedProxies: proxies, Log: a.Log, Now: a.Now, Around: around(t),
 	}
-	if !c.Auth.Enabled() {
+	if !who.Enabled() {
 		return o, nil
 	}
-	if c.TLS.CertFile == "" && (c.Auth.TokensFile != "" || c.Auth.OIDC != nil) {
+	if tls.CertFile == "" && (who.TokensFile != "" || who.OIDC != nil) {
 		a.Log.LogAttrs(ctx, slog.LevelWarn, "whoever listens in can read tokens: connections are not encrypted",
-			slog.String("hint", "set serve.tls, unless a proxy in front does that"))
+			slog.String("hint", "set "+section+".tls, unless a proxy in front does that"))
 	}
-	checker, err := auth.New(authOptions(&c.Auth, a))
+	checker, err := auth.New(authOptions(who, a))
 	if err != nil {
-		return o, &Error{Code: Usage, Op: "serve", Where: p.File, Err: err, Hint: "see docs/serve_security.md"}
+		return o, &Error{Code: Usage, Op: section, Where: file, Err: err, Hint: "see docs/serve_security.md"}
 	}
 	o.Auth = checker
 	return o, nil

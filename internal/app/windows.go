@@ -14,7 +14,10 @@ import (
 )
 
 // windowCodec is the codec of the states of a window's keys.
-type windowCodec struct{ of *window.Window }
+type windowCodec struct {
+	of    *window.Window
+	names []string // of the aggregates
+}
 
 // Append appends the bytes of a state.
 func (c windowCodec) Append(dst []byte, s *window.State) ([]byte, error) { return s.Append(dst), nil }
@@ -41,7 +44,11 @@ func (r *route) windows(infos []feature.WindowInfo, from, to int) {
 		if err != nil {
 			continue // no model has such a window; a pipeline file that has it is refused when it is loaded
 		}
-		s := stream.NewStore(infos[i].Name, stream.String(), stream.Codec[*window.State](windowCodec{compiled}))
+		names := make([]string, len(infos[i].Aggregates))
+		for k, aggregate := range infos[i].Aggregates {
+			names[k] = aggregate.Name
+		}
+		s := stream.NewStore(infos[i].Name, stream.String(), stream.Codec[*window.State](windowCodec{compiled, names}))
 		stores, refs = append(stores, s), append(refs, s)
 	}
 	r.records = stream.Process(r.records, name, func() stream.Processor[string, carried, string, carried] {

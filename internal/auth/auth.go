@@ -16,10 +16,11 @@ const (
 	Scorer   Role = "scorer"   // have records predicted
 	Operator Role = "operator" // load and unload models, read metrics
 	Author   Role = "author"   // write to the registry: tags, aliases, descriptions
+	Reader   Role = "reader"   // read the rows of stores
 )
 
 // Roles returns all roles that somebody can have, in the order of the documentation.
-func Roles() []Role { return []Role{Viewer, Scorer, Operator, Author} }
+func Roles() []Role { return []Role{Viewer, Scorer, Operator, Author, Reader} }
 
 // Principal is somebody who sends requests. The zero value is nobody: it has no roles.
 type Principal struct {

@@ -124,7 +124,7 @@ topic with exactly-once. Begin with
 	root.AddCommand(c.versionCommand())
 	root.AddCommand(
 		c.initCommand(), c.lintCommand(), c.testCommand(), c.trainCommand(), c.scheduleCommand(), c.modelCommand(), c.keyCommand(), c.rootCommand(), c.reportCommand(), c.predictCommand(), c.featuresCommand(), c.explainCommand(),
-		c.planCommand(), c.runCommand(), c.serveCommand(), c.tokenCommand(), c.pauseCommand(), c.resumeCommand(), c.outcomesCommand(), c.abCommand(),
+		c.planCommand(), c.runCommand(), c.queryCommand(), c.serveCommand(), c.tokenCommand(), c.pauseCommand(), c.resumeCommand(), c.outcomesCommand(), c.abCommand(),
 		c.verifyCommand(), c.backtestCommand(), c.profileCommand(), c.driftCommand(), c.shadowCommand(), c.compareCommand(), c.dlqCommand(),
 		c.brokerCommand(), c.produceCommand(), c.tapCommand(), c.demoCommand(),
 	)

@@ -42,6 +42,9 @@ at once from its dead predecessor, instead of after the session and transaction 
 			stop := func() {}
 			o.Started = func(r *app.Running) {
 				c.note("loaded %s, %s\n", r.Model, r.Digest)
+				if r.Queries != "" {
+					c.note("answering queries at %s\n", r.Queries)
+				}
 				stop = c.watch(cmd.Context(), r)
 			}
 			var failed error

@@ -23,7 +23,7 @@ func (c *cli) tokenNew() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "new NAME --roles ROLE,...", Short: "Make a token, and its line for the tokens file", Args: oneArg("NAME", "roles"),
 		Long: `New prints a token, which is for whoever sends requests and is kept nowhere else, and its line for the tokens file, which is no
-secret. NAME is in the access log, and is what the rate is counted by. The roles are viewer, scorer, operator and author.`,
+secret. NAME is in the access log, and is what the rate is counted by. The roles are viewer, scorer, operator, author and reader.`,
 		Example: `  millrace token new stream --roles scorer,viewer`,
 		RunE: func(_ *cobra.Command, args []string) error {
 			token, line, err := app.NewToken(args[0], roles)

@@ -52,6 +52,7 @@ type Pipeline struct {
 	State      State
 	Shadow     Shadow
 	Serve      Serve
+	Query      Query
 	Tests      []Test // in the order of the file
 
 	Guarantee      Guarantee

@@ -164,7 +164,7 @@ func TestParse(t *testing.T) {
 		},
 		Model: Model{Registry: "dir/models", Update: HotSwap},
 		Sink:  Sink{Topic: "predictions", Format: "json", Field: "price"},
-		Serve: defaultServe(),
+		Serve: defaultServe(), Query: Query{Limits: defaultServe().Limits},
 		Canary: Canary{
 			Steps: []float64{0.01, 0.1, 0.5, 1}, Hold: 10 * time.Minute, MinRecords: 200, Timeout: 24 * time.Hour, Lease: 2 * time.Minute, Alpha: 0.05,
 			Guards: Guards{Without: []string{}, Errors: 0.005, Latency: 2, Drift: 0.1, DriftChange: 0.5, Loss: 0.02, LossMetric: MetricRMSE},

@@ -49,6 +49,7 @@ func (d *decoder) lint(top map[string]value) {
 	d.lintControl()
 	d.lintShadow(top["shadow"])
 	d.lintServe(top["serve"])
+	d.lintQuery(top["query"])
 	d.lintRemote()
 	d.lintSinkField()
 	d.lintTests(top["tests"])

@@ -107,11 +107,7 @@ func serveFields() []field {
 			key: "http", kind: kindText, def: "127.0.0.1:8080", check: checkListen,
 			doc: "The address to listen at, for HTTP and gRPC; other machines reach it only where it is none of loopback",
 		},
-		{key: "tls", kind: kindMapping, doc: "Encryption; the files are read again when they change", fields: []field{
-			{key: "cert_file", kind: kindPath, defDoc: "none: connections are not encrypted", doc: "The certificate of the server, and those between it and the authority, PEM"},
-			{key: "key_file", kind: kindPath, defDoc: "none", doc: "The key of that certificate, PEM"},
-			{key: "client_ca_file", kind: kindPath, defDoc: "none: clients are not asked", doc: "The certificates of the authorities that client certificates are checked against, PEM; a client may still come without one, and then needs a token"},
-		}},
+		{key: "tls", kind: kindMapping, doc: "Encryption; the files are read again when they change", fields: serveTLSFields()},
 		{key: "auth", kind: kindMapping, doc: "Who may do what; without any of it everybody may do everything", fields: serveAuthFields()},
 		{key: "limits", kind: kindMapping, doc: "What clients can ask of the server at most", fields: serveLimitFields()},
 		{key: "batch", kind: kindMapping, doc: "How requests are put together for the model", fields: []field{
@@ -125,6 +121,14 @@ func serveFields() []field {
 			doc:  "The addresses or networks of proxies, whose X-Forwarded-For says who a client is; they are not held to connections_per_client",
 			item: &field{kind: kindText, check: checkPrefix, doc: "An address, or a network such as 10.0.0.0/8"},
 		},
+	}
+}
+
+func serveTLSFields() []field {
+	return []field{
+		{key: "cert_file", kind: kindPath, defDoc: "none: connections are not encrypted", doc: "The certificate of the server, and those between it and the authority, PEM"},
+		{key: "key_file", kind: kindPath, defDoc: "none", doc: "The key of that certificate, PEM"},
+		{key: "client_ca_file", kind: kindPath, defDoc: "none: clients are not asked", doc: "The certificates of the authorities that client certificates are checked against, PEM; a client may still come without one, and then needs a token"},
 	}
 }
 
@@ -220,10 +224,10 @@ func loopbackURL(u *url.URL) bool {
 func (d *decoder) lintServe(v value) {
 	f := v.fields
 	s := &d.p.Serve
-	tls, batch := f["tls"].fields, f["batch"].fields
+	batch := f["batch"].fields
 	*s = Serve{
 		HTTP: f["http"].text, Refresh: f["refresh"].time, VersionsKept: int(f["versions_kept"].integer),
-		TLS:   ServeTLS{CertFile: tls["cert_file"].text, KeyFile: tls["key_file"].text, ClientCAFile: tls["client_ca_file"].text},
+		TLS:   serveTLS(f["tls"].fields),
 		Batch: ServeBatch{MaxRows: int(batch["max_rows"].integer), MaxWait: batch["max_wait"].time},
 	}
 	proxies := f["trusted_proxies"]
@@ -233,7 +237,11 @@ func (d *decoder) lintServe(v value) {
 	}
 	s.Limits = serveLimits(f["limits"].fields)
 	s.Auth = serveAuth(f["auth"].fields)
-	d.lintServeFiles()
+	d.lintServer("serve", &s.TLS, &s.Auth, &s.Limits)
+}
+
+func serveTLS(f map[string]value) ServeTLS {
+	return ServeTLS{CertFile: f["cert_file"].text, KeyFile: f["key_file"].text, ClientCAFile: f["client_ca_file"].text}
 }
 
 func serveLimits(f map[string]value) ServeLimits {
@@ -281,22 +289,22 @@ func rolesOf(v *value) []auth.Role {
 	return roles
 }
 
-// lintServeFiles checks what TLS and the certificates of clients need of one another.
-func (d *decoder) lintServeFiles() {
-	s := &d.p.Serve
-	switch t := s.TLS; {
+// lintServer checks what the TLS of a section, the certificates of clients and the limits need of one another.
+func (d *decoder) lintServer(section string, t *ServeTLS, a *ServeAuth, l *ServeLimits) {
+	key := func(name string) string { return section + "." + name }
+	switch {
 	case (t.CertFile == "") != (t.KeyFile == ""):
-		d.reportKey("serve.tls", "serve.tls has one of cert_file and key_file, and needs both", "")
+		d.reportKey(key("tls"), key("tls")+" has one of cert_file and key_file, and needs both", "")
 	case t.ClientCAFile != "" && t.CertFile == "":
-		d.reportAt("serve.tls.client_ca_file", "serve.tls.client_ca_file: without TLS no client shows a certificate", "add cert_file and key_file")
-	case len(s.Auth.Certificates) > 0 && t.ClientCAFile == "":
-		d.reportKey("serve.auth.certificates", "serve.auth.certificates: clients are not asked for a certificate", "add serve.tls.client_ca_file")
+		d.reportAt(key("tls.client_ca_file"), key("tls.client_ca_file")+": without TLS no client shows a certificate", "add cert_file and key_file")
+	case len(a.Certificates) > 0 && t.ClientCAFile == "":
+		d.reportKey(key("auth.certificates"), key("auth.certificates")+": clients are not asked for a certificate", "add "+key("tls.client_ca_file"))
 	}
-	if most := s.Limits.Connections; s.Limits.ConnectionsPerClient > most {
-		const at = "serve.limits.connections_per_client"
+	if most := l.Connections; l.ConnectionsPerClient > most {
+		at := key("limits.connections_per_client")
 		if d.at[at] != nil {
 			d.reportAt(at, fmt.Sprintf("%s is more than connections, which is %d", at, most), "")
 		}
-		s.Limits.ConnectionsPerClient = most
+		l.ConnectionsPerClient = most
 	}
 }

@@ -90,7 +90,7 @@ func TestBadServe(t *testing.T) {
 		"tls: {cert_file: a.pem}":                                                 "one of cert_file and key_file",
 		"tls: {client_ca_file: a.pem}":                                            "without TLS no client shows a certificate",
 		"auth: {certificates: {a: scorer}}":                                       "clients are not asked for a certificate",
-		"auth: {certificates: {a: admin}}":                                        "want viewer, scorer, operator or author",
+		"auth: {certificates: {a: admin}}":                                        "want viewer, scorer, operator, author or reader",
 		"auth: {certificates: {a: []}}":                                           "is empty",
 		"auth: {oidc: {issuer: \"https://a\"}}":                                   "audience is missing",
 		"auth: {oidc: {issuer: \"http://login.example.com\", audience: a}}":       "want a URL with https",

@@ -152,6 +152,7 @@ func pipelineFields() []field {
 		}}},
 		{key: "shadow", kind: kindMapping, doc: "Where millrace shadow writes what a candidate predicts of the production topic, and how far that may be from production", fields: shadowFields()},
 		{key: "serve", kind: kindMapping, doc: "How millrace serve answers requests, and whose: see [the security of serving](../serve_security.md)", fields: serveFields()},
+		{key: "query", kind: kindMapping, doc: "Whether and how the rows of stores can be read while millrace run runs: see [queries](../queries.md)", fields: queryFields()},
 		{
 			key: "tests", kind: kindList, defDoc: "none",
 			doc:  "Records with what the pipeline has to make of them, for millrace test",

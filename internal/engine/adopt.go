@@ -79,6 +79,7 @@ func (l *loop) dismiss(topic string, p int32) error {
 	if r == nil {
 		return nil
 	}
+	l.engine.holdings.remove(r.id)
 	l.pool.remove(r)
 	delete(l.tasks, r.id)
 	l.order = slices.DeleteFunc(l.order, func(x *running) bool { return x == r })
@@ -111,6 +112,7 @@ func (l *loop) openTask(id task.ID) error {
 		return &TaskError{err}
 	}
 	l.engine.enter(id)
+	l.engine.holdings.put(id, nil)
 	l.tasks[id] = r
 	l.order = append(l.order, r)
 	slices.SortFunc(l.order, byID)

@@ -76,6 +76,8 @@ type Options struct {
 	// already. The application is to find out what that is, and to call [Engine.SetEpoch]. It must not block. Default: the
 	// application has no epochs; those that were committed are passed over, and forgotten
 	Behind func(epoch int64)
+	// Address is where this instance can be asked for what is in its stores, which the others learn from the group. Default: none
+	Address string
 	// Switched is called when [Stats.Epochs] has changed. It must not block. Default: nobody is called
 	Switched func()
 	// Breaker pauses partitions with too many dead letters. Default: never
@@ -210,6 +212,8 @@ type Engine struct {
 	epoch    atomic.Int64                  // that tasks are to use
 	changes  changes
 	closed   map[string]time.Time // when tasks that have state here were closed
+	holdings holdings
+	counts   atomic.Pointer[map[string]int] // partitions by topic, once they are known
 	// verdicts are on records that the brokers refused to take in one form, by what form is next. The map is never
 	// changed, but replaced by the loop.
 	verdicts atomic.Pointer[map[coordinates]verdict]
@@ -225,7 +229,7 @@ func New(o Options) (*Engine, error) {
 	o.setDefaults()
 	e := &Engine{
 		options: o, program: o.Program, instance: o.InstanceID, stats: newRecorder(o.Now, o.Program), lock: newLock(),
-		waker: newWaker(), changes: changes{lock: newLock()}, closed: map[string]time.Time{}, shrunk: map[string]int{},
+		waker: newWaker(), changes: changes{lock: newLock()}, closed: map[string]time.Time{}, holdings: newHoldings(), shrunk: map[string]int{},
 	}
 	e.verdicts.Store(&map[coordinates]verdict{})
 	e.epoch.Store(o.Epoch)
@@ -234,7 +238,7 @@ func New(o Options) (*Engine, error) {
 	}
 	e.session = kafka.SessionConfig{
 		Group: o.Group, ExactlyOnce: o.Guarantee == ExactlyOnce, Paused: true,
-		InstanceID: o.InstanceID, SessionTimeout: o.SessionTimeout, TransactionTimeout: o.TransactionTimeout,
+		Address: o.Address, InstanceID: o.InstanceID, SessionTimeout: o.SessionTimeout, TransactionTimeout: o.TransactionTimeout,
 		Compression: o.Compression, Changed: e.changed, Wake: e.woken, Skipped: e.skipped,
 	}
 	for _, sub := range o.Program.Subs {
@@ -395,6 +399,7 @@ func (e *Engine) attempt(ctx context.Context) error {
 // work opens a session and works in it until it fails or ctx is cancelled.
 func (e *Engine) work(ctx context.Context, plan *plan) error {
 	e.grown.Store(false)
+	e.counts.Store(&plan.partitions)
 	if err := e.identify(); err != nil {
 		return err
 	}

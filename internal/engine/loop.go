@@ -98,6 +98,7 @@ func (l *loop) closeAll() error {
 	l.purge.close()
 	var errs []error
 	for _, r := range l.order {
+		l.engine.holdings.remove(r.id)
 		if err := r.close(); err != nil {
 			errs = append(errs, &TaskError{err})
 		}

@@ -300,6 +300,7 @@ func (l *loop) start(ctx context.Context, r *running) error {
 	if err := r.start(); err != nil {
 		return err
 	}
+	r.show()
 	l.news = true
 	l.pool.schedule(r)
 	level := slog.LevelDebug

@@ -204,7 +204,7 @@ func (l *loop) commitState() error {
 				next[s.Name] = at
 			}
 		}
-		if err := r.state.Commit(next); err != nil {
+		if err := r.state.CommitStamped(next, r.asOf(next)); err != nil {
 			return &TaskError{err}
 		}
 		return nil

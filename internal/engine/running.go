@@ -23,13 +23,15 @@ type running struct {
 	tally   tally
 	seen    []task.NodeStats // that the statistics have already
 	sealed  bool
-	wrote   bool      // since the last flush
-	chosen  bool      // it begins at the end of a topic, and the group does not know that
-	slice   int       // how many records are processed before the clock is looked at
-	late    int       // records under way when the task was flushed last
-	waiting int       // how many more than before that
-	first   int64     // the offset of the first of them
-	since   time.Time // that is the first
+	// sealTime is the stream time of what is sealed.
+	sealTime int64
+	wrote    bool      // since the last flush
+	chosen   bool      // it begins at the end of a topic, and the group does not know that
+	slice    int       // how many records are processed before the clock is looked at
+	late     int       // records under way when the task was flushed last
+	waiting  int       // how many more than before that
+	first    int64     // the offset of the first of them
+	since    time.Time // that is the first
 
 	lock  lock
 	inbox []delivery
@@ -280,6 +282,7 @@ func (r *running) flush() error {
 	}
 	r.noteUnderWay()
 	r.out.ship()
+	r.sealTime = r.task.StreamTime()
 	r.state.Seal()
 	r.sealed = true
 	r.bytes.Store(0)

@@ -25,13 +25,14 @@ const protocol = "millrace-cooperative-sticky"
 type balancer struct {
 	kgo.GroupBalancer            // the library's, for what is the same
 	sets              [][]string // of topics that belong together
+	address           string     // of this member, for whoever describes the group
 }
 
 // balancers returns what a session offers to the group. Without sets of topics the library's balancer will do until
 // all members know the other: members of earlier versions know nothing else.
-func balancers(sets [][]string, assigned func(Partitions)) []kgo.GroupBalancer {
+func balancers(sets [][]string, address string, assigned func(Partitions)) []kgo.GroupBalancer {
 	library := kgo.CooperativeStickyBalancer()
-	all := []kgo.GroupBalancer{heard{newBalancer(sets), assigned}}
+	all := []kgo.GroupBalancer{heard{newBalancer(sets, address), assigned}}
 	if len(sets) == 0 {
 		all = append(all, heard{library, assigned})
 	}
@@ -53,16 +54,17 @@ func (h heard) ParseSyncAssignment(assignment []byte) (map[string][]int32, error
 	return m, err
 }
 
-func newBalancer(sets [][]string) balancer {
-	return balancer{kgo.CooperativeStickyBalancer(), sets}
+func newBalancer(sets [][]string, address string) balancer {
+	return balancer{kgo.CooperativeStickyBalancer(), sets, address}
 }
 
 // ProtocolName returns the balancer's own name: members that balance in another way cannot be in the group.
 func (balancer) ProtocolName() string { return protocol }
 
-// userData is what a member tells the leader besides what every member of a Kafka group does.
+// userData is what a member tells the leader, and whoever describes the group, besides what every member of a Kafka group does.
 type userData struct {
 	Copartitioned [][]string `json:"copartitioned"`
+	Address       string     `json:"address,omitempty"`
 }
 
 // JoinGroupMetadata returns what this member tells the leader.
@@ -76,8 +78,8 @@ func (b balancer) JoinGroupMetadata(topics []string, owned map[string][]int32, g
 		p.Topic, p.Partitions = t, owned[t]
 		meta.OwnedPartitions = append(meta.OwnedPartitions, p)
 	}
-	if len(b.sets) > 0 {
-		data, err := json.Marshal(userData{b.sets})
+	if len(b.sets) > 0 || b.address != "" {
+		data, err := json.Marshal(userData{b.sets, b.address})
 		if err != nil {
 			panic("kafka: names of topics do not encode: " + err.Error())
 		}

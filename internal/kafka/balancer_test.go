@@ -130,12 +130,12 @@ func (g *cooperative) assign(t failer) map[string]map[string][]int32 {
 	members := make([]kmsg.JoinGroupResponseMember, len(g.members))
 	for i, m := range g.members {
 		topics := slices.Sorted(slices.Values(m.topics))
-		members[i] = kmsg.JoinGroupResponseMember{MemberID: m.id, ProtocolMetadata: newBalancer(m.sets).JoinGroupMetadata(topics, m.owned, m.joined)}
+		members[i] = kmsg.JoinGroupResponseMember{MemberID: m.id, ProtocolMetadata: newBalancer(m.sets, "").JoinGroupMetadata(topics, m.owned, m.joined)}
 	}
 	slices.SortFunc(members, func(a, b kmsg.JoinGroupResponseMember) int { return strings.Compare(a.MemberID, b.MemberID) })
 	var first []kmsg.SyncGroupRequestGroupAssignment
 	for range 2 { // with the same result
-		b, topics, err := newBalancer(nil).MemberBalancer(slices.Clone(members))
+		b, topics, err := newBalancer(nil, "").MemberBalancer(slices.Clone(members))
 		if err != nil {
 			t.Fatalf("%v", err)
 		}
@@ -159,7 +159,7 @@ func (g *cooperative) assign(t failer) map[string]map[string][]int32 {
 	}
 	plan := map[string]map[string][]int32{}
 	for _, a := range first {
-		m, err := newBalancer(nil).ParseSyncAssignment(a.MemberAssignment)
+		m, err := newBalancer(nil, "").ParseSyncAssignment(a.MemberAssignment)
 		if err != nil {
 			t.Fatalf("%v", err)
 		}
@@ -498,7 +498,7 @@ func TestBalancerRefusesNonsense(t *testing.T) {
 	t.Parallel()
 	meta := kmsg.NewConsumerMemberMetadata()
 	meta.Topics, meta.UserData = []string{"a"}, []byte("no json")
-	b, _, err := newBalancer(nil).MemberBalancer([]kmsg.JoinGroupResponseMember{{MemberID: "m", ProtocolMetadata: meta.AppendTo(nil)}})
+	b, _, err := newBalancer(nil, "").MemberBalancer([]kmsg.JoinGroupResponseMember{{MemberID: "m", ProtocolMetadata: meta.AppendTo(nil)}})
 	if err != nil {
 		t.Fatal(err)
 	}

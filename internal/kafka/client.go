@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -290,6 +291,9 @@ type GroupMember struct {
 	Host     string // that it connects from
 	// Assigned are the partitions that the group has given to it; nil where that cannot be told.
 	Assigned Partitions
+	// Address is where it can be asked for what it holds, as it says itself: see SessionConfig.Address. "" where it says nothing, or
+	// the group is not at rest.
+	Address string
 }
 
 // Members returns the members of a consumer group at the moment, none where there is no such group, and whether the group is
@@ -316,6 +320,12 @@ func (c *Client) Members(ctx context.Context, group string) (members []GroupMemb
 			one.Assigned = Partitions{}
 			for _, t := range a.Topics {
 				one.Assigned[t.Topic] = append(one.Assigned[t.Topic], t.Partitions...)
+			}
+		}
+		if c, ok := m.Join.AsConsumer(); ok {
+			var data userData
+			if json.Unmarshal(c.UserData, &data) == nil { // that of another program is none of ours
+				one.Address = data.Address
 			}
 		}
 		members = append(members, one)

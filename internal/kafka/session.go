@@ -46,6 +46,8 @@ type SessionConfig struct {
 	// Sets that share a topic count as one. The members may disagree on the sets while they are replaced by ones of
 	// another version: what one of them says holds for all. Default: none, each topic stands alone
 	Copartitioned [][]string
+	// Address is where this member can be asked for what it holds: [Client.Members] tells it. Default: none
+	Address string
 	// Paused keeps every partition that comes from being read until [Session.Resume]. Default: they are read at once
 	Paused      bool
 	ExactlyOnce bool // Commit is a transaction. Default: at least once
@@ -284,7 +286,7 @@ func (s *Session) options() ([]kgo.Opt, error) {
 	}
 	opts := []kgo.Opt{
 		kgo.ConsumerGroup(c.Group), kgo.ConsumeTopics(s.topics()...),
-		kgo.Balancers(balancers(c.Copartitioned, s.heard)...),
+		kgo.Balancers(balancers(c.Copartitioned, c.Address, s.heard)...),
 		kgo.SessionTimeout(c.SessionTimeout), kgo.HeartbeatInterval(c.SessionTimeout / 6), kgo.RebalanceTimeout(rebalanceTimeout),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), // the library always asks for stable offsets
 		// Where a partition is begun is decided by begin alone, and never moved behind its back: an offset that turns

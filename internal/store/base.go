@@ -117,15 +117,15 @@ func (c *tableCursor) close() error {
 	return nil
 }
 
-// apply writes a sealed generation to the base.
-func (m *memory) apply(o *overlay) {
+// with returns the base with a sealed generation in it.
+func (m *memory) with(o *overlay) *table {
 	t := m.table.Load()
 	for i := range o.spans {
 		t = t.without(o.spans[i].from, o.spans[i].to)
 	}
 	writes := make([]write, 0, len(o.entries))
 	o.each(func(e *entry) { writes = append(writes, write{e.key, o.current(e)}) })
-	m.set(t.with(writes))
+	return t.with(writes)
 }
 
 // restore writes entries to the base, the last of a key wins.

@@ -19,5 +19,6 @@
 // # Concurrency
 //
 // A task and its stores are for one goroutine at a time, with one exception: [Task.Commit] may run on another one
-// while the task goes on reading and writing. Different tasks, and the methods of DB, are for any goroutine.
+// while the task goes on reading and writing. Different tasks, and the methods of DB, are for any goroutine. Whoever else wants
+// to read a store takes a [View] of what is committed.
 package store

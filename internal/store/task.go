@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2"
 )
 
 // Spec describes a store.
@@ -40,8 +42,12 @@ type Task struct {
 	stores []*Store   // only ever appended to
 	byName map[string]*Store
 	sealed bool
+	gone   bool // closed, for those who take views
 	// sealedTold is what the budget was told of the sealed generation.
 	sealedTold int64
+
+	shown sync.RWMutex // held while the bases go over from one commit to the next, and while a view is taken
+	stamp any          // of the last commit; guarded by shown
 }
 
 // Store opens the store that s describes. The same name twice is an error that matches [ErrOpen]. What a store on
@@ -216,7 +222,18 @@ func (t *Task) noScan(who string) {
 //
 // When Commit fails nothing has happened: the generation is still sealed, and Commit may be called again. Errors match
 // [ErrUnwritable] or [ErrCorrupt].
-func (t *Task) Commit(next map[string]int64) error {
+func (t *Task) Commit(next map[string]int64) error { return t.CommitStamped(next, nil) }
+
+// Stamp puts a stamp on the base as it is, which a [View] of it tells: as of which commit the state is, in the words of who
+// commits. It must not change any more.
+func (t *Task) Stamp(stamp any) {
+	t.shown.Lock()
+	defer t.shown.Unlock()
+	t.stamp = stamp
+}
+
+// CommitStamped is Commit, and puts a stamp on the base in the same step, as [Task.Stamp] does; nil leaves the one that there is.
+func (t *Task) CommitStamped(next map[string]int64, stamp any) error {
 	t.commit.Lock()
 	defer t.commit.Unlock()
 	t.mu.Lock()
@@ -231,15 +248,8 @@ func (t *Task) Commit(next map[string]int64) error {
 	if !sealed {
 		return fmt.Errorf("store: commit task %s: there is no sealed generation", t.id)
 	}
-	if t.db.pebble != nil {
-		if err := t.commitDisk(stores, next); err != nil {
-			return err
-		}
-	}
-	for _, s := range stores {
-		if o := s.sealed.Load(); s.memory != nil && o != nil && !o.empty() {
-			s.memory.apply(o)
-		}
+	if err := t.publish(stores, next, stamp); err != nil {
+		return err
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -258,23 +268,28 @@ func (t *Task) Commit(next map[string]int64) error {
 	return nil
 }
 
-// commitDisk writes the sealed generation of the stores on disk in one batch.
-func (t *Task) commitDisk(stores []*Store, next map[string]int64) error {
-	size := t.sealedBytes.Load()
-	b := t.db.pebble.NewBatchWithSize(int(min(size, math.MaxInt32)))
-	defer func() { _ = b.Close() }() // it holds nothing but memory
+// publish brings the sealed generation of the stores to their bases: of all of them at once, for who takes a view. What takes
+// long is done before.
+func (t *Task) publish(stores []*Store, next map[string]int64, stamp any) error {
+	var b *pebble.Batch
+	if t.db.pebble != nil {
+		b = t.db.pebble.NewBatchWithSize(int(min(t.sealedBytes.Load(), math.MaxInt32)))
+		defer func() { _ = b.Close() }() // it holds nothing but memory
+	}
 	var written []*disk
-	for _, s := range stores {
-		if s.disk == nil {
-			continue
-		}
-		if offset, ok := next[s.spec.Name]; ok && s.checkpoint != (checkpoint{offset, true}) {
-			if err := b.Set(ofStore(kindCheckpoint, t.number, s.number), encodeOffset(offset), nil); err != nil {
-				return t.db.readError(err)
+	tables := make([]*table, len(stores))
+	for i, s := range stores {
+		o := s.sealed.Load()
+		if s.disk != nil {
+			if err := s.writeCheckpoint(b, next); err != nil {
+				return err
 			}
 		}
-		o := s.sealed.Load()
 		if o == nil || o.empty() {
+			continue
+		}
+		if s.memory != nil {
+			tables[i] = s.memory.with(o)
 			continue
 		}
 		if err := s.disk.write(b, o); err != nil {
@@ -282,16 +297,40 @@ func (t *Task) commitDisk(stores []*Store, next map[string]int64) error {
 		}
 		written = append(written, s.disk)
 	}
-	if b.Empty() {
-		return nil
+	disk := b != nil && !b.Empty()
+	if disk {
+		if err := t.db.admit(int64(b.Len())); err != nil {
+			return err
+		}
 	}
-	if err := t.db.apply(b); err != nil {
-		return err
+	t.shown.Lock()
+	defer t.shown.Unlock()
+	if disk {
+		if err := t.db.applyAdmitted(b); err != nil {
+			return err
+		}
 	}
 	for _, d := range written {
 		d.changed()
 	}
+	for i, n := range tables {
+		if n != nil {
+			stores[i].memory.set(n)
+		}
+	}
+	if stamp != nil {
+		t.stamp = stamp
+	}
 	return nil
+}
+
+// writeCheckpoint adds the store's checkpoint to a batch, if it is another one.
+func (s *Store) writeCheckpoint(b *pebble.Batch, next map[string]int64) error {
+	offset, ok := next[s.spec.Name]
+	if !ok || s.checkpoint == (checkpoint{offset, true}) {
+		return nil
+	}
+	return s.task.db.readError(b.Set(ofStore(kindCheckpoint, s.task.number, s.number), encodeOffset(offset), nil))
 }
 
 // Rollback forgets the sealed and the open generation. It waits for a Commit that is under way. It panics where a scan
@@ -332,7 +371,7 @@ func (t *Task) Close() error {
 	t.db.forget(t)
 	t.mu.Lock()
 	stores := slices.Clone(t.stores)
-	t.sealed = false
+	t.sealed, t.gone = false, true
 	t.openBytes = 0
 	t.tellSealed(0)
 	t.tellOpen()

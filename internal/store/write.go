@@ -23,6 +23,11 @@ func (db *DB) apply(b *pebble.Batch) error {
 	if err := db.admit(int64(b.Len())); err != nil {
 		return err
 	}
+	return db.applyAdmitted(b)
+}
+
+// applyAdmitted writes a batch that there is room for.
+func (db *DB) applyAdmitted(b *pebble.Batch) error {
 	if err := db.pebble.Apply(b, pebble.NoSync); err != nil {
 		return unwritableError(db.folder.dir, err)
 	}

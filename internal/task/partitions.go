@@ -109,6 +109,16 @@ func (p *Program) above(parents [][]int, sub int, nodes []int) (list []Source) {
 	return list
 }
 
+// Spread returns over how many partitions the keys of a node are spread: as many as its topics have, of which counts has the
+// numbers.
+func (p *Program) Spread(node int, counts map[string]int) int {
+	most := 0
+	for _, src := range p.above(p.parents(), p.Nodes[node].Sub, []int{node}) {
+		most = max(most, counts[src.Topic])
+	}
+	return most
+}
+
 // upstream adds a node and all above it.
 func upstream(parents [][]int, id int, to map[int]bool) {
 	if to[id] {

@@ -100,6 +100,28 @@ type StoreSpec struct {
 	// Row reads a row of the store, for who looks at it from outside. It is not ok for what the operator keeps beside the
 	// rows. nil: the store has no rows by key.
 	Row func(key, value []byte) (r Row, ok bool, err error)
+	// Lookup says how its rows are found and shown by who does not know their types. nil: its rows can only be gone through, as bytes.
+	Lookup *Lookup
+}
+
+// Lookup is how the rows of a store are found and shown from outside. The keys of windows are meant without start and end, where
+// nothing else is said.
+type Lookup struct {
+	// Windows says that the rows are of windows: their keys have a start and an end.
+	Windows bool
+	// ParseKey returns the bytes of the key that a text stands for, appended to dst.
+	ParseKey func(dst []byte, text string) ([]byte, error)
+	// Key and Value return key and value of a row as JSON.
+	Key, Value func(b []byte) ([]byte, error)
+	// At returns the key in the store of the row of a key; start is that of the window. nil: it cannot be told.
+	At func(dst, key []byte, start int64) []byte
+	// Size is how long a window is, in milliseconds, where all are equally long. Their rows lie in the store by their starts, and those of
+	// one start by their keys, as At says. Else 0: the rows of windows have to be gone through.
+	Size int64
+	// EndIncluded says that the end of a window is in it, as of sessions.
+	EndIncluded bool
+	// Floor returns the lowest start of the windows that are kept, from what get finds in the store. nil: nothing expires.
+	Floor func(get func(key []byte) ([]byte, error)) (int64, error)
 }
 
 // Row is a row of a store, with key and value as their codecs encode them. The key of a window is its start and its end,

@@ -1,0 +1,211 @@
+package app
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+
+	"millrace.dev/internal/query"
+)
+
+// queryTokenVariable names the variable of the environment that has the token of who asks.
+const queryTokenVariable = "MILLRACE_TOKEN"
+
+// QueryOptions say what to ask of an instance that runs.
+type QueryOptions struct {
+	File      string   // the pipeline file, for the address of the instance where Server is ""
+	Set       []string // overrides of it
+	Server    string   // the URL of an instance
+	TokenFile string   // that has the bearer token; "" is that of $MILLRACE_TOKEN
+	CAFile    string   // of the instance's certificate; "" is the authorities of the system
+	Store     string
+	Key       *string // nil: of all keys
+	Bytes     bool    // Key is the bytes of a key, in base64
+	From, To  *string // keys, the first included and the second not
+	Start     *string // windows from this start on
+	End       *string // up to and including this start
+	At        *string // windows that hold this time
+	Partition string  // numbers with commas between; "" is that of the key, or all
+	Limit     int     // rows, in all
+	After     string  // go on from there
+	Partial   bool    // leave out what cannot be read now
+}
+
+// QueryStores returns the stores of the application of an instance.
+func (a *App) QueryStores(ctx context.Context, o QueryOptions) (*query.Stores, error) {
+	c, err := a.querier(&o)
+	if err != nil {
+		return nil, err
+	}
+	var out query.Stores
+	return &out, c.get(ctx, c.base.JoinPath("v1", "stores"), &out)
+}
+
+// QueryRows returns rows of a store.
+func (a *App) QueryRows(ctx context.Context, o QueryOptions) (*query.Answer, error) {
+	c, err := a.querier(&o)
+	if err != nil {
+		return nil, err
+	}
+	v := url.Values{}
+	set := func(name string, value *string) {
+		if value != nil {
+			v.Set(name, *value)
+		}
+	}
+	key := "key"
+	if o.Bytes {
+		key = "key_base64"
+	}
+	for name, value := range map[string]*string{key: o.Key, "from": o.From, "to": o.To, "window_start_from": o.Start, "window_start_to": o.End, "window_at": o.At} {
+		set(name, value)
+	}
+	if o.Partition != "" {
+		v.Set("partition", o.Partition)
+	}
+	if o.Partial {
+		v.Set("partial", "true")
+	}
+	all := &query.Answer{}
+	for next := o.After; ; next = all.Next {
+		if next != "" {
+			v.Set("after", next)
+		}
+		v.Set("limit", strconv.Itoa(min(o.Limit-len(all.Rows), query.MaxLimit)))
+		u := c.base.JoinPath("v1", "stores", url.PathEscape(o.Store), "rows")
+		u.RawQuery = v.Encode()
+		var page query.Answer
+		if err := c.get(ctx, u, &page); err != nil {
+			return nil, err
+		}
+		rows := append(all.Rows, page.Rows...) //nolint:gocritic // they are put back
+		*all = page
+		if all.Rows = rows; all.Next == "" || len(rows) >= o.Limit {
+			return all, nil
+		}
+	}
+}
+
+// querier asks an instance.
+type querier struct {
+	base   *url.URL
+	token  string
+	client *http.Client
+}
+
+func (a *App) querier(o *QueryOptions) (*querier, error) {
+	server := o.Server
+	if server == "" {
+		p, err := a.Load(o.File, o.Set)
+		if err != nil {
+			return nil, err
+		}
+		if p.Query.HTTP == "" {
+			return nil, &Error{Code: Usage, Op: "query", Where: o.File, Err: errors.New("it does not say where queries are answered"), Hint: "set query.http, or name an instance: --server URL"}
+		}
+		scheme := "http://"
+		if p.Query.TLS.CertFile != "" {
+			scheme = "https://"
+		}
+		if server = p.Query.Advertise; server == "" {
+			server = scheme + p.Query.HTTP
+		}
+		if strings.HasPrefix(p.Query.HTTP, ":") && p.Query.Advertise == "" {
+			server = scheme + "localhost" + p.Query.HTTP
+		}
+	}
+	base, err := query.ParseAddress(server)
+	if err != nil {
+		return nil, &Error{Code: Usage, Op: "query", Where: server, Err: err}
+	}
+	c := &querier{base: base}
+	c.token, _ = a.Env(queryTokenVariable)
+	if o.TokenFile != "" {
+		b, err := os.ReadFile(o.TokenFile)
+		if err != nil {
+			return nil, fileError("read token", o.TokenFile, err, "")
+		}
+		c.token = string(b)
+	}
+	c.token = strings.TrimSpace(c.token)
+	if c.token != "" && base.Scheme == "http" && !loopback(base.Hostname()) {
+		return nil, &Error{
+			Code: Usage, Op: "query", Where: server, Err: errors.New("whoever listens in could read the token: the connection is not encrypted"),
+			Hint: "use https, or ask on the machine of the instance",
+		}
+	}
+	t := &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}}
+	if o.CAFile != "" {
+		text, err := os.ReadFile(o.CAFile)
+		if err != nil {
+			return nil, fileError("read certificate", o.CAFile, err, "")
+		}
+		t.TLSClientConfig.RootCAs = x509.NewCertPool()
+		if !t.TLSClientConfig.RootCAs.AppendCertsFromPEM(text) {
+			return nil, &Error{Code: Usage, Op: "read certificate", Where: o.CAFile, Err: errors.New("it holds no certificate in PEM")}
+		}
+	}
+	c.client = &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	return c, nil
+}
+
+// maxQueryAnswer is how long an answer may be.
+const maxQueryAnswer = 256 << 20
+
+// get asks for what u names.
+func (c *querier) get(ctx context.Context, u *url.URL, into any) error {
+	fault := func(code Code, hint string, err error) error {
+		return &Error{Code: code, Op: "query", Where: c.base.String(), Err: err, Hint: hint}
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return fault(Usage, "", err)
+	}
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	resp, err := c.client.Do(req)
+	if err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if e, ok := errors.AsType[*url.Error](err); ok {
+			err = e.Err // the place is told already
+		}
+		return fault(Failed, "is an instance running there that answers queries? Name one with --server URL", err)
+	}
+	defer resp.Body.Close() //nolint:errcheck // it was read
+	b, err := io.ReadAll(io.LimitReader(resp.Body, maxQueryAnswer))
+	if err != nil {
+		return fault(Failed, "", err)
+	}
+	if resp.StatusCode == http.StatusOK {
+		if err := json.Unmarshal(b, into); err != nil {
+			return fault(Failed, "", errors.New("it answers what is no answer to a query"))
+		}
+		return nil
+	}
+	var f query.Fault
+	if json.Unmarshal(b, &f) != nil || f.Error == "" {
+		return fault(Failed, "", fmt.Errorf("it answers with status %d", resp.StatusCode))
+	}
+	switch err := errors.New(f.Error); resp.StatusCode {
+	case http.StatusBadRequest, http.StatusNotFound, http.StatusMethodNotAllowed:
+		return fault(Usage, "", err)
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return fault(Usage, "a token with the role reader is needed: --token-file FILE, or $"+queryTokenVariable, err)
+	case http.StatusServiceUnavailable, http.StatusTooManyRequests, http.StatusMisdirectedRequest:
+		return fault(Failed, "try again in a moment; --partial shows what can be read now", err)
+	default:
+		return fault(Failed, "", err)
+	}
+}

@@ -1,0 +1,257 @@
+package query
+
+import (
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// timeOf returns the event time of the records of a key.
+func timeOf(i int) int64 { return int64(i+1) * 1000 }
+
+// TestEveryInstanceAnswers asks two instances for every key, in a range, and for windows: right after partitions moved, and after
+// one of them has died. What is answered never goes backwards meanwhile.
+func TestEveryInstanceAnswers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	const keys = 24
+	a := w.run()
+	for i := range keys {
+		w.put(keyOf(i), int64(i), timeOf(i))
+	}
+	w.until("all to be counted", func() bool { return a.all(keys, 1) })
+
+	watched := w.watch(keys, a)
+	b := w.run()
+	w.split(a, b)
+	for _, in := range []*instance{a, b} {
+		if !in.all(keys, 1) {
+			t.Errorf("%s does not answer every key once the partitions are shared", in.engine.Instance())
+		}
+		w.checkPages(in, keys)
+		w.checkWindows(in, keys)
+	}
+	for i := range keys {
+		w.put(keyOf(i), int64(100+i), timeOf(i))
+	}
+	w.until("both to know it", func() bool { return a.all(keys, 2) && b.all(keys, 2) })
+	for _, r := range b.requests() {
+		if r.Header.Get(HeaderForwarded) != "" && r.Header.Get("Authorization") != "" {
+			t.Error("a request without a token was passed on with one")
+		}
+	}
+	var row RowAnswer
+	if status := a.get("/v1/stores/last/row?key="+keyOf(3), &row, "Authorization", "Bearer x"); status != http.StatusOK || string(row.Row.Value) != "103" || row.Row.Timestamp != timeOf(3) || row.Row.At != nil {
+		t.Errorf("status %d: %+v", status, row)
+	}
+	for i := range keys {
+		a.get("/v1/stores/last/row?key="+keyOf(i), &RowAnswer{}, "Authorization", "Bearer x")
+	}
+	passed := false
+	for _, r := range b.requests() {
+		passed = passed || r.Header.Get(HeaderForwarded) == a.engine.Instance() && r.Header.Get("Authorization") == "Bearer x"
+	}
+	if !passed {
+		t.Error("no request was passed on with the token of who asks")
+	}
+
+	b.kill()
+	w.until("the other to have all", func() bool { return a.all(keys, 2) })
+	watched()
+}
+
+func (in *instance) requests() []*http.Request {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return append([]*http.Request(nil), in.seen...)
+}
+
+// all tells whether an instance says of every key that it was counted n times.
+func (in *instance) all(keys int, n int64) bool {
+	for i := range keys {
+		if got, status := in.count(keyOf(i)); status != http.StatusOK || got != n {
+			return false
+		}
+	}
+	return true
+}
+
+// watch asks an instance again and again until the function that it returns is called: a count never goes down, and an answer is
+// a row, or that there is none now.
+func (w *world) watch(keys int, in *instance) (stop func()) {
+	var done atomic.Bool
+	var all sync.WaitGroup
+	all.Go(func() {
+		seen := make([]int64, keys)
+		for i := 0; !done.Load(); i = (i + 1) % keys {
+			switch n, status := in.count(keyOf(i)); status {
+			case http.StatusOK:
+				if n < seen[i] || n > 2 {
+					w.t.Errorf("key %d: %d after %d", i, n, seen[i])
+				}
+				seen[i] = n
+			case http.StatusServiceUnavailable:
+			default:
+				w.t.Errorf("key %d: status %d", i, status)
+			}
+		}
+	})
+	return func() {
+		done.Store(true)
+		all.Wait()
+	}
+}
+
+// checkPages goes through all rows by pages of a few.
+func (w *world) checkPages(in *instance, keys int) {
+	w.t.Helper()
+	var got []string
+	for next, pages := "", 0; pages < 2*keys; pages++ {
+		var out Answer
+		if status := in.get("/v1/stores/last/rows?limit=5&from=key-02&to=key-20&after="+next, &out); status != http.StatusOK && next != "" {
+			w.t.Fatalf("status %d", status)
+		} else if status != http.StatusOK {
+			in.get("/v1/stores/last/rows?limit=5&from=key-02&to=key-20", &out)
+		}
+		for _, r := range out.Rows {
+			got = append(got, string(r.Key))
+		}
+		if len(out.Partitions) != partitions || out.Isolation != Isolation {
+			w.t.Errorf("got %+v", out)
+		}
+		for _, p := range out.Partitions {
+			if p.End != nil || p.Committed != nil && p.StreamTime == nil || len(p.Sources) != 1 {
+				w.t.Errorf("partition: %+v", p)
+			}
+		}
+		if next = out.Next; next == "" {
+			break
+		}
+	}
+	var want []string
+	for i := 2; i < 20; i++ {
+		want = append(want, fmt.Sprintf("%q", keyOf(i)))
+	}
+	if strings.Join(got, " ") != strings.Join(want, " ") {
+		w.t.Errorf("got  %v\nwant %v", got, want)
+	}
+}
+
+// checkWindows compares windows with what follows from the times of the records.
+func (w *world) checkWindows(in *instance, keys int) {
+	w.t.Helper()
+	size, hop := windowSize.Milliseconds(), windowSize.Milliseconds()/2
+	for i := range keys {
+		at := timeOf(i)
+		var out Answer
+		if status := in.get("/v1/stores/windows/rows?key="+keyOf(i), &out); status != http.StatusOK {
+			w.t.Fatalf("status %d", status)
+		}
+		for _, r := range out.Rows {
+			if r.Window == nil || r.Window.Start > at || r.Window.End <= at || r.Window.End-r.Window.Start != size || r.Window.Start%hop != 0 || string(r.Value) != "1" {
+				w.t.Errorf("key %d: %+v", i, r)
+			}
+			var one RowAnswer
+			path := fmt.Sprintf("/v1/stores/windows/row?key=%s&window_start=%d", keyOf(i), r.Window.Start)
+			if status := in.get(path, &one); status != http.StatusOK || *one.Row.Window != *r.Window {
+				w.t.Errorf("%s: status %d: %+v", path, status, one)
+			}
+		}
+	}
+	newest := timeOf(keys - 1)
+	var out Answer
+	in.get(fmt.Sprintf("/v1/stores/windows/rows?limit=1000&window_at=%d", newest), &out)
+	for _, r := range out.Rows {
+		if r.Window.Start > newest || r.Window.End <= newest {
+			w.t.Errorf("at %d: %+v", newest, r)
+		}
+	}
+	if len(out.Rows) == 0 {
+		w.t.Errorf("no windows at %d", newest)
+	}
+}
+
+// TestUncommittedIsNotShown asks while rounds are long: what was processed and is not committed is in no answer.
+func TestUncommittedIsNotShown(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a := w.run()
+	w.put("k", 1, 1000)
+	w.until("the first to be there", func() bool { n, _ := a.count("k"); return n == 1 })
+	stop := time.Now().Add(2 * time.Second)
+	last := int64(0)
+	for sent := int64(1); time.Now().Before(stop); {
+		if sent < 40 {
+			sent++
+			w.put("k", sent, 1000+sent)
+		}
+		var row RowAnswer
+		if status := a.get("/v1/stores/last/row?key=k", &row); status != http.StatusOK {
+			t.Fatalf("status %d", status)
+		}
+		p := row.AsOf
+		committed, err := w.client.Committed(t.Context(), application)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if at := committed[input][p.Partition].Offset; p.Sources[input] > at {
+			t.Errorf("as of offset %d of the source, and %d is committed", p.Sources[input], at)
+		}
+		// The values of the key are 1, 2, ... in the order of its partition.
+		if p.Sources[input] < last {
+			t.Errorf("offset %d after %d", p.Sources[input], last)
+		}
+		last = p.Sources[input]
+	}
+}
+
+// TestRefusals asks what cannot be answered.
+func TestRefusals(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a := w.run()
+	w.put("k", 1, 1000)
+	w.until("the row to be there", func() bool { n, _ := a.count("k"); return n == 1 })
+	for path, want := range map[string]int{
+		"/v1/stores":                               http.StatusOK,
+		"/v1/stores?x=1":                           http.StatusBadRequest,
+		"/v1/stores/none":                          http.StatusNotFound,
+		"/v1/stores/none/rows":                     http.StatusNotFound,
+		"/v1/stores/last/row":                      http.StatusBadRequest,
+		"/v1/stores/last/row?key=absent":           http.StatusNotFound,
+		"/v1/stores/last/row?key=k&key=l":          http.StatusBadRequest,
+		"/v1/stores/last/row?key=k&window_start=1": http.StatusBadRequest,
+		"/v1/stores/last/row?key=" + strings.Repeat("k", maxKey+1): http.StatusBadRequest,
+		"/v1/stores/windows/row?key=k":                             http.StatusBadRequest,
+		"/v1/stores/windows/row?key=k&window_start=x":              http.StatusBadRequest,
+		"/v1/stores/last/rows?limit=0":                             http.StatusBadRequest,
+		"/v1/stores/last/rows?limit=1001":                          http.StatusBadRequest,
+		"/v1/stores/last/rows?after=!":                             http.StatusBadRequest,
+		"/v1/stores/last/rows?partition=4":                         http.StatusBadRequest,
+		"/v1/stores/last/rows?partition=-1":                        http.StatusBadRequest,
+		"/v1/stores/last/rows?window_at=1":                         http.StatusBadRequest,
+		"/v1/stores/last/rows?partial=perhaps":                     http.StatusBadRequest,
+		"/v1/stores/last/rows?key=k&from=a":                        http.StatusBadRequest,
+		"/v1/stores/last/rows?key_base64=!":                        http.StatusBadRequest,
+		"/v1/stores/last/rows?partition=0,3&limit=1":               http.StatusOK,
+		"/v1/stores/windows/rows?window_at=1970-01-01T00:00:01Z":   http.StatusOK,
+		"/v1/stores/windows/rows?window_start_from=0&from=k&to=l":  http.StatusOK,
+		"/v1/stores/last/rows?key_base64=" + url.QueryEscape(base64.StdEncoding.EncodeToString([]byte("k"))): http.StatusOK,
+	} {
+		var f Fault
+		if got := a.get(path, &f); got != want || (f.Error == "") != (want == http.StatusOK) {
+			t.Errorf("%s: status %d, want %d: %s", path, got, want, f.Error)
+		}
+	}
+	var stores Stores
+	a.get("/v1/stores", &stores)
+	if len(stores.Stores) != 3 || stores.Stores[2].Kind != KindWindows || stores.Stores[2].Partitions != partitions {
+		t.Errorf("stores: %+v", stores)
+	}
+}
