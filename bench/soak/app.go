@@ -45,7 +45,7 @@ func topic(name string) string { return application + "-" + name }
 const grace = 2 * time.Second
 
 // define declares the application: sessions and windows of clicks, whose rows are kept for retention, clicks that are joined with
-// the views of the half of it before, and orders with their customers.
+// the views shortly before, and orders with their customers.
 func define(retention time.Duration) *stream.Topology {
 	text := stream.String()
 	t := stream.New(application)
@@ -55,7 +55,7 @@ func define(retention time.Duration) *stream.Topology {
 	stream.CountSessions(active, sessions, stream.Retention(retention), stream.EmitOnCommit()).ToStream().To(topic(sessions))
 	window := stream.WindowedBy(users, stream.Tumbling(windowOf(retention)).Grace(grace))
 	stream.CountWindows(window, windows, stream.Retention(retention), stream.EmitOnCommit()).ToStream().To(topic(windows))
-	before := stream.JoinWindow{Before: retention / 2, Grace: grace}
+	before := stream.JoinWindow{Before: viewOf(retention), Grace: grace}
 	view := stream.From(t, topic(views), text, text)
 	both := func(a, b string) string { return a[:min(len(a), 16)] + ";" + b[:min(len(b), 16)] }
 	stream.JoinStream(click, view, matches, before, both).Values(text).To(topic(matches))
@@ -69,10 +69,13 @@ func define(retention time.Duration) *stream.Topology {
 	return t
 }
 
-// gapOf and windowOf are a part of the retention in whole milliseconds.
+// gapOf, windowOf and viewOf are a part of the retention in whole milliseconds.
 func gapOf(retention time.Duration) time.Duration { return (retention / 60).Truncate(time.Millisecond) }
 func windowOf(retention time.Duration) time.Duration {
 	return (retention / 10).Truncate(time.Millisecond)
+}
+func viewOf(retention time.Duration) time.Duration {
+	return (retention / 30).Truncate(time.Millisecond)
 }
 
 // runApp is what the process that is watched does: it runs the application until it gets a SIGTERM, and answers for metrics.

@@ -148,11 +148,12 @@ func (s *soak) run(ctx context.Context, address, dir string) (samples []sample, 
 		return nil, err
 	}
 	loading, stop := context.WithCancel(ctx)
-	l, loaded := newLoad(s.rate), make(chan error, 1)
-	go func() { loaded <- l.run(loading, address) }()
+	l, ended := newLoad(s.rate), make(chan error, 2)
+	go func() { ended <- l.run(loading, address) }()
+	go func() { ended <- w.delays.follow(loading, c, topic(matches)) }()
 	samples, err = s.watch(ctx, w, l)
 	stop()
-	return samples, errors.Join(err, <-loaded)
+	return samples, errors.Join(err, <-ended, <-ended)
 }
 
 // answers waits until the process answers for its metrics.

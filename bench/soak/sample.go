@@ -11,10 +11,13 @@ import (
 	"math"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kgo"
 	"millrace.dev/bench/internal/rig"
 )
 
@@ -25,7 +28,7 @@ type sample struct {
 	descriptors, goroutines  float64
 	tables, windowChangelogs float64 // MiB on the broker
 	lag                      float64 // offsets
-	p99                      float64 // ms from a record's event time to the commit of what it led to, of the records since the last sample
+	p99                      float64 // ms from the event time of a result of the join of streams until it can be read, of those since the last sample
 	records                  float64 // that the application has taken in since the last sample, a second
 }
 
@@ -50,7 +53,7 @@ func columns() []column {
 		{"table_changelogs_mib", "changelogs of tables (MiB)", func(s *sample) float64 { return s.tables }, 16, true},
 		{"window_changelogs_mib", "changelogs of windows (MiB)", func(s *sample) float64 { return s.windowChangelogs }, 0, false},
 		{"lag_offsets", "lag (offsets)", func(s *sample) float64 { return s.lag }, 1000, true},
-		{"commit_p99_ms", "record to commit, p99 (ms)", func(s *sample) float64 { return s.p99 }, 50, true},
+		{"result_p99_ms", "event to result, p99 (ms)", func(s *sample) float64 { return s.p99 }, 50, true},
 		{"records_per_second", "records a second", func(s *sample) float64 { return s.records }, 0, false},
 	}
 }
@@ -64,6 +67,7 @@ type watcher struct {
 	start   time.Time
 	last    map[string]float64 // metrics at the last sample
 	lastAt  float64
+	delays  delays
 }
 
 func (w *watcher) sample(ctx context.Context) (s sample, err error) {
@@ -74,7 +78,7 @@ func (w *watcher) sample(ctx context.Context) (s sample, err error) {
 	s.at = time.Since(w.start).Seconds()
 	const mib = 1 << 20
 	s.heap, s.goroutines, s.descriptors = m["go_memstats_heap_alloc_bytes"]/mib, m["go_goroutines"], m["process_open_fds"]
-	s.lag, s.p99 = sum(m, "millrace_lag_offsets"), 1000*quantile(m, w.last, 0.99)
+	s.lag, s.p99 = sum(m, "millrace_lag_offsets"), w.delays.take()
 	s.records = math.NaN()
 	if w.last != nil {
 		s.records = (m["millrace_records_total"] - w.last["millrace_records_total"]) / (s.at - w.lastAt)
@@ -173,22 +177,35 @@ func sum(m map[string]float64, metric string) float64 {
 	return sum
 }
 
-// quantile returns a quantile of the latencies since before, in seconds, by a line between the bounds of a bucket. NaN if there are none.
-func quantile(m, before map[string]float64, q float64) float64 {
-	const metric = "millrace_latency_seconds"
-	of := func(name string) float64 { return m[name] - before[name] }
-	want := q * of(metric+"_count")
-	if want <= 0 {
+// delays is how long after its time each result could be read. It is safe for concurrent use.
+type delays struct {
+	mu  sync.Mutex
+	all []float64 // ms, since they were taken
+}
+
+// follow reads results as they are committed, until ctx ends.
+func (d *delays) follow(ctx context.Context, c *rig.Cluster, topic string) error {
+	err := c.Follow(ctx, topic, func(r *kgo.Record) (bool, error) {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.all = append(d.all, float64(time.Since(r.Timestamp).Microseconds())/1000)
+		return false, nil
+	})
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// take returns the 99th percentile since the last call, NaN if there are none.
+func (d *delays) take() float64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	all := d.all
+	d.all = nil
+	if len(all) == 0 {
 		return math.NaN()
 	}
-	low, below := 0., 0.
-	for d := time.Millisecond; d < time.Minute; d *= 2 {
-		high := d.Seconds()
-		n := of(metric + `_bucket{le="` + strconv.FormatFloat(high, 'g', -1, 64) + `"}`)
-		if n >= want {
-			return low + (high-low)*(want-below)/(n-below)
-		}
-		low, below = high, n
-	}
-	return low
+	slices.Sort(all)
+	return all[len(all)*99/100]
 }

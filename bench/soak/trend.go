@@ -54,13 +54,13 @@ const (
 // told from none, at 99 %; and in both cases the upper end of the interval has to be below four times as much: a series
 // that is too noisy to tell is not flat. One that falls is flat.
 func trendOf(series []point, least float64) trend {
-	if len(series) < 2*blocks {
+	if len(series) < 2*blocks || series[0].at >= series[len(series)-1].at {
 		return trend{verdict: unclear}
 	}
 	from, to := series[0].at, series[len(series)-1].at
 	t := trend{duration: to - from}
 	xs, ys := blockMeans(series, from, to)
-	if len(xs) < blocks || t.duration <= 0 { // a block without a sample
+	if len(xs) < blocks { // a block without a sample
 		return trend{verdict: unclear}
 	}
 	x, y := mean(xs), mean(ys)

@@ -60,7 +60,7 @@ func TestTrend(t *testing.T) {
 					}
 				}
 			}
-			if wrong > seeds/50 {
+			if wrong > seeds/20 {
 				t.Errorf("not %s for %d seeds of %d", c.want, wrong, seeds)
 			}
 		})

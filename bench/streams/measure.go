@@ -53,7 +53,7 @@ type stopwatch struct {
 
 const (
 	tick  = 10 * time.Millisecond
-	stuck = rig.Patience // a contestant that does nothing for so long
+	stuck = 3 * rig.Patience // a contestant that does nothing for so long
 )
 
 // one lets a contestant work through the stream once.

@@ -239,18 +239,26 @@ func TestJudgeRelations(t *testing.T) {
 		"a result is lost":         {func(out *RelationOutputs) { out.Results = out.Results[:len(out.Results)-1] }, "a last result"},
 		"a result comes twice":     {func(out *RelationOutputs) { out.Results = append(out.Results, out.Results[len(out.Results)-1]) }, "a result twice"},
 		"an old result comes late": {func(out *RelationOutputs) { out.Results = append(out.Results, superseded(out.Results)) }, "a result that goes back"},
-		"a result of nothing":      {func(out *RelationOutputs) { out.Results[0].Value += "1" }, "a result of no order or customer"},
+		"a result of nothing": {func(out *RelationOutputs) {
+			out.Results = append(out.Results, Row{Key: "order-000000", Value: "c,1,2,3;r,1"})
+		}, "a result of no order or customer"},
 		"an update is lost": {func(out *RelationOutputs) {
 			i := slices.IndexFunc(out.Sessions, func(s Sitting) bool { return !s.Gone })
 			out.Sessions = slices.Delete(out.Sessions, i, i+1)
 		}, "sessions did not go up by one"},
 		"an update comes twice": {func(out *RelationOutputs) {
-			out.Sessions = append(out.Sessions, out.Sessions[len(out.Sessions)-1])
+			i := slices.IndexFunc(out.Sessions, func(s Sitting) bool { return !s.Gone })
+			out.Sessions = slices.Insert(out.Sessions, i, out.Sessions[i])
 		}, "sessions did not go up by one"},
 		"a session is not deleted": {func(out *RelationOutputs) {
 			out.Sessions = slices.DeleteFunc(out.Sessions, func(s Sitting) bool { return s.Gone })
 		}, "a session"},
-		"another sum":            {func(out *RelationOutputs) { out.Sessions[len(out.Sessions)-1].Sum++ }, "a session"},
+		"another sum": {func(out *RelationOutputs) {
+			for s := range live(out.Sessions) {
+				i := slices.IndexFunc(out.Sessions, func(u Sitting) bool { return u.Span == s })
+				out.Sessions[i].Sum++
+			}
+		}, "a session"},
 		"the state lacks some":   {func(out *RelationOutputs) { delete(out.State, anyOf(out.State)) }, "a session in the state"},
 		"the state has too much": {func(out *RelationOutputs) { out.State[Span{Region: "nowhere"}] = topology.Total{Count: 1} }, "a session in the state"},
 	} {

@@ -2,6 +2,7 @@ package topology
 
 import (
 	"fmt"
+	"hash/fnv"
 	"strconv"
 	"strings"
 	"time"
@@ -111,6 +112,12 @@ func (c totals) Append(dst []byte, t Total) ([]byte, error) { return c.text.Appe
 
 func (c totals) Decode(b []byte) (Total, error) { return ParseTotal(string(b)) }
 
+func byRegion(r *stream.Record[stream.Windowed[string], Total], partitions int) int {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(r.Key.Key))          // never fails
+	return int(h.Sum32() % uint32(partitions)) //nolint:gosec // there are few
+}
+
 // NewRelations declares the second application.
 func NewRelations() *stream.Topology {
 	t := stream.New(Relations)
@@ -141,6 +148,6 @@ func NewRelations() *stream.Topology {
 	sessions := stream.WindowedBySessions(regions, stream.Sessions(SessionGap).Grace(SessionGrace))
 	table := stream.AggregateSessions(sessions, "sessions", totals{stream.String()}, func() Total { return Total{} }, add,
 		func(_ string, a, b Total) Total { return a.Plus(b) })
-	table.ToStream().To(Sessions)
+	table.ToStream().To(Sessions, stream.PartitionBy(byRegion)) // so that the updates of a region have an order
 	return t
 }
