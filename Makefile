@@ -81,14 +81,22 @@ metamorphic: ## compare batch with streams on RUNS random pipelines (default 200
 	MILLRACE_METAMORPHIC=$(RUNS) $(GO) test ./internal/app -run '^TestMetamorphic$$' -count=1 -v -timeout 0 | grep -v -e '^=== ' -e '^ *--- PASS'
 
 FUZZTIME ?= 20s
+FUZZJOBS ?= 1
+FUZZPKGS ?= ./...
+FUZZ     ?= .
 # Inputs that are new are made smaller for a second at most, and not for the minute that is the default: nothing else is tried meanwhile.
-fuzz: ## run every fuzz target for FUZZTIME each (default 20s)
-	@set -e; for pkg in $$($(GO) list ./...); do \
+fuzz: ## run the fuzz targets of FUZZPKGS that match FUZZ for FUZZTIME each (default 20s), FUZZJOBS side by side
+	@set -e -o pipefail; mkdir -p $(BIN)/fuzz; cache=$$($(GO) env GOCACHE)/fuzz; \
+	for pkg in $$($(GO) list $(FUZZPKGS)); do \
 	  dir=$$($(GO) list -f '{{.Dir}}' $$pkg); \
-	  for f in $$(grep -hoE '^func Fuzz[A-Za-z0-9_]+' $$dir/*_test.go 2>/dev/null | cut -c6-); do \
-	    echo "$$pkg $$f"; GOEXPERIMENT=jsonv2 $(GO) test $$pkg -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s; \
-	  done; \
-	done
+	  names=$$(grep -hoE '^func Fuzz[A-Za-z0-9_]+' $$dir/*_test.go 2>/dev/null | cut -c6- | grep -E '$(FUZZ)') || continue; \
+	  bin=$(CURDIR)/$(BIN)/fuzz/$$(echo $$pkg | tr / -).test; \
+	  GOEXPERIMENT=jsonv2 $(GO) test -c -fuzz . -o $$bin $$pkg >&2; \
+	  for f in $$names; do echo "$$dir $$bin $$f $$cache/$$pkg"; done; \
+	done | xargs -P $(FUZZJOBS) -n 4 bash -o pipefail -c '\
+	  jobs=$$(nproc); [ $(FUZZJOBS) = 1 ] || jobs=1; cd $$0 && \
+	  $$1 -test.run "^$$" -test.fuzz "^$$2\$$" -test.fuzztime $(FUZZTIME) -test.fuzzminimizetime 1s -test.fuzzcachedir $$3 -test.parallel $$jobs 2>&1 | \
+	    sed -u "s|^|$$(basename $$0) $$2: |"'
 
 $(BIN)/golangci-lint: tools/go.mod tools/go.sum
 	$(GO) -C tools build -o ../$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
