@@ -21,6 +21,21 @@ func TestNewAppFaults(t *testing.T) {
 	if _, ok := errors.AsType[*stream.BuildError](err); !ok {
 		t.Errorf("%v is no BuildError", err)
 	}
+	for want, q := range map[string]millrace.Query{
+		"Query is not enabled, and has settings":    {Address: "http://10.1.2.3:8090"},
+		`Query.Address "10.1.2.3:8090": want a URL`: {Enabled: true, Address: "10.1.2.3:8090"},
+	} {
+		if _, err := millrace.NewApp(words(), millrace.Config{Brokers: []string{"localhost:9092"}, Query: q}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+	app, err := millrace.NewApp(words(), millrace.Config{Brokers: []string{"localhost:9092"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if app.QueryHandler() != nil {
+		t.Error("rows can be read, and nobody asked for that")
+	}
 	_, err = millrace.NewApp(words(), millrace.Config{Brokers: []string{"localhost:9092"}, Guarantee: "eos"})
 	if err == nil || !strings.Contains(err.Error(), `guarantee "eos": want exactly_once or at_least_once`) {
 		t.Errorf("got %v", err)

@@ -150,7 +150,7 @@ type shownPlan struct {
 	Source         shownSource         `json:"source"`
 	Sink           shownSink           `json:"sink"`
 	DeadLetters    string              `json:"dead_letters"` // the topic
-	Model          plannedModel          `json:"model"`
+	Model          plannedModel        `json:"model"`
 	Tables         []shownTable        `json:"tables"`
 	Windows        []shownWindow       `json:"windows"`
 	Group          string              `json:"group"`
@@ -170,7 +170,7 @@ type shownSink struct {
 }
 
 type plannedModel struct {
-	Registry string       `json:"registry"`
+	Registry string         `json:"registry"`
 	Server   *plannedServer `json:"server,omitempty"` // that predicts in its place
 }
 

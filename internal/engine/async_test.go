@@ -332,7 +332,9 @@ func TestAsyncEpochOfPart(t *testing.T) {
 		w.until("all batches to hang", func() bool { return gate.held.Load() == 3 })
 		w.until("the rest to wait behind them", func() bool { n := in.Stats().UnderWay; return len(n) == 1 && n[0].Records == 65 })
 		in.SetEpoch(20)
-		w.until("the partition to drain", func() bool { return in.loop.Load().order[0].draining.Load() })
+		w.until("the partition to drain", func() bool {
+			return slices.ContainsFunc(in.tasks(), func(r *running) bool { return r.draining.Load() })
+		})
 		gate.open()
 		w.switched(20, 1)
 		w.load("k", "after", 100)

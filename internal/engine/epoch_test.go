@@ -324,7 +324,7 @@ func TestEpochBehind(t *testing.T) {
 				if asks := second.list(); len(asks) == 0 || slices.Max(asks) != 2 {
 					t.Errorf("asked for %v", asks)
 				}
-				for _, r := range b.loop.Load().order {
+				for _, r := range b.tasks() {
 					if n := r.intakes[0].waiting(); n > 0 {
 						t.Errorf("%d records wait in memory", n)
 					}

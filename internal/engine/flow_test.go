@@ -318,7 +318,7 @@ func TestBackPressure(t *testing.T) {
 				w.until("the function to be called", func() bool { return calls.Load() > 0 })
 				time.Sleep(100 * time.Millisecond)
 				var waiting int64
-				for _, r := range in.loop.Load().order { // the loop does not change it: there is nothing to adopt
+				for _, r := range in.tasks() { // the loop does not change it: there is nothing to adopt
 					for _, x := range r.intakes {
 						waiting += x.waiting()
 					}
@@ -404,10 +404,11 @@ func TestHeldOutput(t *testing.T) {
 			for tick := time.NewTicker(20 * time.Millisecond); ; {
 				select {
 				case <-tick.C:
-					o := in.loop.Load().outlet
-					o.lock.Lock()
-					most.Store(max(most.Load(), int64(o.bytes)))
-					o.lock.Unlock()
+					if l := in.loop.Load(); l != nil { // else a session was lost, and nothing is held
+						l.outlet.lock.Lock()
+						most.Store(max(most.Load(), int64(l.outlet.bytes)))
+						l.outlet.lock.Unlock()
+					}
 				case <-stop:
 					tick.Stop()
 					return

@@ -124,7 +124,7 @@ func (g *globals) apply(s kafka.Step) {
 			bytes += s.Bytes()
 		}
 	}
-	g.engine.db.Budget().SetGlobals(bytes)
+	g.engine.budget.Load().SetGlobals(bytes)
 }
 
 // waiting tells whether there is something for [globals.take].

@@ -513,6 +513,14 @@ func (w *world) until(what string, ok func() bool) {
 	}
 }
 
+// tasks returns the tasks of an instance, none while it has no session: a slow machine may cost it one.
+func (in *instance) tasks() []*running {
+	if l := in.loop.Load(); l != nil {
+		return l.order
+	}
+	return nil
+}
+
 // state returns what the loop of an instance knows. It is for one that hangs: nothing is locked.
 func (in *instance) state() string {
 	l := in.loop.Load()

@@ -85,9 +85,9 @@ func TestPauseGivesMemoryBack(t *testing.T) {
 		if n := in.Stats().Records; n > 3000 {
 			t.Errorf("%d records were processed", n)
 		}
-		for _, x := range in.loop.Load().order[0].intakes {
-			if x.waiting() > 0 {
-				t.Errorf("%d records wait in memory", x.waiting())
+		for _, r := range in.tasks() {
+			if n := r.intakes[0].waiting(); n > 0 {
+				t.Errorf("%d records wait in memory", n)
 			}
 		}
 		in.Resume()

@@ -157,7 +157,9 @@ func newGrouping(cb *kgo.ConsumerBalancer, counts map[string]int32) (*grouping, 
 		}
 		g.reads = append(g.reads, reads)
 		if len(meta.UserData) > 0 {
-			var data userData
+			var data struct { // the address is none of its business
+				Copartitioned [][]string `json:"copartitioned"`
+			}
 			if err := json.Unmarshal(meta.UserData, &data); err != nil && failed == nil {
 				failed = fmt.Errorf("kafka: user data of group member %s: %w", member.MemberID, err)
 			}

@@ -507,6 +507,66 @@ func TestBalancerRefusesNonsense(t *testing.T) {
 	}
 }
 
+// TestAddressIn reads the address from what members tell: of other versions, of other programs, and anything.
+func TestAddressIn(t *testing.T) {
+	t.Parallel()
+	const address = "http://10.1.2.3:8090"
+	told := func(sets [][]string, address string) string {
+		var meta kmsg.ConsumerMemberMetadata
+		if err := meta.ReadFrom(newBalancer(sets, address).JoinGroupMetadata([]string{"a"}, nil, 1)); err != nil {
+			t.Fatal(err)
+		}
+		return string(meta.UserData)
+	}
+	for data, want := range map[string]string{
+		told(nil, address):                    address,
+		told([][]string{{"a", "b"}}, address): address,
+		told([][]string{{"a", "b"}}, ""):      "", // as the version before
+		told(nil, ""):                         "",
+		`{"address":"x","later":[1]}`:         "x",
+		`{"address":5}`:                       "",
+		`[]`:                                  "",
+		"\x00\x01\xff":                        "",
+		strings.Repeat("[", 100_000):          "",
+		`{"address":"` + strings.Repeat("x", MaxAddress) + `"}`:             strings.Repeat("x", MaxAddress),
+		`{"address":"` + strings.Repeat("x", MaxAddress+1) + `"}`:           "",
+		`{"address":"x","more":"` + strings.Repeat("x", maxUserData) + `"}`: "",
+	} {
+		if got := addressIn([]byte(data)); got != want {
+			t.Errorf("%.80q: got %.80q, want %.80q", data, got, want)
+		}
+	}
+}
+
+// TestBalancerMixedVersions shares out to members of which some tell an address, some tell one that is none, and some are of a
+// version that knows of none.
+func TestBalancerMixedVersions(t *testing.T) {
+	t.Parallel()
+	var members []kmsg.JoinGroupResponseMember
+	for i, data := range []string{`{"copartitioned":[["a","b"]]}`, `{"copartitioned":[["a","b"]],"address":"http://x"}`, `{"copartitioned":null,"address":5}`} {
+		meta := kmsg.NewConsumerMemberMetadata()
+		meta.Topics, meta.UserData = []string{"a", "b"}, []byte(data)
+		members = append(members, kmsg.JoinGroupResponseMember{MemberID: fmt.Sprint(i), ProtocolMetadata: meta.AppendTo(nil)})
+	}
+	b, _, err := newBalancer(nil, "").MemberBalancer(members)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := balance(b, map[string]int32{"a": 3, "b": 3}); err != nil {
+		t.Error(err)
+	}
+}
+
+func FuzzAddressIn(f *testing.F) {
+	f.Add([]byte(`{"copartitioned":[["a","b"]],"address":"http://10.1.2.3:8090"}`))
+	f.Add([]byte("{\"address\":\"\xff\"}"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if got := addressIn(data); len(got) > MaxAddress {
+			t.Errorf("%d bytes", len(got))
+		}
+	})
+}
+
 func BenchmarkBalance(b *testing.B) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	const members, sets, partitions = 50, 10, 100

@@ -323,12 +323,26 @@ func (c *Client) Members(ctx context.Context, group string) (members []GroupMemb
 			}
 		}
 		if c, ok := m.Join.AsConsumer(); ok {
-			var data userData
-			if json.Unmarshal(c.UserData, &data) == nil { // that of another program is none of ours
-				one.Address = data.Address
-			}
+			one.Address = addressIn(c.UserData)
 		}
 		members = append(members, one)
 	}
 	return members, g.State == "Stable" || len(members) == 0, nil
+}
+
+// MaxAddress is how long the address of a member may be: that of one that tells a longer one is passed over.
+const MaxAddress = 2048
+
+// maxUserData is how much a member may tell to be listened to: anyone who may join the group can tell anything.
+const maxUserData = 1 << 20
+
+// addressIn returns the address that a member tells of itself, and "" where it tells none, or is of another program or version.
+func addressIn(data []byte) string {
+	var said struct {
+		Address string `json:"address"`
+	}
+	if len(data) > maxUserData || json.Unmarshal(data, &said) != nil || len(said.Address) > MaxAddress {
+		return ""
+	}
+	return said.Address
 }

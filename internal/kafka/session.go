@@ -46,7 +46,7 @@ type SessionConfig struct {
 	// Sets that share a topic count as one. The members may disagree on the sets while they are replaced by ones of
 	// another version: what one of them says holds for all. Default: none, each topic stands alone
 	Copartitioned [][]string
-	// Address is where this member can be asked for what it holds: [Client.Members] tells it. Default: none
+	// Address is where this member can be asked for what it holds: [Client.Members] tells it, up to MaxAddress bytes. Default: none
 	Address string
 	// Paused keeps every partition that comes from being read until [Session.Resume]. Default: they are read at once
 	Paused      bool

@@ -5,8 +5,10 @@ import (
 	"math"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 
+	"millrace.dev/internal/kafka"
 	"millrace.dev/internal/task"
 )
 
@@ -114,7 +116,7 @@ func TestBadPeer(t *testing.T) {
 			t.Errorf("%s: %v", body, err)
 		}
 	}
-	for _, address := range []string{"", "x", "ftp://x", "http://", "http://u@x", "http://x?y", "javascript:x"} {
+	for _, address := range []string{"", "x", "ftp://x", "http://", "http://u@x", "http://x?y", "javascript:x", "http://" + strings.Repeat("x", kafka.MaxAddress)} {
 		if _, err := ParseAddress(address); err == nil {
 			t.Errorf("%q is an address", address)
 		}

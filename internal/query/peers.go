@@ -46,6 +46,9 @@ const (
 
 // ParseAddress reads the address of an instance.
 func ParseAddress(text string) (*url.URL, error) {
+	if len(text) > kafka.MaxAddress {
+		return nil, fmt.Errorf("want a URL of at most %d bytes", kafka.MaxAddress)
+	}
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		return nil, errors.New("want a URL, such as http://10.1.2.3:8090")

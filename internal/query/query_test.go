@@ -4,12 +4,16 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"millrace.dev/internal/engine"
 )
 
 // timeOf returns the event time of the records of a key.
@@ -253,5 +257,82 @@ func TestRefusals(t *testing.T) {
 	a.get("/v1/stores", &stores)
 	if len(stores.Stores) != 3 || stores.Stores[2].Kind != KindWindows || stores.Stores[2].Partitions != partitions {
 		t.Errorf("stores: %+v", stores)
+	}
+}
+
+// TestRestoring asks an instance for rows while it restores them: an open transaction of another producer keeps its changelog from
+// being read to the end.
+func TestRestoring(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a := w.run()
+	w.put("k", 1, 1000)
+	w.until("the row to be there", func() bool { n, _ := a.count("k"); return n == 1 })
+	a.stop()
+
+	other, err := kgo.NewClient(kgo.SeedBrokers(w.cluster.ListenAddrs()...), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.TransactionalID("another"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	if err := other.BeginTransaction(); err != nil {
+		t.Fatal(err)
+	}
+	for p := range int32(partitions) {
+		r := &kgo.Record{Topic: application + "-counts-changelog", Partition: p, Key: []byte("\x01x"), Value: make([]byte, 9)}
+		if err := other.ProduceSync(t.Context(), r).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b := w.run()
+	w.until("its tasks to wait for their state", func() bool { return b.engine.Stats().Restoring.Tasks == partitions })
+	for _, path := range []string{"/v1/stores/counts/row?key=k", "/v1/stores/last/row?key=k", "/v1/stores/counts/rows", "/v1/stores/counts/rows?partial=true"} {
+		answer := httptest.NewRecorder()
+		b.api.Handler().ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, http.NoBody))
+		if answer.Code != http.StatusServiceUnavailable || answer.Header().Get("Retry-After") != "1" || !strings.Contains(answer.Body.String(), engine.ErrRestoring.Error()) {
+			t.Errorf("%s: status %d, %v: %s", path, answer.Code, answer.Header(), answer.Body)
+		}
+	}
+	if got := b.places(); strings.Count(got, placeRestoring) != partitions {
+		t.Errorf("the partitions are %s", got)
+	}
+	if err := other.EndTransaction(t.Context(), kgo.TryAbort); err != nil {
+		t.Fatal(err)
+	}
+	w.until("the row to be there again", func() bool { n, status := b.count("k"); return status == http.StatusOK && n == 1 })
+}
+
+// TestMixedVersions has an instance in the group that tells no address, as that of a version before: it can ask the other one, which
+// cannot ask it, and says so.
+func TestMixedVersions(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	const keys = 24
+	before := w.run(func(o *engine.Options) { o.Address = "" })
+	for i := range keys {
+		w.put(keyOf(i), int64(i), timeOf(i))
+	}
+	w.until("all to be counted", func() bool { return before.all(keys, 1) })
+	a := w.run()
+	w.split(before, a)
+	if !before.all(keys, 1) {
+		t.Error("the instance without an address does not answer every key")
+	}
+	found := 0
+	for i := range keys {
+		var f Fault
+		switch status := a.get("/v1/stores/counts/row?key="+keyOf(i), &f); {
+		case status == http.StatusOK:
+			found++
+		case status != http.StatusServiceUnavailable || !strings.Contains(f.Error, "does not say where it can be asked"):
+			t.Errorf("%s: status %d: %s", keyOf(i), status, f.Error)
+		}
+	}
+	if found == 0 || found == keys {
+		t.Errorf("%d of %d keys are with the instance that has an address", found, keys)
+	}
+	var some Answer
+	if status := a.get("/v1/stores/counts/rows?limit=1000&partial=true", &some); status != http.StatusOK || len(some.Rows) != found || len(some.Missing) != partitions/2 {
+		t.Errorf("status %d: %d rows of %d, missing %+v", status, len(some.Rows), found, some.Missing)
 	}
 }
