@@ -117,6 +117,9 @@ func (c nullableCodec[T]) Decode(b []byte) (*T, error) {
 	return &v, err
 }
 
+// PlacedBy returns what the partition of a key goes by.
+func (c nullableCodec[T]) PlacedBy(b []byte) []byte { return placedBy(c.of, b) }
+
 // Nullable is the codec of values that may be null, which is the nil pointer. With it functions see nulls: a record
 // is never without its value.
 func Nullable[T any](of Codec[T]) Codec[*T] { return nullableCodec[T]{of} }
@@ -140,8 +143,28 @@ func (c windowedCodec[K]) Decode(b []byte) (w Windowed[K], err error) {
 	return w, err
 }
 
-// WindowedKey is the codec of the keys of windows: start and end in eight bytes each, big-endian, and the key.
+// PlacedBy returns what the partition of a window's key goes by: the bytes of the key without start and end.
+func (c windowedCodec[K]) PlacedBy(b []byte) []byte {
+	return placedBy(c.of, b[min(windowBytes, len(b)):])
+}
+
+// WindowedKey is the codec of the keys of windows: start and end in eight bytes each, big-endian, and the key. All windows
+// of a key go to the partition of the key itself, so that their updates keep their order, and windows lie with what is
+// joined with them.
 func WindowedKey[K any](of Codec[K]) Codec[Windowed[K]] { return windowedCodec[K]{of} }
+
+// placer is a codec of keys whose partition goes by a part of their bytes.
+type placer interface {
+	PlacedBy(key []byte) []byte
+}
+
+// placedBy returns which of the bytes of a key its partition goes by.
+func placedBy[K any](c Codec[K], key []byte) []byte {
+	if p, ok := c.(placer); ok {
+		return p.PlacedBy(key)
+	}
+	return key
+}
 
 // kept returns the codec that there is, if it is one of T2 too, else the standard one.
 func kept[T2, T any](c Codec[T]) Codec[T2] {

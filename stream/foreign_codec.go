@@ -27,6 +27,15 @@ const (
 	subscriptionAlways
 )
 
+// foreignKeys is the codec of foreign keys that are encoded already. They go to the partition of the right row.
+type foreignKeys[F any] struct {
+	Codec[[]byte]
+	of Codec[F]
+}
+
+// PlacedBy returns what the partition of a foreign key goes by.
+func (c foreignKeys[F]) PlacedBy(b []byte) []byte { return placedBy(c.of, b) }
+
 type subscriptionCodec struct{}
 
 func (subscriptionCodec) Append(dst []byte, s subscription) ([]byte, error) {
@@ -49,6 +58,7 @@ func (subscriptionCodec) Decode(b []byte) (s subscription, err error) {
 type response struct {
 	update  bool   // the right row has changed: nobody has asked
 	exists  bool   // there is a right row
+	at      int64  // the time of the right row, if there is one; of an update that is the record's
 	foreign []byte // the foreign key
 	value   []byte // of the right row
 	// partition is where the left row is. It is not part of the record.
@@ -67,6 +77,9 @@ func (responseCodec) Append(dst []byte, r response) ([]byte, error) {
 	if !r.exists {
 		return dst, nil
 	}
+	if !r.update {
+		dst = appendTime(dst, r.at)
+	}
 	return append(dst, r.value...), nil
 }
 
@@ -80,6 +93,13 @@ func (responseCodec) Decode(b []byte) (r response, err error) {
 	if in.err != nil || !r.exists && len(r.value) > 0 {
 		return response{}, errResponse
 	}
+	if !r.exists || r.update {
+		return r, nil
+	}
+	if len(r.value) < timeBytes {
+		return response{}, errResponse
+	}
+	r.at, r.value = timeOf(r.value), r.value[timeBytes:]
 	return r, nil
 }
 

@@ -53,7 +53,7 @@ func FuzzSubscription(f *testing.F) {
 
 func FuzzResponse(f *testing.F) {
 	fuzzCodec(f, Codec[response](responseCodec{}), response{foreign: []byte("f")}, response{update: true},
-		response{exists: true, foreign: []byte("f"), value: []byte("value")})
+		response{exists: true, at: 7, foreign: []byte("f"), value: []byte("value")}, response{exists: true, update: true, value: []byte("value")})
 }
 
 func FuzzKnown(f *testing.F) {
@@ -75,7 +75,7 @@ func TestForeignCodecs(t *testing.T) {
 			t.Errorf("%x is a subscription", b)
 		}
 	}
-	for _, b := range [][]byte{{}, {4}, {2}, {2, 9, 'f'}, {0, 1, 'f', 'v'}} {
+	for _, b := range [][]byte{{}, {4}, {2}, {2, 9, 'f'}, {0, 1, 'f', 'v'}, {2, 1, 'f', 1, 2, 3, 4, 5, 6, 7}} {
 		if _, err := (responseCodec{}).Decode(b); err == nil {
 			t.Errorf("%x is a response", b)
 		}

@@ -169,6 +169,9 @@ func (j joinForeignAnswer[K, L, F, R, V]) process(r *Record[[]byte, response]) e
 	}
 	now := row[known[L, R]]{timestamp: r.Timestamp, exists: r.Value.exists || j.outer, value: known[L, R]{exists: r.Value.exists}}
 	if r.Value.exists {
+		if !r.Value.update {
+			now.timestamp = r.Value.at
+		}
 		if now.value.right, err = j.values.Decode(r.Value.value); err != nil {
 			j.ctx.Drop(j.n.problem(record.StageDecode, classUndecodable, "the right row cannot be decoded"))
 			return nil

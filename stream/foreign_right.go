@@ -180,10 +180,8 @@ func (a answerSubscription[F, R]) process(r *Record[[]byte, subscription]) error
 	if err != nil || !row.exists && !s.always || !a.set(r.Key, row.value, row.exists, false) {
 		return err
 	}
-	a.out.Headers, a.out.Timestamp = r.Headers, r.Timestamp
-	if row.exists {
-		a.out.Timestamp = row.timestamp
-	}
+	a.out.Value.at = row.timestamp
+	a.out.Headers, a.out.Timestamp = r.Headers, r.Timestamp // of what led to it, however old the right row is
 	a.out.Key, a.out.Value.partition = s.key, s.partition
 	return a.next.send(&a.out)
 }

@@ -17,6 +17,10 @@ import "slices"
 // A result has the later time of both sides, and where the right row changes the time of that update. It has the headers of the update.
 // Updates of a [Versioned] table that come out of order change nothing; the result is not versioned. The codecs of all keys and values
 // have to be known, that of the result is the standard one.
+//
+// The left rows cannot be windows, which is a fault: they expire without an update, and the right side would keep them for ever. With
+// ToStream and ToTable they become a table with a [TTL]. Right rows can be: a row stays joined with a window that has expired, until it
+// goes itself or has another foreign key.
 func JoinForeignKey[K comparable, L any, F comparable, R, V any](left Table[K, L], right Table[F, R], name string, foreignKey func(K, L) (F, bool), joiner func(L, R) V, opts ...StoreOption) Table[K, V] {
 	left.n.t.needs(kindJoinForeign, "joiner", joiner != nil)
 	return addJoinForeign(left, right, name, foreignKey, func(l L, r R, _ bool) V { return joiner(l, r) }, false, opts)
@@ -40,6 +44,9 @@ const (
 func addJoinForeign[K comparable, L any, F comparable, R, V any](left Table[K, L], right Table[F, R], name string, foreignKey func(K, L) (F, bool), joiner func(L, R, bool) V, outer bool, opts []StoreOption) Table[K, V] {
 	t, o := left.n.t, storeOptionsOf(opts)
 	t.needs(kindJoinForeign, "foreignKey", foreignKey != nil)
+	if left.grace != nil {
+		t.fail(kindJoinForeign, "the rows of the left table are windows, which expire without an update: the right side would never forget them. Make a table with a TTL of them: ToStream and ToTable")
+	}
 	left.needCodecs(kindJoinForeign, "left")
 	right.needCodecs(kindJoinForeign, "right")
 
@@ -56,7 +63,7 @@ func addJoinForeign[K comparable, L any, F comparable, R, V any](left Table[K, L
 			ctx: b.ctx, n: asks, foreignKey: foreignKey, outer: outer, keys: left.keys, foreign: right.keys, next: next[[]byte, subscription](b, asks),
 		}}
 	}
-	asked := Stream[[]byte, subscription]{n: asks, keys: Bytes(), values: subscriptionCodec{}}.
+	asked := Stream[[]byte, subscription]{n: asks, keys: foreignKeys[F]{Bytes(), right.keys}, values: subscriptionCodec{}}.
 		follow(kindJoinForeign, name+"-subscription", nil)
 
 	subscribers := t.add(kindAnswer, name+"-subscriptions", right.n, asked.n)
@@ -93,7 +100,7 @@ func addJoinForeign[K comparable, L any, F comparable, R, V any](left Table[K, L
 		return []any{&joinForeignLeft[K, L, F, R, V]{j}, &joinForeignAnswer[K, L, F, R, V]{j}}
 	}
 	return Table[K, V]{
-		n: n, keys: left.keys, values: standard[V](), from: append(slices.Clone(left.from), n), grace: left.grace,
+		n: n, keys: left.keys, values: standard[V](), from: append(slices.Clone(left.from), n),
 		getter: func(b *builder) getter[K, V] { return made(b) },
 	}
 }

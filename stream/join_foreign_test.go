@@ -34,12 +34,7 @@ func TestForeignKeyJoinTopics(t *testing.T) {
 func TestForeignKeyJoinLetsGo(t *testing.T) {
 	t.Parallel()
 	d, left, right, out := foreignDriver(t, foreignCase{})
-	responses := func() (n int) {
-		for p := range int32(3) {
-			n += len(d.Raw("foreign-join-response-repartition", p))
-		}
-		return n
-	}
+	responses := func() int { return rawCount(d, "foreign-join-response-repartition", 3) }
 	right.Pipe("f1", "r1", 1)
 	right.Pipe("f2", "r2", 1)
 	for i := range 3 {
@@ -61,6 +56,96 @@ func TestForeignKeyJoinLetsGo(t *testing.T) {
 	if diff := cmp.Diff(want, streamtest.ReadTable(out)); diff != "" {
 		t.Error(diff)
 	}
+}
+
+// TestForeignKeyJoinTimes: a result has the later time of both sides, now and after updates; and what the right side tells has that of
+// the update that led to it, which is what the delay of results is measured by.
+func TestForeignKeyJoinTimes(t *testing.T) {
+	t.Parallel()
+	text := stream.String()
+	d := streamtest.New(t, (&foreignCase{}).topology())
+	left, right := streamtest.NewInput(d, "left", text, text), streamtest.NewInput(d, "right", text, text)
+	right.Pipe("f1", "r1", 40)
+	left.Pipe("a", "l1|f1", 50)
+	left.Pipe("b", "l1|f1", 30)
+	left.Pipe("a", "l2|f1", 20)
+	right.Pipe("f1", "r2", 60)
+	left.Pipe("a", "l3|f1", 55)
+	want := "a=l1|f1+r1@50 b=l1|f1+r1@40 a=l2|f1+r1@40 a=l2|f1+r2@60 b=l1|f1+r2@60 a=l3|f1+r2@60"
+	if diff := cmp.Diff(want, strings.Join(resultsOf(streamtest.NewOutput(d, "out", text, text)), " ")); diff != "" {
+		t.Error(diff)
+	}
+	var times []int64
+	for _, r := range d.Raw("foreign-join-response-repartition", 0) {
+		times = append(times, r.Timestamp)
+	}
+	if diff := cmp.Diff([]int64{50, 30, 60, 60}, times); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestForeignKeyJoinOfWindows: rows that expire cannot ask, but they can be asked for, also if they lie in many partitions.
+func TestForeignKeyJoinOfWindows(t *testing.T) {
+	t.Parallel()
+	text := stream.String()
+	top := stream.New("windows")
+	windows := stream.CountWindows(stream.WindowedBy(stream.GroupByKey(stream.From(top, "in", text, text)), stream.Tumbling(ms(10))), "counts")
+	names := stream.TableFrom(top, "names", "names", text, text)
+	first := func(_, of string) (stream.Windowed[string], bool) {
+		return stream.Windowed[string]{Key: of, Start: 0, End: 10}, true
+	}
+	stream.JoinForeignKey(names, windows, "join", first, func(of string, n int64) string { return fmt.Sprint(of, n) }).ToStream().To("out")
+	d := streamtest.New(t, top, streamtest.Partitions(5))
+	in, rows := streamtest.NewInput(d, "in", text, text), streamtest.NewInput(d, "names", text, text)
+	want := map[string]string{}
+	for i := range 20 {
+		k := fmt.Sprintf("k%d", i)
+		in.Pipe(k, "", 1)
+		rows.Pipe("of "+k, k, 2)
+		want["of "+k] = k + "1"
+	}
+	if diff := cmp.Diff(want, streamtest.ReadTable(streamtest.NewOutput(d, "out", text, text))); diff != "" {
+		t.Error(diff)
+	}
+
+	top = stream.New("faults")
+	windows = stream.CountWindows(stream.WindowedBy(stream.GroupByKey(stream.From(top, "in", text, text)), stream.Tumbling(ms(10))), "counts")
+	names = stream.TableFrom(top, "names", "names", text, text)
+	of := func(w stream.Windowed[string], _ int64) (string, bool) { return w.Key, true }
+	both := func(n int64, name string) string { return fmt.Sprint(name, n) }
+	stream.JoinForeignKey(windows.Filter(func(stream.Windowed[string], int64) bool { return true }), names, "join", of, both)
+	if err := top.Err(); err == nil || !strings.Contains(err.Error(), "the rows of the left table are windows") {
+		t.Error(err)
+	}
+}
+
+// TestForeignKeyJoinForgetsExpired: the way that is left for windows. When a left row has expired nothing is kept of it.
+func TestForeignKeyJoinForgetsExpired(t *testing.T) {
+	t.Parallel()
+	text := stream.String()
+	top := stream.New("windows")
+	windows := stream.CountWindows(stream.WindowedBy(stream.GroupByKey(stream.From(top, "in", text, text)), stream.Tumbling(ms(10))), "counts")
+	left := stream.ToTable(windows.ToStream(), "left", stream.TTL(ms(20)))
+	right := stream.TableFrom(top, "names", "names", text, text)
+	of := func(w stream.Windowed[string], _ int64) (string, bool) { return w.Key, true }
+	stream.LeftJoinForeignKey(left, right, "join", of, func(n int64, name string, _ bool) string { return fmt.Sprint(name, n) }).ToStream().To("out")
+	d := streamtest.New(t, top, streamtest.Partitions(3))
+	in, names := streamtest.NewInput(d, "in", text, text), streamtest.NewInput(d, "names", text, text)
+	for at := range int64(1000) {
+		in.Pipe("k", "", at)
+	}
+	before := rawCount(d, "windows-join-response-repartition", 3)
+	names.Pipe("k", "anna", 1000)
+	if n := rawCount(d, "windows-join-response-repartition", 3) - before; n < 2 || n > 4 {
+		t.Errorf("%d rows were told: want those of the last 20 ms", n)
+	}
+}
+
+func rawCount(d *streamtest.Driver, topic string, partitions int32) (n int) {
+	for p := range partitions {
+		n += len(d.Raw(topic, p))
+	}
+	return n
 }
 
 // TestForeignKeyJoinOfManyRows tells five hundred rows of an update, and of its deletion.

@@ -24,6 +24,7 @@ func lookedUp[K, V any](s task.StoreSpec, keys Codec[K], values Codec[V]) task.S
 		ParseKey: func(dst []byte, text string) ([]byte, error) { return appendParsed(dst, keys, text) },
 		Key:      func(b []byte) ([]byte, error) { return decodedJSON(keys, b) },
 		Value:    func(b []byte) ([]byte, error) { return decodedJSON(values, b) },
+		PlacedBy: func(key []byte) []byte { return placedBy(keys, key) },
 		At:       func(dst, key []byte, _ int64) []byte { return append(append(dst, prefixRow), key...) },
 	}
 	return s

@@ -67,10 +67,7 @@ func (s Stream[K, V]) through(op, name string, opts []RepartitionOption, partiti
 	in.build = func(b *builder) []any {
 		m := task.Message{Topic: t.name + "-" + topic, Partition: task.AnyPartition, CarryOrigin: out.source.CarriesOrigin}
 		sk := &sink[K, V]{ctx: b.ctx, n: in, partition: partition, keyed: !out.source.NullKeys && !in.wantsNullKeys(), keys: s.keys, values: s.values, message: m}
-		if partition != nil {
-			sk.message.Choose = sk.choose
-		}
-		return []any{sk}
+		return []any{sk.placing()}
 	}
 	out.build = func(b *builder) []any {
 		return []any{&sourceNode[K, V]{

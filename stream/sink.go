@@ -45,8 +45,8 @@ func OrStop() SinkOption { return sinkOption(func(o *sinkOptions) { o.stop = tru
 // for the same, or a record that is processed again after a failure goes elsewhere.
 //
 // A topic that is given more partitions while the application runs has those for f once the instance was started again.
-// Default: by the key, as Kafka's own producers do; a record without one goes to the partition with the number of its
-// source's.
+// Default: by the key, as Kafka's own producers do, and of a window ([WindowedKey]) by the key without its start and end; a
+// record without one goes to the partition with the number of its source's.
 func PartitionBy[K, V any](f func(r *Record[K, V], partitions int) int) SinkOption {
 	return sinkOption(func(o *sinkOptions) { o.partition = f })
 }
@@ -59,6 +59,7 @@ type sink[K, V any] struct {
 	topic     func(K, V) string            // nil for one topic
 	partition func(*Record[K, V], int) int // nil for the default
 	record    *Record[K, V]                // that is being written, for choose
+	placer    placer                       // nil: the partition goes by all bytes of a key
 	keys      Codec[K]
 	values    Codec[V]
 	message   task.Message
@@ -105,8 +106,27 @@ func (s *sink[K, V]) encode(r *Record[K, V]) bool {
 	return err == nil
 }
 
-// choose returns the partition of the record that is being written.
-func (s *sink[K, V]) choose(partitions int) int { return s.partition(s.record, partitions) }
+// placing returns the sink after it was told how partitions are chosen, if not by all bytes of a key.
+func (s *sink[K, V]) placing() *sink[K, V] {
+	s.placer, _ = s.keys.(placer)
+	if s.partition != nil || s.placer != nil {
+		s.message.Choose = s.choose
+	}
+	return s
+}
+
+// choose returns the partition of the record that is being written, or a negative number to leave it to the default.
+func (s *sink[K, V]) choose(partitions int) int {
+	if s.partition != nil {
+		if p := s.partition(s.record, partitions); p >= 0 {
+			return p
+		}
+	}
+	if s.placer == nil || s.message.Key == nil {
+		return -1
+	}
+	return int(task.Place(s.placer.PlacedBy(s.message.Key), 0, partitions))
+}
 
 // encode returns the bytes of v, which are nil for null, and the memory for the next call.
 func encode[T any](c Codec[T], memory []byte, v T, null bool) (b, kept []byte, err error) {
@@ -160,10 +180,7 @@ func (s Stream[K, V]) addSink(op, name, topic string, opts []SinkOption, choose 
 	n.build = func(b *builder) []any {
 		m := task.Message{Topic: topic, Partition: task.AnyPartition, Provenance: o.provenance, NoLetter: o.noLetters, CarryOrigin: o.origin}
 		sk := &sink[K, V]{ctx: b.ctx, n: n, topic: choose, partition: partition, stop: o.stop, keys: s.keys, values: s.values, message: m}
-		if partition != nil {
-			sk.message.Choose = sk.choose
-		}
-		return []any{sk}
+		return []any{sk.placing()}
 	}
 	return n
 }

@@ -3,12 +3,14 @@ package stream_test
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"millrace.dev/internal/task"
 	"millrace.dev/stream"
 	"millrace.dev/streamtest"
 )
@@ -402,5 +404,75 @@ func TestTableOptions(t *testing.T) {
 	stream.TableFrom(top, "rows", "rows", stream.String(), stream.String(), stream.StartLatest(), stream.InMemory(), stream.CacheRows(1))
 	if err := top.Err(); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestWindowsOfAKeyStayTogether: all windows of a key are written to the partition of the key, in the order of their updates.
+func TestWindowsOfAKeyStayTogether(t *testing.T) {
+	t.Parallel()
+	const partitions = 4
+	text, keys := stream.String(), stream.WindowedKey(stream.String())
+	top := stream.New("windows")
+	counts := stream.CountWindows(stream.WindowedBy(stream.GroupByKey(stream.From(top, "in", text, text)), stream.Tumbling(ms(10))), "counts")
+	out := counts.ToStream()
+	out.To("out")
+	type counted = *stream.Record[stream.Windowed[string], int64]
+	out.ToChosen("chosen", []string{"even", "odd"}, func(w stream.Windowed[string], _ int64) string {
+		return []string{"even", "odd"}[w.Start/10%2]
+	}, stream.PartitionBy(func(counted, int) int { return -1 }))
+	d := streamtest.New(t, top, streamtest.Partitions(partitions))
+	in := streamtest.NewInput(d, "in", text, text)
+	for i := range 80 {
+		in.Pipe(fmt.Sprintf("k%d", i%7), "v", int64(i))
+	}
+	for _, topic := range []string{"out", "even", "odd"} {
+		n := 0
+		for p := range int32(partitions) {
+			last := map[string]int64{}
+			for _, r := range d.Raw(topic, p) {
+				w, err := keys.Decode(r.Key)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if want := task.Place([]byte(w.Key), 0, partitions); want != p {
+					t.Errorf("%s: a window of %s is in partition %d, the key in %d", topic, w.Key, p, want)
+				}
+				if r.Timestamp < last[w.Key] {
+					t.Errorf("%s: an update of %s at %d after one at %d", topic, w.Key, r.Timestamp, last[w.Key])
+				}
+				last[w.Key], n = r.Timestamp, n+1
+			}
+		}
+		if want := map[string]int{"out": 80, "even": 40, "odd": 40}[topic]; n != want {
+			t.Errorf("%s: %d records, want %d", topic, n, want)
+		}
+	}
+}
+
+// TestWindowsMeetInTheirPartition: what is joined with windows goes to where they are, from another key and from a topic.
+func TestWindowsMeetInTheirPartition(t *testing.T) {
+	t.Parallel()
+	const partitions = 5
+	text, keys := stream.String(), stream.WindowedKey(stream.String())
+	top := stream.New("windows")
+	counts := stream.CountWindows(stream.WindowedBy(stream.GroupByKey(stream.From(top, "in", text, text)), stream.Tumbling(ms(10))), "counts")
+	limits := stream.TableFrom(top, "limits", "limits", keys, text)
+	both := stream.JoinTables(counts, limits, func(n int64, limit string) string { return fmt.Sprintf("%d of %s", n, limit) })
+	asked := stream.SelectKey(stream.From(top, "asked", text, text), func(_, k string) stream.Windowed[string] {
+		return stream.Windowed[string]{Key: k, Start: 0, End: 10}
+	}).Keys(keys)
+	stream.JoinTable(asked, both, "look-up", func(_, row string) string { return row }).Values(text).To("out")
+	d := streamtest.New(t, top, streamtest.Partitions(partitions))
+	in, questions := streamtest.NewInput(d, "in", text, text), streamtest.NewInput(d, "asked", text, text)
+	rows := streamtest.NewInput(d, "limits", keys, text)
+	for i := range 20 {
+		k := fmt.Sprintf("k%d", i)
+		rows.Pipe(stream.Windowed[string]{Key: k, Start: 0, End: 10}, "9", 1)
+		in.Pipe(k, "v", 1)
+		questions.Pipe("?", k, 2)
+	}
+	got := streamtest.NewOutput(d, "out", keys, text).ReadValues()
+	if len(got) != 20 || slices.ContainsFunc(got, func(v string) bool { return v != "1 of 9" }) {
+		t.Errorf("got %q", got)
 	}
 }

@@ -80,6 +80,9 @@ func (in *Input[K, V]) pipe(partition int32, records ...stream.Record[K, V]) {
 			if raw.Value, err = encode(in.values, r.Value, r.NullValue); err != nil {
 				return fmt.Errorf("encode a value for %s: %w", in.topic.name, err)
 			}
+			if partition == anyPartition {
+				raw.Partition = in.topic.place(placedBy(in.keys, raw.Key), 0)
+			}
 			if err := in.topic.write(raw); err != nil {
 				return err
 			}
@@ -98,6 +101,14 @@ func (t *topic) write(r record.Raw) error {
 	}
 	t.add(r)
 	return nil
+}
+
+// placedBy returns which of the bytes of a key its partition goes by: of a window those of the key itself.
+func placedBy[K any](c stream.Codec[K], key []byte) []byte {
+	if p, ok := c.(interface{ PlacedBy(key []byte) []byte }); ok && key != nil {
+		return p.PlacedBy(key)
+	}
+	return key
 }
 
 func encode[T any](c stream.Codec[T], v T, null bool) ([]byte, error) {

@@ -218,7 +218,11 @@ func (q *ask) parsePartitions(v url.Values) error {
 		return nil
 	}
 	if q.key != nil {
-		q.partitions = []int32{task.Place(q.key, 0, int(n))}
+		key := q.key
+		if l := q.store.spec.Lookup; l != nil && l.PlacedBy != nil {
+			key = l.PlacedBy(key)
+		}
+		q.partitions = []int32{task.Place(key, 0, int(n))}
 		return nil
 	}
 	for p := range n {

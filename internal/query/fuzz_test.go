@@ -130,4 +130,13 @@ func TestPlaced(t *testing.T) {
 	if err != nil || len(q.partitions) != 1 || q.partitions[0] != task.Place([]byte("key-07"), 0, partitions) {
 		t.Errorf("got %+v, %v", q, err)
 	}
+	ofWindows := *sources(t)["counts"]
+	spec := *ofWindows.spec
+	lookup := *spec.Lookup
+	lookup.PlacedBy = func(key []byte) []byte { return key[2:] }
+	spec.Lookup, ofWindows.spec = &lookup, &spec
+	q, err = parseRows("key=wxkey-07", &ofWindows)
+	if err != nil || len(q.partitions) != 1 || q.partitions[0] != task.Place([]byte("key-07"), 0, partitions) {
+		t.Errorf("got %+v, %v", q, err)
+	}
 }

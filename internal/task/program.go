@@ -111,6 +111,8 @@ type Lookup struct {
 	Windows bool
 	// ParseKey returns the bytes of the key that a text stands for, appended to dst.
 	ParseKey func(dst []byte, text string) ([]byte, error)
+	// PlacedBy returns which of the bytes of a key its partition goes by.
+	PlacedBy func(key []byte) []byte
 	// Key and Value return key and value of a row as JSON.
 	Key, Value func(b []byte) ([]byte, error)
 	// At returns the key in the store of the row of a key; start is that of the window. nil: it cannot be told.
