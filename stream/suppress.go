@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"millrace.dev/internal/task"
+	"millrace.dev/record"
 )
 
 // Buffer is how many rows may wait in a suppressed table, in each task, and what is done with more. The zero Buffer is
@@ -75,8 +76,11 @@ func (b *Buffer) over(rows, bytes int64) bool {
 // that name, with a changelog: as they were at the last commit they are there after a crash, and a window is sent on once
 // all the same. Of opts only [InMemory] has a meaning.
 //
-// A sliding window still takes records with the very time at which it is sent on; if one comes it is sent on again, with what
-// was sent before as the old row. So does Kafka Streams; [EmitOnClose] waits a millisecond longer.
+// Sliding windows and sessions still take records with the very time at which they are sent on. An update by one that comes
+// then is dropped with class late, and is in the row of the aggregation alone; Kafka Streams sends the window on again.
+// [EmitOnClose] waits a millisecond longer, and has the record in its result.
+//
+// Where windows are joined with a table that goes on changing when they are closed, each change of a closed one is sent on.
 //
 // A look-up of the table, by a join, sees a window as soon as it was sent on, and for as long as the aggregation keeps it.
 //
@@ -211,6 +215,12 @@ func (s *suppress[K, V]) open() error {
 }
 
 func (s *suppress[K, V]) process(r *Record[K, Change[V]]) error {
+	if sent, err := s.wasSent(r.Key); err != nil {
+		return fmt.Errorf("%s: %w", s.n.name, err)
+	} else if sent {
+		s.ctx.Drop(s.n.problem(record.StageProcess, classLate, "its window was sent on"))
+		return nil
+	}
 	s.observed = max(s.observed, r.Timestamp)
 	if err := s.put(r, s.ctx.Record()); err != nil {
 		return fmt.Errorf("%s: %w", s.n.name, err)
@@ -251,6 +261,9 @@ func (s *suppress[K, V]) emit() error {
 	if s.observed == task.NoTime {
 		return nil
 	}
+	if err := s.forgetSent(s.observed - s.d.wait); err != nil {
+		return fmt.Errorf("%s: %w", s.n.name, err)
+	}
 	if s.rows > 0 && s.due(s.line.low) {
 		s.first = noRow
 		if err := s.line.scan(s.visit); err != nil {
@@ -276,6 +289,11 @@ func (s *suppress[K, V]) release(e *timelineRow) (bool, error) {
 	}
 	if s.d.final && !w.change.HasNew {
 		return true, nil
+	}
+	if s.d.final && e.time == s.observed-s.d.wait {
+		if err := s.noteSent(e); err != nil {
+			return false, fmt.Errorf("%s: %w", s.n.name, err)
+		}
 	}
 	s.out = Record[K, Change[V]]{Key: w.key, Value: w.change, Timestamp: w.timestamp, Headers: w.held.headers}
 	old := row[V]{value: w.change.Old, timestamp: task.NoTime, exists: w.change.HasOld}

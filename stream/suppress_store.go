@@ -27,6 +27,8 @@ type waitingRows[K comparable, V any] struct {
 	rows     int64 // how many wait
 	bytes    int64 // of their keys, values and headers
 
+	sentAt int64 // the end of windows that were sent on, and that records may still come for; noRow when there are none
+
 	view   view           // how rows are shown
 	flight updating[K, V] // the row that is being sent on
 	now    row[V]         // what it is
@@ -49,6 +51,9 @@ func (s *waitingRows[K, V]) note()           {}
 // prefixSince begins the keys of the times by which rows wait.
 const prefixSince byte = 2
 
+// prefixSent begins the keys of windows that were sent on.
+const prefixSent byte = 3
+
 // noRow is the time of the first row where there is none.
 const noRow int64 = math.MaxInt64
 
@@ -63,8 +68,58 @@ func (s *waitingRows[K, V]) open(st *store.Store) (err error) {
 	if s.meta, err = newMeta(st, metaOperator, &s.observed, &s.rows, &s.bytes); err != nil {
 		return err
 	}
-	s.line, err = openTimeline(st)
-	return err
+	if s.line, err = openTimeline(st); err != nil {
+		return err
+	}
+	s.sentAt = noRow
+	return st.Scan([]byte{prefixSent}, []byte{prefixSent + 1}, func(key, _ []byte) (bool, error) {
+		if len(key) < 1+timeBytes {
+			return false, errShortKey
+		}
+		s.sentAt = timeOf(key[1:])
+		return false, nil
+	})
+}
+
+// noteSent remembers that a window was sent on. Which ones were is only remembered of those that end as late as a window
+// can that is sent on: where stream time has gone on, no record comes for them.
+func (s *waitingRows[K, V]) noteSent(e *timelineRow) error {
+	s.sentAt = min(s.sentAt, e.time)
+	s.index = append(appendTime(append(s.index[:0], prefixSent), e.time), e.key...)
+	return s.line.store.Put(s.index, noValue)
+}
+
+// wasSent tells whether a window is one of those.
+func (s *waitingRows[K, V]) wasSent(k K) (bool, error) {
+	if s.sentAt == noRow {
+		return false, nil
+	}
+	end := s.end(k)
+	if end < s.sentAt {
+		return false, nil
+	}
+	s.index = appendTime(append(s.index[:0], prefixSent), end)
+	var err error
+	if s.index, err = s.keys.Append(s.index, k); err != nil {
+		return false, fmt.Errorf("encode the key of a row: %w", err)
+	}
+	b, err := s.line.store.Get(s.index)
+	return b != nil, err
+}
+
+// forgetSent forgets those that end before a time.
+func (s *waitingRows[K, V]) forgetSent(end int64) error {
+	if s.sentAt >= end {
+		return nil
+	}
+	s.sentAt = noRow
+	return s.line.store.Scan([]byte{prefixSent}, []byte{prefixSent + 1}, func(key, _ []byte) (bool, error) {
+		if t := timeOf(key[1:]); t >= end {
+			s.sentAt = t
+			return false, nil
+		}
+		return true, s.line.store.Delete(key)
+	})
 }
 
 // find returns the row of a key, nil if it does not wait, and the time by which it does or would. The result is valid
