@@ -24,18 +24,21 @@ const (
 	views     = "views"     // key: the user; value: text
 	orders    = "orders"    // key: the order; value: the customer, and text
 	customers = "customers" // key: the customer; value: text
+	visits    = "visits"    // key: the visit; value: text
 )
 
-func inputs() []string { return []string{clicks, views, orders, customers} }
+func inputs() []string { return []string{clicks, views, orders, customers, visits} }
 
 const (
 	sessions = "sessions"
 	windows  = "windows"
+	sliding  = "sliding"
 	matches  = "matches"
 	rows     = "rows"
+	recent   = "recent"
 )
 
-func outputs() []string { return []string{sessions, windows, matches, rows} }
+func outputs() []string { return []string{sessions, windows, sliding, matches, rows, recent} }
 
 const application = "soak"
 
@@ -44,8 +47,9 @@ func topic(name string) string { return application + "-" + name }
 // grace is how much older than the newest a record of the load may be, and more.
 const grace = 2 * time.Second
 
-// define declares the application: sessions and windows of clicks, whose rows are kept for retention, clicks that are joined with
-// the views shortly before, and orders with their customers.
+// define declares the application: sessions and tumbling windows of clicks and sliding windows of views, whose rows are kept for
+// retention, clicks that are joined with the views shortly before, orders with their customers, and visits, of which there are always
+// new ones: their rows are deleted when they are older than retention.
 func define(retention time.Duration) *stream.Topology {
 	text := stream.String()
 	t := stream.New(application)
@@ -57,6 +61,8 @@ func define(retention time.Duration) *stream.Topology {
 	stream.CountWindows(window, windows, stream.Retention(retention), stream.EmitOnCommit()).ToStream().To(topic(windows))
 	before := stream.JoinWindow{Before: viewOf(retention), Grace: grace}
 	view := stream.From(t, topic(views), text, text)
+	near := stream.WindowedBy(stream.GroupByKey(view), stream.Sliding(viewOf(retention)).Grace(grace))
+	stream.CountWindows(near, sliding, stream.Retention(retention), stream.EmitOnCommit()).ToStream().To(topic(sliding))
 	both := func(a, b string) string { return a[:min(len(a), 16)] + ";" + b[:min(len(b), 16)] }
 	stream.JoinStream(click, view, matches, before, both).Values(text).To(topic(matches))
 	order := stream.TableFrom(t, orders, topic(orders), text, text)
@@ -66,6 +72,7 @@ func define(retention time.Duration) *stream.Topology {
 		return c, ok
 	}
 	stream.JoinForeignKey(order, customer, rows, owner, both).ToStream().Values(text).To(topic(rows))
+	stream.TableFrom(t, visits, topic(visits), text, text, stream.TTL(retention)).ToStream().To(topic(recent))
 	return t
 }
 

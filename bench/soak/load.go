@@ -13,11 +13,13 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// The key spaces, which are bounded: what grows does so with time.
+// The key spaces, which are bounded: what grows does so with time. Visits alone have always new keys: of the last visitCount each
+// record has one.
 const (
 	userCount     = 20_000
 	orderCount    = 50_000
 	customerCount = 5_000
+	visitCount    = 1_000
 )
 
 // load writes records at a steady rate. Their event times are the clock's, up to a second before.
@@ -74,7 +76,7 @@ func (l *load) write(ctx context.Context, cl *kgo.Client, r *kgo.Record) {
 	})
 }
 
-// record returns the next record: of twenty, ten are clicks, five views, four orders and one a customer.
+// record returns the next record: of twenty, nine are clicks, five views, four orders, one a customer and one a visit.
 func (l *load) record(i int) *kgo.Record {
 	switch i % 20 {
 	case 0:
@@ -84,6 +86,8 @@ func (l *load) record(i int) *kgo.Record {
 		return &kgo.Record{Topic: topic(orders), Key: fmt.Appendf(nil, "order-%06d", l.rng.IntN(orderCount)), Value: []byte(value)}
 	case 2, 5, 9, 13, 17:
 		return &kgo.Record{Topic: topic(views), Key: l.user(), Value: []byte(l.text)}
+	case 19:
+		return &kgo.Record{Topic: topic(visits), Key: fmt.Appendf(nil, "visit-%09d", i/20+l.rng.IntN(visitCount)), Value: []byte(l.text)}
 	default:
 		return &kgo.Record{Topic: topic(clicks), Key: l.user(), Value: []byte(l.text)}
 	}

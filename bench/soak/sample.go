@@ -36,26 +36,48 @@ type sample struct {
 type column struct {
 	name  string // in the file
 	title string
+	unit  string // "": it is in the title
 	of    func(*sample) float64
 	least float64 // a growth that does not matter
-	// judged says that it has to be flat. The changelogs of windows are kept for a day longer than their windows, and grow for a
-	// day; the rate is what the load is.
-	judged bool
+	// free is why it need not be flat. "": it has to be.
+	free string
 }
 
 func columns() []column {
+	const (
+		day  = "the broker keeps them for a day longer"
+		rate = "it is what the load is"
+	)
 	return []column{
-		{"rss_mib", "resident memory (MiB)", func(s *sample) float64 { return s.resident }, 4, true},
-		{"heap_mib", "heap (MiB)", func(s *sample) float64 { return s.heap }, 4, true},
-		{"state_mib", "state on disk (MiB)", func(s *sample) float64 { return s.disk }, 4, true},
-		{"descriptors", "open descriptors", func(s *sample) float64 { return s.descriptors }, 4, true},
-		{"goroutines", "goroutines", func(s *sample) float64 { return s.goroutines }, 4, true},
-		{"table_changelogs_mib", "changelogs of tables (MiB)", func(s *sample) float64 { return s.tables }, 16, true},
-		{"window_changelogs_mib", "changelogs of windows (MiB)", func(s *sample) float64 { return s.windowChangelogs }, 0, false},
-		{"lag_offsets", "lag (offsets)", func(s *sample) float64 { return s.lag }, 1000, true},
-		{"result_p99_ms", "event to result, p99 (ms)", func(s *sample) float64 { return s.p99 }, 50, true},
-		{"records_per_second", "records a second", func(s *sample) float64 { return s.records }, 0, false},
+		{"rss_mib", "Resident memory", "MiB", func(s *sample) float64 { return s.resident }, 4, ""},
+		{"heap_mib", "Heap", "MiB", func(s *sample) float64 { return s.heap }, 4, ""},
+		{"state_mib", "State on disk", "MiB", func(s *sample) float64 { return s.disk }, 4, ""},
+		{"descriptors", "Open descriptors", "", func(s *sample) float64 { return s.descriptors }, 4, ""},
+		{"goroutines", "Goroutines", "", func(s *sample) float64 { return s.goroutines }, 4, ""},
+		{"lag_offsets", "Lag", "offsets", func(s *sample) float64 { return s.lag }, 1000, ""},
+		{"result_p99_ms", "From event to result, 99th percentile", "ms", func(s *sample) float64 { return s.p99 }, 50, ""},
+		{"table_changelogs_mib", "Changelogs of tables", "MiB", func(s *sample) float64 { return s.tables }, 16, ""},
+		{"window_changelogs_mib", "Changelogs of windows", "MiB", func(s *sample) float64 { return s.windowChangelogs }, 0, day},
+		{"records_per_second", "Records", "a second", func(s *sample) float64 { return s.records }, 0, rate},
 	}
+}
+
+// label returns the title with the unit.
+func (c *column) label() string {
+	if c.unit == "" {
+		return c.title
+	}
+	return c.title + " (" + c.unit + ")"
+}
+
+// points returns the values that there are from a time on.
+func (c *column) points(samples []sample, from time.Duration) (series []point) {
+	for i := range samples {
+		if v := c.of(&samples[i]); samples[i].at >= from.Seconds() && !math.IsNaN(v) {
+			series = append(series, point{samples[i].at, v})
+		}
+	}
+	return series
 }
 
 // watcher takes samples of a process.
@@ -105,7 +127,7 @@ func (w *watcher) sample(ctx context.Context) (s sample, err error) {
 
 // ofWindows tells whether a store has rows that are deleted because of their age.
 func ofWindows(store string) bool {
-	return store == sessions || store == windows || strings.HasPrefix(store, matches+"-")
+	return store == sessions || store == windows || store == sliding || strings.HasPrefix(store, matches+"-")
 }
 
 // size returns the bytes of a folder, in MiB. Files may go meanwhile.

@@ -14,6 +14,8 @@ type point struct{ at, value float64 }
 // trend is where a series goes.
 type trend struct {
 	verdict  verdict
+	from     float64 // when the first value was that was looked at
+	middle   float64 // the mean time of those values
 	mean     float64
 	slope    float64 // a second
 	margin   float64 // the slope is within slope±margin, with 99 % confidence
@@ -23,6 +25,9 @@ type trend struct {
 
 // growth returns how much more the series has at the end than at the beginning, by its slope.
 func (t trend) growth() float64 { return t.slope * t.duration }
+
+// at returns the value of the line at a time.
+func (t trend) at(time float64) float64 { return t.mean + t.slope*(time-t.middle) }
 
 type verdict string
 
@@ -58,7 +63,7 @@ func trendOf(series []point, least float64) trend {
 		return trend{verdict: unclear}
 	}
 	from, to := series[0].at, series[len(series)-1].at
-	t := trend{duration: to - from}
+	t := trend{from: from, duration: to - from}
 	xs, ys := blockMeans(series, from, to)
 	if len(xs) < blocks { // a block without a sample
 		return trend{verdict: unclear}
@@ -69,7 +74,7 @@ func trendOf(series []point, least float64) trend {
 		sxx += (xs[i] - x) * (xs[i] - x)
 		sxy += (xs[i] - x) * (ys[i] - y)
 	}
-	t.mean, t.slope = y, sxy/sxx
+	t.middle, t.mean, t.slope = x, y, sxy/sxx
 	var rest float64
 	for i := range xs {
 		d := ys[i] - y - t.slope*(xs[i]-x)

@@ -16,6 +16,8 @@ type Axis struct {
 	Whole bool
 	// Percent is set where they are parts of 1, to be written in percent.
 	Percent bool
+	// Zero is set where the axis of the values of [Lines] has 0 on it, so that a change is seen for what it is beside the whole.
+	Zero bool
 
 	exact bool   // the axis ends where the values do
 	own   []tick // in place of computed ones; nil: none

@@ -42,6 +42,9 @@ func (l *Lines) SVG() template.HTML {
 			entries = append(entries, entry{lineSample("line " + series(i)), s.Name})
 		}
 	}
+	if l.Y.Zero {
+		ys = append(ys, 0)
+	}
 	marked := l.MarkName != "" && finite(l.Mark)
 	if marked {
 		xs = append(xs, l.Mark)
