@@ -146,7 +146,7 @@ func addAggregateTable[K comparable, V, A any](g GroupedTable[K, V], kind, name 
 	s := g.changes.copartitioned(kind, name, false)
 	o := storeOptionsOf(opts)
 	n := t.addStateful(kind, name, s.n)
-	n.store(o.table(name))
+	n.store(lookedUp(o.table(name), s.keys, values))
 	n.build = func(b *builder) []any {
 		a := &aggregateTable[K, V, A]{f: f, ctx: b.ctx, n: n, rows: kvOf(b, n, s.keys, values, o), next: next[K, Change[A]](b, n)}
 		b.lives(n, a)

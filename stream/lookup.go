@@ -27,7 +27,33 @@ func lookedUp[K, V any](s task.StoreSpec, keys Codec[K], values Codec[V]) task.S
 		PlacedBy: func(key []byte) []byte { return placedBy(keys, key) },
 		At:       func(dst, key []byte, _ int64) []byte { return append(append(dst, prefixRow), key...) },
 	}
+	if s.Expires {
+		s.Lookup.Since = sinceOf(metaExpiry, s.TTL.Milliseconds())
+	}
 	return s
+}
+
+// lookup reads the numbers of a meta from what get finds in a store, nil if they are not there.
+func lookup(get func(key []byte) ([]byte, error), id byte) (numbers []int64, err error) {
+	b, err := get([]byte{prefixMeta, id})
+	if len(b)%timeBytes != 0 {
+		return nil, errShortRow
+	}
+	for ; len(b) > 0; b = b[timeBytes:] {
+		numbers = append(numbers, timeOf(b))
+	}
+	return numbers, err
+}
+
+// sinceOf returns how to read which rows are kept where these are kept for a time: stream time is the first number of a meta.
+func sinceOf(id byte, kept int64) func(get func(key []byte) ([]byte, error)) (int64, error) {
+	return func(get func(key []byte) ([]byte, error)) (int64, error) {
+		n, err := lookup(get, id)
+		if err != nil || n == nil || n[0] < never+kept {
+			return never, err
+		}
+		return n[0] - kept, nil
+	}
 }
 
 // lookedUpWindows is lookedUp for windows of one size, whose keys in the store are those of timeFirst. floor returns from the
@@ -42,14 +68,51 @@ func lookedUpWindows[K, V any](s task.StoreSpec, keys Codec[K], values Codec[V],
 		return append(appendTime(append(dst, prefixRow), start), key...)
 	}
 	s.Lookup.Floor = func(get func(key []byte) ([]byte, error)) (int64, error) {
-		b, err := get([]byte{prefixMeta, metaOperator})
-		if err != nil || b == nil {
-			return math.MinInt64, err
+		n, err := lookup(get, metaOperator)
+		if err != nil || n == nil {
+			return never, err
 		}
-		if len(b) < timeBytes {
-			return 0, errShortRow
+		return floor(n[len(n)-1]), nil // see windowTimes.resume
+	}
+	return s
+}
+
+// lookedUpSegments is lookedUp for windows with their ends in them, whose rows lie in [segments].
+func lookedUpSegments[K, V any](s task.StoreSpec, keys Codec[K], values Codec[V]) task.StoreSpec {
+	s = lookedUp(s, keys, values)
+	if l := s.Lookup; l != nil {
+		l.Windows, l.EndIncluded, l.At = true, true, nil
+		l.Segment, l.Of, l.Rows = 1+timeBytes, appendKeyRef, []byte{prefixRow}
+	}
+	return s
+}
+
+// lookedUpSliding is lookedUpSegments for sliding windows. floor returns from the times up to which windows have been closed and of
+// the newest window where those begin that are kept.
+func lookedUpSliding[K, V any](s task.StoreSpec, keys Codec[K], values Codec[V], difference int64, floor func(closed, newest int64) int64) task.StoreSpec {
+	s = lookedUpSegments(s, keys, values)
+	if s.Lookup == nil {
+		return s
+	}
+	s.Lookup.Size = difference
+	s.Lookup.Floor = func(get func(key []byte) ([]byte, error)) (int64, error) {
+		n, err := lookup(get, metaOperator)
+		if err != nil || n == nil {
+			return never, err
 		}
-		return floor(timeOf(b[len(b)-timeBytes:])), nil // the newest is the last of what is remembered: see remember
+		if len(n) < 3 {
+			return never, errShortRow
+		}
+		return floor(n[1], n[2]), nil // see windowTimes.resume
+	}
+	return s
+}
+
+// lookedUpSessions is lookedUpSegments for sessions, whose rows are kept for a time after their end.
+func lookedUpSessions[K, V any](s task.StoreSpec, keys Codec[K], values Codec[V], retention int64) task.StoreSpec {
+	s = lookedUpSegments(s, keys, values)
+	if s.Lookup != nil {
+		s.Lookup.Since = sinceOf(metaOperator, retention) // see sessionRows.remember
 	}
 	return s
 }

@@ -116,12 +116,12 @@ type sessionState[K comparable, A any] struct {
 func declareSessions[K comparable, A any](n *node, name string, w SessionWindows, keys Codec[K], values Codec[A], merge func(K, A, A) A, opts []WindowOption) *sessionState[K, A] {
 	d := &sessionState[K, A]{n: n, w: w, keys: keys, values: values, merge: merge, o: windowOptionsOf(opts)}
 	d.o.check(n.t, n.kind, "sessions, their gap and their grace", d.closes())
-	spec := d.o.spec(name)
+	spec, retention := d.o.spec(name), max(d.o.retention, d.closes())
 	if !d.o.emitOnClose {
-		spec.Retention = max(d.o.retention, d.closes())
+		spec.Retention = retention
 	}
 	spec.Row = sessionRow
-	n.store(spec)
+	n.store(lookedUpSessions(spec, keys, values, retention.Milliseconds()))
 	return d
 }
 

@@ -129,13 +129,17 @@ func (s *slidingRows[K, A]) over(start int64) bool { return start+s.difference <
 
 // floor returns where the windows begin that are kept. Of those before, none can be needed to make one that is open.
 func (s *slidingRows[K, A]) floor() int64 {
+	return slidingFloor(s.closed, s.newest, s.difference, s.retention, s.forever)
+}
+
+func slidingFloor(closed, newest, difference, retention int64, forever bool) int64 {
 	switch {
-	case s.newest == never:
+	case newest == never:
 		return never
-	case s.forever && s.closed != never:
-		return min(s.newest-s.retention, s.closed-s.difference)
+	case forever && closed != never:
+		return min(newest-retention, closed-difference)
 	default:
-		return s.newest - s.retention
+		return newest - retention
 	}
 }
 

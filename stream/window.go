@@ -144,7 +144,11 @@ func declareWindows[K comparable, A any](n *node, name string, w Windows, keys C
 		spec.Row = windowRow(size)
 		spec = lookedUpWindows(spec, keys, values, size, func(newest int64) int64 { return floorOf(newest, retention, o.emitOnClose) })
 	case SlidingWindows:
-		spec.Row = slidingRow(w.difference.Milliseconds())
+		difference, retention, forever := w.difference.Milliseconds(), o.retentionOf(w).Milliseconds(), o.forever()
+		spec.Row = slidingRow(difference)
+		spec = lookedUpSliding(spec, keys, values, difference, func(closed, newest int64) int64 {
+			return slidingFloor(closed, newest, difference, retention, forever)
+		})
 	}
 	n.store(spec)
 	return &windowState[K, A]{n: n, w: w, keys: keys, values: values, o: o}

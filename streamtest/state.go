@@ -38,9 +38,13 @@ func RowsOf[K, V any](d *Driver, store string, keys stream.Codec[K], values stre
 		if r.id.Sub != sub {
 			continue
 		}
-		err := r.task.Store(store).Scan(nil, nil, func(key, value []byte) (bool, error) {
+		kept, err := spec.Kept(r.task.Store(store).Get)
+		if err != nil {
+			d.t.Fatalf("streamtest: store %s of task %s: %v", store, r.id, err)
+		}
+		err = r.task.Store(store).Scan(nil, nil, func(key, value []byte) (bool, error) {
 			row, ok, err := spec.Row(bytes.Clone(key), bytes.Clone(value))
-			if err != nil || !ok {
+			if err != nil || !ok || !kept.Has(&row) {
 				return true, err
 			}
 			out := StoredRow[K, V]{Timestamp: row.Timestamp, Partition: r.id.Partition}

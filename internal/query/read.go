@@ -30,7 +30,7 @@ type reader struct {
 	ctx       context.Context //nolint:containedctx // of one call
 	view      *store.View
 	partition int32
-	floor     int64
+	kept      task.Kept
 	rows      []Row
 	bytes     int
 	looks     int
@@ -39,15 +39,17 @@ type reader struct {
 
 // read returns the rows of a partition that are asked for, and up to which key in the store that is, nil for all of it.
 func (q *ask) read(ctx context.Context, v *store.View, partition int32) (rows []Row, end []byte, err error) {
-	r := &reader{q: q, ctx: ctx, view: v, partition: partition, floor: math.MinInt64}
-	if floor, ok, err := q.store.floor(v); err != nil {
+	r := &reader{q: q, ctx: ctx, view: v, partition: partition}
+	if r.kept, err = q.store.spec.Kept(v.Get); err != nil {
 		return nil, nil, err
-	} else if ok {
-		r.floor = floor
 	}
 	l := q.store.spec.Lookup
 	switch {
-	case l == nil || l.At == nil || l.Windows && l.Size == 0:
+	case l != nil && l.Segment > 0 && q.key != nil:
+		err = r.segments(l)
+	case l != nil && l.Segment > 0:
+		err = r.scan(l.Rows, successor(l.Rows))
+	case l == nil || l.At == nil:
 		err = r.scan(nil, nil)
 	case l.Windows && q.key != nil:
 		err = r.leap(l)
@@ -92,7 +94,7 @@ func (r *reader) scan(from, to []byte) error {
 }
 
 // starts returns between which starts windows are asked for, and are there.
-func (r *reader) starts() (low, high int64) { return max(r.q.low, r.floor), r.q.high }
+func (r *reader) starts() (low, high int64) { return max(r.q.low, r.kept.Floor), r.q.high }
 
 // windows looks at the rows of windows of all keys, which lie by their starts.
 func (r *reader) windows(l *task.Lookup) error {
@@ -150,6 +152,28 @@ func (r *reader) leap(l *task.Lookup) error {
 	return nil
 }
 
+// segments looks at the rows of one key, which lie together in each segment: from one segment to the next that there is.
+func (r *reader) segments(l *task.Lookup) error {
+	ref := l.Of(nil, r.q.key)
+	from, end := r.resume(l.Rows), successor(l.Rows)
+	for r.end == nil {
+		var segment []byte
+		err := r.view.Scan(from, end, func(key, _ []byte) (bool, error) {
+			segment = bytes.Clone(key[:min(l.Segment, len(key))])
+			return false, r.ctx.Err()
+		})
+		if err != nil || segment == nil {
+			return err
+		}
+		rows := append(bytes.Clone(segment), ref...)
+		if err := r.scan(rows, successor(rows)); err != nil {
+			return err
+		}
+		from = successor(segment)
+	}
+	return nil
+}
+
 func startOf(key []byte) int64 { return int64(binary.BigEndian.Uint64(key)) }
 
 // stop ends the looking, with all rows given whose keys in the store are up to at.
@@ -169,7 +193,7 @@ func (r *reader) look(key, value []byte) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("store %s: %w", r.q.store.spec.Name, err)
 	}
-	if ok && r.wants(&row) {
+	if ok && r.kept.Has(&row) && r.wants(&row) {
 		if err := r.take(key, &row); err != nil {
 			return false, fmt.Errorf("store %s: a row cannot be shown: %w", r.q.store.spec.Name, err)
 		}
@@ -192,7 +216,7 @@ func (r *reader) wants(row *task.Row) bool {
 		}
 		start, end := startOf(key), startOf(key[8:])
 		holds := q.at == nil || *q.at >= start && (*q.at < end || *q.at == end && q.store.spec.Lookup.EndIncluded)
-		if start < max(q.low, r.floor) || start > q.high || !holds {
+		if start < q.low || start > q.high || !holds {
 			return false
 		}
 		key = key[windowBytes:]

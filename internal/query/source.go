@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/url"
 
-	"millrace.dev/internal/store"
 	"millrace.dev/internal/task"
 )
 
@@ -59,13 +58,4 @@ func (s *source) describe(p *task.Program) Store {
 		d.Changelog = p.Changelog(s.spec.Name)
 	}
 	return d
-}
-
-// floor returns the lowest start of the windows that are shown, and whether there is one.
-func (s *source) floor(v *store.View) (start int64, ok bool, err error) {
-	if s.spec.Lookup == nil || s.spec.Lookup.Floor == nil {
-		return 0, false, nil
-	}
-	start, err = s.spec.Lookup.Floor(v.Get)
-	return start, true, err
 }

@@ -1,7 +1,9 @@
 package task
 
 import (
+	"encoding/binary"
 	"fmt"
+	"math"
 	"time"
 
 	"millrace.dev/internal/store"
@@ -118,12 +120,56 @@ type Lookup struct {
 	// At returns the key in the store of the row of a key; start is that of the window. nil: it cannot be told.
 	At func(dst, key []byte, start int64) []byte
 	// Size is how long a window is, in milliseconds, where all are equally long. Their rows lie in the store by their starts, and those of
-	// one start by their keys, as At says. Else 0: the rows of windows have to be gone through.
+	// one start by their keys, as At says, unless there are segments. Else 0.
 	Size int64
+	// Segment is how many bytes of a key in the store, of those of rows, say in which segment the row is. In each segment the rows of a
+	// key lie together: what follows in their keys begins as Of says. Rows is what the keys of all begin with. 0: there are no segments.
+	Segment int
+	Of      func(dst, key []byte) []byte
+	Rows    []byte
 	// EndIncluded says that the end of a window is in it, as of sessions.
 	EndIncluded bool
-	// Floor returns the lowest start of the windows that are kept, from what get finds in the store. nil: nothing expires.
+	// Floor returns the lowest start of the windows that are kept, from what get finds in the store. nil: none expires by its start.
 	Floor func(get func(key []byte) ([]byte, error)) (int64, error)
+	// Since returns the lowest time of the rows that are kept, likewise. nil: none expires by its time.
+	Since func(get func(key []byte) ([]byte, error)) (int64, error)
+}
+
+// Kept is which rows of a store are kept: others have expired, and may be there until they are deleted.
+type Kept struct {
+	Windows bool
+	Floor   int64 // the lowest start of a window
+	Since   int64 // the lowest time of a row
+}
+
+// Kept returns which rows are kept, from what get finds in the store.
+func (s *StoreSpec) Kept(get func(key []byte) ([]byte, error)) (k Kept, err error) {
+	k = Kept{Floor: math.MinInt64, Since: math.MinInt64}
+	l := s.Lookup
+	if l == nil {
+		return k, nil
+	}
+	k.Windows = l.Windows
+	if l.Floor != nil {
+		if k.Floor, err = l.Floor(get); err != nil {
+			return k, err
+		}
+	}
+	if l.Since != nil {
+		k.Since, err = l.Since(get)
+	}
+	return k, err
+}
+
+// windowBytes is what the key of a window begins with: start and end.
+const windowBytes = 16
+
+// Has tells whether a row is kept.
+func (k *Kept) Has(r *Row) bool {
+	if k.Windows && (len(r.Key) < windowBytes || int64(binary.BigEndian.Uint64(r.Key)) < k.Floor) {
+		return false
+	}
+	return r.Timestamp >= k.Since
 }
 
 // Row is a row of a store, with key and value as their codecs encode them. The key of a window is its start and its end,
