@@ -96,7 +96,7 @@ func AggregateCogroup[K comparable, A any](c Cogrouped[K, A], name string, value
 // AggregateCogroupWindows adds the values of all groups of a key and window to one aggregate, as [AggregateCogroup] does without
 // windows and [AggregateWindows] for one group. Stream time is the highest of the records of all groups.
 func AggregateCogroupWindows[K comparable, A any](c Cogrouped[K, A], w Windows, name string, values Codec[A], initial func() A, opts ...WindowOption) Table[Windowed[K], A] {
-	t := c.members[0].topology()
+	t := c.topology()
 	w = checkWindows(t, kindCogroup, w)
 	members, nodes := c.declare(name, values, initial)
 	n := t.addStateful(kindCogroup, name, nodes...)
@@ -113,7 +113,7 @@ func AggregateCogroupWindows[K comparable, A any](c Cogrouped[K, A], w Windows, 
 // without sessions and [AggregateSessions] for one group: a session is of the records of all groups. merge makes one
 // aggregate of two where a record joins sessions.
 func AggregateCogroupSessions[K comparable, A any](c Cogrouped[K, A], w SessionWindows, name string, values Codec[A], initial func() A, merge func(key K, a, b A) A, opts ...WindowOption) Table[Windowed[K], A] {
-	t := c.members[0].topology()
+	t := c.topology()
 	t.needs(kindCogroup, "merge", merge != nil)
 	w.check(t, kindCogroup)
 	members, nodes := c.declare(name, values, initial)
@@ -127,11 +127,19 @@ func AggregateCogroupSessions[K comparable, A any](c Cogrouped[K, A], w SessionW
 	return d.table()
 }
 
+// topology returns the topology of the groups.
+func (c Cogrouped[K, A]) topology() *Topology {
+	if len(c.members) == 0 {
+		panic("stream: a cogroup without groups, which belongs to no topology: begin it with Cogroup")
+	}
+	return c.members[0].topology()
+}
+
 func (c Cogrouped[K, A]) keys() Codec[K] { return c.members[0].keys() }
 
 // declare brings all records of a key to one partition.
 func (c Cogrouped[K, A]) declare(name string, values Codec[A], initial func() A) (members []member[K, A], nodes []*node) {
-	t := c.members[0].topology()
+	t := c.topology()
 	t.needs(kindCogroup, "initial", initial != nil)
 	for i, m := range c.members {
 		m.needs(kindCogroup, values)

@@ -108,3 +108,40 @@ func TestFaultsOfCogroup(t *testing.T) {
 		}, "too short"},
 	})
 }
+
+// TestCogroupOfNothing: groups that were never declared belong to no topology, which could tell of the fault.
+func TestCogroupOfNothing(t *testing.T) {
+	t.Parallel()
+	none := stream.Cogrouped[string, string]{}
+	merge := func(_, a, b string) string { return a + b }
+	for name, aggregate := range map[string]func(){
+		"by key":     func() { stream.AggregateCogroup(none, "all", stream.String(), start) },
+		"in windows": func() { stream.AggregateCogroupWindows(none, stream.Tumbling(ms(10)), "all", stream.String(), start) },
+		"in sessions": func() {
+			stream.AggregateCogroupSessions(none, stream.Sessions(ms(10)), "all", stream.String(), start, merge)
+		},
+	} {
+		func() {
+			defer func() {
+				if got := fmt.Sprint(recover()); !strings.Contains(got, "begin it with Cogroup") {
+					t.Errorf("%s: %s", name, got)
+				}
+			}()
+			aggregate()
+		}()
+	}
+}
+
+// TestCogroupOfOneStreamTwice adds each record by both functions, the first group's first.
+func TestCogroupOfOneStreamTwice(t *testing.T) {
+	t.Parallel()
+	top := stream.New("app")
+	g := stream.GroupByKey(stream.From(top, "in", stream.String(), stream.String()))
+	c := stream.Cogroup(g, func(_, v, a string) string { return a + "+" + v })
+	c = stream.CogroupWith(c, g, func(_, v, a string) string { return a + "*" + v })
+	stream.AggregateCogroup(c, "all", stream.String(), start).ToStream().To("out")
+	d := streamtest.New(t, top)
+	streamtest.NewInput(d, "in", stream.String(), stream.String()).Pipe("k", "a", 5)
+	out := streamtest.NewOutput(d, "out", stream.String(), stream.String())
+	want(t, "updates", "+a +a*a", strings.Join(out.ReadValues(), " "))
+}

@@ -199,7 +199,7 @@ type suppress[K comparable, V any] struct {
 	ctx   *task.Context
 	n     *node
 	d     suppression[K]
-	later bool // rows have come by a flush, and nothing was sent on yet
+	later bool // rows have come by a flush, or time has moved by the clock, and nothing was sent on yet
 	next  edge[K, Change[V]]
 	out   Record[K, Change[V]]
 	visit func(*timelineRow) (bool, error) // release
@@ -234,10 +234,19 @@ func (s *suppress[K, V]) process(r *Record[K, Change[V]]) error {
 	return s.emit()
 }
 
-// Advance sends on what is due when stream time has moved without a record.
+// Advance has what is due be sent on by the flush when stream time has moved without a record: until then the table may hold
+// back updates of it.
 func (s *suppress[K, V]) Advance(streamTime int64) error {
-	s.observed, s.later = max(s.observed, streamTime), false
-	return s.emit()
+	s.observed, s.later = max(s.observed, streamTime), true
+	return nil
+}
+
+// Uncommitted tells whether a row waits for nothing but the flush.
+func (s *suppress[K, V]) Uncommitted() int {
+	if s.later && s.rows > 0 && s.due(s.line.low) {
+		return 1
+	}
+	return 0
 }
 
 // Flush sends on what other flushes have made due, and writes what is to be remembered.

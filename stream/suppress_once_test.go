@@ -1,8 +1,10 @@
 package stream_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"millrace.dev/stream"
 	"millrace.dev/streamtest"
@@ -75,4 +77,23 @@ func TestSuppressSendsWindowsOnce(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestSuppressOfHeldRowsAndIdleTasks: updates that wait for the commit are in the windows that the clock closes before it.
+func TestSuppressOfHeldRowsAndIdleTasks(t *testing.T) {
+	t.Parallel()
+	start := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+	at := start.UnixMilli()
+	top := finalRows([]stream.TopologyOption{stream.IdleTimeout(time.Minute)}, func(g stream.Grouped[string, string]) stream.Table[stream.Windowed[string], string] {
+		return join(g, stream.Tumbling(time.Minute), stream.EmitOnCommit())
+	})
+	d := drive(t, top, streamtest.StartAt(start), streamtest.CommitByHand())
+	d.in.Pipe("k", "a", at)
+	d.Commit()
+	d.in.Pipe("k", "b", at)
+	d.Advance(3 * time.Minute)
+	d.Commit()
+	d.Advance(3 * time.Minute)
+	d.Commit()
+	want(t, "of the window", fmt.Sprintf("k[%d,%d)=+a+b@%d", at, at+60_000, at), d.read())
 }
