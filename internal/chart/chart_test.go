@@ -73,6 +73,18 @@ func TestGolden(t *testing.T) {
 	}
 }
 
+// TestZero looks for 0 on an axis whose values are far from it.
+func TestZero(t *testing.T) {
+	t.Parallel()
+	for _, zero := range []bool{false, true} {
+		svg := (&Lines{Title: "memory", Y: Axis{Title: "MiB", Zero: zero}, Series: []Series{{"measured", []Point{{5, 290}, {6, 300}}}}}).SVG()
+		checkPicture(t, svg)
+		if got := strings.Contains(string(svg), ">0<"); got != zero {
+			t.Errorf("Zero %t: 0 on the axis: %t", zero, got)
+		}
+	}
+}
+
 func TestTicks(t *testing.T) {
 	t.Parallel()
 	const day = 86400
