@@ -347,8 +347,9 @@ func (s *kvStore[K, V]) flush(fn func(c *cached[K, V], sent row[V]) error) error
 
 func (s *kvStore[K, V]) write(c *cached[K, V]) (err error) {
 	if s.writeRow != nil {
+		err := s.writeRow(c)
 		s.resize(c, s.length(&c.row.value))
-		return s.writeRow(c)
+		return err
 	}
 	if err := s.encodeKey(c.key); err != nil {
 		return err

@@ -47,7 +47,7 @@ func TestLookup(t *testing.T) {
 			}
 		}
 	}
-	for _, name := range []string{"join-this", "join-other", "wait", "foreign-subscriptions"} { // what operators keep for themselves
+	for _, name := range []string{"join-left", "join-right", "wait", "foreign-subscriptions"} { // what operators keep for themselves
 		if s, ok := stores[name]; !ok || s.Row != nil || s.Lookup != nil {
 			t.Errorf("store %s is shown: %v, %+v", name, ok, s)
 		}

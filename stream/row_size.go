@@ -29,7 +29,7 @@ const (
 )
 
 func sizesOf[K comparable, V any]() (s rowSizes) {
-	s.entry = int64(unsafe.Sizeof(cached[K, V]{}) + mapSlack*(unsafe.Sizeof(*new(K))+unsafe.Sizeof(uintptr(0))))
+	s.entry = entryOf[K](sizeOfType[cached[K, V]]())
 	if s.keys = perByte(reflect.TypeFor[K]()); s.keys > 0 {
 		s.entry += pieceBytes
 	}
@@ -37,6 +37,11 @@ func sizesOf[K comparable, V any]() (s rowSizes) {
 		s.entry += pieceBytes
 	}
 	return s
+}
+
+// entryOf returns what an entry of so many bytes takes with its place in a map.
+func entryOf[K comparable](bytes int) int64 {
+	return int64(bytes + mapSlack*(sizeOfType[K]()+int(unsafe.Sizeof(uintptr(0)))))
 }
 
 // perByte returns how many bytes outside of itself a value of a type has for each that it has encoded.
@@ -80,6 +85,41 @@ func sizeOf(key, held []byte) rowSize {
 // of returns what a row takes.
 func (s *rowSizes) of(r rowSize) int64 {
 	return s.entry + s.keys*int64(r.key) + s.values*int64(r.value)
+}
+
+// lengths tells how long values are, encoded, that are not encoded anyway.
+type lengths[V any] struct {
+	values  Codec[V]
+	perByte int64 // what a value takes for each byte; 0: all are of one size
+	length  func(*V) int
+	passed  int
+	typical uint32
+	buf     []byte
+}
+
+func lengthsOf[V any](values Codec[V]) lengths[V] {
+	return lengths[V]{values: values, perByte: perByte(reflect.TypeFor[V]()), length: lengthOf[V]()}
+}
+
+// of returns the length of a value, which was before that before; 0 is not known. See measure.
+func (l *lengths[V]) of(v *V, before uint32) uint32 {
+	switch {
+	case l.perByte == 0:
+		return 0
+	case l.length != nil:
+		return uint32(l.length(v))
+	case l.passed < encodeEvery:
+		if l.passed++; before == 0 {
+			return l.typical
+		}
+		return before
+	}
+	b, err := l.values.Append(l.buf[:0], *v)
+	if err != nil {
+		return before // the flush will tell
+	}
+	l.buf, l.passed, l.typical = b, 0, uint32(len(b))
+	return l.typical
 }
 
 // encodeEvery is of how many values that have to be encoded for their length one is, before the flush.

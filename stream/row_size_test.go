@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"millrace.dev/internal/store"
 )
@@ -79,7 +80,51 @@ func TestRowSizes(t *testing.T) { // not parallel: it measures the heap
 	say("10 B")(cacheOf(t, 50_000, String(), String(), name, text(10)))
 	say("1 kB")(cacheOf(t, 10_000, String(), String(), name, text(1000)))
 	say("100 kB")(cacheOf(t, 200, String(), String(), name, text(100_000)))
+	say("sessions")(windowsOf(t, 20_000, Int64(), number, false, 1))
+	say("sessions of 1 kB")(windowsOf(t, 10_000, String(), text(1000), false, 1))
+	say("sliding")(windowsOf(t, 10_000, Int64(), number, true, 6))
+	say("sliding of 1 kB")(windowsOf(t, 1_000, String(), text(1000), true, 6))
 	say("profiles")(cacheOf(t, 10_000, String(), JSON[profile](), name, func(i int) profile {
 		return profile{name(i), []string{name(i), "b"}, map[string]int64{"x": 1, name(i): 2}}
 	}))
+}
+
+// windowsOf fills a cache with the sessions, or the sliding windows, of keys with a few records each.
+func windowsOf[V any](t *testing.T, n int, values Codec[V], value func(int) V, sliding bool, records int) (says, takes int64) {
+	t.Helper()
+	top := New("windows")
+	g := GroupByKey(From(top, "in", String(), values))
+	last := func(_, v V) V { // of memory of its own
+		b, err := values.Append(nil, v)
+		noError(t, err)
+		v, err = values.Decode(b)
+		noError(t, err)
+		return v
+	}
+	if sliding {
+		ReduceWindows(WindowedBy(g, Sliding(time.Minute)), "rows", last, CacheRows(1_000_000))
+	} else {
+		ReduceSessions(WindowedBySessions(g, Sessions(time.Minute)), "rows", last, CacheRows(1_000_000))
+	}
+	d := drive(t, top)
+	in := first[string, V](d)
+	for i := range n * records {
+		noError(t, in.send(&Record[string, V]{Key: fmt.Sprintf("customer-%07d", i%n), Value: value(i), Timestamp: int64(i)}))
+	}
+	d.commit()
+	d.commit()
+	used := heap()
+	for _, node := range d.nodes {
+		switch a := node.(type) {
+		case *aggregateSliding[string, V, V]:
+			says = a.account.Bytes()
+			a.shrink(0)
+		case *aggregateSessions[string, V, V]:
+			says = a.rows.account.Bytes()
+			a.rows.shrink(0)
+		}
+	}
+	takes = used - heap()
+	runtime.KeepAlive(d)
+	return says, takes
 }

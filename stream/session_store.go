@@ -33,18 +33,20 @@ type sessionRows[K comparable, A any] struct {
 	waiting int   // sessions that have changed since they were written
 	meta    *meta // time, limit and indexed in the store
 
-	name  string // for errors
-	key   []byte
-	ref   segmentKey
-	value []byte
-	due   []session[A] // those that close
+	lengths lengths[A]
+	name    string // for errors
+	key     []byte
+	ref     segmentKey
+	value   []byte
+	due     []session[A] // those that close
 }
 
 // session is a session of a key.
 type session[A any] struct {
 	start, end int64
 	value      A
-	kept       bool // the store has it so
+	kept       bool   // the store has it so
+	size       uint32 // how long the value is, encoded, as far as that is known
 }
 
 func (s *session[A]) row() row[A] { return row[A]{value: s.value, timestamp: s.end, exists: true} }
@@ -123,9 +125,24 @@ func sessionRowsOf[K comparable, A any](b *builder, n *node, keys Codec[K], valu
 	s.rows = newKVStore[K, sessionsOf[A]](key.name, st, keys, nil, o.cached)
 	s.rows.hold = o.emitOnCommit
 	s.rows.readRow, s.rows.writeRow = s.read, s.put
-	s.rows.length = func(o *sessionsOf[A]) int { return (len(o.open) + len(o.was)) * sizeOfType[session[A]]() }
+	s.lengths = lengthsOf(values)
+	s.rows.sizes.values, s.rows.length = 1, s.bytes
 	b.stores[key] = s
 	return s
+}
+
+// bytes returns what the sessions of a key take.
+func (s *sessionRows[K, A]) bytes(o *sessionsOf[A]) int {
+	n := (cap(o.open) + cap(o.was)) * sizeOfType[session[A]]()
+	if s.lengths.perByte == 0 {
+		return n
+	}
+	for _, list := range [][]session[A]{o.open, o.was} {
+		for i := range list {
+			n += pieceBytes + int(s.lengths.perByte)*int(list[i].size)
+		}
+	}
+	return n
 }
 
 // advance moves stream time on.
@@ -186,7 +203,7 @@ func (s *sessionRows[K, A]) decode(key, value []byte) (x session[A], err error) 
 		return x, err
 	}
 	x.value, err = s.decodeValue(value)
-	x.kept = true
+	x.kept, x.size = true, uint32(len(value))
 	return x, err
 }
 
@@ -203,6 +220,10 @@ func (s *sessionRows[K, A]) replace(c *cached[K, sessionsOf[A]], i, j int, now *
 	s.rows.mark(c)
 	of := &c.row.value
 	s.waiting++
+	before := uint32(0)
+	if i < j {
+		before = of.open[i].size
+	}
 	for k := i; k < j; k++ {
 		if old := &of.open[k]; old.kept {
 			of.was = append(of.was, *old)
@@ -220,6 +241,7 @@ func (s *sessionRows[K, A]) replace(c *cached[K, sessionsOf[A]], i, j int, now *
 		of.open[i] = *now
 		of.open = slices.Delete(of.open, i+1, j)
 	}
+	of.open[i].size = s.lengths.of(&of.open[i].value, before)
 	if first := of.open[0].end; s.onClose && first < of.due {
 		of.due = first
 		return s.look(c.key, first)
@@ -263,7 +285,7 @@ func (s *sessionRows[K, A]) putOne(x *session[A]) (err error) {
 	if s.value, err = s.values.Append(s.value[:0], x.value); err != nil {
 		return fmt.Errorf("store %s: encode the value of a row: %w", s.name, err)
 	}
-	x.kept = true
+	x.kept, x.size = true, uint32(len(s.value))
 	return s.segments.put(x.end, &s.ref, x.end, x.start, s.value)
 }
 

@@ -142,6 +142,7 @@ func (a *aggregateSliding[K, V, A]) add(r *Record[K, V]) error {
 			return err
 		}
 	}
+	a.count(k)
 	dropLate(a.ctx, a.n, late, windows)
 	a.evict()
 	return nil
@@ -152,7 +153,9 @@ func (a *aggregateSliding[K, V, A]) set(k *slidingKey[K, A], i int, now row[A], 
 	w := &k.list[i]
 	a.mark(k, w)
 	old := w.row
+	before := a.outside(w)
 	w.row = now
+	a.measure(k, w, before)
 	if a.hold || a.onClose {
 		return nil
 	}

@@ -4,8 +4,10 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"reflect"
 	"slices"
 
+	"millrace.dev/internal/store"
 	"millrace.dev/internal/task"
 )
 
@@ -30,6 +32,12 @@ type slidingRows[K comparable, A any] struct {
 	dirty   []*slidingKey[K, A] // in the order in which they changed first
 	rows    int                 // in the cache
 	waiting int                 // of those, for the flush
+	entry   int64               // what a key takes, but for its bytes and its windows
+	perKey  int64               // for each byte of a key
+	lengths lengths[A]
+	account *store.Cache
+	pressed bool // keys have to be flushed to be forgotten
+	largest int  // keys since the map was made
 
 	earliest int64 // no window that waits to be emitted begins before
 	later    int64 // the first that waits on
@@ -48,6 +56,11 @@ type slidingKey[K comparable, A any] struct {
 	key        K
 	list       []slidingWindow[A]
 	dirty      bool
+	fixed      int64             // what it takes without its windows
+	bytes      int64             // what it takes, as the budget knows
+	values     int64             // of that, what values have outside of the list
+	waiting    int64             // what waits to be written
+	held       int64             // of values, what was sent last
 	prev, next *slidingKey[K, A] // next also links those that are free
 }
 
@@ -58,6 +71,7 @@ type slidingWindow[A any] struct {
 	row   row[A]
 	sent  row[A] // if it is dirty: what it was before
 	dirty bool   // it waits for the flush
+	size  uint32 // how long the value is, encoded, as far as that is known
 }
 
 // prefixWaiting is the first byte of the entries of rows that wait for their window to close.
@@ -105,6 +119,12 @@ func slidingRowsOf[K comparable, A any](b *builder, d *windowState[K, A]) *slidi
 		cache: map[K]*slidingKey[K, A]{}, earliest: math.MinInt64,
 	}
 	s.segments = segments{store: b.ctx.Store(key.name), prefix: prefixRow, told: s.forever}
+	s.lengths = lengthsOf(d.values)
+	if s.perKey = perByte(reflect.TypeFor[K]()); s.perKey > 0 {
+		s.entry = pieceBytes
+	}
+	s.entry += entryOf[K](sizeOfType[slidingKey[K, A]]())
+	s.account = s.segments.store.NewCache(s.shrink)
 	s.closed = never
 	s.clean.next, s.clean.prev = &s.clean, &s.clean
 	s.read = s.readRow
