@@ -29,6 +29,7 @@ func deliberate() []difference {
 				return anywhere(s, func(s *spec) bool { return strings.HasPrefix(s.EmitUnmatched, "immediately") })
 			},
 			check: sameMatches,
+			loose: true,
 		},
 		{
 			reason: "max_bytes: Kafka Streams counts the bytes that its own objects take",
@@ -36,6 +37,7 @@ func deliberate() []difference {
 				return anywhere(s, func(s *spec) bool { return s.Rule != nil && s.Rule.MaxBytes != nil })
 			},
 			check: func(*testing.T, *testCase, *spec, []result) error { return nil },
+			loose: true,
 		},
 		{
 			reason: "a join of tables with a result by foreign key that has no store: Kafka Streams does not send the deletion of what was not there",
@@ -44,7 +46,7 @@ func deliberate() []difference {
 					return s.Op == "foreign_key_join" && s.Type == "inner" && s.Materialized != nil && !*s.Materialized
 				})
 			},
-			check: moreDeletions,
+			check: deletionsOfBoth,
 		},
 		{
 			reason: "an inner join whose sides share a table: Kafka Streams keeps a result of a row that was deleted",
@@ -53,12 +55,13 @@ func deliberate() []difference {
 					return s.Op == "table_table_join" && s.Type == "inner" && anywhere(s.Left, func(l *spec) bool { return l.raw == s.Right.raw })
 				})
 			},
-			check: moreDeletions,
+			check: deletionsOfRows,
 		},
 		{
 			reason: "a null key in a left stream-table join with grace: Kafka Streams fails",
 			covers: func(c *testCase, _ *spec) bool { return noted(c, "NullPointerException") },
 			check:  func(*testing.T, *testCase, *spec, []result) error { return nil },
+			loose:  true,
 		},
 		{
 			reason: "sliding windows: Kafka Streams sends a new window twice if it both ends with a record and begins after another",
@@ -80,6 +83,7 @@ type difference struct {
 	reason string
 	covers func(*testCase, *spec) bool
 	check  func(*testing.T, *testCase, *spec, []result) error
+	loose  bool // some results, or all, are not compared
 }
 
 // sameEarly tells whether a join of streams gives the results of Kafka Streams where it is asked to be like it in the
@@ -99,14 +103,6 @@ func sameMatches(_ *testing.T, c *testCase, _ *spec, got []result) error {
 	isUnmatched := func(r result) bool { return strings.Contains(r.Value.String(), "null") }
 	matched.Expect = slices.DeleteFunc(slices.Clone(c.Expect), isUnmatched)
 	return compare(&matched, slices.DeleteFunc(slices.Clone(got), isUnmatched), 1)
-}
-
-// moreDeletions checks that nothing differs but that there are deletions where Kafka Streams sends nothing.
-func moreDeletions(_ *testing.T, c *testCase, _ *spec, got []result) error {
-	got = slices.DeleteFunc(slices.Clone(got), func(r result) bool {
-		return r.Value.kind == null && !slices.ContainsFunc(c.Expect, func(e result) bool { return e.Input == r.Input && e.To == r.To && e.Key == r.Key })
-	})
-	return compare(c, got, 1)
 }
 
 func noted(c *testCase, word string) bool {
