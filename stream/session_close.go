@@ -89,7 +89,7 @@ func (s *sessionRows[K, A]) takeClosed(emit func(K, *session[A]) error) error {
 			return err
 		}
 	}
-	s.closed = s.limit
+	s.closed, s.touched = s.limit, true // also where the clock alone has moved it: a record is late after a restart, too
 	return s.segments.expire(s.floor())
 }
 
