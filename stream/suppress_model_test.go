@@ -54,7 +54,7 @@ func TestSuppressedWindowsSurviveFaults(t *testing.T) {
 		wanted, _ := c.expect()
 		for p, list := range wanted {
 			list = slices.DeleteFunc(list, func(s string) bool { return !keep(s) })
-			if diff := gocmp.Diff(list, got[p]); diff != "" {
+			if diff := gocmp.Diff(slices.Concat(list), slices.Concat(got[p])); diff != "" { // nil where they are empty
 				rt.Fatalf("partition %d (-want +got):\n%s", p, diff)
 			}
 		}
