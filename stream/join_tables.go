@@ -18,6 +18,10 @@ import (
 // in Kafka Streams. An update of a [Versioned] table that comes out of order has no result,
 // and the table that is joined is not versioned. The rows of a table that emits late ([EmitOnCommit], [EmitOnClose])
 // are joined as it has sent them on.
+//
+// Windows expire without an update, each side by its own stream time and [Retention], and a result stays as it was sent on
+// last. Where one side can still change when the other has expired, what is said of the result before is of that side alone:
+// keep both as long as either takes records.
 func JoinTables[K comparable, L, R, V any](left Table[K, L], right Table[K, R], joiner func(L, R) V, opts ...Option) Table[K, V] {
 	left.n.t.needs("join-tables", "joiner", joiner != nil)
 	return addJoinTables(left, right, tablesJoin{kind: "join-tables"}, func(s Sides[L, R]) V { return joiner(s.Left, s.Right) }, opts)
