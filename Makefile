@@ -49,7 +49,7 @@ torture: ## kill and stop instances and brokers at random, RUNS times (default 1
 
 relations: RUNS = 20
 relations: ## the same for a join by a foreign key with sessions, RUNS times (default 20, about a minute each)
-	MILLRACE_REQUIRE=kafka MILLRACE_TORTURE=$(RUNS) $(GO) test ./e2e/streams -run '^TestRelations$$' -count=1 -v -timeout 0
+	MILLRACE_REQUIRE=kafka,relations MILLRACE_TORTURE=$(RUNS) $(GO) test ./e2e/streams -run '^TestRelations$$' -count=1 -v -timeout 0
 
 PROMOTIONS ?= 100
 promotions: ## promote models and roll back, PROMOTIONS times (default 100), while three instances predict, and compare latencies

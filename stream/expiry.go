@@ -87,7 +87,7 @@ func (x *expiry) number(t int64) int64 {
 
 // entries begin with the bytes of numbers, so that they come before the rows in a changelog: a row is not without its entry
 // if that ends in between.
-var entries = []byte{prefixMeta, metaEntry}
+var entries = []byte{prefixMeta, metaEntry} //nolint:gochecknoglobals // a constant
 
 const entryHead = 2 + timeBytes
 
@@ -98,7 +98,7 @@ func (x *expiry) entry(n int64, key []byte) []byte {
 }
 
 // noValue is the value of an entry.
-var noValue = []byte{}
+var noValue = []byte{} //nolint:gochecknoglobals // a constant
 
 // open reads the stream time, and writes the entries if they are not there, or for another interval.
 func (x *expiry) open() (err error) {

@@ -2,7 +2,9 @@ package stream_test
 
 import (
 	"fmt"
+	"maps"
 	"math"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -113,7 +115,7 @@ func TestTTLSurvivesFaults(t *testing.T) {
 			disturb(rt, d)
 			p := rapid.Int32Range(0, partitions-1).Draw(rt, "partition")
 			now[p] += rapid.OneOf(rapid.Int64Range(0, 5), rapid.Just(ttl), rapid.Just(3*ttl)).Draw(rt, "step")
-			e := event{key: fmt.Sprintf("%d%s", p, rapid.SampledFrom([]string{"a", "b", "c", "d"}).Draw(rt, "key")), value: fmt.Sprint(i)}
+			e := event{key: fmt.Sprintf("%d%s", p, rapid.SampledFrom([]string{"a", "b", "c", "d"}).Draw(rt, "key")), value: strconv.Itoa(i)}
 			e.at = max(0, now[p]-rapid.OneOf(rapid.Just(int64(0)), rapid.Int64Range(0, 2*ttl)).Draw(rt, "delay"))
 			if rapid.IntRange(0, 6).Draw(rt, "delete") == 0 {
 				e.value = ""
@@ -151,9 +153,7 @@ func compareAged(t *rapid.T, d *streamtest.Driver, models []*agedModel) {
 	for topic := range models[0].out {
 		wanted, got := map[string][]string{}, map[string][]string{}
 		for _, m := range models {
-			for k, list := range m.out[topic] {
-				wanted[k] = list
-			}
+			maps.Copy(wanted, m.out[topic])
 			if topic == "rows" {
 				late += m.late
 			}
@@ -207,7 +207,7 @@ func TestTTLOfIdleTasks(t *testing.T) {
 			in := streamtest.NewInput(d, "in", stream.String(), stream.String())
 			out := streamtest.NewOutput(d, "out", stream.String(), stream.String())
 			for i := range 1000 { // more than are deleted at a time
-				in.Pipe(fmt.Sprint(i), "x", start.UnixMilli())
+				in.Pipe(strconv.Itoa(i), "x", start.UnixMilli())
 			}
 			switch fault {
 			case "crash":

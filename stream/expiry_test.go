@@ -91,7 +91,7 @@ func TestExpiryIsNoPause(t *testing.T) {
 	}
 	d.commit()
 	keys := 0
-	noError(t, d.task.Store("rows").Scan(nil, nil, func(key, _ []byte) (bool, error) {
+	noError(t, d.task.Store("rows").Scan(nil, nil, func(_, _ []byte) (bool, error) {
 		keys++
 		return true, nil
 	}))

@@ -159,7 +159,7 @@ func (j joinForeignAnswer[K, L, F, R, V]) process(r *Record[[]byte, response]) e
 	k, err := j.keys.Decode(r.Key)
 	if err != nil {
 		j.ctx.Drop(j.n.problem(record.StageDecode, classUndecodable, "the key cannot be decoded"))
-		return nil
+		return nil //nolint:nilerr // the record is dropped
 	}
 	j.watch.show(viewSent)
 	l, err := j.left.get(k)
@@ -174,7 +174,7 @@ func (j joinForeignAnswer[K, L, F, R, V]) process(r *Record[[]byte, response]) e
 		}
 		if now.value.right, err = j.values.Decode(r.Value.value); err != nil {
 			j.ctx.Drop(j.n.problem(record.StageDecode, classUndecodable, "the right row cannot be decoded"))
-			return nil
+			return nil //nolint:nilerr // the record is dropped
 		}
 	}
 	e, err := j.known.at(k)

@@ -38,7 +38,7 @@ func (s *subscribe[K, L, F]) process(r *Record[K, Change[L]]) error {
 	key, memory, err := encode(s.keys, s.key, r.Key, false)
 	if s.key = memory; err != nil || key == nil {
 		s.ctx.Drop(s.n.unencodable())
-		return nil
+		return nil //nolint:nilerr // the record is dropped
 	}
 	s.out.Headers, s.out.Timestamp = r.Headers, r.Timestamp
 	if had {
@@ -56,7 +56,7 @@ func (s *subscribe[K, L, F]) process(r *Record[K, Change[L]]) error {
 func (s *subscribe[K, L, F]) send(to F, sub subscription) (err error) {
 	if s.out.Key, s.to, err = encode(s.foreign, s.to, to, false); err != nil || s.out.Key == nil {
 		s.ctx.Drop(s.n.unencodable())
-		return nil
+		return nil //nolint:nilerr // the record is dropped
 	}
 	sub.partition = s.ctx.ID().Partition
 	s.out.Value = sub
@@ -98,7 +98,7 @@ type answer[F comparable, R any] struct {
 
 var errShortSubscription = errors.New("a subscription in the store is damaged")
 
-func (a *answer[F, R]) open() error {
+func (a *answer[F, R]) open() error { //nolint:unparam // as the others' open
 	a.store = a.ctx.Store(a.n.stores[0].Name)
 	return nil
 }
@@ -132,7 +132,7 @@ func (a answerRow[F, R]) process(r *Record[F, Change[R]]) (err error) {
 	var foreign []byte
 	if foreign, a.bytes, err = encode(a.keys, a.bytes, r.Key, false); err != nil {
 		a.ctx.Drop(a.n.unencodable())
-		return nil
+		return nil //nolint:nilerr // the record is dropped
 	}
 	if !a.set(foreign, r.Value.New, r.Value.HasNew, true) {
 		return nil
@@ -163,7 +163,7 @@ func (a answerSubscription[F, R]) process(r *Record[[]byte, subscription]) error
 	f, err := a.keys.Decode(r.Key)
 	if err != nil {
 		a.ctx.Drop(a.n.problem(record.StageDecode, classUndecodable, "the foreign key cannot be decoded"))
-		return nil
+		return nil //nolint:nilerr // the record is dropped
 	}
 	a.subscribers(r.Key)
 	a.key = append(a.key, s.key...)

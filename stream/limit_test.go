@@ -14,9 +14,6 @@ import (
 	"millrace.dev/record"
 )
 
-// texts are values of some lengths.
-var texts = strings.Repeat("x", 1<<20)
-
 // TestLimit drives tables of several tasks, with rows from 10 B to 1 MB, and looks at what they say that they take, and at the
 // heap. A driver that commits where the budget asks for it keeps the limit.
 func TestLimit(t *testing.T) { // not parallel: it measures the heap
@@ -82,7 +79,7 @@ func TestLimit(t *testing.T) { // not parallel: it measures the heap
 		if i > 1_000 {
 			d = list[0] // the others have nothing to do any more
 		}
-		noError(t, first[int64, string](d).send(&Record[int64, string]{Key: rnd.Int64N(800), Value: texts[:n]}))
+		noError(t, first[int64, string](d).send(&Record[int64, string]{Key: rnd.Int64N(800), Value: strings.Repeat("x", n)}))
 		if b.CommitNow() {
 			commit()
 			if b.Over() {

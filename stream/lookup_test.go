@@ -53,9 +53,19 @@ func TestLookup(t *testing.T) {
 		}
 	}
 	for _, x := range []struct{ store, text, json string }{
-		{"counts", "a b", `"a b"`}, {"counts", "", `""`}, {"counts", "\xff", `"/w=="`}, {"own-store", "0.5", "0.5"}, {"own-store", "NaN", `"NaN"`},
-		{"windows", "k", `"k"`}, {"table", "[1,2]", "[1,2]"}, {"groups", "k", `"k"`}, {"sliding", "k", `"k"`}, {"sessions", "k", `"k"`}, {"together", "k", `"k"`},
-		{"together-windows", "k", `"k"`}, {"together-sessions", "k", `"k"`},
+		{"counts", "a b", `"a b"`},
+		{"counts", "", `""`},
+		{"counts", "\xff", `"/w=="`},
+		{"own-store", "0.5", "0.5"},
+		{"own-store", "NaN", `"NaN"`},
+		{"windows", "k", `"k"`},
+		{"table", "[1,2]", "[1,2]"},
+		{"groups", "k", `"k"`},
+		{"sliding", "k", `"k"`},
+		{"sessions", "k", `"k"`},
+		{"together", "k", `"k"`},
+		{"together-windows", "k", `"k"`},
+		{"together-sessions", "k", `"k"`},
 	} {
 		l := stores[x.store].Lookup
 		key, err := l.ParseKey(nil, x.text)

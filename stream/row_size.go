@@ -54,8 +54,8 @@ func perByte(t reflect.Type) int64 {
 	case k == reflect.Array:
 		n = perByte(t.Elem())
 	case k == reflect.Struct:
-		for i := range t.NumField() {
-			n = max(n, perByte(t.Field(i).Type))
+		for f := range t.Fields() {
+			n = max(n, perByte(f.Type))
 		}
 	default:
 		n = pointerBytes
@@ -70,9 +70,9 @@ func sizeOfType[T any]() int { return int(unsafe.Sizeof(*new(T))) }
 func lengthOf[V any]() func(*V) int {
 	switch any((*V)(nil)).(type) {
 	case *string:
-		return func(v *V) int { return len(*any(v).(*string)) }
+		return func(v *V) int { return len(*any(v).(*string)) } //nolint:errcheck // it is one
 	case *[]byte:
-		return func(v *V) int { return len(*any(v).(*[]byte)) }
+		return func(v *V) int { return len(*any(v).(*[]byte)) } //nolint:errcheck // it is one
 	}
 	return nil
 }

@@ -54,22 +54,21 @@ func TestFaultsOfSuppress(t *testing.T) {
 }
 
 // limited has updates of the table in wait for 10 ms, and writes what is sent on with its source.
-func limited(top *stream.Topology, buffer stream.Buffer, opts ...stream.StoreOption) stream.Table[string, string] {
+func limited(top *stream.Topology, buffer stream.Buffer, opts ...stream.StoreOption) {
 	rows := stream.TableFrom(top, "rows", "in", stream.String(), stream.String())
 	sent := stream.SuppressUntilTimeLimit(rows, "waiting", ms(10), buffer, opts...)
 	sent.ToStream().To("out", stream.Provenance())
-	return sent
 }
 
 // sentOn returns what is new in the topic out, with the record that is named as its source.
 func sentOn(d *windows) string {
 	var all []string
 	for _, r := range streamtest.NewOutput(d.Driver, "out", stream.String(), stream.String()).ReadAll() {
-		s := fmt.Sprintf("%s=%s@%d", r.Key, r.Value, r.Timestamp)
+		parts := []string{fmt.Sprintf("%s=%s@%d", r.Key, r.Value, r.Timestamp)}
 		for _, h := range r.Headers {
-			s += "," + string(h.Value)
+			parts = append(parts, string(h.Value))
 		}
-		all = append(all, s)
+		all = append(all, strings.Join(parts, ","))
 	}
 	return strings.Join(all, " ")
 }

@@ -78,9 +78,11 @@ func define(retention time.Duration) *stream.Topology {
 
 // gapOf, windowOf and viewOf are a part of the retention in whole milliseconds.
 func gapOf(retention time.Duration) time.Duration { return (retention / 60).Truncate(time.Millisecond) }
+
 func windowOf(retention time.Duration) time.Duration {
 	return (retention / 10).Truncate(time.Millisecond)
 }
+
 func viewOf(retention time.Duration) time.Duration {
 	return (retention / 30).Truncate(time.Millisecond)
 }

@@ -214,7 +214,7 @@ func (d *delays) follow(ctx context.Context, c *rig.Cluster, topic string) error
 		return false, nil
 	})
 	if ctx.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // it was to end
 	}
 	return err
 }

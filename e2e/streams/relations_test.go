@@ -15,6 +15,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"millrace.dev/e2e/streams/topology"
+	"millrace.dev/internal/testenv"
 	"millrace.dev/stream"
 	"millrace.dev/streamtest"
 )
@@ -25,8 +26,12 @@ const (
 	regions   = 20
 )
 
-// TestRelations runs a join by a foreign key, and sessions of what comes of it, as TestFaults does.
-func TestRelations(t *testing.T) { endureRuns(t, newRelationsPlay) }
+// TestRelations runs a join by a foreign key, and sessions of what comes of it, as TestFaults does. It takes a minute and
+// more, and runs on request.
+func TestRelations(t *testing.T) {
+	testenv.Asked(t, "relations", "make relations")
+	endureRuns(t, newRelationsPlay)
+}
 
 // relationsPlay is a join by a foreign key with sessions.
 type relationsPlay struct {

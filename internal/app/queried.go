@@ -172,7 +172,7 @@ func (q *queries) close() {
 		_ = q.listener.Close() // nothing was accepted
 		return
 	}
-	_ = q.server.Close() // only its listener can fail to close, and the process ends next
+	q.server.Close() //nolint:errcheck // only its listener can fail to close, and the process ends next
 	<-q.ended
 }
 

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -546,7 +547,7 @@ func TestBalancerMixedVersions(t *testing.T) {
 	for i, data := range []string{`{"copartitioned":[["a","b"]]}`, `{"copartitioned":[["a","b"]],"address":"http://x"}`, `{"copartitioned":null,"address":5}`} {
 		meta := kmsg.NewConsumerMemberMetadata()
 		meta.Topics, meta.UserData = []string{"a", "b"}, []byte(data)
-		members = append(members, kmsg.JoinGroupResponseMember{MemberID: fmt.Sprint(i), ProtocolMetadata: meta.AppendTo(nil)})
+		members = append(members, kmsg.JoinGroupResponseMember{MemberID: strconv.Itoa(i), ProtocolMetadata: meta.AppendTo(nil)})
 	}
 	b, _, err := newBalancer(nil, "").MemberBalancer(members)
 	if err != nil {

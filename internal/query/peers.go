@@ -127,7 +127,7 @@ func (a *API) elsewhere(ctx context.Context, r *http.Request, q *ask, res *resul
 			missing[i].Reason = "who has it cannot be told: " + err.Error()
 		}
 		res.missing = missing
-		return nil //nolint:nilerr // it is told with what is missing
+		return nil // it is told with what is missing
 	}
 	for _, m := range missing {
 		owner := a.engine.Owner(task.ID{Sub: q.store.sub, Partition: m.Partition}, g.members)

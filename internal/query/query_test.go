@@ -77,7 +77,7 @@ func (in *instance) requests() []*http.Request {
 }
 
 // all tells whether an instance says of every key that it was counted n times.
-func (in *instance) all(keys int, n int64) bool {
+func (in *instance) all(keys int, n int64) bool { //nolint:unparam // it belongs to the question
 	for i := range keys {
 		if got, status := in.count(keyOf(i)); status != http.StatusOK || got != n {
 			return false

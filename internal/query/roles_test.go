@@ -38,7 +38,7 @@ func TestRoles(t *testing.T) {
 		path := strings.ReplaceAll(route.Pattern, "{store}", "counts")
 		for _, role := range append(auth.Roles(), "") {
 			for _, method := range []string{http.MethodGet, http.MethodPost} {
-				r := httptest.NewRequest(method, path, nil)
+				r := httptest.NewRequestWithContext(t.Context(), method, path, nil)
 				r.Header.Set("Role", string(role))
 				rec := httptest.NewRecorder()
 				s.ServeHTTP(rec, r)

@@ -198,7 +198,7 @@ func (in *instance) get(path string, into any, header ...string) int {
 	if err != nil {
 		return 0
 	}
-	defer resp.Body.Close()
+	defer resp.Body.Close() //nolint:errcheck // it was read
 	b, err := io.ReadAll(resp.Body)
 	if err == nil && into != nil {
 		err = json.Unmarshal(b, into)

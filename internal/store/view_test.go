@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"sync"
 	"testing"
@@ -39,9 +40,7 @@ func TestViewShowsOneCommit(t *testing.T) {
 			now := map[string]uint64{}
 			for round := uint64(1); round <= rounds; {
 				next := map[string]uint64{}
-				for k, v := range now {
-					next[k] = v
-				}
+				maps.Copy(next, now)
 				for range 1 + rng.IntN(20) {
 					k := fmt.Sprintf("%02d", rng.IntN(keys))
 					for _, name := range []string{"a", "b"} {
