@@ -35,7 +35,7 @@ func layers() [][]string {
 		{"stream"},
 		{"streamtest", "internal/engine", "internal/batch", "internal/serve"},
 		{"internal/metrics", "internal/letter"},
-		{"internal/api"},
+		{"internal/api", "internal/query"},
 		{"."},
 		{"internal/config", "internal/registry", "internal/house", "internal/devbroker"},
 		{"internal/app"},
