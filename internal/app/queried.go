@@ -173,7 +173,7 @@ func (q *queries) close() {
 		return
 	}
 	q.server.Close() //nolint:errcheck // only its listener can fail to close, and the process ends next
-	<-q.ended //nolint:errcheck // that the server was closed
+	<-q.ended        //nolint:errcheck // that the server was closed
 }
 
 // transport returns how other instances are reached.
