@@ -85,20 +85,18 @@ func (x *expiry) number(t int64) int64 {
 	return n
 }
 
-// entries begin with the bytes of numbers, so that they come before the rows in a changelog: a row is not without its entry
-// if that ends in between.
-var entries = []byte{prefixMeta, metaEntry} //nolint:gochecknoglobals // a constant
-
-const entryHead = 2 + timeBytes
+// Entries begin with prefixMeta and metaEntry, the bytes of numbers, so that they come before the rows in a changelog: a row is
+// not without its entry if that ends in between. The number of the segment and the key follow.
+const (
+	entryPrefix = 2
+	entryHead   = entryPrefix + timeBytes
+)
 
 // entry returns the entry of a key in a segment. It is valid until the next call.
 func (x *expiry) entry(n int64, key []byte) []byte {
-	x.key = append(appendTime(append(x.key[:0], entries...), n), key...)
+	x.key = append(appendTime(append(x.key[:0], prefixMeta, metaEntry), n), key...)
 	return x.key
 }
-
-// noValue is the value of an entry.
-var noValue = []byte{} //nolint:gochecknoglobals // a constant
 
 // open reads the stream time, and writes the entries if they are not there, or for another interval.
 func (x *expiry) open() (err error) {
@@ -120,13 +118,13 @@ func (x *expiry) open() (err error) {
 		if err != nil {
 			return false, err
 		}
-		return true, x.store.Put(x.entry(x.number(r.Timestamp), r.Key), noValue)
+		return true, x.store.Put(x.entry(x.number(r.Timestamp), r.Key), []byte{})
 	})
 }
 
 // dropEntries deletes all entries of a store.
 func dropEntries(s *store.Store) error {
-	return s.Scan(entries, []byte{prefixMeta, metaEntry + 1}, func(key, _ []byte) (bool, error) {
+	return s.Scan([]byte{prefixMeta, metaEntry}, []byte{prefixMeta, metaEntry + 1}, func(key, _ []byte) (bool, error) {
 		return true, s.Delete(key)
 	})
 }
@@ -149,7 +147,7 @@ func (s *kvStore[K, V]) indexed(k K, old, now rowTime) error {
 	if !now.exists {
 		return nil
 	}
-	return s.store.Put(x.entry(to, s.key[1:]), noValue)
+	return s.store.Put(x.entry(to, s.key[1:]), []byte{})
 }
 
 // rowTime is what there is to know of a row to find it when it is old.
@@ -196,7 +194,7 @@ func (s *kvStore[K, V]) expire() error {
 	end := append([]byte(nil), x.entry(n, nil)...)
 	from := append([]byte(nil), x.cursor...)
 	if x.cursor == nil {
-		from = entries
+		from = []byte{prefixMeta, metaEntry}
 	}
 	left := expireAtOnce
 	err := x.store.Scan(from, end, func(key, _ []byte) (bool, error) {
@@ -226,7 +224,7 @@ func (s *kvStore[K, V]) expireEntry(entry []byte) error {
 		return fmt.Errorf("store %s: the key of a row cannot be decoded: has its codec changed? Then give the store another name. %w", s.name, err)
 	}
 	c, err := s.at(k)
-	if err != nil || !c.row.exists || s.ttl.number(c.row.timestamp) != timeOf(entry[len(entries):]) {
+	if err != nil || !c.row.exists || s.ttl.number(c.row.timestamp) != timeOf(entry[entryPrefix:]) {
 		return err
 	}
 	return s.remove(c)

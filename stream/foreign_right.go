@@ -98,11 +98,6 @@ type answer[F comparable, R any] struct {
 
 var errShortSubscription = errors.New("a subscription in the store is damaged")
 
-func (a *answer[F, R]) open() error { //nolint:unparam // as the others' open
-	a.store = a.ctx.Store(a.n.stores[0].Name)
-	return nil
-}
-
 // subscribers makes the beginning of the keys of a foreign key's subscriptions.
 func (a *answer[F, R]) subscribers(foreign []byte) {
 	a.key = appendKeyRef(append(a.key[:0], prefixRow), foreign)

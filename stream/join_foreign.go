@@ -73,10 +73,10 @@ func addJoinForeign[K comparable, L any, F comparable, R, V any](left Table[K, L
 	subscribers.store(o.spec(name + "-subscriptions"))
 	subscribers.build = func(b *builder) []any {
 		a := &answer[F, R]{
-			ctx: b.ctx, n: subscribers, rows: right.getter(b), keys: right.keys, values: right.values, next: next[[]byte, response](b, subscribers),
+			ctx: b.ctx, n: subscribers, rows: right.getter(b), keys: right.keys, values: right.values, store: b.ctx.Store(name + "-subscriptions"),
+			next: next[[]byte, response](b, subscribers),
 		}
 		a.watch = watched[F](b, right.from, nil)
-		b.lives(subscribers, a)
 		return []any{&answerRow[F, R]{a}, &answerSubscription[F, R]{a}}
 	}
 	answers := Stream[[]byte, response]{n: subscribers, keys: Bytes(), values: responseCodec{}}.

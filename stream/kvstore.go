@@ -64,11 +64,9 @@ type kvStore[K comparable, V any] struct {
 	value   []byte
 
 	sizes   rowSizes
-	length  func(*V) int // of a value that is as long as its bytes; nil: it has to be encoded to know
+	lengths lengths[V]
 	account *store.Cache
 	last    *cached[K, V] // the row that was marked last, whose new value was not measured; nil is none
-	passed  int           // values that were not measured since the last one that was encoded for that
-	typical uint32        // the length of that
 	kept    int64         // what the rows of before take
 	most    int           // rows since the map was made
 	pressed bool          // rows have to be flushed to be forgotten
@@ -102,7 +100,7 @@ const blockRows = 32
 func newKVStore[K comparable, V any](name string, s *store.Store, keys Codec[K], values Codec[V], limit int) *kvStore[K, V] {
 	kv := &kvStore[K, V]{name: name, store: s, keys: keys, values: values, limit: max(1, limit), rows: map[K]*cached[K, V]{}}
 	kv.clean.next, kv.clean.prev = &kv.clean, &kv.clean
-	kv.sizes, kv.length = sizesOf[K, V](), lengthOf[V]()
+	kv.sizes, kv.lengths = sizesOf[K, V](), lengthsOf(values)
 	kv.account = s.NewCache(kv.shrink)
 	return kv
 }
@@ -152,7 +150,7 @@ func (s *kvStore[K, V]) find(k K) (r row[V], size rowSize, err error) {
 	size = sizeOf(s.key, nil)
 	if s.readRow != nil {
 		r, err = s.readRow(k)
-		size.value = uint32(s.length(&r.value))
+		size.value = uint32(s.lengths.length(&r.value))
 		return r, size, err
 	}
 	b, err := s.store.Get(s.key)
@@ -348,7 +346,7 @@ func (s *kvStore[K, V]) flush(fn func(c *cached[K, V], sent row[V]) error) error
 func (s *kvStore[K, V]) write(c *cached[K, V]) (err error) {
 	if s.writeRow != nil {
 		err := s.writeRow(c)
-		s.resize(c, s.length(&c.row.value))
+		s.resize(c, s.lengths.length(&c.row.value))
 		return err
 	}
 	if err := s.encodeKey(c.key); err != nil {

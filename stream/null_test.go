@@ -144,6 +144,21 @@ func TestNulls(t *testing.T) {
 		"CountWindows": {func(_ *stream.Topology, s text) text {
 			return unwindowed(shown(stream.CountWindows(stream.WindowedBy(byKey(s), stream.Tumbling(time.Second)), "counts").ToStream()))
 		}, []string{"k=1", "k=2"}, "null_key 1"},
+		"CountWindows, sliding": {func(_ *stream.Topology, s text) text {
+			return unwindowed(shown(stream.CountWindows(stream.WindowedBy(byKey(s), stream.Sliding(time.Second)), "counts").ToStream()))
+		}, []string{"k=1"}, "null_key 1 null_value 1"},
+		"SuppressUntilWindowCloses": {func(_ *stream.Topology, s text) text {
+			counts := stream.CountWindows(stream.WindowedBy(byKey(s), stream.Tumbling(time.Millisecond)), "counts")
+			return unwindowed(shown(stream.SuppressUntilWindowCloses(counts, "wait", stream.Unbounded()).ToStream()))
+		}, []string{"k=1"}, "null_key 1"},
+		"AggregateCogroupSessions": {func(_ *stream.Topology, s text) text {
+			c := stream.Cogroup(byKey(s), func(_, v, a string) string { return a + v })
+			merge := func(_, a, b string) string { return a + b }
+			return unwindowed(stream.AggregateCogroupSessions(c, stream.Sessions(time.Second), "all", str, func() string { return "" }, merge).ToStream())
+		}, []string{"k=v"}, "null_key 1 null_value 1"},
+		"JoinForeignKey": {func(top *stream.Topology, s text) text {
+			return stream.JoinForeignKey(stream.ToTable(s, "t"), table(top), "join", func(k, v string) (string, bool) { return never(k, v), true }, both).ToStream()
+		}, []string{"k=Vrow", "k=null"}, "null_key 1"},
 		"CountSessions": {func(_ *stream.Topology, s text) text {
 			return unwindowed(shown(stream.CountSessions(stream.WindowedBySessions(byKey(s), stream.Sessions(time.Millisecond)), "counts").ToStream()))
 		}, []string{"k=1", "k=1"}, "null_key 1"},

@@ -90,10 +90,10 @@ func (s *rowSizes) of(r rowSize) int64 {
 // lengths tells how long values are, encoded, that are not encoded anyway.
 type lengths[V any] struct {
 	values  Codec[V]
-	perByte int64 // what a value takes for each byte; 0: all are of one size
-	length  func(*V) int
-	passed  int
-	typical uint32
+	perByte int64        // what a value takes for each byte; 0: all are of one size
+	length  func(*V) int // of a value that is as long as its bytes; nil: it has to be encoded to know
+	passed  int          // values that were not measured since the last one that was encoded for that
+	typical uint32       // the length of that
 	buf     []byte
 }
 
@@ -101,7 +101,8 @@ func lengthsOf[V any](values Codec[V]) lengths[V] {
 	return lengths[V]{values: values, perByte: perByte(reflect.TypeFor[V]()), length: lengthOf[V]()}
 }
 
-// of returns the length of a value, which was before that before; 0 is not known. See measure.
+// of returns the length of a value, which was before that before; 0 is not known. One that would have to be encoded for that is
+// taken to be as long as before, or as others, but for one of encodeEvery: until the flush encodes it.
 func (l *lengths[V]) of(v *V, before uint32) uint32 {
 	switch {
 	case l.perByte == 0:
@@ -125,27 +126,14 @@ func (l *lengths[V]) of(v *V, before uint32) uint32 {
 // encodeEvery is of how many values that have to be encoded for their length one is, before the flush.
 const encodeEvery = 16
 
-// measure counts the value that was set last. One that would have to be encoded for that is taken to be as long as before,
-// or as others, until the flush encodes it.
+// measure counts the value that was set last.
 func (s *kvStore[K, V]) measure() {
-	c := s.last
-	switch {
+	switch c := s.last; {
 	case c == nil:
 	case !c.row.exists:
 		s.resize(c, 0)
-	case s.length != nil:
-		s.resize(c, s.length(&c.row.value))
-	case s.passed < encodeEvery:
-		if s.passed++; c.size.value == 0 {
-			s.resize(c, int(s.typical))
-		}
 	default:
-		b, err := s.values.Append(s.value[:0], c.row.value)
-		if err != nil {
-			return // the flush will tell
-		}
-		s.value, s.passed, s.typical = b, 0, uint32(len(b))
-		s.resize(c, len(b))
+		s.resize(c, int(s.lengths.of(&c.row.value, c.size.value)))
 	}
 }
 

@@ -126,7 +126,7 @@ func sessionRowsOf[K comparable, A any](b *builder, n *node, keys Codec[K], valu
 	s.rows.hold = o.emitOnCommit
 	s.rows.readRow, s.rows.writeRow = s.read, s.put
 	s.lengths = lengthsOf(values)
-	s.rows.sizes.values, s.rows.length = 1, s.bytes
+	s.rows.sizes.values, s.rows.lengths.length = 1, s.bytes
 	b.stores[key] = s
 	return s
 }

@@ -86,7 +86,7 @@ func (s *waitingRows[K, V]) open(st *store.Store) (err error) {
 func (s *waitingRows[K, V]) noteSent(e *timelineRow) error {
 	s.sentAt = min(s.sentAt, e.time)
 	s.index = append(appendTime(append(s.index[:0], prefixSent), e.time), e.key...)
-	return s.line.store.Put(s.index, noValue)
+	return s.line.store.Put(s.index, []byte{})
 }
 
 // wasSent tells whether a window is one of those.
