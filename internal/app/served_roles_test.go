@@ -20,6 +20,7 @@ import (
 	"millrace.dev/internal/app"
 	"millrace.dev/internal/auth"
 	"millrace.dev/internal/server"
+	"millrace.dev/internal/testenv"
 )
 
 var updateDocs = flag.Bool("update", false, "write the table of routes into docs/serve_security.md") //nolint:gochecknoglobals // a flag of the test binary
@@ -210,23 +211,5 @@ func TestRoutesDoc(t *testing.T) {
 	for _, r := range g.routes {
 		fmt.Fprintf(&table, "| `%s %s` | %s | %s |\n", r.Method, r.Pattern, cmp.Or(string(r.Role), "anyone"), r.Summary)
 	}
-	path := filepath.Join("..", "..", "docs", "serve_security.md")
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	const begin, end = "<!-- routes: go test ./internal/app -run TestRoutesDoc -update -->\n", "<!-- end of routes -->\n"
-	before, rest, ok := strings.Cut(string(b), begin)
-	_, after, also := strings.Cut(rest, end)
-	if !ok || !also {
-		t.Fatalf("%s has no place for the table", path)
-	}
-	want := before + begin + table.String() + end + after
-	if *updateDocs {
-		if err := os.WriteFile(path, []byte(want), 0o644); err != nil { //nolint:gosec // a document
-			t.Fatal(err)
-		}
-	} else if want != string(b) {
-		t.Errorf("the table of %s is not that of the routes: run the test with -update", path)
-	}
+	testenv.Documented(t, "docs/serve_security.md", "<!-- routes: go test ./internal/app -run TestRoutesDoc -update -->", "<!-- end of routes -->", table.String(), *updateDocs)
 }

@@ -86,3 +86,29 @@ func Asked(t testing.TB, what, how string) {
 		t.Skipf("MILLRACE_REQUIRE does not name %s: %s", what, how)
 	}
 }
+
+// Documented holds the part of a document between two lines to what it is to be, or writes it there. The file is relative to
+// the repository's folder.
+func Documented(t testing.TB, file, begin, end, want string, write bool) {
+	t.Helper()
+	path := filepath.Join(Root(t), file)
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, ok := strings.Cut(string(b), begin+"\n")
+	_, after, also := strings.Cut(rest, end+"\n")
+	if !ok || !also {
+		t.Fatalf("%s has no part between the lines %q and %q", file, begin, end)
+	}
+	all := before + begin + "\n" + want + end + "\n" + after
+	switch {
+	case all == string(b):
+	case !write:
+		t.Errorf("the part of %s after %q is not what it is to be: run the test with -update", file, begin)
+	default:
+		if err := os.WriteFile(path, []byte(all), 0o644); err != nil { //nolint:gosec // a document
+			t.Fatal(err)
+		}
+	}
+}
