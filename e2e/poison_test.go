@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -17,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"millrace.dev/e2e/kafkatest"
 	"millrace.dev/e2e/torture"
@@ -530,7 +532,30 @@ func quantiles(all []time.Duration) string {
 	return fmt.Sprintf("%6d predictions  p50 %s  p99 %s  p99.9 %s  max %s", len(all), ms(0.5), ms(0.99), ms(0.999), ms(1))
 }
 
-// TestReplayKilled kills replays of thousands of dead letters in the middle. The last one finds what is left, and in the end
+// grows waits until a transaction ends from now on that wrote to the source topic: one that is committed, or one that an earlier
+// process has left open and that is aborted.
+func (p *project) grows(ctx context.Context, admin *kadm.Client) error {
+	before := int64(-1)
+	for {
+		ends, err := admin.ListCommittedOffsets(ctx, p.topics.Source)
+		if err := errors.Join(err, ends.Error()); err != nil {
+			return err
+		}
+		stable := int64(0)
+		ends.Each(func(o kadm.ListedOffset) { stable += o.Offset })
+		if before < 0 {
+			before = stable
+		}
+		if stable > before {
+			return nil
+		}
+		if err := pause(ctx, 5*time.Millisecond); err != nil {
+			return err
+		}
+	}
+}
+
+// TestReplayKilled kills replays of thousands of dead letters, each up to 100 ms after a transaction has ended. The last one finds what is left, and in the end
 // each record was replayed once.
 func TestReplayKilled(t *testing.T) {
 	const letters, kills = 60_000, 6
@@ -553,10 +578,24 @@ func TestReplayKilled(t *testing.T) {
 	}))
 	_, err := i.terminate(ctx)
 	must(t, err)
+	admin := p.admin(t)
 	for range kills {
-		kctx, cancel := context.WithTimeout(ctx, 100*time.Millisecond+time.Duration(rng.IntN(400))*time.Millisecond)
+		kctx, cancel := context.WithCancel(ctx)
+		later := time.Duration(rng.IntN(100)) * time.Millisecond
+		grown := make(chan error, 1)
+		go func() {
+			defer cancel()
+			err := p.grows(kctx, admin)
+			if err == nil {
+				err = pause(kctx, later)
+			}
+			grown <- err
+		}()
 		p.killed(kctx, t, "dlq", "replay")
 		cancel()
+		if err := <-grown; err != nil && !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
 	}
 	o := p.run(ctx, t, "dlq", "replay", "--json")
 	var last struct {

@@ -194,6 +194,9 @@ func (s *soak) watch(ctx context.Context, w *watcher, l *load) (samples []sample
 			return samples, err
 		}
 		samples = append(samples, now)
+		if err := w.shorten(ctx, s.retention); err != nil {
+			return samples, err
+		}
 		if len(samples)%12 == 0 {
 			fmt.Fprintf(s.messages, "%4.0f s: %.0f MiB resident, %.0f MiB on disk, lag %.0f, p99 %.0f ms, %.0f records/s\n", //nolint:errcheck // progress alone
 				now.at, now.resident, now.disk, now.lag, now.p99, now.records)

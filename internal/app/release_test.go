@@ -331,6 +331,9 @@ func (r *release) renew(t *testing.T) {
 	if err := k.Close(); err != nil {
 		t.Fatal(err)
 	}
+	if err := db.Flush(); err != nil { // Close forgets what is not in files
+		t.Fatal(err)
+	}
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
