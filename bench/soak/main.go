@@ -1,8 +1,8 @@
 //go:build linux
 
 // Soak runs an application with sessions, windows, a join of streams, a join of tables by a foreign key and a table whose rows
-// expire under a steady load, and says whether anything that it takes grows: memory, disk, descriptors, goroutines, lag, latency. What is measured, and the rule of
-// what is flat, stand in bench/README.md. It ends with status 1 if something grows.
+// expire under a steady load, and says whether anything that it takes grows: memory, disk, descriptors, goroutines, lag, latency.
+// What is measured, and the rule of what is flat, stand in bench/README.md. It ends with status 1 if something grows.
 package main
 
 import (
@@ -128,7 +128,7 @@ func (s *soak) run(ctx context.Context, address, dir string) (samples []sample, 
 	if err := c.CreateFor(ctx, max(s.retention, time.Minute), topics...); err != nil {
 		return nil, err
 	}
-	w := &watcher{c: c, state: filepath.Join(dir, "state")}
+	w := &watcher{c: c, state: filepath.Join(dir, "state"), kept: s.retention, short: map[string]bool{}}
 	if w.metrics, err = rig.FreeAddress(ctx); err != nil {
 		return nil, err
 	}
@@ -194,9 +194,6 @@ func (s *soak) watch(ctx context.Context, w *watcher, l *load) (samples []sample
 			return samples, err
 		}
 		samples = append(samples, now)
-		if err := w.shorten(ctx, s.retention); err != nil {
-			return samples, err
-		}
 		if len(samples)%12 == 0 {
 			fmt.Fprintf(s.messages, "%4.0f s: %.0f MiB resident, %.0f MiB on disk, lag %.0f, p99 %.0f ms, %.0f records/s\n", //nolint:errcheck // progress alone
 				now.at, now.resident, now.disk, now.lag, now.p99, now.records)

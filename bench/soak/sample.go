@@ -44,10 +44,7 @@ type column struct {
 }
 
 func columns() []column {
-	const (
-		day  = "the broker keeps them for a day longer"
-		rate = "it is what the load is"
-	)
+	const rate = "it is what the load is"
 	return []column{
 		{"rss_mib", "Resident memory", "MiB", func(s *sample) float64 { return s.resident }, 4, ""},
 		{"heap_mib", "Heap", "MiB", func(s *sample) float64 { return s.heap }, 4, ""},
@@ -57,7 +54,7 @@ func columns() []column {
 		{"lag_offsets", "Lag", "offsets", func(s *sample) float64 { return s.lag }, 1000, ""},
 		{"result_p99_ms", "From event to result, 99th percentile", "ms", func(s *sample) float64 { return s.p99 }, 50, ""},
 		{"table_changelogs_mib", "Changelogs of tables", "MiB", func(s *sample) float64 { return s.tables }, 16, ""},
-		{"window_changelogs_mib", "Changelogs of windows", "MiB", func(s *sample) float64 { return s.windowChangelogs }, 0, day},
+		{"window_changelogs_mib", "Changelogs of windows", "MiB", func(s *sample) float64 { return s.windowChangelogs }, 16, ""},
 		{"records_per_second", "Records", "a second", func(s *sample) float64 { return s.records }, 0, rate},
 	}
 }
@@ -85,8 +82,10 @@ type watcher struct {
 	p       *rig.Process
 	c       *rig.Cluster
 	state   string
+	kept    time.Duration // retention of the windows
 	metrics string // where the process answers for them
 	start   time.Time
+	short   map[string]bool    // changelogs whose settings were changed
 	last    map[string]float64 // metrics at the last sample
 	lastAt  float64
 	delays  delays
@@ -114,15 +113,39 @@ func (w *watcher) sample(ctx context.Context) (s sample, err error) {
 	}
 	sizes, err := w.c.Sizes(ctx)
 	for topic, bytes := range sizes {
-		switch name, ok := strings.CutSuffix(topic, "-changelog"); {
-		case !ok || !strings.HasPrefix(name, application+"-"):
-		case ofWindows(strings.TrimPrefix(name, application+"-")):
+		name, ok := strings.CutSuffix(topic, "-changelog")
+		store, own := strings.CutPrefix(name, application+"-")
+		if !ok || !own {
+			continue
+		}
+		if err := w.shorten(ctx, topic, ofWindows(store)); err != nil {
+			return s, err
+		}
+		if ofWindows(store) {
 			s.windowChangelogs += float64(bytes) / mib
-		default:
+		} else {
 			s.tables += float64(bytes) / mib
 		}
 	}
 	return s, err
+}
+
+// shorten makes the broker keep rows of windows and tombstones for a fifth of the retention longer than they are needed. A changelog is
+// made with a day: that would be all that is seen in half an hour.
+func (w *watcher) shorten(ctx context.Context, topic string, windows bool) error {
+	if w.short[topic] {
+		return nil
+	}
+	longer := w.kept / 5
+	settings := map[string]string{"delete.retention.ms": strconv.FormatInt(longer.Milliseconds(), 10)}
+	if windows {
+		settings["retention.ms"] = strconv.FormatInt((w.kept + longer).Milliseconds(), 10)
+	}
+	if err := w.c.Configure(ctx, topic, settings); err != nil {
+		return fmt.Errorf("topic %s: %w", topic, err)
+	}
+	w.short[topic] = true
+	return nil
 }
 
 // ofWindows tells whether a store has rows that are deleted because of their age.

@@ -105,6 +105,19 @@ func (c *Cluster) Sizes(ctx context.Context) (map[string]int64, error) {
 	return sizes, nil
 }
 
+// Configure changes settings of a topic.
+func (c *Cluster) Configure(ctx context.Context, topic string, settings map[string]string) error {
+	var alter []kadm.AlterConfig
+	for name, value := range settings {
+		alter = append(alter, kadm.AlterConfig{Op: kadm.SetConfig, Name: name, Value: &value})
+	}
+	rs, err := c.admin.AlterTopicConfigs(ctx, alter, topic)
+	for _, r := range rs {
+		err = errors.Join(err, r.Err)
+	}
+	return err
+}
+
 // Remove deletes topics.
 func (c *Cluster) Remove(ctx context.Context, topics ...string) error {
 	rs, err := c.admin.DeleteTopics(ctx, topics...)
