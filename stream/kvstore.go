@@ -54,7 +54,6 @@ type kvStore[K comparable, V any] struct {
 	rows    map[K]*cached[K, V]
 	clean   cached[K, V]    // the ring of clean rows: next was used last, prev is the first to go
 	free    *cached[K, V]   // to be used again
-	block   []cached[K, V]  // never used yet
 	dirty   []*cached[K, V] // in the order in which they changed first
 	before  []row[V]        // what those were; empty unless hold
 	view    view            // how get shows rows
@@ -93,9 +92,6 @@ func tableRow(key, value []byte) (r task.Row, ok bool, err error) {
 	at := int64(binary.BigEndian.Uint64(value))
 	return task.Row{Key: key[1:], Value: value[timestampBytes:], Timestamp: at}, true, nil
 }
-
-// blockRows is how many rows of the cache are allocated at a time.
-const blockRows = 32
 
 func newKVStore[K comparable, V any](name string, s *store.Store, keys Codec[K], values Codec[V], limit int) *kvStore[K, V] {
 	kv := &kvStore[K, V]{name: name, store: s, keys: keys, values: values, limit: max(1, limit), rows: map[K]*cached[K, V]{}}
@@ -186,18 +182,13 @@ func (s *kvStore[K, V]) decode(b []byte) (r row[V], err error) {
 	return r, nil
 }
 
-// take returns an entry for a row.
+// take returns an entry for a row. Each is allocated alone, so that its memory can be given back alone.
 func (s *kvStore[K, V]) take() *cached[K, V] {
 	if c := s.free; c != nil {
 		s.free, c.next = c.next, nil
 		return c
 	}
-	if len(s.block) == 0 {
-		s.block = make([]cached[K, V], blockRows)
-	}
-	c := &s.block[0]
-	s.block = s.block[1:]
-	return c
+	return &cached[K, V]{}
 }
 
 // link makes c the clean row that was used last.

@@ -2,8 +2,10 @@ package stream
 
 import (
 	"maps"
+	"runtime"
 	"strconv"
 	"testing"
+	"weak"
 
 	"github.com/google/go-cmp/cmp"
 	"millrace.dev/internal/store"
@@ -129,21 +131,49 @@ func checkCache(t *rapid.T, s *kvStore[int64, int64]) {
 // TestCacheReusesRows looks at the number of rows that were ever made.
 func TestCacheReusesRows(t *testing.T) {
 	t.Parallel()
-	s := openKV(t, 2*blockRows)
-	blocks := 0
+	s := openKV(t, 64)
+	made := map[*cached[int64, int64]]bool{}
 	for k := range int64(1000) {
-		had := len(s.block)
 		c, err := s.at(k)
 		noError(t, err)
 		s.mark(c)
 		c.row = row[int64]{value: k, exists: true}
-		if len(s.block) > had {
-			blocks++
+		made[c] = true
+	}
+	if len(made) > s.limit+1 {
+		t.Errorf("%d rows were made for a cache of %d", len(made), s.limit)
+	}
+}
+
+// TestForgottenRowsAreFreed has all rows forgotten but some that are used again and again: these must not keep the memory of others.
+func TestForgottenRowsAreFreed(t *testing.T) {
+	t.Parallel()
+	const rows, often = 1000, 10
+	s := openKV(t, 10*rows)
+	var pointers []weak.Pointer[cached[int64, int64]]
+	use := func(k int64) {
+		c, err := s.at(k)
+		noError(t, err)
+		pointers = append(pointers, weak.Make(c))
+	}
+	for k := range int64(rows) {
+		use(k)
+	}
+	for k := int64(0); k < rows; k += often {
+		use(k)
+	}
+	s.shrink(s.account.Bytes() / often)
+	runtime.GC()
+	held := 0
+	for _, p := range pointers[:rows] {
+		if p.Value() != nil {
+			held++
 		}
 	}
-	if blocks > 3 {
-		t.Errorf("%d blocks of %d rows for a cache of %d", blocks, blockRows, s.limit)
+	if held != rows/often || len(s.rows) != held {
+		t.Errorf("%d of %d rows are in memory, and %d in the cache, want %d", held, rows, len(s.rows), rows/often)
 	}
+	runtime.KeepAlive(s)
 }
 
 // TestRowsThatAreGone looks whether a flush leaves out the rows that nobody will read.

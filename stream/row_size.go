@@ -165,7 +165,7 @@ func (s *kvStore[K, V]) shrink(to int64) {
 	}
 	s.account.Evicted(n)
 	s.pressed = s.account.Bytes() > to && len(s.dirty) > 0
-	if s.free, s.block = nil, nil; len(s.rows) < s.most/2 { // a map does not become smaller by itself
+	if s.free = nil; len(s.rows) < s.most/2 { // a map does not become smaller by itself
 		rows := make(map[K]*cached[K, V], len(s.rows))
 		maps.Copy(rows, s.rows)
 		s.rows, s.most = rows, len(rows)

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/pprof"
 	"strings"
 	"time"
 
@@ -93,7 +94,7 @@ func runApp(ctx context.Context, args []string, messages io.Writer) error {
 	f.SetOutput(messages)
 	broker := f.String("broker", "", "the `address` of a broker")
 	state := f.String("state", "", "the `folder` of the state")
-	address := f.String("http", "", "where to answer for metrics")
+	address := f.String("http", "", "where to answer for metrics and profiles")
 	retention := f.Duration("retention", 5*time.Minute, "of windows")
 	if err := f.Parse(args); err != nil {
 		return err
@@ -108,7 +109,10 @@ func runApp(ctx context.Context, args []string, messages io.Writer) error {
 	if err != nil {
 		return err
 	}
-	server := &http.Server{Handler: a.Handler(), ReadHeaderTimeout: 5 * time.Second}
+	mux := http.NewServeMux()
+	mux.Handle("/", a.Handler())
+	mux.HandleFunc("/debug/pprof/", pprof.Index) // to see what it is that grows
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }()
 	err = a.Run(ctx)
