@@ -83,7 +83,7 @@ type watcher struct {
 	c       *rig.Cluster
 	state   string
 	kept    time.Duration // retention of the windows
-	metrics string // where the process answers for them
+	metrics string        // where the process answers for them
 	start   time.Time
 	short   map[string]bool    // changelogs whose settings were changed
 	last    map[string]float64 // metrics at the last sample
