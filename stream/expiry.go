@@ -33,7 +33,7 @@ func (n *node) checkTTL(s *task.StoreSpec, able bool) {
 	switch {
 	case !s.Expires:
 	case !able:
-		n.t.fail(n.kind, "TTL is for tables, aggregations by key and stores of processors; windows have Retention, versioned tables their history")
+		n.t.fail(n.kind, "TTL is for tables, aggregations of streams by key and stores of processors. What is made of a table follows its rows: give it to that; windows have Retention, versioned tables their history")
 	case s.TTL < time.Millisecond || s.TTL%time.Millisecond != 0 || s.TTL > longest:
 		n.t.fail(n.kind, "a TTL of %v: want whole milliseconds, at most 90 years", s.TTL)
 	}
