@@ -235,5 +235,11 @@ func (a *aggregateSliding[K, V, A]) open() error {
 	if err := a.openSegments(); err != nil {
 		return fmt.Errorf("%s: %w", a.n.name, err)
 	}
-	return a.resume(a.ctx, a.n, a.segments.store)
+	if err := a.resume(a.ctx, a.n, a.segments.store); err != nil {
+		return err
+	}
+	if err := a.openWaiting(); err != nil {
+		return fmt.Errorf("%s: %w", a.n.name, err)
+	}
+	return nil
 }
