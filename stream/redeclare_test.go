@@ -50,6 +50,8 @@ func TestRedeclared(t *testing.T) {
 		{"session, longer gap", session, sessions(Sessions(time.Minute)), []int64{100, 120, 140}, false, "k@150", "k[140,140]=null k[140,150]=2"},
 		{"session, longer grace", session, sessions(Sessions(10 * msec).Grace(time.Minute)), []int64{100, 105}, false, "k@106", "k[100,105]=null k[100,106]=3"},
 		{"session, shorter gap", sessions(Sessions(time.Minute)), sessions(Sessions(msec)), []int64{100, 200}, false, "k@200", "k[100,200]=null k[100,200]=3"},
+		{"session, another retention", session, with(session, Retention(time.Hour)), []int64{9_999_990, 10_000_000}, true, "k@10000001", "k[9999990,10000000]=null k[9999990,10000001]=3"},
+		{"sliding, another retention", sliding, with(sliding, Retention(time.Hour)), []int64{9_999_999, 10_000_000}, true, "k@10000000", "k[9999990,10000000]=3 k[10000000,10000010]=2"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
