@@ -2,12 +2,15 @@ package stream
 
 import (
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"millrace.dev/internal/store"
+	"millrace.dev/internal/task"
+	"millrace.dev/record"
 )
 
 // TestRedeclared goes on with the state of a program that has declared an operator otherwise.
@@ -96,4 +99,119 @@ func TestRedeclared(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestSmallerBuffer goes on with rows that wait, of which the buffer has no room for any more, or which wait too long now.
+func TestSmallerBuffer(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name   string
+		buffer Buffer
+		wait   time.Duration
+		want   string
+		stops  bool
+	}{
+		{"emit", MaxRecords(2), time.Hour, "a b c d", false},
+		{"emit bytes", MaxBytes(18), time.Hour, "a b c d", false},
+		{"none", MaxRecords(0), time.Hour, "a b c d e f", false},
+		{"stop", MaxRecords(2).ShutDownWhenFull(), time.Hour, "", true},
+		{"stop, with most of them due", MaxRecords(2).ShutDownWhenFull(), 3 * time.Millisecond, "a b c d", false},
+		{"shorter wait", Unbounded(), 3 * time.Millisecond, "a b c d", false},
+		{"longer wait", Unbounded(), 2 * time.Hour, "", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			var out []string
+			program := func(wait time.Duration, buffer Buffer) *Topology {
+				top := New("smaller")
+				rows := TableFrom(top, "rows", "in", String(), Int64())
+				SuppressUntilTimeLimit(rows, "waiting", wait, buffer).ToStream().Foreach(func(r *Record[string, int64]) { out = append(out, r.Key) })
+				return top
+			}
+			send := func(d *driven, key string, at int64) error {
+				d.task.Add(0, &raws{[]record.Raw{{Topic: "in", Key: []byte(key), Value: make([]byte, 8), Timestamp: at}}})
+				_, err := d.task.Process(10)
+				return err
+			}
+			d := drive(t, program(time.Hour, Unbounded()))
+			for i, key := range []string{"a", "b", "c", "d", "e"} {
+				noError(t, send(d, key, int64(i)))
+			}
+			d.commit()
+			logs := d.output.logs
+			for range 2 { // what has ended ends again
+				d, out = resume(t, program(c.wait, c.buffer), logs), nil
+				d.commit()
+				if len(out) > 0 {
+					t.Errorf("%v is sent on before there is a record", out)
+				}
+				err := send(d, "f", 6)
+				if got := strings.Join(out, " "); got != c.want || (err != nil) != c.stops {
+					t.Errorf("got %s, %v, want %s", got, err, c.want)
+				}
+				if err != nil && !strings.Contains(err.Error(), "6 rows of 54 bytes wait, and its limit is 2 rows. Raise that with WithMaxRecords") {
+					t.Errorf("got %v", err)
+				}
+			}
+		})
+	}
+}
+
+// TestOtherWindowsAreRefused goes on with rows of windows that are declared otherwise, also long after the first one was written.
+func TestOtherWindowsAreRefused(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name    string
+		was, is Windows
+		want    string
+	}{
+		{"size", Tumbling(time.Minute), Tumbling(time.Hour), "counts: the windows in its store take 1m0s and begin every 1m0s, those declared take 1h0m0s and begin every 1h0m0s: give the aggregation another name"},
+		{"advance", Hopping(time.Minute, time.Second), Tumbling(time.Minute), "begin every 1s, those declared take 1m0s and begin every 1m0s"},
+		{"difference", Sliding(time.Minute), Sliding(time.Second), "take 1m0s and begin every 1ms, those declared take 1s"},
+		{"kind", Tumbling(time.Minute), Sliding(time.Minute), "begin every 1m0s, those declared take 1m0s and begin every 1ms"},
+		{"grace", Sliding(time.Minute), Sliding(time.Minute).Grace(time.Hour), ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			program := func(w Windows) *Topology {
+				top := New("others")
+				CountWindows(WindowedBy(GroupByKey(From(top, "in", String(), Int64())), w), "counts")
+				return top
+			}
+			d := drive(t, program(c.was))
+			half := 0
+			for i := range int64(20) {
+				at(d, i*60_000)
+				if d.commit(); i == 9 {
+					half = len(d.output.logs["counts"])
+				}
+			}
+			d.output.logs["counts"] = d.output.logs["counts"][half:] // the changelog has forgotten the first
+			err := restarts(t, program(c.is), d.output.logs)
+			if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
+// restarts returns the error with which the task of a topology starts that has the state of changelogs.
+func restarts(t *testing.T, top *Topology, logs map[string][]store.Entry) error {
+	t.Helper()
+	p, err := top.Program()
+	noError(t, err)
+	db, err := store.Open("", store.Options{})
+	noError(t, err)
+	state, err := db.Task("0_0")
+	noError(t, err)
+	x, err := task.New(p, task.ID{}, task.Env{Context: t.Context(), Output: nowhere{}, State: state, Now: time.Now, Log: slog.New(slog.DiscardHandler), Wake: func() {}})
+	noError(t, err)
+	for name, log := range logs {
+		noError(t, state.Restore(name, log, int64(len(log))))
+	}
+	err = x.Start()
+	x.Close()
+	noError(t, state.Close())
+	noError(t, db.Close())
+	return err
 }

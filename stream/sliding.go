@@ -232,6 +232,9 @@ func (a *aggregateSliding[K, V, A]) sendHeld() error {
 
 // open reads what the operator remembers.
 func (a *aggregateSliding[K, V, A]) open() error {
+	if err := a.checkShape(a.n, a.segments.store, a.difference, 1); err != nil {
+		return err
+	}
 	if err := a.openSegments(); err != nil {
 		return fmt.Errorf("%s: %w", a.n.name, err)
 	}

@@ -382,8 +382,14 @@ func (s *slidingRows[K, A]) keep() error {
 	}
 	s.touched = false
 	if s.newest != never {
+		first := s.segments.first
 		if err := s.segments.expire(s.floor()); err != nil {
 			return err
+		}
+		if first != s.segments.first {
+			if err := s.shape.write(); err != nil { // or a changelog that forgets by time would lose it
+				return err
+			}
 		}
 	}
 	return s.meta.write()
