@@ -15,6 +15,9 @@ type SlidingWindows struct{ difference, grace time.Duration }
 // Sliding returns windows of the records of a key whose times differ by at most difference: for a record at t there is the window
 // [t-difference, t], and once there is a record in it that is later, [t+1, t+1+difference]. Times are in whole milliseconds, the
 // difference at least 0 and at most 60 years.
+//
+// A record updates each window that it is in: where n records of a key are within the difference that is about n, and n² for all of
+// them. For many use [Hopping], where an update costs the same however many there are.
 func Sliding(difference time.Duration) SlidingWindows { return SlidingWindows{difference: difference} }
 
 // Grace is how far stream time may pass the end of a window before the window closes: a window [start, end] takes a record if
