@@ -53,7 +53,7 @@ func (m memberOf[K, V, A]) folding(initial func() A, isNull func(A) bool) foldin
 }
 
 func (m memberOf[K, V, A]) plain(p *port[K, A]) rowPort {
-	return &aggregate[K, V, A]{f: m.folding(p.initial, p.isNull), ctx: p.b.ctx, n: p.n, rows: p.rows, next: p.next}
+	return &aggregate[K, V, A]{keeper[K, A]{ctx: p.b.ctx, n: p.n, rows: p.rows, next: p.next}, m.folding(p.initial, p.isNull)}
 }
 
 func (m memberOf[K, V, A]) windows(b *builder, d *windowState[K, A], initial func() A) any {

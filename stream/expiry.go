@@ -20,7 +20,8 @@ import (
 //
 // The deletion is an update like any other: joins, groups and sinks see it, with the time from which the row was gone. It is
 // sent on when the row's key has a record again, and else before stream time is another sixteenth of d further; where much
-// expires at once, a part of it with each record. Nobody who looks the row up meanwhile finds it.
+// expires at once, a part of it with each record. A look-up, by a join with a stream or from outside, does not find the row
+// meanwhile. A join with another table has it until its deletion is sent on, so that each result is taken back as it was.
 //
 // It is not for windows, which have a [Retention], nor for [Versioned] tables, which have their history.
 func TTL(d time.Duration) StoreOption {
@@ -32,7 +33,7 @@ func (n *node) checkTTL(s *task.StoreSpec, able bool) {
 	switch {
 	case !s.Expires:
 	case !able:
-		n.t.fail(n.kind, "TTL is for tables, aggregations by key and stores of processors; windows have Retention, versioned tables their history")
+		n.t.fail(n.kind, "TTL is for tables, aggregations of streams by key and stores of processors. What is made of a table follows its rows: give it to that; windows have Retention, versioned tables their history")
 	case s.TTL < time.Millisecond || s.TTL%time.Millisecond != 0 || s.TTL > longest:
 		n.t.fail(n.kind, "a TTL of %v: want whole milliseconds, at most 90 years", s.TTL)
 	}

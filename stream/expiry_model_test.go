@@ -291,6 +291,17 @@ func TestTTLFaults(t *testing.T) {
 		"versioned": func(top *stream.Topology) {
 			stream.TableFrom(top, "n", "in", stream.String(), stream.String(), stream.Versioned(time.Hour), stream.TTL(time.Hour))
 		},
+		"grouped table": func(top *stream.Topology) {
+			rows := stream.GroupTable(stream.Count(group(top), "rows"), stream.String(), stream.Int64(), func(k string, n int64) (string, int64) { return k, n })
+			stream.CountTable(rows, "n", stream.TTL(time.Hour))
+		},
+		"suppressed": func(top *stream.Topology) {
+			stream.SuppressUntilTimeLimit(stream.Count(group(top), "rows"), "n", time.Minute, stream.Unbounded(), stream.TTL(time.Hour))
+		},
+		"foreign": func(top *stream.Topology) {
+			rows := stream.Count(group(top), "rows")
+			stream.JoinForeignKey(rows, rows, "n", func(k string, _ int64) (string, bool) { return k, true }, func(a, b int64) int64 { return a + b }, stream.TTL(time.Hour))
+		},
 		"none":     func(top *stream.Topology) { stream.Count(group(top), "n", stream.TTL(0)) },
 		"negative": func(top *stream.Topology) { stream.Count(group(top), "n", stream.TTL(-time.Hour)) },
 		"part":     func(top *stream.Topology) { stream.Count(group(top), "n", stream.TTL(time.Microsecond)) },

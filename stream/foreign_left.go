@@ -167,6 +167,9 @@ func (j joinForeignAnswer[K, L, F, R, V]) process(r *Record[[]byte, response]) e
 	if err != nil || !l.exists || !j.asks(k, l.value, r.Value.foreign) {
 		return err
 	}
+	if l.timestamp == task.NoTime { // which is not known where a newer row waits: see SuppressUntilTimeLimit
+		l.timestamp = r.Timestamp
+	}
 	now := row[known[L, R]]{timestamp: r.Timestamp, exists: r.Value.exists || j.outer, value: known[L, R]{exists: r.Value.exists}}
 	if r.Value.exists {
 		if !r.Value.update {

@@ -62,9 +62,8 @@ func nullOf[A any](c Codec[A]) func(A) bool {
 	return nil
 }
 
-// aggregate keeps a value for each key.
-type aggregate[K comparable, V, A any] struct {
-	f    folding[K, V, A]
+// keeper is the rows of an operator, and where their updates go.
+type keeper[K comparable, A any] struct {
 	ctx  *task.Context
 	n    *node
 	rows *kvStore[K, A]
@@ -72,27 +71,49 @@ type aggregate[K comparable, V, A any] struct {
 	out  Record[K, Change[A]]
 }
 
-func (a *aggregate[K, V, A]) process(r *Record[K, V]) error {
-	if r.NullKey {
-		dropNullKey(a.ctx, a.n)
+// set sets a row that rows.at has found, and sends the update on unless that waits for the commit.
+func (k *keeper[K, A]) set(c *cached[K, A], now row[A], headers []Header) error {
+	k.rows.mark(c)
+	old := c.row
+	if c.row = now; k.rows.hold {
 		return nil
 	}
-	if r.NullValue {
-		dropNullValue(a.ctx, a.n)
+	k.out.Headers = headers
+	return k.rows.send(&k.next, &k.out, c.key, old, now, now.timestamp)
+}
+
+// incomplete drops the present record if it has no key or no value.
+func (k *keeper[K, A]) incomplete(nullKey, nullValue bool) bool {
+	switch {
+	case nullKey:
+		dropNullKey(k.ctx, k.n)
+	case nullValue:
+		dropNullValue(k.ctx, k.n)
+	}
+	return nullKey || nullValue
+}
+
+// Flush writes the updates to the store, and sends them on if that has waited for the commit.
+func (k *keeper[K, A]) Flush() error { return flushRows(k.rows, &k.next, &k.out) }
+
+// Uncommitted returns how many rows wait for Flush.
+func (k *keeper[K, A]) Uncommitted() int { return k.rows.uncommitted() }
+
+// aggregate keeps a value for each key.
+type aggregate[K comparable, V, A any] struct {
+	keeper[K, A]
+	f folding[K, V, A]
+}
+
+func (a *aggregate[K, V, A]) process(r *Record[K, V]) error {
+	if a.incomplete(r.NullKey, r.NullValue) {
 		return nil
 	}
 	c, err := a.rows.at(r.Key)
 	if err != nil {
 		return err
 	}
-	a.rows.mark(c)
-	old := c.row
-	c.row = a.f.fold(r, &old)
-	if a.rows.hold {
-		return nil
-	}
-	a.out.Headers = r.Headers
-	return a.rows.send(&a.next, &a.out, r.Key, old, c.row, c.row.timestamp)
+	return a.set(c, a.f.fold(r, &c.row), r.Headers)
 }
 
 // dropNullValue drops the present record for its lack of a value.
@@ -100,18 +121,12 @@ func dropNullValue(ctx *task.Context, n *node) {
 	ctx.Drop(n.problem(record.StageProcess, classNullValue, "the record has no value to aggregate"))
 }
 
-// Flush writes the updates to the store, and sends them on if that has waited for the commit.
-func (a *aggregate[K, V, A]) Flush() error { return flushRows(a.rows, &a.next, &a.out) }
-
-// Uncommitted returns how many rows wait for Flush.
-func (a *aggregate[K, V, A]) Uncommitted() int { return a.rows.uncommitted() }
-
 func addAggregate[K comparable, V, A any](g Grouped[K, V], kind, name string, values Codec[A], opts []StoreOption, f folding[K, V, A]) Table[K, A] {
 	needAggregateCodecs(g, kind, values)
 	f.isNull = nullOf(values)
 	s := g.s.copartitioned(kind, name, false)
 	return addRows(kind, name, s.keys, values, opts, []*node{s.n}, func(b *builder, n *node, rows *kvStore[K, A], next edge[K, Change[A]]) []rowPort {
-		return []rowPort{&aggregate[K, V, A]{f: f, ctx: b.ctx, n: n, rows: rows, next: next}}
+		return []rowPort{&aggregate[K, V, A]{keeper[K, A]{ctx: b.ctx, n: n, rows: rows, next: next}, f}}
 	})
 }
 

@@ -1,7 +1,5 @@
 package stream
 
-import "millrace.dev/internal/task"
-
 // GroupedTable is a table whose rows are to be aggregated in groups.
 type GroupedTable[K, V any] struct{ changes Stream[K, Change[V]] }
 
@@ -100,42 +98,20 @@ func (f *regrouping[K, V, A]) change(r *Record[K, Change[V]], old *row[A]) row[A
 
 // aggregateTable keeps a value for each group.
 type aggregateTable[K comparable, V, A any] struct {
-	f    regrouping[K, V, A]
-	ctx  *task.Context
-	n    *node
-	rows *kvStore[K, A]
-	next edge[K, Change[A]]
-	out  Record[K, Change[A]]
+	keeper[K, A]
+	f regrouping[K, V, A]
 }
 
 func (a *aggregateTable[K, V, A]) process(r *Record[K, Change[V]]) error {
-	switch {
-	case r.NullKey:
-		dropNullKey(a.ctx, a.n)
-		return nil
-	case r.NullValue:
-		dropNullValue(a.ctx, a.n)
+	if a.incomplete(r.NullKey, r.NullValue) {
 		return nil
 	}
 	c, err := a.rows.at(r.Key)
 	if err != nil {
 		return err
 	}
-	a.rows.mark(c)
-	old := c.row
-	c.row = a.f.change(r, &old)
-	if a.rows.hold {
-		return nil
-	}
-	a.out.Headers = r.Headers
-	return a.rows.send(&a.next, &a.out, r.Key, old, c.row, c.row.timestamp)
+	return a.set(c, a.f.change(r, &c.row), r.Headers)
 }
-
-// Flush writes the updates to the store, and sends them on if that has waited for the commit.
-func (a *aggregateTable[K, V, A]) Flush() error { return flushRows(a.rows, &a.next, &a.out) }
-
-// Uncommitted returns how many rows wait for Flush.
-func (a *aggregateTable[K, V, A]) Uncommitted() int { return a.rows.uncommitted() }
 
 func addAggregateTable[K comparable, V, A any](g GroupedTable[K, V], kind, name string, values Codec[A], opts []StoreOption, f regrouping[K, V, A]) Table[K, A] {
 	t := g.changes.n.t
@@ -148,7 +124,7 @@ func addAggregateTable[K comparable, V, A any](g GroupedTable[K, V], kind, name 
 	n := t.addStateful(kind, name, s.n)
 	n.store(lookedUp(o.table(name), s.keys, values))
 	n.build = func(b *builder) []any {
-		a := &aggregateTable[K, V, A]{f: f, ctx: b.ctx, n: n, rows: kvOf(b, n, s.keys, values, o), next: next[K, Change[A]](b, n)}
+		a := &aggregateTable[K, V, A]{keeper[K, A]{ctx: b.ctx, n: n, rows: kvOf(b, n, s.keys, values, o), next: next[K, Change[A]](b, n)}, f}
 		b.lives(n, a)
 		return []any{a}
 	}

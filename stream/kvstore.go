@@ -230,11 +230,13 @@ func (s *kvStore[K, V]) evict() {
 // get returns the row of a key.
 func (s *kvStore[K, V]) get(k K) (row[V], error) {
 	c, err := s.at(k)
-	if err != nil || s.ttl != nil && s.ttl.gone(c.row.timestamp) {
+	switch {
+	case err != nil:
 		return row[V]{}, err
-	}
-	if s.view != viewLatest {
+	case s.view != viewLatest:
 		return s.sent(c), nil
+	case s.ttl != nil && s.ttl.gone(c.row.timestamp):
+		return row[V]{}, nil
 	}
 	return c.row, nil
 }
@@ -260,7 +262,7 @@ func (s *kvStore[K, V]) sending(k K) uint64 {
 }
 
 func (s *kvStore[K, V]) show(v view)     { s.view = v }
-func (s *kvStore[K, V]) emitsLate() bool { return s.hold }
+func (s *kvStore[K, V]) emitsLate() bool { return s.hold || s.ttl != nil }
 func (s *kvStore[K, V]) note()           { s.joined = true }
 
 // send sends the update of a row on.

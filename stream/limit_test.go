@@ -14,9 +14,39 @@ import (
 	"millrace.dev/record"
 )
 
-// TestLimit drives tables of several tasks, with rows from 10 B to 1 MB, and looks at what they say that they take, and at the
-// heap. A driver that commits where the budget asks for it keeps the limit.
+// TestLimit drives tables and windows of several tasks, with rows from 10 B to 1 MB, and looks at what they say that they take, and
+// at the heap. A driver that commits where the budget asks for it keeps the limit.
 func TestLimit(t *testing.T) { // not parallel: it measures the heap
+	initial, add := func() string { return "" }, func(_ int64, v, _ string) string { return strings.Clone(v) }
+	sizes := []int{10, 10, 10, 100, 100, 1000, 1000, 10_000, 10_000, 100_000, 1 << 20}
+	windows := func(i int) []WindowOption { return [][]WindowOption{{EmitOnCommit()}, {EmitOnClose()}, nil}[i%3] }
+	for _, c := range []struct {
+		name    string
+		keys    int64 // of each task
+		sizes   []int
+		declare func(g Grouped[int64, string], i int, name string)
+	}{
+		{"tables", 800, sizes, func(g Grouped[int64, string], i int, name string) {
+			var opts []StoreOption
+			if i == 0 {
+				opts = append(opts, EmitOnCommit())
+			}
+			Aggregate(g, name, String(), initial, add, opts...)
+		}},
+		{"sliding", 100, sizes[:len(sizes)-1], func(g Grouped[int64, string], i int, name string) {
+			AggregateWindows(WindowedBy(g, Sliding(3*time.Second)), name, String(), initial, add, windows(i)...)
+		}},
+		{"sessions", 100, sizes, func(g Grouped[int64, string], i int, name string) {
+			w := Sessions(100 * time.Millisecond).Grace(time.Minute)
+			AggregateSessions(WindowedBySessions(g, w), name, String(), initial, add, func(_ int64, _, b string) string { return b }, windows(i)...)
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) { testLimit(t, c.keys, c.sizes, c.declare) })
+	}
+}
+
+func testLimit(t *testing.T, keys int64, sizes []int, declare func(g Grouped[int64, string], i int, name string)) {
+	t.Helper()
 	const (
 		tasks, tables = 3, 4
 		limit         = 32 << 20
@@ -26,11 +56,7 @@ func TestLimit(t *testing.T) { // not parallel: it measures the heap
 	top := New("limit")
 	in := From(top, "in", Int64(), String())
 	for i := range tables {
-		var opts []StoreOption
-		if i == 0 {
-			opts = append(opts, EmitOnCommit())
-		}
-		Aggregate(GroupByKey(in), fmt.Sprintf("t%d", i), String(), func() string { return "" }, func(_ int64, v, _ string) string { return strings.Clone(v) }, opts...)
+		declare(GroupByKey(in), i, fmt.Sprintf("t%d", i))
 	}
 	p, err := top.Program()
 	noError(t, err)
@@ -68,7 +94,6 @@ func TestLimit(t *testing.T) { // not parallel: it measures the heap
 		}
 	}
 	rnd := rand.New(rand.NewPCG(seed, 0))
-	sizes := []int{10, 10, 10, 100, 100, 1000, 1000, 10_000, 10_000, 100_000, 1 << 20}
 	highest := int64(0)
 	for i := range 1_500 {
 		n := sizes[rnd.IntN(len(sizes))]
@@ -79,7 +104,7 @@ func TestLimit(t *testing.T) { // not parallel: it measures the heap
 		if i > 1_000 {
 			d = list[0] // the others have nothing to do any more
 		}
-		noError(t, first[int64, string](d).send(&Record[int64, string]{Key: rnd.Int64N(800), Value: strings.Repeat("x", n)}))
+		noError(t, first[int64, string](d).send(&Record[int64, string]{Key: rnd.Int64N(keys), Value: strings.Repeat("x", n), Timestamp: int64(i)}))
 		if b.CommitNow() {
 			commit()
 			if b.Over() {

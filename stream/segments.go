@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"math"
+	"slices"
 
 	"millrace.dev/internal/store"
 )
@@ -38,7 +39,8 @@ type segment struct {
 }
 
 // open reads which segments there are. Rows are kept for retention milliseconds. in returns the time that put a row
-// where it is: if the retention is another than that of the rows, they are put where they belong now.
+// where it is: if the retention is another than that of the rows, or that is not known, they are put where they belong now. (It is
+// written once: a changelog that forgets by time does not have it for ever.)
 func (g *segments) open(retention int64, in func(key, value []byte) (int64, error)) error {
 	g.interval, g.first, g.live = max(retention/2, minSegment), math.MinInt64, map[int64]*segment{}
 	was := int64(0)
@@ -46,7 +48,7 @@ func (g *segments) open(retention int64, in func(key, value []byte) (int64, erro
 	if err != nil {
 		return err
 	}
-	if was != 0 && was != g.interval {
+	if was != g.interval {
 		if err := g.arrange(in); err != nil {
 			return err
 		}
@@ -162,6 +164,18 @@ func (g *segments) delete(in int64, k *segmentKey, t, seq int64) error {
 func (g *segments) mayHave(n int64, k *segmentKey, lo, hi int64) bool {
 	s := g.live[n]
 	return s != nil && (s.unknown || lo <= s.max && hi >= s.min && s.keys.has(k.hash))
+}
+
+// between appends the numbers of the segments of times from lo to hi that have rows, in their order: however long that is.
+func (g *segments) between(dst []int64, lo, hi int64) []int64 {
+	from, to := g.number(lo), g.number(hi)
+	for n := range g.live {
+		if n >= from && n <= to {
+			dst = append(dst, n)
+		}
+	}
+	slices.Sort(dst)
+	return dst
 }
 
 // scan calls visit with the rows of a key in a segment whose times are from lo to hi.

@@ -4,8 +4,8 @@ import "slices"
 
 // A join of tables computes what a result was before from the update that it gets and the row of the other side. That
 // is wrong where the same update has changed the other side too, and the join is only going to be told; and where the
-// other side has changed and tells at its next commit. There it asks the stores of both sides what their rows were when
-// they were sent on last.
+// other side has changed and tells at its next commit, or has a row that is too old and tells of that later. There it asks
+// the stores of both sides what their rows were when they were sent on last.
 
 // view is how a store shows its rows to who looks them up.
 type view int8
@@ -22,7 +22,7 @@ type sender[K any] interface {
 	sending(k K) uint64
 	// show has rows be looked up in a view.
 	show(v view)
-	// emitsLate tells whether rows can be looked up before they are sent on.
+	// emitsLate tells whether a look-up may find another row than was sent on last.
 	emitsLate() bool
 	// note has updates be noted for sending and viewBefore.
 	note()

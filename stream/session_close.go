@@ -3,7 +3,6 @@ package stream
 import (
 	"fmt"
 	"math"
-	"slices"
 
 	"millrace.dev/internal/store"
 )
@@ -108,6 +107,7 @@ func (s *sessionRows[K, A]) takeAt(t int64, key []byte, emit func(K, *session[A]
 	if s.due, err = s.pop(s.due[:0], c, t); err != nil {
 		return 0, err
 	}
+	s.rows.resize(c, s.bytes(&c.row.value))
 	next := c.row.value.due
 	for i := range s.due { // the last step: what it calls may look rows up
 		if err := emit(k, &s.due[i]); err != nil {
@@ -131,7 +131,7 @@ func (s *sessionRows[K, A]) pop(dst []session[A], c *cached[K, sessionsOf[A]], t
 			s.waiting--
 		}
 		if s.retention > s.closes {
-			err = s.putOne(x)
+			err = s.putOne(of, x)
 		} else if x.kept {
 			err = s.segments.delete(x.end, &s.ref, x.end, x.start)
 		}
@@ -140,7 +140,7 @@ func (s *sessionRows[K, A]) pop(dst []session[A], c *cached[K, sessionsOf[A]], t
 		}
 	}
 	dst = append(dst, of.open[:n]...)
-	of.open = slices.Delete(of.open, 0, n)
+	s.forget(of, n)
 	if of.due = none; len(of.open) > 0 {
 		of.due = of.open[0].end
 	}

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"slices"
@@ -39,6 +40,7 @@ type sessionRows[K comparable, A any] struct {
 	ref     segmentKey
 	value   []byte
 	due     []session[A] // those that close
+	numbers []int64      // of segments
 }
 
 // session is a session of a key.
@@ -56,17 +58,17 @@ func (s *session[A]) same(as *session[A]) bool { return s.start == as.start && s
 
 // sessionsOf is what is in memory of the sessions of a key.
 type sessionsOf[A any] struct {
-	open []session[A] // by end and start: those that are not closed, and closed ones that were not written yet
-	was  []session[A] // what the store has, and what has been sent, of sessions that have changed since
-	due  int64        // the index has the key at this time, or before; math.MaxInt64: it may not have it
+	open   []session[A] // by end and start: those that are not closed, and closed ones that were not written yet
+	was    []session[A] // by the same: what the store has, and what has been sent, of sessions that have changed since
+	due    int64        // the index has the key at this time, or before; math.MaxInt64: it may not have it
+	values int          // what the values of both have outside of them
 }
 
 // find returns the bounds of the session that a record makes, and which of those that end after limit it joins.
 func (o *sessionsOf[A]) find(t, gap, limit int64) (now session[A], i, j int) {
 	now = session[A]{start: t, end: t}
-	j = len(o.open)
-	for j > 0 && o.open[j-1].start > t+gap {
-		j--
+	if j = len(o.open); j > 0 && o.open[j-1].start > t+gap {
+		j, _ = slices.BinarySearchFunc(o.open, t+gap+1, func(s session[A], t int64) int { return cmp.Compare(s.start, t) })
 	}
 	for i = j; i > 0; i-- {
 		s := &o.open[i-1]
@@ -78,14 +80,16 @@ func (o *sessionsOf[A]) find(t, gap, limit int64) (now session[A], i, j int) {
 	return now, i, j
 }
 
-// indexOf returns the index of the session with the bounds of s, -1 if there is none.
-func indexOf[A any](list []session[A], s *session[A]) int {
-	for i := range list {
-		if list[i].same(s) {
-			return i
-		}
-	}
-	return -1
+// placeOf returns the place of a session with the bounds of s in a list, and whether there is one.
+func placeOf[A any](list []session[A], s *session[A]) (int, bool) {
+	return slices.BinarySearchFunc(list, s, func(x session[A], s *session[A]) int {
+		return cmp.Or(cmp.Compare(x.end, s.end), cmp.Compare(x.start, s.start))
+	})
+}
+
+func has[A any](list []session[A], s *session[A]) bool {
+	_, ok := placeOf(list, s)
+	return ok
 }
 
 // sessionRow reads a row of sessions from outside.
@@ -133,16 +137,24 @@ func sessionRowsOf[K comparable, A any](b *builder, n *node, keys Codec[K], valu
 
 // bytes returns what the sessions of a key take.
 func (s *sessionRows[K, A]) bytes(o *sessionsOf[A]) int {
-	n := (cap(o.open) + cap(o.was)) * sizeOfType[session[A]]()
+	return (cap(o.open)+cap(o.was))*sizeOfType[session[A]]() + o.values
+}
+
+// outside returns what the value of a session has outside of it.
+func (s *sessionRows[K, A]) outside(x *session[A]) int {
 	if s.lengths.perByte == 0 {
-		return n
+		return 0
 	}
-	for _, list := range [][]session[A]{o.open, o.was} {
-		for i := range list {
-			n += pieceBytes + int(s.lengths.perByte)*int(list[i].size)
-		}
+	return pieceBytes + int(s.lengths.perByte)*int(x.size)
+}
+
+// forget takes the first n sessions of a key out of memory.
+func (s *sessionRows[K, A]) forget(of *sessionsOf[A], n int) {
+	for i := range n {
+		of.values -= s.outside(&of.open[i])
 	}
-	return n
+	clear(of.open[:n])
+	of.open = of.open[n:] // not moved: there may be very many
 }
 
 // advance moves stream time on.
@@ -172,20 +184,22 @@ func (s *sessionRows[K, A]) setKey(k K) (err error) {
 
 // read reads the sessions of a key that were not closed.
 func (s *sessionRows[K, A]) read(k K) (r row[sessionsOf[A]], err error) {
-	r.value.due = none
+	r.value.due, r.exists = none, true
 	if s.closed == never { // there is no row yet
 		return r, nil
 	}
 	if err := s.setKey(k); err != nil {
 		return r, err
 	}
-	for n, last := s.segments.number(s.closed), s.segments.number(s.time); n <= last; n++ {
+	s.numbers = s.segments.between(s.numbers[:0], s.closed, s.time)
+	for _, n := range s.numbers {
 		if !s.segments.mayHave(n, &s.ref, s.closed, s.time) {
 			continue
 		}
 		err := s.segments.scan(n, &s.ref, s.closed, s.time, func(key, value []byte) (bool, error) {
 			x, err := s.decode(key, value)
 			r.value.open = append(r.value.open, x)
+			r.value.values += s.outside(&x)
 			return true, err
 		})
 		if err != nil {
@@ -226,8 +240,10 @@ func (s *sessionRows[K, A]) replace(c *cached[K, sessionsOf[A]], i, j int, now *
 	}
 	for k := i; k < j; k++ {
 		if old := &of.open[k]; old.kept {
-			of.was = append(of.was, *old)
+			at, _ := placeOf(of.was, old)
+			of.was = slices.Insert(of.was, at, *old)
 		} else {
+			of.values -= s.outside(old)
 			s.waiting--
 		}
 	}
@@ -242,6 +258,7 @@ func (s *sessionRows[K, A]) replace(c *cached[K, sessionsOf[A]], i, j int, now *
 		of.open = slices.Delete(of.open, i+1, j)
 	}
 	of.open[i].size = s.lengths.of(&of.open[i].value, before)
+	of.values += s.outside(&of.open[i])
 	if first := of.open[0].end; s.onClose && first < of.due {
 		of.due = first
 		return s.look(c.key, first)
@@ -256,14 +273,15 @@ func (s *sessionRows[K, A]) put(c *cached[K, sessionsOf[A]]) error {
 		return err
 	}
 	for i := range of.was {
-		if w := &of.was[i]; indexOf(of.open, w) < 0 {
+		w := &of.was[i]
+		if of.values -= s.outside(w); !has(of.open, w) {
 			if err := s.segments.delete(w.end, &s.ref, w.end, w.start); err != nil {
 				return err
 			}
 		}
 	}
 	for i := range of.open {
-		if err := s.putOne(&of.open[i]); err != nil {
+		if err := s.putOne(of, &of.open[i]); err != nil {
 			return err
 		}
 	}
@@ -273,19 +291,21 @@ func (s *sessionRows[K, A]) put(c *cached[K, sessionsOf[A]]) error {
 	for closed < len(of.open) && of.open[closed].end < s.closed {
 		closed++
 	}
-	of.open = slices.Delete(of.open, 0, closed)
+	s.forget(of, closed)
 	return nil
 }
 
 // putOne writes a session of the key that was set.
-func (s *sessionRows[K, A]) putOne(x *session[A]) (err error) {
+func (s *sessionRows[K, A]) putOne(of *sessionsOf[A], x *session[A]) (err error) {
 	if x.kept || !s.onClose && x.end < s.floor() {
 		return nil
 	}
 	if s.value, err = s.values.Append(s.value[:0], x.value); err != nil {
 		return fmt.Errorf("store %s: encode the value of a row: %w", s.name, err)
 	}
+	of.values -= s.outside(x)
 	x.kept, x.size = true, uint32(len(s.value))
+	of.values += s.outside(x)
 	return s.segments.put(x.end, &s.ref, x.end, x.start, s.value)
 }
 
@@ -297,10 +317,10 @@ func (s *sessionRows[K, A]) get(k Windowed[K]) (r row[A], err error) {
 	x := session[A]{start: k.Start, end: k.End}
 	if c, ok := s.rows.rows[k.Key]; ok {
 		of := &c.row.value
-		if i := indexOf(of.open, &x); i >= 0 {
+		if i, ok := placeOf(of.open, &x); ok {
 			return of.open[i].row(), nil
 		}
-		if indexOf(of.was, &x) >= 0 {
+		if has(of.was, &x) {
 			return r, nil
 		}
 	}
@@ -329,7 +349,7 @@ func (s *sessionRows[K, A]) write(fn func(k Windowed[K], old, now row[A]) error)
 // changes calls fn with each session that has changed, those that have gone first.
 func (o *sessionsOf[A]) changes(fn func(x *session[A], old, now row[A]) error) error {
 	for i := range o.was {
-		if w := &o.was[i]; indexOf(o.open, w) < 0 {
+		if w := &o.was[i]; !has(o.open, w) {
 			if err := fn(w, w.row(), row[A]{}); err != nil {
 				return err
 			}
@@ -340,7 +360,7 @@ func (o *sessionsOf[A]) changes(fn func(x *session[A], old, now row[A]) error) e
 		if x.kept {
 			continue
 		}
-		if k := indexOf(o.was, x); k >= 0 {
+		if k, ok := placeOf(o.was, x); ok {
 			old = o.was[k].row()
 		}
 		if err := fn(x, old, x.row()); err != nil {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"millrace.dev/internal/store"
+	"pgregory.net/rapid"
 )
 
 // countedSessions is a topology that counts in sessions of 10 ms, and the results that it sends on.
@@ -358,4 +359,84 @@ func BenchmarkSessions(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkManySessions takes the time of a record of a key with 50,000 sessions: of one that begins the next, and of one that comes
+// late to any of them, with a commit at the end.
+func BenchmarkManySessions(b *testing.B) {
+	const n = 50_000
+	top := New("many")
+	w := Sessions(time.Millisecond).Grace(longest)
+	ReduceSessions(WindowedBySessions(GroupByKey(From(top, "in", String(), String())), w), "values", func(a, v string) string { return v })
+	for name, shift := range map[string]int64{"next": 0, "late": 1} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				b.StopTimer()
+				d := drive(b, top)
+				send := func(at int64) {
+					noError(b, first[string, string](d).send(&Record[string, string]{Key: "k", Value: "v", Timestamp: at}))
+				}
+				for i := range n * shift {
+					send(10 * i)
+				}
+				d.commit()
+				b.StartTimer()
+				for i := range int64(n) {
+					send(10*i + shift)
+				}
+				d.commit()
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/record")
+		})
+	}
+}
+
+// TestSessionsAreCounted compares what sessions are said to take with what is in memory, and looks at their order.
+func TestSessionsAreCounted(t *testing.T) {
+	t.Parallel()
+	options := [][]WindowOption{nil, {EmitOnClose()}, {EmitOnClose(), Retention(time.Second)}, {EmitOnCommit()}, {CacheRows(1)}}
+	rapid.Check(t, func(rt *rapid.T) {
+		top := New("counted")
+		w := Sessions(10 * time.Millisecond).Grace(time.Duration(rapid.SampledFrom([]int{0, 50, 500}).Draw(rt, "grace")) * time.Millisecond)
+		g := GroupByKey(From(top, "in", String(), String()))
+		ReduceSessions(WindowedBySessions(g, w), "values", func(a, v string) string { return a + v }, rapid.SampledFrom(options).Draw(rt, "options")...)
+		d := drive(t, top)
+		a, ok := first[string, string](d).to.(*aggregateSessions[string, string, string])
+		if !ok {
+			t.Fatal("the operator is not the aggregation")
+		}
+		now := int64(0)
+		for range rapid.IntRange(1, 60).Draw(rt, "records") {
+			now += rapid.Int64Range(0, 40).Draw(rt, "step")
+			at := max(0, now-rapid.OneOf(rapid.Just(int64(0)), rapid.Int64Range(0, 300)).Draw(rt, "delay"))
+			r := Record[string, string]{Key: rapid.SampledFrom([]string{"a", "b"}).Draw(rt, "key"), Value: "value", Timestamp: at}
+			noError(t, first[string, string](d).send(&r))
+			if rapid.IntRange(0, 9).Draw(rt, "commit") == 0 {
+				d.commit()
+			}
+			a.rows.measure()
+			bytes := a.rows.kept
+			for _, c := range a.rows.rows {
+				of, sum := &c.row.value, 0
+				for _, list := range [][]session[string]{of.open, of.was} {
+					for i := range list {
+						sum += a.outside(&list[i])
+						if k, ok := placeOf(list, &list[i]); !ok || k != i {
+							rt.Fatalf("session %d of %v is looked for at %d", i, list, k)
+						}
+					}
+				}
+				if sum != of.values {
+					rt.Fatalf("the values of %s are said to take %d of %d bytes", c.key, of.values, sum)
+				}
+				bytes += a.rows.sizes.of(c.size)
+				if now := a.bytes(of); c.dirty && int(c.size.value) != now {
+					rt.Fatalf("%s has %d bytes, and counts with %d", c.key, now, c.size.value)
+				}
+			}
+			if bytes != a.rows.account.Bytes() {
+				rt.Fatalf("%d bytes are counted as %d", bytes, a.rows.account.Bytes())
+			}
+		}
+	})
 }

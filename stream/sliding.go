@@ -15,6 +15,9 @@ type SlidingWindows struct{ difference, grace time.Duration }
 // Sliding returns windows of the records of a key whose times differ by at most difference: for a record at t there is the window
 // [t-difference, t], and once there is a record in it that is later, [t+1, t+1+difference]. Times are in whole milliseconds, the
 // difference at least 0 and at most 60 years.
+//
+// A record updates each window that it is in: where n records of a key are within the difference that is about n, and n² for all of
+// them. For many use [Hopping], where an update costs the same however many there are.
 func Sliding(difference time.Duration) SlidingWindows { return SlidingWindows{difference: difference} }
 
 // Grace is how far stream time may pass the end of a window before the window closes: a window [start, end] takes a record if
@@ -232,8 +235,17 @@ func (a *aggregateSliding[K, V, A]) sendHeld() error {
 
 // open reads what the operator remembers.
 func (a *aggregateSliding[K, V, A]) open() error {
+	if err := a.checkShape(a.n, a.segments.store, a.difference, 1); err != nil {
+		return err
+	}
 	if err := a.openSegments(); err != nil {
 		return fmt.Errorf("%s: %w", a.n.name, err)
 	}
-	return a.resume(a.ctx, a.n, a.segments.store)
+	if err := a.resume(a.ctx, a.n, a.segments.store); err != nil {
+		return err
+	}
+	if err := a.openWaiting(); err != nil {
+		return fmt.Errorf("%s: %w", a.n.name, err)
+	}
+	return nil
 }

@@ -55,13 +55,7 @@ func (s *slidingRows[K, A]) fill(c *slidingKey[K, A]) error {
 		return nil
 	}
 	floor := s.floor()
-	s.numbers = s.numbers[:0]
-	for n := range s.segments.live {
-		if n >= s.segments.number(floor) {
-			s.numbers = append(s.numbers, n)
-		}
-	}
-	slices.Sort(s.numbers)
+	s.numbers = s.segments.between(s.numbers[:0], floor, math.MaxInt64)
 	s.reading = c
 	for _, n := range s.numbers {
 		if !s.segments.mayHave(n, &s.key, floor, math.MaxInt64) {

@@ -140,6 +140,43 @@ func (s *slidingRows[K, A]) openSegments() error {
 	})
 }
 
+// openWaiting makes the entries of rows that wait where there are none yet, and removes those that are not kept any more.
+func (s *slidingRows[K, A]) openWaiting() error {
+	st, made := s.segments.store, int64(0)
+	m, err := newMeta(st, metaWaiting, &made)
+	if err != nil {
+		return err
+	}
+	switch {
+	case !s.onClose:
+		made = 0
+		err = st.Scan([]byte{prefixWaiting}, []byte{prefixWaiting + 1}, func(entry, _ []byte) (bool, error) { return true, st.Delete(entry) })
+	case made == 0:
+		made = 1
+		err = st.Scan([]byte{prefixRow}, []byte{prefixRow + 1}, func(raw, _ []byte) (bool, error) {
+			start, _, err := rowTimes(raw)
+			if err != nil || start+s.difference < s.closed {
+				return true, err
+			}
+			key, _, err := cutKeyRef(raw[1+timeBytes:])
+			if err != nil {
+				return false, err
+			}
+			return true, s.wait(start, key)
+		})
+	}
+	if err != nil {
+		return err
+	}
+	return m.flush()
+}
+
+// wait writes the entry of a row that waits.
+func (s *slidingRows[K, A]) wait(start int64, key []byte) error {
+	s.stored = append(appendTime(append(s.stored[:0], prefixWaiting), start), key...)
+	return s.segments.store.Put(s.stored, []byte{})
+}
+
 func (s *slidingRows[K, A]) windowOf(k K, start int64) Windowed[K] {
 	return Windowed[K]{Key: k, Start: start, End: start + s.difference}
 }
@@ -296,8 +333,7 @@ func (s *slidingRows[K, A]) insert(k *slidingKey[K, A], at int, start int64) err
 		return err
 	}
 	s.earliest = min(s.earliest, start)
-	s.stored = append(appendTime(append(s.stored[:0], prefixWaiting), start), s.encoded...)
-	return s.segments.store.Put(s.stored, []byte{})
+	return s.wait(start, s.encoded)
 }
 
 // farOff is after all times.
@@ -346,8 +382,14 @@ func (s *slidingRows[K, A]) keep() error {
 	}
 	s.touched = false
 	if s.newest != never {
+		first := s.segments.first
 		if err := s.segments.expire(s.floor()); err != nil {
 			return err
+		}
+		if first != s.segments.first {
+			if err := s.shape.write(); err != nil { // or a changelog that forgets by time would lose it
+				return err
+			}
 		}
 	}
 	return s.meta.write()

@@ -3,7 +3,6 @@ package stream
 import (
 	"time"
 
-	"millrace.dev/internal/task"
 	"millrace.dev/record"
 )
 
@@ -75,7 +74,7 @@ func toTable[K comparable, V any](s Stream[K, V], kind, name string, opts []Stor
 	n.expires = true
 	n.store(lookedUp(o.table(name), s.keys, s.values))
 	n.build = func(b *builder) []any {
-		p := &tableNode[K, V]{ctx: b.ctx, n: n, isNull: nullOf(s.values), rows: kvOf(b, n, s.keys, s.values, o), next: next[K, Change[V]](b, n)}
+		p := &tableNode[K, V]{keeper[K, V]{ctx: b.ctx, n: n, rows: kvOf(b, n, s.keys, s.values, o), next: next[K, Change[V]](b, n)}, nullOf(s.values)}
 		b.lives(n, p)
 		return []any{withTTL(b, n, p, p.rows, &p.next, &p.out)}
 	}
@@ -105,12 +104,8 @@ func kvOf[K comparable, V any](b *builder, n *node, keys Codec[K], values Codec[
 
 // tableNode keeps the rows of a table that is made of a stream.
 type tableNode[K comparable, V any] struct {
-	ctx    *task.Context
-	n      *node
+	keeper[K, V]
 	isNull func(V) bool // nil: no value is null
-	rows   *kvStore[K, V]
-	next   edge[K, Change[V]]
-	out    Record[K, Change[V]]
 }
 
 func (t *tableNode[K, V]) process(r *Record[K, V]) error {
@@ -122,14 +117,7 @@ func (t *tableNode[K, V]) process(r *Record[K, V]) error {
 	if err != nil {
 		return err
 	}
-	t.rows.mark(c)
-	old := c.row
-	c.row = rowOf(r, t.isNull)
-	if t.rows.hold {
-		return nil
-	}
-	t.out.Headers = r.Headers
-	return t.rows.send(&t.next, &t.out, r.Key, old, c.row, r.Timestamp)
+	return t.set(c, rowOf(r, t.isNull), r.Headers)
 }
 
 // rowOf returns the row that a record sets. isNull tells whether a value is null; nil: none is.
@@ -152,12 +140,6 @@ func sendChange[K, V any](next *edge[K, Change[V]], out *Record[K, Change[V]], k
 	}
 	return next.send(out)
 }
-
-// Flush writes the updates to the store, and sends them on if that has waited for the commit.
-func (t *tableNode[K, V]) Flush() error { return flushRows(t.rows, &t.next, &t.out) }
-
-// Uncommitted returns how many rows wait for Flush.
-func (t *tableNode[K, V]) Uncommitted() int { return t.rows.uncommitted() }
 
 // flushRows writes updates to the store, and sends on those that it has held back.
 func flushRows[K comparable, V any](rows *kvStore[K, V], next *edge[K, Change[V]], out *Record[K, Change[V]]) error {

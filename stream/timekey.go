@@ -64,6 +64,8 @@ const (
 	metaOperator byte = 'o'
 	metaSegments byte = 's'
 	metaExpiry   byte = 't'
+	metaShape    byte = 'l'
+	metaWaiting  byte = 'w'
 	metaEntry    byte = 'x' // begins keys that have more
 )
 

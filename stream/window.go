@@ -307,4 +307,9 @@ func (a *aggregateWindows[K, V, A]) Flush() error {
 }
 
 // open reads what the operator remembers.
-func (a *aggregateWindows[K, V, A]) open() error { return a.resume(a.ctx, a.n, a.rows.store) }
+func (a *aggregateWindows[K, V, A]) open() error {
+	if err := a.checkShape(a.n, a.rows.store, a.size, a.every); err != nil {
+		return err
+	}
+	return a.resume(a.ctx, a.n, a.rows.store)
+}

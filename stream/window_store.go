@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"time"
 
 	"millrace.dev/internal/store"
 	"millrace.dev/internal/task"
@@ -24,6 +25,7 @@ type windowTimes struct {
 
 	touched bool  // rows or times have changed since they were written
 	meta    *meta // time, closed and newest in the store
+	shape   *meta // how long windows are in the store, and how far apart they begin
 }
 
 // windowTimesOf returns the times of windows that have seen no record.
@@ -54,6 +56,22 @@ func (s *windowTimes) resume(ctx *task.Context, n *node, of *store.Store) (err e
 		ctx.Resume(s.time)
 	}
 	return nil
+}
+
+// checkShape returns an error if the windows in the store are others than those that are declared: of a row there is no more than
+// the start.
+func (s *windowTimes) checkShape(n *node, of *store.Store, size, every int64) (err error) {
+	var wasSize, wasEvery int64
+	if s.shape, err = newMeta(of, metaShape, &wasSize, &wasEvery); err != nil {
+		return fmt.Errorf("%s: %w", n.name, err)
+	}
+	if was := [2]int64{wasSize, wasEvery}; was != [2]int64{} && was != [2]int64{size, every} {
+		ms := func(t int64) time.Duration { return time.Duration(t) * time.Millisecond }
+		return fmt.Errorf("%s: the windows in its store take %v and begin every %v, those declared take %v and begin every %v: give the aggregation another name, and it begins anew",
+			n.name, ms(wasSize), ms(wasEvery), ms(size), ms(every))
+	}
+	wasSize, wasEvery = size, every
+	return s.shape.flush()
 }
 
 // windowRows is the rows of time windows in a task.
@@ -197,6 +215,9 @@ func (s *windowRows[K, A]) keep() error {
 			return err
 		}
 		s.expired = floor
+		if err := s.shape.write(); err != nil { // or a changelog that forgets by time would lose it
+			return err
+		}
 	}
 	return s.meta.write()
 }

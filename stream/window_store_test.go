@@ -138,7 +138,7 @@ func TestWindowsOfOneRound(t *testing.T) {
 	}
 	d.commit()
 	compare(t, "in the store", []int64{990}, rowsOf(d))
-	if n := len(d.output.logs["counts"]); n != 2 { // the row, and the times
+	if n := len(d.output.logs["counts"]); n != 3 { // the row, the times, and how long windows are
 		t.Errorf("%d records in the changelog", n)
 	}
 }
