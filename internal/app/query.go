@@ -1,9 +1,8 @@
 package app
 
 import (
+	"cmp"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,8 +10,10 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"millrace.dev/internal/query"
 )
@@ -76,6 +77,8 @@ func (a *App) QueryRows(ctx context.Context, o QueryOptions) (*query.Answer, err
 		v.Set("partial", "true")
 	}
 	all := &query.Answer{}
+	var parts []query.Part
+	var missing []query.Missing
 	for next := o.After; ; next = all.Next {
 		if next != "" {
 			v.Set("after", next)
@@ -88,11 +91,29 @@ func (a *App) QueryRows(ctx context.Context, o QueryOptions) (*query.Answer, err
 			return nil, err
 		}
 		rows := append(all.Rows, page.Rows...) //nolint:gocritic // they are put back
+		// What a page misses is missing of all, although the next page may have rows of it; and the rows are as of the commit of the first
+		// page, or of a later one.
+		parts, missing = merge(parts, page.Partitions, ofPart), merge(missing, page.Missing, ofMissing)
 		*all = page
+		all.Partitions, all.Missing = parts, missing
 		if all.Rows = rows; all.Next == "" || len(rows) >= o.Limit {
 			return all, nil
 		}
 	}
+}
+
+func ofPart(p query.Part) int32       { return p.Partition }
+func ofMissing(m query.Missing) int32 { return m.Partition }
+
+// merge returns what there was, and what has come for partitions that were not there, in their order.
+func merge[T any](all, more []T, partition func(T) int32) []T {
+	for _, x := range more {
+		i, there := slices.BinarySearchFunc(all, partition(x), func(y T, p int32) int { return cmp.Compare(partition(y), p) })
+		if !there {
+			all = slices.Insert(all, i, x)
+		}
+	}
+	return all
 }
 
 // querier asks an instance.
@@ -143,19 +164,24 @@ func (a *App) querier(o *QueryOptions) (*querier, error) {
 			Hint: "use https, or ask on the machine of the instance",
 		}
 	}
-	t := &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}}
-	if o.CAFile != "" {
-		text, err := os.ReadFile(o.CAFile)
-		if err != nil {
-			return nil, fileError("read certificate", o.CAFile, err, "")
-		}
-		t.TLSClientConfig.RootCAs = x509.NewCertPool()
-		if !t.TLSClientConfig.RootCAs.AppendCertsFromPEM(text) {
-			return nil, &Error{Code: Usage, Op: "read certificate", Where: o.CAFile, Err: errors.New("it holds no certificate in PEM")}
-		}
+	t, err := query.NewTransport(o.CAFile, "", "")
+	if err != nil {
+		return nil, certificateFault(o.CAFile, err)
 	}
-	c.client = &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	t.Proxy = http.ProxyFromEnvironment
+	c.client = &http.Client{Transport: t, Timeout: queryTime, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	return c, nil
+}
+
+// queryTime is how long an answer may take: longer than the longest query.limits.timeout.
+const queryTime = 11 * time.Minute
+
+// certificateFault says why the certificates of a file cannot be had.
+func certificateFault(file string, err error) error {
+	if errors.Is(err, query.ErrNoCertificate) {
+		return &Error{Code: Usage, Op: "read certificate", Where: file, Err: err}
+	}
+	return fileError("read certificate", file, err, "")
 }
 
 // maxQueryAnswer is how long an answer may be.

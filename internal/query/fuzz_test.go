@@ -3,7 +3,6 @@ package query
 import (
 	"bytes"
 	"math"
-	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -100,20 +99,41 @@ func TestSuccessor(t *testing.T) {
 // TestBadPeer takes nothing from an instance that answers what it was not asked.
 func TestBadPeer(t *testing.T) {
 	t.Parallel()
-	for body, ok := range map[string]bool{
-		`{"rows":[],"partitions":[{"partition":1}]}`:                 true,
-		`{"missing":[{"partition":1,"reason":"moved"}]}`:             true,
-		`{"rows":[],"partitions":[]}`:                                false,
-		`{"rows":[],"partitions":[{"partition":2}]}`:                 false,
-		`{"rows":[],"partitions":[{"partition":1},{"partition":2}]}`: false,
-		`{"rows":[{},{}],"partitions":[{"partition":1}]}`:            false,
-		`no JSON`: false,
+	q := &ask{store: sources(t)["last"], limit: 1}
+	const none = "it answers what it was not asked"
+	for _, x := range []struct {
+		status     int
+		body, want string
+	}{
+		{200, `{"store":"last","rows":[],"partitions":[{"partition":1}]}`, ""},
+		{200, `{"store":"last","rows":[{"partition":1}],"partitions":[{"partition":1}]}`, ""},
+		{200, `{"store":"last","missing":[{"partition":1,"reason":"moved"}]}`, ""},
+		{421, `{"error":"moved","missing":[{"partition":1,"reason":"moved"}]}`, ""},
+		{421, `{"error":"this is an instance of another"}`, "status 421: this is an instance of another"},
+		{200, `{"store":"last","rows":[],"partitions":[]}`, none},
+		{200, `{"store":"last","rows":[],"partitions":[{"partition":2}]}`, none},
+		{200, `{"store":"last","rows":[],"partitions":[{"partition":1},{"partition":1}]}`, none},
+		{200, `{"store":"last","rows":[],"partitions":[{"partition":1},{"partition":2}]}`, none},
+		{200, `{"store":"last","rows":[],"partitions":[{"partition":1}],"missing":[{"partition":1}]}`, none},
+		{200, `{"store":"last","rows":[{"partition":1},{"partition":1}],"partitions":[{"partition":1}]}`, none},
+		{200, `{"store":"last","rows":[{"partition":2}],"partitions":[{"partition":1}]}`, none},
+		{200, `{"store":"last","rows":[{"partition":1}],"missing":[{"partition":1}]}`, none},
+		{200, `{"store":"counts","rows":[],"partitions":[{"partition":1}]}`, none},
+		{200, `{}`, none},
+		{200, `null`, none},
+		{200, `no JSON`, "status 200 what is no answer"},
+		{200, ``, "status 200 what is no answer"},
+		{503, `{"error":"it took too long"}`, "status 503: it took too long"},
+		{401, `{"error":"who are you?"}`, "status 401: who are you?: it has to take what this instance takes"},
+		{307, `{}`, "with status 307, where nobody follows"},
+		{400, "Client sent an HTTP request to an HTTPS server.\n", "query.advertise has to begin with https://"},
+		{200, strings.Repeat(" ", maxPeerBytes+1), "longer than 64 MiB"},
 	} {
 		w := httptest.NewRecorder()
-		w.Code, w.Body = http.StatusOK, bytes.NewBufferString(body)
-		_, err := decodePeer(w.Result(), &ask{limit: 1}, []int32{1})
-		if (err == nil) != ok {
-			t.Errorf("%s: %v", body, err)
+		w.Code, w.Body = x.status, bytes.NewBufferString(x.body)
+		_, err := decodePeer(w.Result(), q, []int32{1})
+		if (err == nil) != (x.want == "") || err != nil && !strings.Contains(err.Error(), x.want) {
+			t.Errorf("%d %.100s: %v", x.status, x.body, err)
 		}
 	}
 	for _, address := range []string{"", "x", "ftp://x", "http://", "http://u@x", "http://x?y", "javascript:x", "http://" + strings.Repeat("x", kafka.MaxAddress)} {
