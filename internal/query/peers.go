@@ -106,7 +106,12 @@ func newPeers(e *engine.Engine, t http.RoundTripper) peers {
 }
 
 // group returns what the group is, not longer ago than age.
-func (p *peers) group(ctx context.Context, age time.Duration) (*group, error) {
+func (p *peers) group(ctx context.Context, age time.Duration) (g *group, err error) {
+	defer func() {
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = errors.New("the brokers do not answer in time")
+		}
+	}()
 	select {
 	case <-p.turn:
 	case <-ctx.Done():
@@ -120,7 +125,7 @@ func (p *peers) group(ctx context.Context, age time.Duration) (*group, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &group{members, stable, time.Now()}
+	g = &group{members, stable, time.Now()}
 	if !stable && p.known != nil { // brokers do not tell of members that are changing: most partitions stay where they are
 		g.members = p.known.members
 	}
@@ -166,9 +171,6 @@ func (a *API) elsewhere(ctx, asking context.Context, r *http.Request, q *ask, re
 	missing := res.missing
 	res.missing = nil
 	g, err := a.peers.group(asking, age)
-	if errors.Is(err, context.DeadlineExceeded) {
-		err = errors.New("the brokers do not answer in time")
-	}
 	if err != nil {
 		for i := range missing {
 			missing[i].Reason = "who has it cannot be told: " + err.Error()

@@ -184,6 +184,32 @@ func TestLeaveMeanwhile(t *testing.T) {
 	})
 }
 
+// TestCutOff has an instance lose the brokers: it says that it cannot tell who has what it has not, and later that it has nothing.
+func TestCutOff(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.pair()
+		p.a.cut(true)
+		told := false
+		w.until("it to have nothing", func() bool {
+			var out Answer
+			status := p.a.get("/v1/stores/last/rows?partial=true", &out)
+			for _, m := range out.Missing {
+				told = told || strings.HasPrefix(m.Reason, "who has it cannot be told: ")
+			}
+			if status == http.StatusOK && len(out.Partitions)+len(out.Missing) != partitions {
+				t.Fatalf("%+v", out)
+			}
+			return status == http.StatusServiceUnavailable && len(out.Missing) == partitions
+		})
+		if !told {
+			t.Error("nobody was told why")
+		}
+		w.until("the other to have all", func() bool { return p.b.all(pairKeys, 1) })
+		p.a.cut(false)
+		w.until("it to be back", func() bool { return p.a.all(pairKeys, 1) })
+	})
+}
+
 // byName knows clients by the name in their certificate, and by a token: those that are readers are.
 type byName struct{}
 

@@ -164,7 +164,7 @@ type instance struct {
 	quiet     func() // ends to serve
 
 	mu    sync.Mutex
-	dead  bool
+	dead  bool // cut off from the brokers
 	conns []net.Conn
 	seen  []*http.Request // that the handler got
 }
@@ -250,14 +250,20 @@ func (in *instance) stop() {
 	in.transport.CloseIdleConnections()
 }
 
-// kill ends it as SIGKILL does.
-func (in *instance) kill() {
+// cut cuts it off from the brokers, for good or until dead is not set.
+func (in *instance) cut(dead bool) {
 	in.mu.Lock()
-	in.dead = true
+	defer in.mu.Unlock()
+	in.dead = dead
 	for _, c := range in.conns {
 		_ = c.Close()
 	}
-	in.mu.Unlock()
+	in.conns = nil
+}
+
+// kill ends it as SIGKILL does.
+func (in *instance) kill() {
+	in.cut(true)
 	in.quiet()
 	in.cancel()
 }
