@@ -1,8 +1,11 @@
 package app
 
 import (
+	"bytes"
 	"cmp"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -27,7 +30,7 @@ type QueryOptions struct {
 	Set       []string // overrides of it
 	Server    string   // the URL of an instance
 	TokenFile string   // that has the bearer token; "" is that of $MILLRACE_TOKEN
-	CAFile    string   // of the instance's certificate; "" is the authorities of the system
+	CAFile    string   // of the instance's certificate; "" is that of the pipeline file where Server is "", else the authorities of the system
 	Store     string
 	Key       *string // nil: of all keys
 	Bytes     bool    // Key is the bytes of a key, in base64
@@ -133,6 +136,9 @@ func (a *App) querier(o *QueryOptions) (*querier, error) {
 		if p.Query.HTTP == "" {
 			return nil, &Error{Code: Usage, Op: "query", Where: o.File, Err: errors.New("it does not say where queries are answered"), Hint: "set query.http, or name an instance: --server URL"}
 		}
+		if o.CAFile == "" {
+			o.CAFile = p.Query.CAFile
+		}
 		scheme := "http://"
 		if p.Query.TLS.CertFile != "" {
 			scheme = "https://"
@@ -187,6 +193,20 @@ func certificateFault(file string, err error) error {
 // maxQueryAnswer is how long an answer may be.
 const maxQueryAnswer = 256 << 20
 
+// silenceHint says what to do where an instance does not answer.
+func silenceHint(err error) string {
+	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
+		return "name the file of the authority that signed its certificate: --ca-file FILE"
+	}
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return "name it with --server by a name that is in its certificate, which has to be valid"
+	}
+	if errors.Is(err, http.ErrSchemeMismatch) {
+		return "it does not speak TLS: name it with --server http://"
+	}
+	return "is an instance running there that answers queries? Name one with --server URL"
+}
+
 // get asks for what u names.
 func (c *querier) get(ctx context.Context, u *url.URL, into any) error {
 	fault := func(code Code, hint string, err error) error {
@@ -207,7 +227,7 @@ func (c *querier) get(ctx context.Context, u *url.URL, into any) error {
 		if e, ok := errors.AsType[*url.Error](err); ok {
 			err = e.Err // the place is told already
 		}
-		return fault(Failed, "is an instance running there that answers queries? Name one with --server URL", err)
+		return fault(Failed, silenceHint(err), err)
 	}
 	defer resp.Body.Close() //nolint:errcheck // it was read
 	b, err := io.ReadAll(io.LimitReader(resp.Body, maxQueryAnswer))
@@ -222,6 +242,9 @@ func (c *querier) get(ctx context.Context, u *url.URL, into any) error {
 	}
 	var f query.Fault
 	if json.Unmarshal(b, &f) != nil || f.Error == "" {
+		if c.base.Scheme == "http" && bytes.Contains(b, []byte("HTTP request to an HTTPS server")) { // as package net/http says
+			return fault(Usage, "name it with https://", errors.New("it speaks TLS"))
+		}
 		return fault(Failed, "", fmt.Errorf("it answers with status %d", resp.StatusCode))
 	}
 	switch err := errors.New(f.Error); resp.StatusCode {
