@@ -62,6 +62,40 @@ func FuzzParameters(f *testing.F) {
 	})
 }
 
+// FuzzPeer reads what another instance may answer: what is taken is of the partitions that it was asked for, and goes into an answer.
+func FuzzPeer(f *testing.F) {
+	f.Add(200, []byte(`{"store":"last","rows":[{"key":"a","value":1,"partition":1,"at":"AWE="}],"partitions":[{"partition":1,"end":"AWE="}],"missing":[{"partition":2,"reason":"moved"}]}`))
+	f.Add(421, []byte(`{"error":"moved","missing":[{"partition":1},{"partition":2}]}`))
+	f.Add(200, []byte(`{"store":"last","partitions":[{"partition":1,"end":""},{"partition":2}]}`))
+	f.Add(503, []byte(`{"error":"later"}`))
+	q := &ask{store: sources(f)["last"], limit: 2}
+	f.Fuzz(func(t *testing.T, status int, body []byte) {
+		w := httptest.NewRecorder()
+		w.Code, w.Body = status, bytes.NewBuffer(body)
+		res, err := decodePeer(w.Result(), q, []int32{1, 2})
+		if err != nil {
+			return
+		}
+		if len(res.parts)+len(res.missing) != 2 || len(res.rows) > 2*len(res.parts) || status != 200 && status != 421 {
+			t.Errorf("status %d: %+v", status, res)
+		}
+		end := res.settle(q.limit)
+		if len(res.rows) > q.limit {
+			t.Errorf("%d rows", len(res.rows))
+		}
+		if end != nil {
+			if m, err := parseMark(end.String()); len(end.at) <= maxKey && (err != nil || m.compare(*end) != 0) {
+				t.Errorf("%+v is read as %+v: %v", end, m, err)
+			}
+		}
+		for i := range res.rows {
+			if p := res.rows[i].Partition; p != 1 && p != 2 {
+				t.Errorf("a row of partition %d", p)
+			}
+		}
+	})
+}
+
 // TestSettle gives no row beyond what every partition has looked at, and none twice.
 func TestSettle(t *testing.T) {
 	t.Parallel()
