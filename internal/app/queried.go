@@ -2,15 +2,10 @@ package app
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
-	"errors"
 	"log/slog"
 	"math"
 	"net"
-	"net/http"
-	"os"
 	"time"
 
 	"millrace.dev/internal/config"
@@ -134,9 +129,9 @@ func (q *queries) begin(ctx context.Context, a *App, p *config.Pipeline, e *engi
 	if q == nil {
 		return nil
 	}
-	transport, err := q.transport()
+	transport, err := query.NewTransport(q.config.CAFile, q.config.TLS.CertFile, q.config.TLS.KeyFile)
 	if err != nil {
-		return &Error{Code: Usage, Op: "query", Where: p.File, Err: err}
+		return certificateFault(q.config.CAFile, err)
 	}
 	api, err := query.New(query.Options{Engine: e, Program: program, Transport: transport, Timeout: q.config.Limits.Timeout, Log: a.Log})
 	if err != nil {
@@ -174,27 +169,4 @@ func (q *queries) close() {
 	}
 	q.server.Close() //nolint:errcheck // only its listener can fail to close, and the process ends next
 	<-q.ended        //nolint:errcheck // that the server was closed
-}
-
-// transport returns how other instances are reached.
-func (q *queries) transport() (http.RoundTripper, error) {
-	t := &http.Transport{MaxIdleConnsPerHost: 16, IdleConnTimeout: time.Minute, ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}}
-	if c := q.config.TLS; c.CertFile != "" {
-		t.TLSClientConfig.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			pair, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile) // which may have changed
-			return &pair, err
-		}
-	}
-	if q.config.CAFile == "" {
-		return t, nil
-	}
-	text, err := os.ReadFile(q.config.CAFile)
-	if err != nil {
-		return nil, err
-	}
-	t.TLSClientConfig.RootCAs = x509.NewCertPool()
-	if !t.TLSClientConfig.RootCAs.AppendCertsFromPEM(text) {
-		return nil, errors.New(q.config.CAFile + ": holds no certificate in PEM")
-	}
-	return t, nil
 }

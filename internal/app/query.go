@@ -1,6 +1,8 @@
 package app
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -11,8 +13,10 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"millrace.dev/internal/query"
 )
@@ -26,7 +30,7 @@ type QueryOptions struct {
 	Set       []string // overrides of it
 	Server    string   // the URL of an instance
 	TokenFile string   // that has the bearer token; "" is that of $MILLRACE_TOKEN
-	CAFile    string   // of the instance's certificate; "" is the authorities of the system
+	CAFile    string   // of the instance's certificate; "" is that of the pipeline file where Server is "", else the authorities of the system
 	Store     string
 	Key       *string // nil: of all keys
 	Bytes     bool    // Key is the bytes of a key, in base64
@@ -76,6 +80,8 @@ func (a *App) QueryRows(ctx context.Context, o QueryOptions) (*query.Answer, err
 		v.Set("partial", "true")
 	}
 	all := &query.Answer{}
+	var parts []query.Part
+	var missing []query.Missing
 	for next := o.After; ; next = all.Next {
 		if next != "" {
 			v.Set("after", next)
@@ -88,11 +94,29 @@ func (a *App) QueryRows(ctx context.Context, o QueryOptions) (*query.Answer, err
 			return nil, err
 		}
 		rows := append(all.Rows, page.Rows...) //nolint:gocritic // they are put back
+		// What a page misses is missing of all, although the next page may have rows of it; and the rows are as of the commit of the first
+		// page, or of a later one.
+		parts, missing = merge(parts, page.Partitions, ofPart), merge(missing, page.Missing, ofMissing)
 		*all = page
+		all.Partitions, all.Missing = parts, missing
 		if all.Rows = rows; all.Next == "" || len(rows) >= o.Limit {
 			return all, nil
 		}
 	}
+}
+
+func ofPart(p query.Part) int32       { return p.Partition }
+func ofMissing(m query.Missing) int32 { return m.Partition }
+
+// merge returns what there was, and what has come for partitions that were not there, in their order.
+func merge[T any](all, more []T, partition func(T) int32) []T {
+	for _, x := range more {
+		i, there := slices.BinarySearchFunc(all, partition(x), func(y T, p int32) int { return cmp.Compare(partition(y), p) })
+		if !there {
+			all = slices.Insert(all, i, x)
+		}
+	}
+	return all
 }
 
 // querier asks an instance.
@@ -111,6 +135,9 @@ func (a *App) querier(o *QueryOptions) (*querier, error) {
 		}
 		if p.Query.HTTP == "" {
 			return nil, &Error{Code: Usage, Op: "query", Where: o.File, Err: errors.New("it does not say where queries are answered"), Hint: "set query.http, or name an instance: --server URL"}
+		}
+		if o.CAFile == "" {
+			o.CAFile = p.Query.CAFile
 		}
 		scheme := "http://"
 		if p.Query.TLS.CertFile != "" {
@@ -143,23 +170,42 @@ func (a *App) querier(o *QueryOptions) (*querier, error) {
 			Hint: "use https, or ask on the machine of the instance",
 		}
 	}
-	t := &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}}
-	if o.CAFile != "" {
-		text, err := os.ReadFile(o.CAFile)
-		if err != nil {
-			return nil, fileError("read certificate", o.CAFile, err, "")
-		}
-		t.TLSClientConfig.RootCAs = x509.NewCertPool()
-		if !t.TLSClientConfig.RootCAs.AppendCertsFromPEM(text) {
-			return nil, &Error{Code: Usage, Op: "read certificate", Where: o.CAFile, Err: errors.New("it holds no certificate in PEM")}
-		}
+	t, err := query.NewTransport(o.CAFile, "", "")
+	if err != nil {
+		return nil, certificateFault(o.CAFile, err)
 	}
-	c.client = &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	t.Proxy = http.ProxyFromEnvironment
+	c.client = &http.Client{Transport: t, Timeout: queryTime, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	return c, nil
+}
+
+// queryTime is how long an answer may take: longer than the longest query.limits.timeout.
+const queryTime = 11 * time.Minute
+
+// certificateFault says why the certificates of a file cannot be had.
+func certificateFault(file string, err error) error {
+	if errors.Is(err, query.ErrNoCertificate) {
+		return &Error{Code: Usage, Op: "read certificate", Where: file, Err: err}
+	}
+	return fileError("read certificate", file, err, "")
 }
 
 // maxQueryAnswer is how long an answer may be.
 const maxQueryAnswer = 256 << 20
+
+// silenceHint says what to do where an instance does not answer.
+func silenceHint(err error) string {
+	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
+		return "name the file of the authority that signed its certificate: --ca-file FILE"
+	}
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return "name it with --server by a name that is in its certificate, which has to be valid"
+	}
+	if errors.Is(err, http.ErrSchemeMismatch) {
+		return "it does not speak TLS: name it with --server http://"
+	}
+	return "is an instance running there that answers queries? Name one with --server URL"
+}
 
 // get asks for what u names.
 func (c *querier) get(ctx context.Context, u *url.URL, into any) error {
@@ -181,7 +227,7 @@ func (c *querier) get(ctx context.Context, u *url.URL, into any) error {
 		if e, ok := errors.AsType[*url.Error](err); ok {
 			err = e.Err // the place is told already
 		}
-		return fault(Failed, "is an instance running there that answers queries? Name one with --server URL", err)
+		return fault(Failed, silenceHint(err), err)
 	}
 	defer resp.Body.Close() //nolint:errcheck // it was read
 	b, err := io.ReadAll(io.LimitReader(resp.Body, maxQueryAnswer))
@@ -196,6 +242,9 @@ func (c *querier) get(ctx context.Context, u *url.URL, into any) error {
 	}
 	var f query.Fault
 	if json.Unmarshal(b, &f) != nil || f.Error == "" {
+		if c.base.Scheme == "http" && bytes.Contains(b, []byte("HTTP request to an HTTPS server")) { // as package net/http says
+			return fault(Usage, "name it with https://", errors.New("it speaks TLS"))
+		}
 		return fault(Failed, "", fmt.Errorf("it answers with status %d", resp.StatusCode))
 	}
 	switch err := errors.New(f.Error); resp.StatusCode {

@@ -66,7 +66,7 @@ The instance is that of --server, else that of query.http of the pipeline file. 
 	f := cmd.Flags()
 	f.StringVar(&o.Server, "server", "", "the `URL` of an instance (default: that of query.http of the pipeline file)")
 	f.StringVar(&o.TokenFile, "token-file", "", "the `file` of the bearer token (default: $MILLRACE_TOKEN)")
-	f.StringVar(&o.CAFile, "ca-file", "", "the `file` of the authorities of the instance's certificate (default: those of the system)")
+	f.StringVar(&o.CAFile, "ca-file", "", "the `file` of the authorities of the instance's certificate (default: query.ca_file where the instance is that of the pipeline file, else those of the system)")
 	f.BoolVar(&o.Bytes, "bytes", false, "KEY is the bytes of a key, in base64")
 	f.StringVar(&from, "from", "", "the first `key` (default: the first that there is)")
 	f.StringVar(&to, "to", "", "the `key` before which to stop (default: after the last)")
@@ -130,7 +130,11 @@ func (c *cli) printRows(a *query.Answer) error {
 			if r.Window != nil {
 				window = millis(r.Window.Start) + "\t" + millis(r.Window.End) + "\t"
 			}
-			fmt.Fprintf(w, "%s\t%s%s\t%s\t%d\n", oneLine(string(r.Key)), window, oneLine(string(r.Value)), millis(r.Timestamp), r.Partition) //nolint:errcheck // Flush reports it
+			at := "-" // the rows of some stores have none
+			if r.Timestamp != 0 {
+				at = millis(r.Timestamp)
+			}
+			fmt.Fprintf(w, "%s\t%s%s\t%s\t%d\n", oneLine(string(r.Key)), window, oneLine(string(r.Value)), at, r.Partition) //nolint:errcheck // Flush reports it
 		}
 		if err := w.Flush(); err != nil {
 			return err

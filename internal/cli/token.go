@@ -10,9 +10,9 @@ import (
 func (c *cli) tokenCommand() *cobra.Command {
 	cmd := group(&cobra.Command{
 		Use:   "token COMMAND",
-		Short: "Make tokens for those who send requests to millrace serve",
-		Long: `A bearer token tells millrace serve who sends a request. The server does not know tokens: the file that serve.auth.tokens_file
-names has a line for each, with its SHA-256.`,
+		Short: "Make tokens for those who send requests to millrace serve, or queries",
+		Long: `A bearer token tells millrace serve, or a millrace run that answers queries, who sends a request. The server does not know tokens:
+the file that serve.auth.tokens_file or query.auth.tokens_file names has a line for each, with its SHA-256.`,
 	})
 	cmd.AddCommand(c.tokenNew())
 	return cmd
@@ -39,7 +39,7 @@ secret. NAME is in the access log, and is what the rate is counted by. The roles
 			if _, err := fmt.Fprintf(c.out, "token  %s\nline   %s\n", token.Reveal(), line); err != nil {
 				return err
 			}
-			c.note("the token is shown this once: give it to %s; add the line to the file that serve.auth.tokens_file names\n", oneLine(args[0]))
+			c.note("the token is shown this once: give it to %s; add the line to the file that serve.auth.tokens_file or query.auth.tokens_file names\n", oneLine(args[0]))
 			return nil
 		},
 	}

@@ -1,6 +1,10 @@
 package config
 
-import "net/url"
+import (
+	"fmt"
+	"net/url"
+	"strings"
+)
 
 // Query says whether and how the rows of stores can be read while a pipeline runs: see docs/queries.md.
 type Query struct {
@@ -32,8 +36,14 @@ func queryFields() []field {
 	}
 }
 
+// maxAdvertise is how long the URL may be: others pass over one that is longer.
+const maxAdvertise = 2048
+
 func checkAdvertise(s string) *fault {
 	u, err := url.Parse(s)
+	if len(s) > maxAdvertise {
+		return &fault{fmt.Sprintf("want a URL of at most %d bytes", maxAdvertise), "such as https://10.1.2.3:8090"}
+	}
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		return &fault{"want a URL", "such as https://10.1.2.3:8090"}
 	}
@@ -49,4 +59,7 @@ func (d *decoder) lintQuery(v value) {
 		TLS: serveTLS(f["tls"].fields), Auth: serveAuth(f["auth"].fields), Limits: serveLimits(f["limits"].fields),
 	}
 	d.lintServer("query", &q.TLS, &q.Auth, &q.Limits)
+	if q.TLS.CertFile != "" && strings.HasPrefix(q.Advertise, "http://") {
+		d.reportAt("query.advertise", "query.advertise begins with http://, and query.tls has the address speak TLS", "begin it with https://")
+	}
 }

@@ -2,11 +2,7 @@
 
 package engine
 
-import (
-	"testing"
-	"testing/synctest"
-	"time"
-)
+import "time"
 
 // Under this build tag the client library waits in ways that package synctest understands: tests run in fake time,
 // with the timeouts of production.
@@ -20,8 +16,3 @@ const epochSwitches = 50
 
 // slack is by how much things may take longer than they should, where time is measured.
 const slack = 1
-
-func inTime(t *testing.T, fn func(t *testing.T)) {
-	t.Helper()
-	synctest.Test(t, fn)
-}

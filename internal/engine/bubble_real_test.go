@@ -2,10 +2,7 @@
 
 package engine
 
-import (
-	"testing"
-	"time"
-)
+import "time"
 
 // Without the build tag synctests the tests run in real time, with timeouts as short as they can be.
 const sessionTimeout, transactionTimeout = 1200 * time.Millisecond, time.Second
@@ -18,8 +15,3 @@ const epochSwitches = 10
 
 // slack is by how much things may take longer than they should, where time is measured.
 const slack = 4
-
-func inTime(t *testing.T, fn func(t *testing.T)) {
-	t.Helper()
-	fn(t)
-}

@@ -23,6 +23,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"millrace.dev/internal/kafka"
 	"millrace.dev/internal/task"
+	"millrace.dev/internal/testenv"
 	"millrace.dev/record"
 	"millrace.dev/stream"
 )
@@ -268,7 +269,7 @@ const brokers = 3
 // bubble runs fn with a world of its own, in fake time where it can.
 func bubble(t *testing.T, partitions int, fn func(t *testing.T, w *world), opts ...kfake.Opt) {
 	t.Helper()
-	inTime(t, func(t *testing.T) {
+	testenv.InTime(t, func(t *testing.T) {
 		w := newWorld(t, partitions, opts...)
 		defer w.close()
 		fn(t, w)

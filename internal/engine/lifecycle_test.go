@@ -15,6 +15,7 @@ import (
 	"millrace.dev/internal/kafka"
 	"millrace.dev/internal/secret"
 	"millrace.dev/internal/task"
+	"millrace.dev/internal/testenv"
 	"millrace.dev/record"
 	"millrace.dev/stream"
 )
@@ -341,7 +342,7 @@ func TestAccess(t *testing.T) {
 				}
 				acls = append(acls, kfake.ACL{Resource: a.kind, Name: a.name, Operation: a.op, Pattern: kmsg.ACLResourcePatternTypePrefixed, Allow: true})
 			}
-			inTime(t, func(t *testing.T) {
+			testenv.InTime(t, func(t *testing.T) {
 				w := &world{t: t, network: &kfake.VirtualNetwork{}, ports: []int{9092}}
 				w.opts = []kfake.Opt{
 					kfake.NumBrokers(1), kfake.Ports(9092), kfake.ListenFn(w.network.Listen), kfake.SeedTopics(1, source, sink, letters),
@@ -399,7 +400,7 @@ func TestAccess(t *testing.T) {
 
 func TestWrongPassword(t *testing.T) {
 	t.Parallel()
-	inTime(t, func(t *testing.T) {
+	testenv.InTime(t, func(t *testing.T) {
 		network := &kfake.VirtualNetwork{}
 		c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.Ports(9092), kfake.ListenFn(network.Listen), kfake.EnableSASL(), kfake.Superuser("SCRAM-SHA-256", "admin", "a"))
 		if err != nil {
@@ -434,7 +435,7 @@ func TestWrongPassword(t *testing.T) {
 // TestNoCredentials talks to brokers that want to know who it is.
 func TestNoCredentials(t *testing.T) {
 	t.Parallel()
-	inTime(t, func(t *testing.T) {
+	testenv.InTime(t, func(t *testing.T) {
 		network := &kfake.VirtualNetwork{}
 		c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.Ports(9092), kfake.ListenFn(network.Listen), kfake.EnableSASL(), kfake.Superuser("PLAIN", "admin", "a"))
 		if err != nil {

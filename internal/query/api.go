@@ -1,6 +1,7 @@
 package query
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -40,6 +41,7 @@ type API struct {
 	stores  map[string]*source
 	names   []string
 	peers   peers
+	most    budget
 }
 
 // New returns an API.
@@ -47,7 +49,7 @@ func New(o Options) (*API, error) {
 	if o.Engine == nil || o.Program == nil {
 		return nil, errors.New("query: no engine, or no program")
 	}
-	a := &API{engine: o.Engine, program: o.Program, timeout: o.Timeout, log: o.Log, stores: map[string]*source{}, peers: newPeers(o.Engine, o.Transport)}
+	a := &API{engine: o.Engine, program: o.Program, timeout: o.Timeout, log: o.Log, stores: map[string]*source{}, peers: newPeers(o.Engine, o.Transport), most: budget{allLooks, allBytes}}
 	if a.timeout == 0 {
 		a.timeout = defaultTimeout
 	}
@@ -204,8 +206,9 @@ func (a *API) row(w http.ResponseWriter, r *http.Request) {
 	case len(res.rows) == 0:
 		respond(w, http.StatusNotFound, Fault{Error: "the store has no such row", AsOf: clean(res.parts)})
 	default:
-		res.rows[0].At = nil
-		out := RowAnswer{Store: s.spec.Name, Isolation: Isolation, Row: res.rows[0]}
+		row := slices.MinFunc(res.rows, func(x, y Row) int { return cmp.Compare(x.Partition, y.Partition) })
+		row.At = nil
+		out := RowAnswer{Store: s.spec.Name, Isolation: Isolation, Row: row}
 		for _, p := range res.parts {
 			if p.Partition == out.Row.Partition {
 				out.AsOf = *clean([]Part{p})
@@ -272,6 +275,10 @@ func (a *API) answer(w http.ResponseWriter, r *http.Request, q *ask, err error) 
 	defer cancel()
 	var res *result
 	if r.Header.Get(HeaderForwarded) != "" {
+		if of := r.Header.Get(HeaderApplication); of != "" && of != a.program.Name {
+			respond(w, http.StatusMisdirectedRequest, Fault{Error: fmt.Sprintf("this is an instance of %s, not of %.100q", a.program.Name, of)})
+			return nil
+		}
 		res, err = a.here(ctx, q, q.partitions)
 	} else {
 		res, err = a.everywhere(ctx, r, q)
@@ -318,7 +325,7 @@ func (a *API) here(ctx context.Context, q *ask, partitions []int32) (*result, er
 		if err != nil {
 			return nil, err
 		}
-		rows, end, err := q.read(ctx, view, p)
+		rows, end, err := q.read(ctx, view, p, a.most.share(len(partitions)))
 		if err = errors.Join(err, view.Close()); err != nil {
 			return nil, err
 		}

@@ -1,6 +1,7 @@
 package query
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
@@ -60,6 +61,9 @@ func parameters(raw string, allowed ...string) (url.Values, error) {
 	}
 	for name, values := range v {
 		if !slices.Contains(allowed, name) {
+			if len(allowed) == 0 {
+				return nil, fmt.Errorf("there is no parameter %.40q here: there are none", name)
+			}
 			return nil, fmt.Errorf("there is no parameter %.40q here: there are %s", name, strings.Join(allowed, ", "))
 		}
 		if len(values) > 1 {
@@ -161,9 +165,14 @@ func (q *ask) parseRange(v url.Values) (err error) {
 		}
 	}
 	if v.Has(paramTo) {
-		q.to, err = q.store.parse(v, paramTo)
+		if q.to, err = q.store.parse(v, paramTo); err != nil {
+			return err
+		}
 	}
-	return err
+	if q.from != nil && q.to != nil && bytes.Compare(q.from, q.to) > 0 {
+		return fmt.Errorf("%s comes after %s: no key is between them, in the order of their bytes, which is that of numbers too", paramFrom, paramTo)
+	}
+	return nil
 }
 
 func (q *ask) parseWindows(v url.Values) (err error) {
@@ -184,6 +193,9 @@ func (q *ask) parseWindows(v url.Values) (err error) {
 		if q.high, err = parseTime(v, paramStartTo); err != nil {
 			return err
 		}
+	}
+	if q.low > q.high {
+		return fmt.Errorf("%s is after %s: no window starts between them: swap them", paramStartFrom, paramStartTo)
 	}
 	if v.Has(paramAt) {
 		at, err := parseTime(v, paramAt)

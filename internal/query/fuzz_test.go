@@ -3,7 +3,6 @@ package query
 import (
 	"bytes"
 	"math"
-	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -63,6 +62,40 @@ func FuzzParameters(f *testing.F) {
 	})
 }
 
+// FuzzPeer reads what another instance may answer: what is taken is of the partitions that it was asked for, and goes into an answer.
+func FuzzPeer(f *testing.F) {
+	f.Add(200, []byte(`{"store":"last","rows":[{"key":"a","value":1,"partition":1,"at":"AWE="}],"partitions":[{"partition":1,"end":"AWE="}],"missing":[{"partition":2,"reason":"moved"}]}`))
+	f.Add(421, []byte(`{"error":"moved","missing":[{"partition":1},{"partition":2}]}`))
+	f.Add(200, []byte(`{"store":"last","partitions":[{"partition":1,"end":""},{"partition":2}]}`))
+	f.Add(503, []byte(`{"error":"later"}`))
+	q := &ask{store: sources(f)["last"], limit: 2}
+	f.Fuzz(func(t *testing.T, status int, body []byte) {
+		w := httptest.NewRecorder()
+		w.Code, w.Body = status, bytes.NewBuffer(body)
+		res, err := decodePeer(w.Result(), q, []int32{1, 2})
+		if err != nil {
+			return
+		}
+		if len(res.parts)+len(res.missing) != 2 || len(res.rows) > 2*len(res.parts) || status != 200 && status != 421 {
+			t.Errorf("status %d: %+v", status, res)
+		}
+		end := res.settle(q.limit)
+		if len(res.rows) > q.limit {
+			t.Errorf("%d rows", len(res.rows))
+		}
+		if end != nil {
+			if m, err := parseMark(end.String()); len(end.at) <= maxKey && (err != nil || m.compare(*end) != 0) {
+				t.Errorf("%+v is read as %+v: %v", end, m, err)
+			}
+		}
+		for i := range res.rows {
+			if p := res.rows[i].Partition; p != 1 && p != 2 {
+				t.Errorf("a row of partition %d", p)
+			}
+		}
+	})
+}
+
 // TestSettle gives no row beyond what every partition has looked at, and none twice.
 func TestSettle(t *testing.T) {
 	t.Parallel()
@@ -100,20 +133,41 @@ func TestSuccessor(t *testing.T) {
 // TestBadPeer takes nothing from an instance that answers what it was not asked.
 func TestBadPeer(t *testing.T) {
 	t.Parallel()
-	for body, ok := range map[string]bool{
-		`{"rows":[],"partitions":[{"partition":1}]}`:                 true,
-		`{"missing":[{"partition":1,"reason":"moved"}]}`:             true,
-		`{"rows":[],"partitions":[]}`:                                false,
-		`{"rows":[],"partitions":[{"partition":2}]}`:                 false,
-		`{"rows":[],"partitions":[{"partition":1},{"partition":2}]}`: false,
-		`{"rows":[{},{}],"partitions":[{"partition":1}]}`:            false,
-		`no JSON`: false,
+	q := &ask{store: sources(t)["last"], limit: 1}
+	const none = "it answers what it was not asked"
+	for _, x := range []struct {
+		status     int
+		body, want string
+	}{
+		{200, `{"store":"last","rows":[],"partitions":[{"partition":1}]}`, ""},
+		{200, `{"store":"last","rows":[{"partition":1}],"partitions":[{"partition":1}]}`, ""},
+		{200, `{"store":"last","missing":[{"partition":1,"reason":"moved"}]}`, ""},
+		{421, `{"error":"moved","missing":[{"partition":1,"reason":"moved"}]}`, ""},
+		{421, `{"error":"this is an instance of another"}`, "status 421: this is an instance of another"},
+		{200, `{"store":"last","rows":[],"partitions":[]}`, none},
+		{200, `{"store":"last","rows":[],"partitions":[{"partition":2}]}`, none},
+		{200, `{"store":"last","rows":[],"partitions":[{"partition":1},{"partition":1}]}`, none},
+		{200, `{"store":"last","rows":[],"partitions":[{"partition":1},{"partition":2}]}`, none},
+		{200, `{"store":"last","rows":[],"partitions":[{"partition":1}],"missing":[{"partition":1}]}`, none},
+		{200, `{"store":"last","rows":[{"partition":1},{"partition":1}],"partitions":[{"partition":1}]}`, none},
+		{200, `{"store":"last","rows":[{"partition":2}],"partitions":[{"partition":1}]}`, none},
+		{200, `{"store":"last","rows":[{"partition":1}],"missing":[{"partition":1}]}`, none},
+		{200, `{"store":"counts","rows":[],"partitions":[{"partition":1}]}`, none},
+		{200, `{}`, none},
+		{200, `null`, none},
+		{200, `no JSON`, "status 200 what is no answer"},
+		{200, ``, "status 200 what is no answer"},
+		{503, `{"error":"it took too long"}`, "status 503: it took too long"},
+		{401, `{"error":"who are you?"}`, "status 401: who are you?: it has to take what this instance takes"},
+		{307, `{}`, "with status 307, where nobody follows"},
+		{400, "Client sent an HTTP request to an HTTPS server.\n", "query.advertise has to begin with https://"},
+		{200, strings.Repeat(" ", maxPeerBytes+1), "longer than 64 MiB"},
 	} {
 		w := httptest.NewRecorder()
-		w.Code, w.Body = http.StatusOK, bytes.NewBufferString(body)
-		_, err := decodePeer(w.Result(), &ask{limit: 1}, []int32{1})
-		if (err == nil) != ok {
-			t.Errorf("%s: %v", body, err)
+		w.Code, w.Body = x.status, bytes.NewBufferString(x.body)
+		_, err := decodePeer(w.Result(), q, []int32{1})
+		if (err == nil) != (x.want == "") || err != nil && !strings.Contains(err.Error(), x.want) {
+			t.Errorf("%d %.100s: %v", x.status, x.body, err)
 		}
 	}
 	for _, address := range []string{"", "x", "ftp://x", "http://", "http://u@x", "http://x?y", "javascript:x", "http://" + strings.Repeat("x", kafka.MaxAddress)} {

@@ -2,13 +2,14 @@ package query
 
 import (
 	"context"
-	"encoding/json"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
+	"net"
 	"net/http"
 	"net/url"
-	"slices"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -22,6 +23,9 @@ import (
 // HeaderForwarded is the header of a request that an instance passes on: who gets it answers for itself alone. Its value is the
 // name of that instance.
 const HeaderForwarded = "Millrace-Forwarded-By"
+
+// HeaderApplication is the header that says of which application such a request is: an address may be another's by now.
+const HeaderApplication = "Millrace-Application"
 
 // peers are the instances of the application, as the group knows them.
 type peers struct {
@@ -56,9 +60,43 @@ func ParseAddress(text string) (*url.URL, error) {
 	return u, nil
 }
 
+// NewTransport returns how instances are reached: with the authorities of the file ca ("" is those of the system), and with
+// the certificate of the files cert and key ("" is none), which are read again for each connection. It fails where a file
+// cannot be read, and with [ErrNoCertificate].
+func NewTransport(ca, cert, key string) (*http.Transport, error) {
+	t := &http.Transport{
+		DialContext: (&net.Dialer{Timeout: dialTime}).DialContext, TLSHandshakeTimeout: dialTime, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12},
+		MaxIdleConnsPerHost: 16, IdleConnTimeout: time.Minute, ForceAttemptHTTP2: true,
+	}
+	if cert != "" {
+		t.TLSClientConfig.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			pair, err := tls.LoadX509KeyPair(cert, key) // which may have changed
+			return &pair, err
+		}
+	}
+	if ca == "" {
+		return t, nil
+	}
+	text, err := os.ReadFile(ca)
+	if err != nil {
+		return nil, err
+	}
+	t.TLSClientConfig.RootCAs = x509.NewCertPool()
+	if !t.TLSClientConfig.RootCAs.AppendCertsFromPEM(text) {
+		return nil, ErrNoCertificate
+	}
+	return t, nil
+}
+
+// dialTime is how long a connection, and its encryption, may take to come about.
+const dialTime = 10 * time.Second
+
+// ErrNoCertificate means that a file should have certificates of authorities.
+var ErrNoCertificate = errors.New("it holds no certificate in PEM")
+
 func newPeers(e *engine.Engine, t http.RoundTripper) peers {
 	if t == nil {
-		t = &http.Transport{MaxIdleConnsPerHost: 16, IdleConnTimeout: time.Minute, ForceAttemptHTTP2: true}
+		t, _ = NewTransport("", "", "") // which reads no file
 	}
 	p := peers{engine: e, turn: make(chan struct{}, 1), client: &http.Client{
 		Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -68,7 +106,12 @@ func newPeers(e *engine.Engine, t http.RoundTripper) peers {
 }
 
 // group returns what the group is, not longer ago than age.
-func (p *peers) group(ctx context.Context, age time.Duration) (*group, error) {
+func (p *peers) group(ctx context.Context, age time.Duration) (g *group, err error) {
+	defer func() {
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = errors.New("the brokers do not answer in time")
+		}
+	}()
 	select {
 	case <-p.turn:
 	case <-ctx.Done():
@@ -82,7 +125,7 @@ func (p *peers) group(ctx context.Context, age time.Duration) (*group, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &group{members, stable, time.Now()}
+	g = &group{members, stable, time.Now()}
 	if !stable && p.known != nil { // brokers do not tell of members that are changing: most partitions stay where they are
 		g.members = p.known.members
 	}
@@ -104,24 +147,30 @@ func (a *API) everywhere(ctx context.Context, r *http.Request, q *ask) (*result,
 	if err != nil {
 		return nil, err
 	}
+	end, _ := ctx.Deadline() // which there is: see answer
+	asking, cancel := context.WithDeadline(ctx, end.Add(-a.timeout/peersLeave))
+	defer cancel()
 	for _, age := range []time.Duration{groupAge, groupSoon} {
-		if len(res.missing) == 0 {
+		if len(res.missing) == 0 || age == groupSoon && asking.Err() != nil {
 			break
 		}
-		if err := a.elsewhere(ctx, r, q, res, age); err != nil {
+		if err := a.elsewhere(ctx, asking, r, q, res, age); err != nil {
 			return nil, err
 		}
 	}
-	return res, ctx.Err()
+	return res, nil
 }
 
-// elsewhere reads what is missing where the group says that it is.
-func (a *API) elsewhere(ctx context.Context, r *http.Request, q *ask, res *result, age time.Duration) error {
+// peersLeave is which part of the time of an answer others do not get: who asks hears of one that is silent before they give up.
+const peersLeave = 4
+
+// elsewhere reads what is missing where the group says that it is. asking is how long the group and others may be asked.
+func (a *API) elsewhere(ctx, asking context.Context, r *http.Request, q *ask, res *result, age time.Duration) error {
 	var mine []int32
 	there := map[string][]int32{} // by address
 	missing := res.missing
 	res.missing = nil
-	g, err := a.peers.group(ctx, age)
+	g, err := a.peers.group(asking, age)
 	if err != nil {
 		for i := range missing {
 			missing[i].Reason = "who has it cannot be told: " + err.Error()
@@ -158,7 +207,7 @@ func (a *API) elsewhere(ctx context.Context, r *http.Request, q *ask, res *resul
 	var lock sync.Mutex
 	for address, partitions := range there {
 		all.Go(func() {
-			found := a.forward(ctx, r, q, address, partitions)
+			found := a.forward(asking, r, q, address, partitions)
 			lock.Lock()
 			defer lock.Unlock()
 			res.add(found)
@@ -167,9 +216,6 @@ func (a *API) elsewhere(ctx context.Context, r *http.Request, q *ask, res *resul
 	all.Wait()
 	return nil
 }
-
-// maxPeerBytes is how long the answer of another instance may be.
-const maxPeerBytes = 64 << 20
 
 // forward asks another instance for partitions.
 func (a *API) forward(ctx context.Context, r *http.Request, q *ask, address string, partitions []int32) *result {
@@ -211,7 +257,11 @@ func (a *API) askPeer(ctx context.Context, r *http.Request, q *ask, address stri
 	if err != nil {
 		return nil, errors.New("what it says of itself is no address")
 	}
+	if u.Scheme == "http" && r.TLS != nil && r.Header.Get("Authorization") != "" {
+		return nil, errors.New("the token came over TLS and is not sent there without: its query.advertise has to begin with https://")
+	}
 	req.Header.Set(HeaderForwarded, a.engine.Instance())
+	req.Header.Set(HeaderApplication, a.program.Name)
 	for _, name := range []string{"Authorization", "X-Request-Id"} {
 		if value := r.Header.Get(name); value != "" {
 			req.Header.Set(name, value)
@@ -219,44 +269,8 @@ func (a *API) askPeer(ctx context.Context, r *http.Request, q *ask, address stri
 	}
 	resp, err := a.peers.client.Do(req)
 	if err != nil {
-		if e, ok := errors.AsType[*url.Error](err); ok {
-			err = e.Err // which does not repeat what is asked for
-		}
-		return nil, fmt.Errorf("it does not answer: %w", err)
+		return nil, silence(err)
 	}
 	defer resp.Body.Close() //nolint:errcheck // it was read
 	return decodePeer(resp, q, partitions)
-}
-
-// decodePeer reads what another instance answers.
-func decodePeer(resp *http.Response, q *ask, partitions []int32) (*result, error) {
-	b, err := io.ReadAll(io.LimitReader(resp.Body, maxPeerBytes))
-	if err != nil {
-		return nil, fmt.Errorf("its answer breaks off: %w", err)
-	}
-	var out struct {
-		Answer
-
-		Error string `json:"error"`
-	}
-	if err := json.Unmarshal(b, &out); err != nil {
-		return nil, fmt.Errorf("it answers with status %d what is no answer", resp.StatusCode)
-	}
-	switch resp.StatusCode {
-	case http.StatusOK, http.StatusMisdirectedRequest:
-	default:
-		return nil, fmt.Errorf("it answers with status %d: %.200s", resp.StatusCode, out.Error)
-	}
-	res := &result{rows: out.Rows, parts: out.Partitions, missing: out.Missing}
-	told := map[int32]bool{}
-	for _, p := range res.parts {
-		told[p.Partition] = true
-	}
-	for _, m := range res.missing {
-		told[m.Partition] = true
-	}
-	if slices.ContainsFunc(partitions, func(p int32) bool { return !told[p] }) || len(told) > len(partitions) || len(res.rows) > q.limit*len(partitions) {
-		return nil, errors.New("it answers what it was not asked")
-	}
-	return res, nil
 }

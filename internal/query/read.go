@@ -13,10 +13,21 @@ import (
 	"millrace.dev/internal/task"
 )
 
-// How much of a partition is looked at for one answer: an ask goes on from there.
+// budget is how much is looked at for an answer: an ask goes on from there.
+type budget struct {
+	looks int // rows
+	bytes int // of rows that are given, as JSON
+}
+
+// share returns the part of one partition of n.
+func (b budget) share(n int) budget {
+	return budget{max(1, min(maxLooks, b.looks/n)), max(1, min(maxBytes, b.bytes/n))}
+}
+
+// How much of a partition is looked at for one answer, and of all partitions that an instance is asked for.
 const (
-	maxLooks = 100_000 // rows
-	maxBytes = 1 << 20 // of rows that are given
+	maxLooks, allLooks = 100_000, 1_000_000
+	maxBytes, allBytes = 1 << 20, 16 << 20
 	// looksAtOnce is after how many rows it is asked whether there is still somebody who waits.
 	looksAtOnce = 256
 )
@@ -31,15 +42,15 @@ type reader struct {
 	view      *store.View
 	partition int32
 	kept      task.Kept
+	most      budget
 	rows      []Row
-	bytes     int
-	looks     int
+	spent     budget
 	end       []byte // up to where was looked, nil for all of it
 }
 
 // read returns the rows of a partition that are asked for, and up to which key in the store that is, nil for all of it.
-func (q *ask) read(ctx context.Context, v *store.View, partition int32) (rows []Row, end []byte, err error) {
-	r := &reader{q: q, ctx: ctx, view: v, partition: partition}
+func (q *ask) read(ctx context.Context, v *store.View, partition int32, most budget) (rows []Row, end []byte, err error) {
+	r := &reader{q: q, ctx: ctx, view: v, partition: partition, most: most}
 	if r.kept, err = q.store.spec.Kept(v.Get); err != nil {
 		return nil, nil, err
 	}
@@ -135,7 +146,7 @@ func (r *reader) leap(l *task.Lookup) error {
 			case order > 0:
 				next++
 			}
-			if r.looks++; r.looks > maxLooks {
+			if r.spent.looks++; r.spent.looks > r.most.looks {
 				r.stop(key)
 				return false, nil
 			}
@@ -181,7 +192,7 @@ func (r *reader) stop(at []byte) { r.end = bytes.Clone(at) }
 
 // look takes a row if it is asked for, and tells whether to go on.
 func (r *reader) look(key, value []byte) (bool, error) {
-	if r.looks++; r.looks%looksAtOnce == 0 {
+	if r.spent.looks++; r.spent.looks%looksAtOnce == 0 {
 		if err := r.ctx.Err(); err != nil {
 			return false, err
 		}
@@ -197,10 +208,9 @@ func (r *reader) look(key, value []byte) (bool, error) {
 		if err := r.take(key, &row); err != nil {
 			return false, fmt.Errorf("store %s: a row cannot be shown: %w", r.q.store.spec.Name, err)
 		}
-		r.bytes += len(row.Key) + len(row.Value)
 	}
 	// One more than is wanted is not looked for: whether there is one shows when it is asked for.
-	if len(r.rows) == r.q.limit || r.bytes >= maxBytes || r.looks >= maxLooks {
+	if len(r.rows) == r.q.limit || r.spent.bytes >= r.most.bytes || r.spent.looks >= r.most.looks {
 		r.stop(key)
 		return false, nil
 	}
@@ -247,6 +257,7 @@ func (r *reader) take(at []byte, row *task.Row) (err error) {
 		out.Key, out.Value = textOf(key), textOf(value)
 	}
 	r.rows = append(r.rows, out)
+	r.spent.bytes += len(out.Key) + len(out.Value) + len(out.At)
 	return err
 }
 

@@ -6,9 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"strconv"
 	"strings"
@@ -19,87 +19,159 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"millrace.dev/internal/engine"
 	"millrace.dev/internal/kafka"
+	"millrace.dev/internal/testenv"
 	"millrace.dev/record"
 	"millrace.dev/stream"
 )
 
-// The topology of the tests: the last value of each key, how many there were, and how many in windows.
+// The topology of the tests: the last value of each key, also for a time, how many there were, and how many in windows of each kind.
 const (
 	application = "shop"
 	input       = "words"
 	partitions  = 4
 	windowSize  = 10 * time.Second
+	difference  = 5 * time.Second
+	gap         = 4 * time.Second
+	kept        = 4 * time.Minute
 )
 
 func topology() *stream.Topology {
 	t := stream.New(application)
 	words := stream.From(t, input, stream.String(), stream.Int64())
 	stream.ToTable(words, "last")
+	stream.ToTable(words, "fresh", stream.TTL(kept))
 	byKey := stream.GroupByKey(words)
 	stream.Count(byKey, "counts", stream.InMemory())
 	stream.CountWindows(stream.WindowedBy(byKey, stream.Hopping(windowSize, windowSize/2)), "windows")
+	stream.CountWindows(stream.WindowedBy(byKey, stream.Sliding(difference)), "sliding", stream.Retention(kept))
+	stream.CountSessions(stream.WindowedBySessions(byKey, stream.Sessions(gap)), "sessions", stream.Retention(kept))
 	return t
 }
 
-// world is a cluster with the topic, and instances.
+// world is a cluster with the topic, and instances, in a network of its own.
 type world struct {
 	t       *testing.T
+	network wires
 	cluster *kfake.Cluster
 	client  *kafka.Client
 	input   *kafka.Producer
+	http    *http.Client
 	all     []*instance
+	ports   int
+}
+
+const (
+	brokerPort = 9092
+	broker     = "localhost:9092"
+)
+
+// inWorld runs fn in a world of its own, in fake time where it can.
+func inWorld(t *testing.T, fn func(t *testing.T, w *world)) {
+	t.Helper()
+	t.Parallel()
+	testenv.InTime(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.close()
+		fn(t, w)
+	})
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(partitions, input), kfake.GroupMinSessionTimeout(time.Second))
+	w := &world{t: t, network: wires{&kfake.VirtualNetwork{}, &sync.WaitGroup{}}}
+	var err error
+	w.cluster, err = kfake.NewCluster(kfake.NumBrokers(1), kfake.Ports(brokerPort), kfake.ListenFn(w.network.VirtualNetwork.Listen), kfake.SeedTopics(partitions, input), kfake.GroupMinSessionTimeout(time.Second))
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, cluster: c}
-	w.client = w.newClient(nil)
+	w.client = w.newClient(w.network.VirtualNetwork.DialContext)
 	if w.input, err = w.client.NewProducer(kafka.ProducerConfig{Topic: input}); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		for _, in := range w.all {
-			in.stop()
-		}
-		w.input.Close()
-		w.client.Close()
-		c.Close()
-	})
+	w.http = &http.Client{Transport: w.transport("", "", "")}
 	return w
+}
+
+func (w *world) close() {
+	for _, in := range w.all {
+		in.stop()
+	}
+	w.http.CloseIdleConnections()
+	w.input.Close()
+	w.client.Close()
+	w.cluster.Close()
+	w.network.carrying.Wait()
 }
 
 func (w *world) newClient(dial kafka.Dialer) *kafka.Client {
 	w.t.Helper()
-	c, err := kafka.New(kafka.Config{Brokers: w.cluster.ListenAddrs(), Dial: dial})
+	c, err := kafka.New(kafka.Config{Brokers: []string{broker}, Dial: dial})
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	return c
 }
 
+// transport is [NewTransport] in the network.
+func (w *world) transport(ca, cert, key string) *http.Transport {
+	w.t.Helper()
+	t, err := NewTransport(ca, cert, key)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	t.DialContext = w.network.DialContext
+	return t
+}
+
+// listen listens in the network, and returns where.
+func (w *world) listen() (l net.Listener, host string) {
+	w.t.Helper()
+	w.ports++
+	host = fmt.Sprintf("localhost:%d", 8000+w.ports)
+	l, err := w.network.Listen("tcp", host)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return l, host
+}
+
+// serve serves a handler until the function that it returns is called.
+func (w *world) serve(h http.Handler) (url string, stop func()) {
+	w.t.Helper()
+	l, host := w.listen()
+	s := &http.Server{Handler: h, ReadHeaderTimeout: time.Minute, ErrorLog: log.New(io.Discard, "", 0)}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = s.Serve(l) // until it is closed
+	}()
+	return "http://" + host, func() {
+		_ = s.Close() // of which nobody asks anything
+		<-done
+	}
+}
+
 // instance is an instance with its handler at an address.
 type instance struct {
-	w      *world
-	engine *engine.Engine
-	client *kafka.Client
-	api    *API
-	http   *httptest.Server
-	cancel context.CancelFunc
-	done   chan struct{}
+	w         *world
+	engine    *engine.Engine
+	client    *kafka.Client
+	api       *API
+	url       string
+	transport *http.Transport
+	cancel    context.CancelFunc
+	done      chan struct{}
+	quiet     func() // ends to serve
 
 	mu    sync.Mutex
-	dead  bool
+	dead  bool // cut off from the brokers
 	conns []net.Conn
 	seen  []*http.Request // that the handler got
 }
 
 // dial connects to a broker, unless the instance is dead.
 func (in *instance) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	c, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, network, address)
+	c, err := in.w.network.VirtualNetwork.DialContext(ctx, network, address)
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if err == nil && in.dead {
@@ -112,28 +184,49 @@ func (in *instance) dial(ctx context.Context, network, address string) (net.Conn
 	return c, err
 }
 
-func (w *world) run(change ...func(*engine.Options)) *instance {
+// setup is what a test can change of an instance.
+type setup struct {
+	engine.Options
+
+	timeout   time.Duration
+	transport *http.Transport
+	serve     func(in *instance) (url string, stop func()) // Default: the handler, to anyone
+}
+
+// ServeHTTP answers as the instance does.
+func (in *instance) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	in.mu.Lock()
+	in.seen = append(in.seen, r)
+	in.mu.Unlock()
+	in.api.Handler().ServeHTTP(w, r)
+}
+
+func (w *world) run(change ...func(*setup)) *instance {
 	w.t.Helper()
 	in := &instance{w: w, done: make(chan struct{})}
 	in.client = w.newClient(in.dial)
-	in.http = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		in.mu.Lock()
-		in.seen = append(in.seen, r)
-		in.mu.Unlock()
-		in.api.Handler().ServeHTTP(rw, r)
-	}))
 	p, err := topology().Program()
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	o := engine.Options{Client: in.client, Program: p, Threads: 2, SessionTimeout: time.Second, TransactionTimeout: 2 * time.Second, CommitInterval: 20 * time.Millisecond, Address: in.http.URL}
+	o := setup{
+		Options: engine.Options{
+			Client: in.client, Program: p, Threads: 2, SessionTimeout: time.Second, TransactionTimeout: 2 * time.Second, CommitInterval: 20 * time.Millisecond, Address: "+",
+		},
+		transport: w.transport("", "", ""), serve: func(in *instance) (string, func()) { return w.serve(in) },
+	}
 	for _, f := range change {
 		f(&o)
 	}
-	if in.engine, err = engine.New(o); err != nil {
+	in.transport = o.transport
+	in.url, in.quiet = o.serve(in)
+	if o.Address == "+" {
+		o.Address = in.url
+	}
+	if in.engine, err = engine.New(o.Options); err != nil {
 		w.t.Fatal(err)
 	}
-	if in.api, err = New(Options{Engine: in.engine, Program: p}); err != nil {
+	if in.api, err = New(Options{Engine: in.engine, Program: p, Transport: o.transport, Timeout: o.timeout}); err != nil {
 		w.t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(w.t.Context())
@@ -149,23 +242,29 @@ func (w *world) run(change ...func(*engine.Options)) *instance {
 	return in
 }
 
-// stop ends the instance in good order.
+// stop ends the instance in good order. It may be called again.
 func (in *instance) stop() {
 	in.cancel()
 	<-in.done
-	in.http.Close()
+	in.quiet()
+	in.transport.CloseIdleConnections()
+}
+
+// cut cuts it off from the brokers, for good or until dead is not set.
+func (in *instance) cut(dead bool) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.dead = dead
+	for _, c := range in.conns {
+		_ = c.Close()
+	}
+	in.conns = nil
 }
 
 // kill ends it as SIGKILL does.
 func (in *instance) kill() {
-	in.mu.Lock()
-	in.dead = true
-	for _, c := range in.conns {
-		_ = c.Close()
-	}
-	in.mu.Unlock()
-	in.http.CloseClientConnections()
-	in.http.Close()
+	in.cut(true)
+	in.quiet()
 	in.cancel()
 }
 
@@ -187,14 +286,14 @@ func (w *world) put(key string, value, at int64) {
 // get asks an instance, and returns the status and what it answers.
 func (in *instance) get(path string, into any, header ...string) int {
 	in.w.t.Helper()
-	req, err := http.NewRequestWithContext(in.w.t.Context(), http.MethodGet, in.http.URL+path, nil)
+	req, err := http.NewRequestWithContext(in.w.t.Context(), http.MethodGet, in.url+path, nil)
 	if err != nil {
 		in.w.t.Fatal(err)
 	}
 	for i := 0; i+1 < len(header); i += 2 {
 		req.Header.Set(header[i], header[i+1])
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := in.w.http.Do(req)
 	if err != nil {
 		return 0
 	}

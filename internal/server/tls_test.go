@@ -2,15 +2,7 @@ package server
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
-	"math/big"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -22,76 +14,8 @@ import (
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 	"millrace.dev/internal/auth"
+	"millrace.dev/internal/testenv"
 )
-
-// authority signs certificates.
-type authority struct {
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-}
-
-func newAuthority(t *testing.T) *authority {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "authority"}, NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &authority{cert: cert, key: key}
-}
-
-func (a *authority) pool() *x509.CertPool {
-	p := x509.NewCertPool()
-	p.AddCert(a.cert)
-	return p
-}
-
-// issue writes a certificate and its key, and returns the paths.
-func (a *authority) issue(t *testing.T, dir, name string) (cert, key string) {
-	t.Helper()
-	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: serial, Subject: pkix.Name{CommonName: name}, NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, &k.PublicKey, a.key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	secret, err := x509.MarshalECPrivateKey(k)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, key = filepath.Join(dir, name+".pem"), filepath.Join(dir, name+".key")
-	writePEM(t, cert, "CERTIFICATE", der)
-	writePEM(t, key, "EC PRIVATE KEY", secret)
-	return cert, key
-}
-
-func writePEM(t *testing.T, path, kind string, der []byte) {
-	t.Helper()
-	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
 
 // byCertificate has the common name of a client's certificate as its name.
 type byCertificate struct{}
@@ -117,11 +41,10 @@ func http2(p *http.Protocols) { p.SetHTTP2(true) }
 // TestTLS has clients with and without a certificate, by both protocols, and certificates that change while the server runs.
 func TestTLS(t *testing.T) {
 	t.Parallel()
-	dir, a, stranger := t.TempDir(), newAuthority(t), newAuthority(t)
-	cert, key := a.issue(t, dir, "server")
-	clientCert, clientKey := a.issue(t, dir, "scorer")
-	ca := filepath.Join(dir, "ca.pem")
-	writePEM(t, ca, "CERTIFICATE", a.cert.Raw)
+	dir, a, stranger := t.TempDir(), testenv.NewAuthority(t), testenv.NewAuthority(t)
+	cert, key := a.Issue(t, dir, "server")
+	clientCert, clientKey := a.Issue(t, dir, "scorer")
+	ca := a.File(t, dir)
 	var clock atomic.Int64
 	clock.Store(time.Now().UnixNano())
 	s := start(t, Options{Auth: byCertificate{}, TLS: TLS{Cert: cert, Key: key, ClientCA: ca}, Now: func() time.Time { return time.Unix(0, clock.Load()) }})
@@ -131,15 +54,15 @@ func TestTLS(t *testing.T) {
 	}
 	model := request{method: "GET", path: "/models/m"}
 	for protocol, set := range map[string]func(*http.Protocols){"HTTP/1.1": http1, "HTTP/2.0": http2} {
-		got := do(t, secure(t, &tls.Config{RootCAs: a.pool(), Certificates: []tls.Certificate{pair}}, set), model.make(t, s.url))
+		got := do(t, secure(t, &tls.Config{RootCAs: a.Pool(), Certificates: []tls.Certificate{pair}}, set), model.make(t, s.url))
 		if got.body != "m for scorer by "+protocol || got.header.Get("Strict-Transport-Security") == "" {
 			t.Errorf("%s: %d %s", protocol, got.status, got.body)
 		}
-		if got := do(t, secure(t, &tls.Config{RootCAs: a.pool()}, set), model.make(t, s.url)); got.status != http.StatusUnauthorized {
+		if got := do(t, secure(t, &tls.Config{RootCAs: a.Pool()}, set), model.make(t, s.url)); got.status != http.StatusUnauthorized {
 			t.Errorf("without a certificate: %d %s", got.status, got.body)
 		}
 	}
-	otherCert, otherKey := stranger.issue(t, t.TempDir(), "scorer")
+	otherCert, otherKey := stranger.Issue(t, t.TempDir(), "scorer")
 	other, err := tls.LoadX509KeyPair(otherCert, otherKey)
 	if err != nil {
 		t.Fatal(err)
@@ -152,16 +75,16 @@ func TestTLS(t *testing.T) {
 		}
 	}
 	// With TLS 1.3 a client is through before the server says that it does not know the authority.
-	refused(&tls.Config{RootCAs: a.pool(), GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &other, nil }})
-	refused(&tls.Config{RootCAs: a.pool(), MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10})
+	refused(&tls.Config{RootCAs: a.Pool(), GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &other, nil }})
+	refused(&tls.Config{RootCAs: a.Pool(), MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10})
 
-	config := &tls.Config{RootCAs: stranger.pool(), Certificates: []tls.Certificate{pair}}
+	config := &tls.Config{RootCAs: stranger.Pool(), Certificates: []tls.Certificate{pair}}
 	refused(config)
-	next, nextKey := stranger.issue(t, t.TempDir(), "server")
+	next, nextKey := stranger.Issue(t, t.TempDir(), "server")
 	replace(t, next, cert) // and not yet its key
 	clock.Add(int64(2 * time.Second))
 	refused(config)
-	if got := do(t, secure(t, &tls.Config{RootCAs: a.pool(), Certificates: []tls.Certificate{pair}}, http1), model.make(t, s.url)); got.status != http.StatusOK {
+	if got := do(t, secure(t, &tls.Config{RootCAs: a.Pool(), Certificates: []tls.Certificate{pair}}, http1), model.make(t, s.url)); got.status != http.StatusOK {
 		t.Errorf("between the two files: %d", got.status)
 	}
 	replace(t, nextKey, key)
@@ -183,9 +106,9 @@ func replace(t *testing.T, from, to string) {
 
 func TestBadTLS(t *testing.T) {
 	t.Parallel()
-	dir, a := t.TempDir(), newAuthority(t)
-	cert, key := a.issue(t, dir, "a")
-	_, other := a.issue(t, dir, "b")
+	dir, a := t.TempDir(), testenv.NewAuthority(t)
+	cert, key := a.Issue(t, dir, "a")
+	_, other := a.Issue(t, dir, "b")
 	for want, files := range map[string]TLS{
 		"no such file":             {Cert: cert, Key: filepath.Join(dir, "none")},
 		"does not match":           {Cert: cert, Key: other},
@@ -208,7 +131,7 @@ func TestGRPC(t *testing.T) {
 	for name, o := range map[string]Options{
 		"h2c": {},
 		"TLS": func() Options {
-			cert, key := newAuthority(t).issue(t, t.TempDir(), "server")
+			cert, key := testenv.NewAuthority(t).Issue(t, t.TempDir(), "server")
 			return Options{TLS: TLS{Cert: cert, Key: key}}
 		}(),
 	} {
