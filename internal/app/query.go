@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -31,6 +32,8 @@ type QueryOptions struct {
 	Server    string   // the URL of an instance
 	TokenFile string   // that has the bearer token; "" is that of $MILLRACE_TOKEN
 	CAFile    string   // of the instance's certificate; "" is that of the pipeline file where Server is "", else the authorities of the system
+	CertFile  string   // the certificate to show, with KeyFile; "" is none
+	KeyFile   string
 	Store     string
 	Key       *string // nil: of all keys
 	Bytes     bool    // Key is the bytes of a key, in base64
@@ -170,7 +173,12 @@ func (a *App) querier(o *QueryOptions) (*querier, error) {
 			Hint: "use https, or ask on the machine of the instance",
 		}
 	}
-	t, err := query.NewTransport(o.CAFile, "", "")
+	if o.CertFile != "" || o.KeyFile != "" {
+		if _, err := tls.LoadX509KeyPair(o.CertFile, o.KeyFile); err != nil {
+			return nil, &Error{Code: Usage, Op: "read certificate", Where: o.CertFile, Err: err, Hint: "give --cert-file and --key-file, which belong together"}
+		}
+	}
+	t, err := query.NewTransport(o.CAFile, o.CertFile, o.KeyFile)
 	if err != nil {
 		return nil, certificateFault(o.CAFile, err)
 	}
@@ -200,6 +208,9 @@ func silenceHint(err error) string {
 	}
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return "name it with --server by a name that is in its certificate, which has to be valid"
+	}
+	if e, ok := errors.AsType[*net.OpError](err); ok && e.Op == "remote error" { // an alert of TLS
+		return "if it wants to see a certificate: --cert-file FILE --key-file FILE"
 	}
 	if errors.Is(err, http.ErrSchemeMismatch) {
 		return "it does not speak TLS: name it with --server http://"

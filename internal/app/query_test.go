@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"log"
@@ -54,9 +55,10 @@ func TestQueryConnection(t *testing.T) {
 	h := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"stores":[]}`) }) // the test sees what is missing
 	dir, other, ours := t.TempDir(), t.TempDir(), testenv.NewAuthority(t)
 	ca, strange := ours.File(t, dir), testenv.NewAuthority(t).File(t, other)
-	secure := func(hosts ...string) string {
+	secure := func(callers tls.ClientAuthType, hosts ...string) string {
 		cert, key := ours.Issue(t, t.TempDir(), "x", hosts...)
 		s := &http.Server{Handler: h, ErrorLog: log.New(io.Discard, "", 0)} //nolint:gosec // of a test
+		s.TLSConfig = &tls.Config{ClientAuth: callers, ClientCAs: ours.Pool(), MinVersion: tls.VersionTLS12}
 		l := httptest.NewUnstartedServer(nil).Listener
 		done := make(chan struct{})
 		go func() {
@@ -71,7 +73,7 @@ func TestQueryConnection(t *testing.T) {
 	}
 	plain := httptest.NewServer(h)
 	defer plain.Close()
-	address := secure()
+	address, strict := secure(tls.NoClientCert), secure(tls.RequireAndVerifyClientCert)
 	ask := func(server, ca string) error {
 		_, err := asking().QueryStores(t.Context(), QueryOptions{Server: server, CAFile: ca})
 		return err
@@ -81,15 +83,24 @@ func TestQueryConnection(t *testing.T) {
 	}
 	for _, x := range []struct{ server, ca, want string }{
 		{"https://" + address, strange, "--ca-file FILE"},
-		{"https://" + secure("elsewhere"), ca, "by a name that is in its certificate"},
+		{"https://" + secure(tls.NoClientCert, "elsewhere"), ca, "by a name that is in its certificate"},
 		{"http://" + address, ca, "name it with https://"},
 		{strings.Replace(plain.URL, "http:", "https:", 1), ca, "name it with --server http://"},
 		{"http://127.0.0.1:1", ca, "is an instance running there"},
+		{"https://" + strict, ca, "--cert-file FILE"},
 	} {
 		e, ok := errors.AsType[*Error](ask(x.server, x.ca))
 		if !ok || !strings.Contains(e.Hint, x.want) {
 			t.Errorf("%s: %+v, want a hint with %s", x.server, e, x.want)
 		}
+	}
+	cert, key := ours.Issue(t, t.TempDir(), "caller")
+	if _, err := asking().QueryStores(t.Context(), QueryOptions{Server: "https://" + strict, CAFile: ca, CertFile: cert, KeyFile: key}); err != nil {
+		t.Errorf("with a certificate: %v", err)
+	}
+	_, err := asking().QueryStores(t.Context(), QueryOptions{Server: "https://" + strict, CAFile: ca, CertFile: cert})
+	if e, ok := errors.AsType[*Error](err); !ok || e.Code != Usage {
+		t.Errorf("with a certificate without a key: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

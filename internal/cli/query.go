@@ -67,6 +67,8 @@ The instance is that of --server, else that of query.http of the pipeline file. 
 	f.StringVar(&o.Server, "server", "", "the `URL` of an instance (default: that of query.http of the pipeline file)")
 	f.StringVar(&o.TokenFile, "token-file", "", "the `file` of the bearer token (default: $MILLRACE_TOKEN)")
 	f.StringVar(&o.CAFile, "ca-file", "", "the `file` of the authorities of the instance's certificate (default: query.ca_file where the instance is that of the pipeline file, else those of the system)")
+	f.StringVar(&o.CertFile, "cert-file", "", "the `file` of the certificate to show to the instance (default: none)")
+	f.StringVar(&o.KeyFile, "key-file", "", "the `file` of its key")
 	f.BoolVar(&o.Bytes, "bytes", false, "KEY is the bytes of a key, in base64")
 	f.StringVar(&from, "from", "", "the first `key` (default: the first that there is)")
 	f.StringVar(&to, "to", "", "the `key` before which to stop (default: after the last)")
