@@ -4,6 +4,7 @@ package kafkatest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -12,7 +13,7 @@ import (
 )
 
 // CreateTopic creates a topic with the cluster's replication factor and the given topic settings, and waits
-// until every partition has a leader. Settings may be nil.
+// until every partition has a leader, which answers for it. Settings may be nil.
 func (c *Cluster) CreateTopic(ctx context.Context, name string, partitions int, settings map[string]string) error {
 	cl, err := kgo.NewClient(kgo.SeedBrokers(c.Bootstrap()...))
 	if err != nil {
@@ -23,12 +24,22 @@ func (c *Cluster) CreateTopic(ctx context.Context, name string, partitions int, 
 	for k, v := range settings {
 		configs[k] = &v
 	}
-	r, err := kadm.NewClient(cl).CreateTopic(ctx, int32(partitions), -1, configs, name)
+	admin := kadm.NewClient(cl)
+	r, err := admin.CreateTopic(ctx, int32(partitions), -1, configs, name)
 	if err == nil {
 		err = r.Err
 	}
 	if err != nil {
 		return fmt.Errorf("kafkatest: create topic %s: %w", name, err)
+	}
+	last := error(nil)
+	err = poll(ctx, func() (bool, error) { // brokers learn of it one by one, and the leaders may be the last
+		ends, err := admin.ListEndOffsets(ctx, name)
+		last = errors.Join(err, ends.Error())
+		return last == nil && len(ends[name]) == partitions, nil
+	})
+	if err != nil {
+		return fmt.Errorf("kafkatest: topic %s is not there: %w", name, errors.Join(err, last))
 	}
 	return c.WaitInSync(ctx)
 }
