@@ -66,6 +66,9 @@ func cacheOf[K comparable, V any](t *testing.T, n int, keys Codec[K], values Cod
 
 // TestRowSizes compares the estimate of what cached rows take with the heap. It is at most a third too low, and half too high.
 func TestRowSizes(t *testing.T) { // not parallel: it measures the heap
+	if testing.Short() {
+		t.Skip("under the race detector Pebble's cache is a part of the heap")
+	}
 	number := func(i int) int64 { return int64(i) }
 	name := func(i int) string { return fmt.Sprintf("customer-%07d", i) }
 	text := func(n int) func(int) string {

@@ -27,8 +27,8 @@ func TestStateTooOld(t *testing.T) {
 		}
 		defer p.Close()
 		dir := t.TempDir()
-		// round runs an instance that takes over a fact.
-		round := func(dir, key, fact string) *instance {
+		// start starts an instance, and waits until it has taken over a fact.
+		start := func(dir, key, fact string) *instance {
 			t.Helper()
 			r := record.Raw{Key: []byte(key), Timestamp: time.Now().UnixMilli()}
 			if fact != "" {
@@ -47,9 +47,9 @@ func TestStateTooOld(t *testing.T) {
 				stream.LeftJoinTable(in, facts, "join", func(v, f string, _ bool) string { return v + " " + f }).To(s.sink)
 			})
 			w.until("the fact to be known", func() bool { return in.Stats().Commits > 0 })
-			in.stop(t)
 			return in
 		}
+		round := func(dir, key, fact string) { start(dir, key, fact).stop(t) }
 		round(dir, "first", "x") // keeps the beginning of the changelog where it is
 		round(dir, "a", "old")
 		old := m.backup(dir)
@@ -60,11 +60,12 @@ func TestStateTooOld(t *testing.T) {
 			w.cluster.Compact()
 		}
 		w.put(record.Raw{Key: []byte("a"), Value: []byte("v"), Timestamp: time.Now().UnixMilli()})
-		in := round(old, "b", "newer")
+		in := start(old, "b", "newer")
+		w.drained()
+		in.stop(t)
 		if !strings.Contains(in.log.String(), "state is too old") {
 			t.Errorf("log:\n%s", in.log)
 		}
-		w.drained()
 		if out := w.read(sink); len(out) != 1 || string(out[0].Value) != "v " {
 			t.Errorf("%v", out)
 		}
