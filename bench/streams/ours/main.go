@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"runtime/pprof"
 	"slices"
 	"strconv"
@@ -59,6 +60,12 @@ func parse(args []string, messages io.Writer) (j job, err error) {
 	f.BoolVar(&j.each, "each", false, "write each update of a count (default: the last one before a commit)")
 	f.StringVar(&j.profile, "profile", "", "a `file` for a profile of the processor time (default: none)")
 	f.StringVar(&j.config.StateDir, "state", "", "the folder of the state")
+	f.Int64Var(&j.config.StateBytes, "state-bytes", 0, "the memory for state (default: millrace's)")
+	f.Func("memory", "the `bytes` that Go's runtime is to keep to (default: those of GOMEMLIMIT)", func(s string) error {
+		n, err := strconv.ParseInt(s, 10, 64)
+		debug.SetMemoryLimit(n)
+		return err
+	})
 	f.StringVar(&j.config.Compression, "compression", "none", "none, snappy, lz4 or zstd")
 	f.DurationVar(&j.config.CommitInterval, "commit", 0, "the time between two commits (default: millrace's)")
 	brokers := f.String("brokers", "", "addresses with commas between them")
