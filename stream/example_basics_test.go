@@ -3,6 +3,8 @@ package stream_test
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -94,7 +96,7 @@ func ExampleTryMapValues() {
 		if v == "" {
 			return "", &stream.Rejection{Class: "empty", Reason: "there is no text"}
 		}
-		return fmt.Sprint(len(v)), nil
+		return strconv.Itoa(len(v)), nil
 	}, stream.Named("length"), stream.OnError(stream.Skip)).To("out")
 
 	d := pipeTexts(app, stream.KV("a", "text"), stream.KV("b", ""))
@@ -251,7 +253,7 @@ func ExampleAggregate() {
 	baskets := stream.Aggregate(stream.GroupByKey(in), "baskets", stream.JSON[basket](),
 		func() basket { return basket{} },
 		func(_, item string, b basket) basket {
-			return basket{append(b.Items[:len(b.Items):len(b.Items)], item)}
+			return basket{append(slices.Clip(b.Items), item)}
 		})
 	baskets.ToStream().To("out")
 

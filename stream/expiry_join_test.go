@@ -25,7 +25,7 @@ func TestExpiringRowsInJoinsOfTables(t *testing.T) {
 		"filtered": func(rows, other table) table {
 			return stream.JoinTables(rows.Filter(func(string, int64) bool { return true }), other, add)
 		},
-		"itself": func(rows, other table) table {
+		"itself": func(rows, _ table) table {
 			return stream.JoinTables(rows, stream.MapTable(rows, func(_ string, v int64) int64 { return -v }), add)
 		},
 		"suppressed": func(rows, other table) table {
@@ -137,7 +137,7 @@ func TestJoinsOfExpiringTablesAddUp(t *testing.T) {
 		case "outer":
 			joined = stream.OuterJoinTables(one, right, add)
 		case "foreign":
-			joined = stream.LeftJoinForeignKey(one, right, "foreign", func(k string, v int64) (string, bool) { return string("abc"[v%3]), v%5 > 0 }, func(l, r int64, _ bool) int64 { return l + 1000*r })
+			joined = stream.LeftJoinForeignKey(one, right, "foreign", func(_ string, v int64) (string, bool) { return string("abc"[v%3]), v%5 > 0 }, func(l, r int64, _ bool) int64 { return l + 1000*r })
 		}
 		joined.ToStream().Values(num).To("rows")
 		group := stream.GroupTable(joined, str, num, func(_ string, v int64) (string, int64) { return "all", v })

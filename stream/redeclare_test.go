@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -62,7 +63,7 @@ func TestRedeclared(t *testing.T) {
 			program := func(of declare) *Topology {
 				top := New("redeclared")
 				of(GroupByKey(From(top, "in", String(), Int64()))).ToStream().Foreach(func(r *Record[Windowed[string], int64]) {
-					v := fmt.Sprint(r.Value)
+					v := strconv.FormatInt(r.Value, 10)
 					if r.NullValue {
 						v = "null"
 					}

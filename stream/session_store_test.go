@@ -367,7 +367,7 @@ func BenchmarkManySessions(b *testing.B) {
 	const n = 50_000
 	top := New("many")
 	w := Sessions(time.Millisecond).Grace(longest)
-	ReduceSessions(WindowedBySessions(GroupByKey(From(top, "in", String(), String())), w), "values", func(a, v string) string { return v })
+	ReduceSessions(WindowedBySessions(GroupByKey(From(top, "in", String(), String())), w), "values", func(_, v string) string { return v })
 	for name, shift := range map[string]int64{"next": 0, "late": 1} {
 		b.Run(name, func(b *testing.B) {
 			for b.Loop() {

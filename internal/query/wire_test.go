@@ -92,7 +92,7 @@ func (w *wire) SetDeadline(t time.Time) error { return w.SetReadDeadline(t) }
 func (w *wire) Close() error {
 	w.once.Do(func() {
 		_ = w.Conn.SetWriteDeadline(time.Now().Add(100 * time.Millisecond)) // for who does not read any more
-		_ = w.Conn.SetReadDeadline(time.Now())
+		_ = w.SetReadDeadline(time.Now())
 		close(w.closed)
 	})
 	return nil
