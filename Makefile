@@ -48,7 +48,7 @@ torture: ## kill and stop instances and brokers at random, RUNS times (default 1
 	MILLRACE_REQUIRE=kafka MILLRACE_TORTURE=$(RUNS) $(GO) test ./e2e/streams -run '^TestFaults$$' -count=1 -v -timeout 0
 
 relations: RUNS = 20
-relations: ## the same for a join by a foreign key with sessions, RUNS times (default 20, minutes each)
+relations: ## the same for a join by a foreign key with sessions, RUNS times (default 20, about a minute each)
 	MILLRACE_REQUIRE=kafka,relations MILLRACE_TORTURE=$(RUNS) $(GO) test ./e2e/streams -run '^TestRelations$$' -count=1 -v -timeout 0
 
 PROMOTIONS ?= 100
