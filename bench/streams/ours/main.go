@@ -63,8 +63,11 @@ func parse(args []string, messages io.Writer) (j job, err error) {
 	f.Int64Var(&j.config.StateBytes, "state-bytes", 0, "the memory for state (default: millrace's)")
 	f.Func("memory", "the `bytes` that Go's runtime is to keep to (default: those of GOMEMLIMIT)", func(s string) error {
 		n, err := strconv.ParseInt(s, 10, 64)
+		if err != nil || n <= 0 {
+			return errors.New("want a number above 0")
+		}
 		debug.SetMemoryLimit(n)
-		return err
+		return nil
 	})
 	f.StringVar(&j.config.Compression, "compression", "none", "none, snappy, lz4 or zstd")
 	f.DurationVar(&j.config.CommitInterval, "commit", 0, "the time between two commits (default: millrace's)")
