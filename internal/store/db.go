@@ -15,6 +15,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/sstable"
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
@@ -139,8 +140,10 @@ func (db *DB) openFolder(o Options, after func(time.Duration) <-chan time.Time) 
 
 // pebbleOptions are the options of Pebble, of which no more than memory bytes are for its cache and its memtables.
 func (db *DB) pebbleOptions(memory int64) *pebble.Options {
-	db.memTable = min(memory/8, 64<<20)
-	db.memTables = memory / 2
+	// Most keys that are read were written lately, and are in memory before Pebble, or are read once: files that are merged less often
+	// save more than a larger cache of their blocks.
+	db.memTable = min(memory/4, 64<<20)
+	db.memTables = memory / 4 * 3
 	o := &pebble.Options{
 		FS:                          guard{db.folder.fs, db.health},
 		FormatMajorVersion:          pebble.FormatTableFormatV6, // see format
@@ -155,7 +158,10 @@ func (db *DB) pebbleOptions(memory int64) *pebble.Options {
 	}
 	o.Experimental.CompactionScheduler = scheduler{pebble.NewConcurrencyLimitSchedulerWithNoPeriodicGrantingForTest(), db.health}
 	for i := range o.Levels {
+		// As in Kafka Streams: rows are read and merged far more often than a disk is short of room.
+		o.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.NoCompression }
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+		o.Levels[i].IndexBlockSize = 256 << 10 // an index of one block: one of two levels is twice the way to a key
 	}
 	return o
 }
