@@ -503,6 +503,9 @@ func TestOutboxSize(t *testing.T) {
 	o.Add("t", 0, nil, 1)
 	o.ValueCopy(make([]byte, 100))
 	before := o.bytes
+	if before < 100+recordMemory {
+		t.Errorf("a record of 100 bytes counts as %d, and takes %d more in memory", before, recordMemory)
+	}
 	o.Add("t", 0, []byte("key"), 1)
 	o.Header("h", nil)
 	o.Drop()

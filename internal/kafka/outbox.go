@@ -4,6 +4,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"millrace.dev/record"
@@ -131,7 +132,7 @@ type Outbox struct {
 	headers []kgo.RecordHeader
 	arena   []byte
 	start   int // of the open record's headers
-	bytes   int // upper bound of what the records take
+	bytes   int // upper bound of what the records take, with recordMemory
 	size    int // of the open record
 	left    atomic.Int64
 	promise func(*kgo.Record, error)
@@ -155,6 +156,9 @@ func RecordSize(r *record.Raw) int {
 	}
 	return n
 }
+
+// recordMemory is what a record takes in memory besides its key, value and headers: more than a small one takes on the wire.
+const recordMemory = int(unsafe.Sizeof(kgo.Record{}))
 
 // maxArena is the most memory that an outbox keeps for its next use.
 const maxArena = 4 << 20
@@ -187,6 +191,7 @@ func (o *Outbox) AddTo(topic string, partition int32, key []byte, timestamp int6
 func (o *Outbox) add(topic string, partition int32, key []byte, timestamp int64) {
 	o.records = append(o.records, kgo.Record{Topic: topic, Partition: partition, Key: key, Timestamp: time.UnixMilli(timestamp)})
 	o.start, o.size = len(o.headers), 0
+	o.bytes += recordMemory
 	o.grow(recordOverhead + len(key))
 }
 
@@ -231,7 +236,7 @@ func (o *Outbox) Size() int { return o.size }
 
 // Drop removes the open record.
 func (o *Outbox) Drop() {
-	o.bytes -= o.size
+	o.bytes -= o.size + recordMemory
 	o.headers = o.headers[:o.start]
 	o.records = o.records[:len(o.records)-1]
 	o.size = 0
@@ -240,7 +245,7 @@ func (o *Outbox) Drop() {
 // Len returns the number of records.
 func (o *Outbox) Len() int { return len(o.records) }
 
-// Bytes returns at least the bytes that the records take, uncompressed.
+// Bytes returns at least the bytes that the records take in memory, and uncompressed in batches.
 func (o *Outbox) Bytes() int { return o.bytes }
 
 // Discard gives the outbox back without writing anything.

@@ -68,7 +68,7 @@ type SessionConfig struct {
 	Compression string
 	// MaxBytes are the largest batches that the destination topics take. Default: 1000012 for each
 	MaxBytes map[string]int
-	// MaxInFlight bounds the bytes that are written and not yet acknowledged. Default: 16 MiB
+	// MaxInFlight bounds the bytes, in memory, of what is written and not yet acknowledged. Default: 4 MiB
 	MaxInFlight int
 	// MaxWait is how long a broker holds a fetch back when there is nothing new. Default: 500 ms
 	MaxWait time.Duration
@@ -92,11 +92,17 @@ type Change struct {
 const (
 	defaultSessionTimeout     = 6 * time.Second
 	defaultTransactionTimeout = 5 * time.Second
-	defaultMaxInFlight        = 16 << 20
+	defaultMaxInFlight        = 4 << 20
 	defaultMaxWait            = 500 * time.Millisecond
 	defaultBatchBytes         = 1000012
 	rebalanceTimeout          = 10 * time.Second
 	leaveTimeout              = time.Second
+	// A fetch from a broker brings at most so many bytes, and so many of a partition, as they lie there, or one batch if that is more.
+	// Two are in memory at a time, and of records of 100 bytes each takes more than twice as much there: much larger ones are not
+	// faster, since the collector then has less room.
+	maxFetchBytes, maxFetchPartitionBytes = 4 << 20, 256 << 10
+	// maxSpares is how many outboxes are kept to be used again: about as many full ones as are in flight.
+	maxSpares = 16
 	// Bounds of the client library on the size of a batch.
 	minBatchBytes, maxBatchBytes = 512, 64 << 20
 )
@@ -243,7 +249,7 @@ func (c *Client) Join(ctx context.Context, sc SessionConfig) (*Session, error) {
 	}
 	s := &Session{
 		config: sc, client: c, reach: newReach(),
-		inFlight: gate{most: int64(sc.MaxInFlight)}, outboxes: make(chan *Outbox, 64), turn: make(chan struct{}, 1),
+		inFlight: gate{most: int64(sc.MaxInFlight)}, outboxes: make(chan *Outbox, maxSpares), turn: make(chan struct{}, 1),
 		assigned: map[string]map[int32]struct{}{}, ledger: ledger{}, found: Positions{},
 	}
 	s.turn <- struct{}{}
@@ -294,7 +300,7 @@ func (s *Session) options() ([]kgo.Opt, error) {
 		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()), kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 		kgo.OnOffsetsFetched(s.fetched), kgo.AdjustFetchOffsetsFn(s.begin),
 		kgo.KeepControlRecords(), // they tell that the end was reached
-		kgo.FetchMaxWait(c.MaxWait), kgo.FetchMaxBytes(8 << 20), kgo.FetchMaxPartitionBytes(512 << 10),
+		kgo.FetchMaxWait(c.MaxWait), kgo.FetchMaxBytes(maxFetchBytes), kgo.FetchMaxPartitionBytes(maxFetchPartitionBytes),
 		kgo.DisableAutoCommit(),
 		kgo.RecordPartitioner(newBySource()), kgo.ProducerBatchCompression(codec...), kgo.ProducerLinger(0),
 		kgo.RequiredAcks(kgo.AllISRAcks()),
