@@ -55,7 +55,7 @@ type Options struct {
 	// MaxQueued bounds the records that were read and wait, in all. Default: 20,000
 	MaxQueued int
 	// MaxQueuedBytes bounds the bytes of their keys, values and headers. It is looked at before records are read, so that
-	// it can be exceeded by one fetch from each broker, which is 16 MiB. Default: 64 MiB
+	// it can be exceeded by one fetch from each broker, which is 4 MiB, more where batches are compressed. Default: 64 MiB
 	MaxQueuedBytes int64
 	// CleanupDelay is after how long the state of a task that went to another instance is deleted here. Until then the
 	// task can come back and restore no more than what it has missed. Default: 10 min
@@ -72,7 +72,7 @@ type Options struct {
 	Version string
 	// Epoch is the first epoch: see [Engine.SetEpoch]. Default: 0, none was set
 	Epoch int64
-	// Behind is called when a partition waits for an epoch that the engine does not have: another instance has used it
+	// Behind is called once when a partition waits for an epoch that the engine does not have: another instance has used it
 	// already. The application is to find out what that is, and to call [Engine.SetEpoch]. It must not block. Default: the
 	// application has no epochs; those that were committed are passed over, and forgotten
 	Behind func(epoch int64)

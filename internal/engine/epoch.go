@@ -99,7 +99,7 @@ func (e *Engine) Epoch() int64 { return e.epoch.Load() }
 
 // recall reads the marks of a task that begins at what is committed, and gives it its epoch.
 func (r *running) recall() {
-	r.behind, r.turning, r.committed = 0, false, 0
+	r.turning, r.committed = false, 0
 	if r.loop.engine.options.Behind == nil {
 		return
 	}

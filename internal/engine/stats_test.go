@@ -135,6 +135,7 @@ func (r *running) round(tb testing.TB, rs task.Records) {
 		tb.Fatal(n, err)
 	}
 	r.out.discard()
+	r.loop.outlet.discard()
 	r.task.Positions(func(int, int64) {})
 	r.countNodes()
 	r.tally.reset()
