@@ -76,7 +76,7 @@ const defaultBatchSize = 1000
 // context ends when the results are not wanted any more.
 func MapBatch[K, V, V2 any](s Stream[K, V], name string, f func(context.Context, *Batch[K, V, V2]) error, o BatchOptions) Stream[K, V2] {
 	const op = "map-batch"
-	t := s.n.t
+	t := s.n.topology()
 	t.checkPolicy(op, o.OnError)
 	t.needs(op, "f", f != nil)
 	if o.MaxSize < 0 || o.MaxBytes < 0 || o.MaxWait < 0 || o.Concurrency < 0 {

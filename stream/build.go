@@ -158,10 +158,19 @@ func (t *Topology) conflicts() error {
 			globals[n.topic] = n
 		}
 	}
+	own := t.ownTopics()
+	if of, is := own[t.deadLetters]; is {
+		fault(t.at, "new topology", "the topic of the dead letters, %s, is the application's own, for what is declared at %s", t.deadLetters, of.at)
+	}
 	for _, n := range t.nodes {
 		for _, topic := range append(slices.Clone(n.topics), n.topic) {
+			of, ours := own[topic]
 			switch sinks := n.kind == kindSink; {
 			case topic == "" || n.internal:
+			case ours && sinks:
+				fault(n.at, n.kind, "topic %s is the application's own, for what is declared at %s: what else is written to it would be taken for that", topic, of.at)
+			case ours && !of.changelog:
+				fault(n.at, n.kind, "topic %s is the application's own, for what is declared at %s: its records are deleted when they were read there", topic, of.at)
 			case topic == t.deadLetters && sinks:
 				fault(n.at, n.kind, "topic %s is that of the dead letters: what else is in it could not be told apart", topic)
 			case topic == t.deadLetters:
@@ -181,6 +190,27 @@ func (t *Topology) conflicts() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// ownTopic is a topic that the application makes for itself: a changelog, or one to repartition a stream.
+type ownTopic struct {
+	at        string // where what it is for was declared
+	changelog bool
+}
+
+func (t *Topology) ownTopics() map[string]ownTopic {
+	own, p := map[string]ownTopic{}, task.Program{Name: t.name}
+	for _, n := range t.nodes {
+		if n.internal {
+			own[t.name+"-"+n.topic] = ownTopic{at: n.at}
+		}
+		for _, s := range n.stores {
+			if s.Logged {
+				own[p.Changelog(s.Name)] = ownTopic{n.at, true}
+			}
+		}
+	}
+	return own
 }
 
 // partition returns the sub-topologies: the nodes that are connected, in the order of their first node; and the number

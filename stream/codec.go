@@ -122,7 +122,12 @@ func (c nullableCodec[T]) PlacedBy(b []byte) []byte { return placedBy(c.of, b) }
 
 // Nullable is the codec of values that may be null, which is the nil pointer. With it functions see nulls: a record
 // is never without its value.
-func Nullable[T any](of Codec[T]) Codec[*T] { return nullableCodec[T]{of} }
+func Nullable[T any](of Codec[T]) Codec[*T] {
+	if of == nil {
+		return nil // which whoever is given it tells
+	}
+	return nullableCodec[T]{of}
+}
 
 type windowedCodec[K any] struct{ of Codec[K] }
 
@@ -151,7 +156,45 @@ func (c windowedCodec[K]) PlacedBy(b []byte) []byte {
 // WindowedKey is the codec of the keys of windows: start and end in eight bytes each, big-endian, and the key. All windows
 // of a key go to the partition of the key itself, so that their updates keep their order, and windows lie with what is
 // joined with them.
-func WindowedKey[K any](of Codec[K]) Codec[Windowed[K]] { return windowedCodec[K]{of} }
+func WindowedKey[K any](of Codec[K]) Codec[Windowed[K]] {
+	if of == nil {
+		return nil // which whoever is given it tells
+	}
+	return windowedCodec[K]{of}
+}
+
+// within returns the codec of what a codec wraps.
+func (c nullableCodec[T]) within() any { return c.of }
+func (c windowedCodec[K]) within() any { return c.of }
+
+// codecName names the type of a codec, and of one that wraps another that one.
+func codecName(c any) string {
+	if w, ok := c.(interface{ within() any }); ok {
+		return fmt.Sprintf("%T of %s", c, codecName(w.within()))
+	}
+	return fmt.Sprintf("%T", c)
+}
+
+// alike tells whether keys of two codecs go to the same partitions, as far as that can be told: if they are of one type. Nothing is known of
+// one that is nil, nor of one from outside that says itself what its partition goes by.
+func alike[T any](a, b Codec[T]) bool {
+	if a == nil || b == nil || codecName(a) == codecName(b) {
+		return true
+	}
+	says := func(c any) bool {
+		_, wraps := c.(interface{ within() any })
+		_, places := c.(placer)
+		return places && !wraps
+	}
+	return says(a) || says(b)
+}
+
+// sameKeys notes a fault if keys of two sides that are to meet are encoded differently: the same key may be in different partitions then.
+func sameKeys[K any](t *Topology, op, one string, a Codec[K], other string, b Codec[K]) {
+	if !alike(a, b) {
+		t.fail(op, "the keys of the %s are encoded by %s, those of the %s by %s: the same key may be in different partitions. Give both one codec: where the topics are read, or with Keys before keys that have changed are repartitioned", one, codecName(a), other, codecName(b))
+	}
+}
 
 // placer is a codec of keys whose partition goes by a part of their bytes.
 type placer interface {

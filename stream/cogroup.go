@@ -37,7 +37,7 @@ type memberOf[K comparable, V, A any] struct {
 	add func(K, V, A) A
 }
 
-func (m memberOf[K, V, A]) topology() *Topology { return m.g.s.n.t }
+func (m memberOf[K, V, A]) topology() *Topology { return m.g.s.n.topology() }
 
 func (m memberOf[K, V, A]) keys() Codec[K] { return m.g.s.keys }
 
@@ -66,14 +66,14 @@ func (m memberOf[K, V, A]) sessions(b *builder, d *sessionState[K, A], initial f
 
 // Cogroup begins an aggregation of several groups with one: [CogroupWith] gives it more, and [AggregateCogroup] makes a
 // table of it, [AggregateCogroupWindows] and [AggregateCogroupSessions] one of windows. add adds a value of this group to
-// the aggregate of its key; it may change the aggregate it is given only if what it returns does not share memory with it.
+// the aggregate of its key; it must not change the aggregate it is given, which is also the old one of the update: it returns a new one.
 func Cogroup[K comparable, V, A any](g Grouped[K, V], add func(key K, value V, aggregate A) A) Cogrouped[K, A] {
 	return CogroupWith(Cogrouped[K, A]{}, g, add)
 }
 
 // CogroupWith returns the groups of c and one more, whose values add adds.
 func CogroupWith[K comparable, V, A any](c Cogrouped[K, A], g Grouped[K, V], add func(key K, value V, aggregate A) A) Cogrouped[K, A] {
-	g.s.n.t.needs("cogroup", "add", add != nil)
+	g.s.n.topology().needs("cogroup", "add", add != nil)
 	return Cogrouped[K, A]{append(slices.Clip(c.members), memberOf[K, V, A]{g, add})}
 }
 
@@ -130,7 +130,7 @@ func AggregateCogroupSessions[K comparable, A any](c Cogrouped[K, A], w SessionW
 // topology returns the topology of the groups.
 func (c Cogrouped[K, A]) topology() *Topology {
 	if len(c.members) == 0 {
-		panic("stream: a cogroup without groups, which belongs to no topology: begin it with Cogroup")
+		panic("stream: " + caller() + ": a cogroup without groups, which belongs to no topology: begin it with Cogroup")
 	}
 	return c.members[0].topology()
 }
@@ -143,6 +143,7 @@ func (c Cogrouped[K, A]) declare(name string, values Codec[A], initial func() A)
 	t.needs(kindCogroup, "initial", initial != nil)
 	for i, m := range c.members {
 		m.needs(kindCogroup, values)
+		sameKeys(t, kindCogroup, "first group", c.keys(), fmt.Sprintf("group %d", i+1), m.keys())
 		m, n := m.copartitioned(kindCogroup, fmt.Sprintf("%s-%d", name, i))
 		members, nodes = append(members, m), append(nodes, n)
 	}

@@ -6,6 +6,16 @@
 // with the file and line of the call, and returned by [Topology.Err] and by whatever runs the topology. Package
 // millrace runs one on Kafka, package streamtest in a test without a broker.
 //
+// Each partition of a sub-topology is a task, and tasks run at the same time: a function is called by several goroutines at
+// once, and has to guard what it keeps between calls. What a [Processor] keeps is of one task alone. A record may come again
+// after a fault, so that functions should give the same for the same. They must not change what they are given: it is also
+// with other operators, and in stores.
+//
+// # Keys
+//
+// A key is compared by == in memory, and by its bytes in stores and topics: two keys have to be equal by both or by none. A
+// pointer, or a struct with one or with a [time.Time], is not such a key.
+//
 // # Null
 //
 // A Kafka record may lack its key or its value. A function of keys and values never sees a null: what narrows or changes

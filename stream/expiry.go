@@ -33,7 +33,7 @@ func (n *node) checkTTL(s *task.StoreSpec, able bool) {
 	switch {
 	case !s.Expires:
 	case !able:
-		n.t.fail(n.kind, "TTL is for tables, aggregations of streams by key and stores of processors. What is made of a table follows its rows: give it to that; windows have Retention, versioned tables their history")
+		n.t.fail(n.kind, "TTL is for tables, aggregations by key and stores of processors. A table that is joined or suppressed follows its rows: give it to that; windows have Retention, versioned tables their history")
 	case s.TTL < time.Millisecond || s.TTL%time.Millisecond != 0 || s.TTL > longest:
 		n.t.fail(n.kind, "a TTL of %v: want whole milliseconds, at most 90 years", s.TTL)
 	}
@@ -298,10 +298,11 @@ func (s *kvStore[K, V]) ages(b *builder, n *node, o storeOptions) {
 
 // expiring stands before an operator whose rows have a TTL.
 type expiring[K comparable, V, A any] struct {
-	of   processor[K, V]
-	rows *kvStore[K, A]
-	ctx  *task.Context
-	n    *node
+	of     processor[K, V]
+	rows   *kvStore[K, A]
+	ctx    *task.Context
+	n      *node
+	amends bool // a record that is too old changes a row that is there
 }
 
 // withTTL returns the processor that gets the records of an operator: if its rows have a TTL, one that deletes them before.
@@ -313,7 +314,8 @@ func withTTL[K comparable, V, A any](b *builder, n *node, of processor[K, V], ro
 		out.Headers = nil
 		return rows.send(next, out, k, old, now, now.timestamp)
 	}
-	return &expiring[K, V, A]{of: of, rows: rows, ctx: b.ctx, n: n}
+	_, amends := of.(interface{ amends() })
+	return &expiring[K, V, A]{of: of, rows: rows, ctx: b.ctx, n: n, amends: amends}
 }
 
 func (e *expiring[K, V, A]) process(r *Record[K, V]) error {
@@ -325,13 +327,17 @@ func (e *expiring[K, V, A]) process(r *Record[K, V]) error {
 	if err := e.rows.expire(); err != nil {
 		return err
 	}
-	if x.gone(r.Timestamp) {
+	if x.gone(r.Timestamp) && !e.amends {
 		e.ctx.Drop(e.n.problem(record.StageProcess, classLate, "the record is older than the TTL"))
 		return nil
 	}
 	c, err := e.rows.fresh(r.Key)
 	if err != nil {
 		return err
+	}
+	if x.gone(r.Timestamp) && !c.row.exists {
+		e.ctx.Drop(e.n.problem(record.StageProcess, classLate, "the update is older than the TTL, and its group is gone"))
+		return nil
 	}
 	old := c.row.times()
 	if err := e.of.process(r); err != nil {

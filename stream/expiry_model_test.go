@@ -291,10 +291,6 @@ func TestTTLFaults(t *testing.T) {
 		"versioned": func(top *stream.Topology) {
 			stream.TableFrom(top, "n", "in", stream.String(), stream.String(), stream.Versioned(time.Hour), stream.TTL(time.Hour))
 		},
-		"grouped table": func(top *stream.Topology) {
-			rows := stream.GroupTable(stream.Count(group(top), "rows"), stream.String(), stream.Int64(), func(k string, n int64) (string, int64) { return k, n })
-			stream.CountTable(rows, "n", stream.TTL(time.Hour))
-		},
 		"suppressed": func(top *stream.Topology) {
 			stream.SuppressUntilTimeLimit(stream.Count(group(top), "rows"), "n", time.Minute, stream.Unbounded(), stream.TTL(time.Hour))
 		},

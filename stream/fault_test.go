@@ -3,11 +3,15 @@ package stream_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"millrace.dev/stream"
+	"millrace.dev/streamtest"
 )
 
 type texts = stream.Stream[string, string]
@@ -259,6 +263,19 @@ func TestTopics(t *testing.T) {
 		}, "global-table: topic in is that of the dead letters"},
 		{"out", func(top *stream.Topology) { stream.From(top, "in", text, text).To("out") }, "sink: topic out is that of the dead letters"},
 		{"out", func(top *stream.Topology) { stream.GlobalTableFrom(top, "rows", "in", text, text) }, "new topology: app reads no topic"},
+		{"app-n-changelog", countByValue, "new topology: the topic of the dead letters, app-n-changelog, is the application's own, for what is declared at fault_test.go:"},
+		{"out", func(top *stream.Topology) {
+			countByValue(top)
+			stream.From(top, "other", text, text).To("app-n-repartition")
+		}, "sink: topic app-n-repartition is the application's own"},
+		{"out", func(top *stream.Topology) {
+			countByValue(top)
+			stream.From(top, "other", text, text).To("app-n-changelog")
+		}, "sink: topic app-n-changelog is the application's own"},
+		{"out", func(top *stream.Topology) {
+			countByValue(top)
+			stream.From(top, "app-n-repartition", text, text).To("elsewhere")
+		}, "source: topic app-n-repartition is the application's own"},
 	} {
 		top := stream.New("app", stream.DeadLetters(c.letters))
 		c.declare(top)
@@ -268,6 +285,11 @@ func TestTopics(t *testing.T) {
 			t.Errorf("got %v, want %q", err, c.want)
 		}
 	}
+}
+
+func countByValue(top *stream.Topology) {
+	in := stream.From(top, "in", stream.String(), stream.String())
+	stream.Count(stream.GroupBy(in, stream.String(), func(_, v string) string { return v }), "n")
 }
 
 type idle struct{}
@@ -281,7 +303,18 @@ func TestStoreFaults(t *testing.T) {
 	process := func(in texts, name string, stores ...stream.StoreRef) {
 		stream.Process(in, name, func() stream.Processor[string, string, string, string] { return idle{} }, stores...)
 	}
+	type day struct {
+		Shop string
+		At   [2]struct{ Time time.Time }
+	}
+	days, pointers, anything := stream.JSON[day](), stream.Nullable(text), stream.JSON[any]()
 	expectFaults(t, []faulty{
+		{"time as key", func(_ *stream.Topology, in texts) {
+			stream.Count(stream.GroupBy(in, days, func(_, _ string) (d day) { return d }), "n")
+		}, "count: keys are stream_test.day and hold a time.Time"},
+		{"pointer as key", func(top *stream.Topology, _ texts) { stream.TableFrom(top, "rows", "rows", pointers, text) }, "table: keys are *string and hold a pointer"},
+		{"anything as key", func(top *stream.Topology, _ texts) { stream.GlobalTableFrom(top, "rows", "all", anything, text) }, "global-table: keys are interface {} and hold an interface"},
+		{"pointer as key of a store", func(_ *stream.Topology, in texts) { process(in, "own", stream.NewStore("rows", pointers, text)) }, "store: keys are *string and hold a pointer"},
 		{"no name", func(_ *stream.Topology, in texts) { process(in, "own", stream.NewStore("", text, text)) }, `store: name ""`},
 		{"name", func(_ *stream.Topology, in texts) { process(in, "own", stream.NewStore("a/b", text, text)) }, `store: name "a/b": want letters`},
 		{"no codec", func(_ *stream.Topology, in texts) {
@@ -316,4 +349,214 @@ func TestPolicyOfFunctionsThatCannotFail(t *testing.T) {
 			stream.TryMapValues(in, func(_ context.Context, v string) (string, error) { return v, nil }, stream.OnError(7))
 		}, "try-map-values: action 7: want Fail, Skip or DeadLetter"},
 	})
+}
+
+// TestKeysOfJoins: sides whose keys are encoded differently would not meet.
+func TestKeysOfJoins(t *testing.T) {
+	t.Parallel()
+	text, number, decimal := stream.String(), stream.Int64(), stream.Decimal()
+	numbers := func(in texts) stream.Stream[int64, string] {
+		return stream.SelectKey(in, func(string, string) int64 { return 1 }) // encoded by Int64
+	}
+	rows := func(top *stream.Topology, name string, c stream.Codec[int64]) stream.Table[int64, string] {
+		return stream.TableFrom(top, name, name, c, text)
+	}
+	both := func(a, b string) string { return a + b }
+	add := func(_ int64, v, a string) string { return a + v }
+	windows := func(top *stream.Topology, name string, c stream.Codec[int64]) stream.Table[stream.Windowed[int64], int64] {
+		s := stream.GroupByKey(stream.From(top, name, c, text))
+		return stream.CountWindows(stream.WindowedBy(s, stream.Tumbling(time.Second)), name)
+	}
+	const want = "the same key may be in different partitions"
+	expectFaults(t, []faulty{
+		{"JoinTable", func(top *stream.Topology, in texts) {
+			stream.JoinTable(numbers(in), rows(top, "rows", decimal), "join", both)
+		}, "the keys of the stream are encoded by stream.int64Codec, those of the table by stream.decimalCodec: " + want},
+		{"JoinTables", func(top *stream.Topology, _ texts) {
+			stream.JoinTables(rows(top, "a", number), rows(top, "b", decimal), both)
+		}, want},
+		{"JoinTables of windows", func(top *stream.Topology, _ texts) {
+			stream.JoinTables(windows(top, "a", number), windows(top, "b", decimal), func(a, b int64) int64 { return a + b })
+		}, want},
+		{"JoinStream", func(top *stream.Topology, in texts) {
+			stream.JoinStream(numbers(in), stream.From(top, "b", decimal, text), "join", stream.Symmetric(time.Second), both)
+		}, want},
+		{"Cogroup", func(top *stream.Topology, in texts) {
+			c := stream.CogroupWith(stream.Cogroup(stream.GroupByKey(numbers(in)), add), stream.GroupByKey(stream.From(top, "b", decimal, text)), add)
+			stream.AggregateCogroup(c, "n", text, func() string { return "" })
+		}, want},
+	})
+	top := stream.New("app")
+	in := stream.From(top, "in", text, text)
+	stream.JoinTable(numbers(in).Keys(decimal), rows(top, "rows", decimal), "join", both)
+	stream.JoinTables(rows(top, "a", number), rows(top, "b", number), both)
+	if err := top.Err(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestMergeOfCodecs: what is merged of streams whose keys are encoded differently is repartitioned before it is counted.
+func TestMergeOfCodecs(t *testing.T) {
+	t.Parallel()
+	top, text := stream.New("app"), stream.String()
+	all := stream.From(top, "a", stream.Int64(), text).Merge(stream.From(top, "b", stream.Decimal(), text))
+	stream.Count(stream.GroupByKey(all), "n").ToStream().To("out")
+	d := streamtest.New(t, top, streamtest.Partitions(5))
+	a, b := streamtest.NewInput(d, "a", stream.Int64(), text), streamtest.NewInput(d, "b", stream.Decimal(), text)
+	want := map[int64]int64{}
+	for k := range int64(20) {
+		a.Pipe(k, "", 1)
+		b.Pipe(k, "", 2)
+		want[k] = 2
+	}
+	if diff := cmp.Diff(want, streamtest.ReadTable(streamtest.NewOutput(d, "out", stream.Int64(), stream.Int64()))); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestNames: what a user names may be as long as is said, whatever is made of it; and a name that is taken is told once.
+func TestNames(t *testing.T) {
+	t.Parallel()
+	text, long := stream.String(), strings.Repeat("n", 100)
+	foreign := func(top *stream.Topology, in texts, name string) {
+		rows := stream.ToTable(in, "rows")
+		stream.JoinForeignKey(rows, stream.TableFrom(top, "right", "right", text, text), name, func(_, v string) (string, bool) { return v, true }, func(l, r string) string { return l + r })
+	}
+	top := stream.New(long)
+	in := stream.From(top, "in", text, text)
+	foreign(top, in, long)
+	in.Repartition(long[1:])
+	in.Split(long[2:], stream.Branch[string, string]{When: func(string, string) bool { return true }})
+	stream.JoinStream(stream.SelectKey(in, func(k, _ string) string { return k }), in, long[3:], stream.Symmetric(time.Second), func(a, b string) string { return a + b })
+	if err := top.Err(); err != nil {
+		t.Error(err)
+	}
+	expectFaults(t, []faulty{
+		{"a foreign key's", func(top *stream.Topology, in texts) { foreign(top, in, long+"n") }, "at most 100"},
+		{"a repartition's", func(_ *stream.Topology, in texts) { in.Repartition(long + "n") }, "at most 100"},
+		{"a branch's", func(_ *stream.Topology, in texts) {
+			in.Split("split", stream.Branch[string, string]{Name: long + "n", When: func(string, string) bool { return true }})
+		}, "at most 100"},
+		{"taken", func(top *stream.Topology, in texts) {
+			stream.ToTable(in, "join")
+			foreign(top, in, "join")
+		}, "is taken by the to-table"},
+		{"made of another", func(top *stream.Topology, in texts) {
+			in.Peek(func(*stream.Record[string, string]) {}, stream.Named("join-subscribe"))
+			foreign(top, in, "join")
+		}, "is taken by the peek"},
+	})
+}
+
+// TestDurations: what is not taken as it is given is a fault.
+func TestDurations(t *testing.T) {
+	t.Parallel()
+	text, part := stream.String(), 3*time.Millisecond/2
+	table := func(top *stream.Topology, history time.Duration) stream.Table[string, string] {
+		return stream.TableFrom(top, "rows", "rows", text, text, stream.Versioned(history))
+	}
+	both := func(a, b string) string { return a + b }
+	windows := func(in texts, opts ...stream.WindowOption) {
+		stream.CountWindows(stream.WindowedBy(stream.GroupByKey(in), stream.Tumbling(time.Second)), "n", opts...)
+	}
+	expectFaults(t, []faulty{
+		{"history", func(top *stream.Topology, _ texts) { table(top, part) }, "a history of 1.5ms: want whole milliseconds"},
+		{"long history", func(top *stream.Topology, _ texts) { table(top, math.MaxInt64) }, "at most 90 years"},
+		{"grace of a join", func(top *stream.Topology, in texts) {
+			stream.JoinTable(in, table(top, time.Hour), "join", both, stream.Grace(part))
+		}, "a grace of 1.5ms: want whole milliseconds"},
+		{"negative grace of a join", func(top *stream.Topology, in texts) {
+			stream.JoinTable(in, table(top, time.Hour), "join", both, stream.Grace(-1))
+		}, "the grace, -1ns, is negative"},
+		{"retention", func(_ *stream.Topology, in texts) { windows(in, stream.Retention(time.Hour+1)) }, "a retention of 1h0m0.000000001s: want whole milliseconds"},
+		{"long window of a join", func(_ *stream.Topology, in texts) {
+			stream.JoinStream(in, in, "join", stream.JoinWindow{Before: math.MaxInt64}, both)
+		}, "longer than 90 years"},
+		{"cache of a join with grace", func(top *stream.Topology, in texts) {
+			stream.JoinTable(in, table(top, time.Hour), "join", both, stream.Grace(time.Second), stream.CacheRows(5))
+		}, "CacheRows have no meaning here"},
+		{"cache of a join of streams", func(_ *stream.Topology, in texts) {
+			stream.JoinStream(in, in, "join", stream.Symmetric(time.Second), both, stream.CacheRows(5))
+		}, "CacheRows has no meaning here"},
+		{"cache of what waits", func(_ *stream.Topology, in texts) {
+			stream.SuppressUntilTimeLimit(stream.ToTable(in, "rows"), "n", time.Second, stream.Unbounded(), stream.CacheRows(5))
+		}, "CacheRows has no meaning here"},
+		{"no bytes", func(_ *stream.Topology, in texts) {
+			stream.SuppressUntilTimeLimit(stream.ToTable(in, "rows"), "n", time.Second, stream.MaxBytes(0).ShutDownWhenFull())
+		}, "a buffer without room"},
+	})
+	for _, c := range []struct {
+		o    stream.TopologyOption
+		want string
+	}{
+		{stream.MaxIdle(-1), "MaxIdle of -1ns"}, {stream.IdleTimeout(-1), "IdleTimeout of -1ns"}, {stream.MaxAhead(0), "MaxAhead of 0s"},
+	} {
+		if err := stream.New("app", c.o).Err(); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("got %v, want %s", err, c.want)
+		}
+	}
+}
+
+// TestZeroValues: what was not declared, or is nil, is told with the line of the call.
+func TestZeroValues(t *testing.T) {
+	t.Parallel()
+	text := stream.String()
+	var (
+		none  stream.Stream[string, string]
+		rows  stream.Table[string, string]
+		group stream.Grouped[string, string]
+		wins  stream.Table[stream.Windowed[string], string]
+	)
+	top := stream.New("app")
+	in := stream.From(top, "in", text, text)
+	some := stream.ToTable(in, "rows")
+	both := func(a, b string) string { return a + b }
+	for name, declare := range map[string]func(){
+		"Filter": func() { none.Filter(func(string, string) bool { return true }) },
+		"To":     func() { none.To("out") },
+		"Process": func() {
+			stream.Process(none, "p", func() stream.Processor[string, string, string, string] { return nil })
+		},
+		"JoinTable":  func() { stream.JoinTable(none, some, "join", both) },
+		"JoinTables": func() { stream.JoinTables(rows, some, both) },
+		"JoinForeignKey": func() {
+			stream.JoinForeignKey(rows, some, "join", func(k, _ string) (string, bool) { return k, true }, both)
+		},
+		"Count":                     func() { stream.Count(group, "n") },
+		"WindowedBy":                func() { stream.WindowedBy(group, stream.Tumbling(time.Second)) },
+		"WindowedBySessions":        func() { stream.WindowedBySessions(group, stream.Sessions(time.Second)) },
+		"GroupTable":                func() { stream.GroupTable(rows, text, text, func(k, v string) (string, string) { return k, v }) },
+		"SuppressUntilWindowCloses": func() { stream.SuppressUntilWindowCloses(wins, "n", stream.Unbounded()) },
+		"AggregateCogroup": func() {
+			stream.AggregateCogroup(stream.Cogrouped[string, string]{}, "n", text, func() string { return "" })
+		},
+		"InStep":                 func() { stream.InStep[string, string, string](nil, "n", nil, stream.ErrorPolicy{}) },
+		"a topology's option":    func() { stream.New("app", nil) },
+		"an option":              func() { in.Filter(func(string, string) bool { return true }, nil) },
+		"a store's option":       func() { stream.Count(stream.GroupByKey(in), "n", nil) },
+		"a window's option":      func() { stream.CountWindows(stream.WindowedBy(stream.GroupByKey(in), stream.Tumbling(1)), "n", nil) },
+		"a join's option":        func() { stream.JoinTable(in, some, "join", both, nil) },
+		"a source's option":      func() { stream.From(top, "in", text, text, nil) },
+		"a table's option":       func() { stream.TableFrom(top, "t", "t", text, text, nil) },
+		"a sink's option":        func() { in.To("out", nil) },
+		"a repartition's option": func() { in.Repartition("r", nil) },
+	} {
+		func() {
+			defer func() {
+				if p := fmt.Sprint(recover()); !strings.Contains(p, "fault_test.go:") {
+					t.Errorf("%s: %s", name, p)
+				}
+			}()
+			declare()
+		}()
+	}
+	if stream.WindowedKey[string](nil) != nil || stream.Nullable[string](nil) != nil {
+		t.Error("a codec is made of nil")
+	}
+	top = stream.New("app")
+	var store *stream.Store[string, string]
+	stream.Process(stream.From(top, "in", text, text), "p", func() stream.Processor[string, string, string, string] { return nil }, store)
+	if err := top.Err(); err == nil || !strings.Contains(err.Error(), "a store is nil") {
+		t.Errorf("a nil store: %v", err)
+	}
 }

@@ -47,42 +47,62 @@ func fuzzCodec[T any](f *testing.F, c Codec[T], seeds ...T) {
 }
 
 func FuzzSubscription(f *testing.F) {
-	fuzzCodec(f, Codec[subscription](subscriptionCodec{}), subscription{key: []byte("k")},
-		subscription{ends: true, partition: math.MaxInt32}, subscription{always: true, partition: 7, key: []byte{0, 1}})
+	fuzzCodec(f, Codec[subscription](subscriptionCodec{}), subscription{number: 300}, subscription{ends: true, partition: math.MaxInt32, number: 7})
 }
 
 func FuzzResponse(f *testing.F) {
-	fuzzCodec(f, Codec[response](responseCodec{}), response{foreign: []byte("f")}, response{update: true},
-		response{exists: true, at: 7, foreign: []byte("f"), value: []byte("value")}, response{exists: true, update: true, value: []byte("value")})
+	fuzzCodec(f, Codec[response](responseCodec{}), response{}, response{update: true},
+		response{number: 300, exists: true, at: 7, value: []byte("value")}, response{exists: true, update: true, value: []byte("value")})
 }
 
-func FuzzKnown(f *testing.F) {
-	fuzzCodec(f, Codec[known[string, int64]](knownCodec[string, int64]{String(), Int64()}), known[string, int64]{},
-		known[string, int64]{exists: true, right: 7}, known[string, int64]{exists: true, waits: true, left: "was", right: 7}, known[string, int64]{waits: true})
+func FuzzForeignRow(f *testing.F) {
+	type row = foreignRow[int64]
+	fuzzCodec(f, Codec[row](foreignRowCodec[int64]{Int64()}), row{}, row{answered: true}, row{answered: true, exists: true, right: 7, number: 300})
+}
+
+func FuzzAwaiting(f *testing.F) {
+	type rows = awaiting[string, int64]
+	old := match[string, int64]{known: true, kept: true, left: "was", timestamp: 7}
+	with := old
+	with.exists, with.right = true, 8
+	fuzzCodec(f, Codec[rows](awaitingCodec[string, int64]{String(), Int64()}), rows{}, rows{told: true}, rows{told: true, match: old}, rows{match: with})
 }
 
 // TestForeignCodecs decodes what was encoded, and refuses what is damaged.
 func TestForeignCodecs(t *testing.T) {
 	t.Parallel()
-	sub := subscription{always: true, partition: 300, key: []byte("k")}
+	sub := subscription{partition: 300, number: math.MaxUint64}
 	got, err := subscriptionCodec{}.Decode(encoded(t, Codec[subscription](subscriptionCodec{}), sub))
 	noError(t, err)
-	if !got.always || got.ends || got.partition != 300 || string(got.key) != "k" {
+	if got != sub {
 		t.Errorf("got %v, want %v", got, sub)
 	}
-	for _, b := range [][]byte{{}, {4}, {1}, {1, 0x80}, binary.AppendUvarint([]byte{0}, math.MaxInt32+1)} {
+	waits := awaiting[string, int64]{told: true, match: match[string, int64]{known: true, kept: true, left: "was", timestamp: 7, exists: true, right: 8}}
+	rows := awaitingCodec[string, int64]{String(), Int64()}
+	again, err := rows.Decode(encoded(t, Codec[awaiting[string, int64]](rows), waits))
+	noError(t, err)
+	if again != waits {
+		t.Errorf("got %v, want %v", again, waits)
+	}
+	for _, b := range [][]byte{{}, {2, 0}, {1}, {1, 0x80}, {0, 1}, {0, 1, 0x80}, {0, 1, 1, 'k'}, {1, 1}, binary.AppendUvarint([]byte{0}, math.MaxInt32+1)} {
 		if _, err := (subscriptionCodec{}).Decode(b); err == nil {
 			t.Errorf("%x is a subscription", b)
 		}
 	}
-	for _, b := range [][]byte{{}, {4}, {2}, {2, 9, 'f'}, {0, 1, 'f', 'v'}, {2, 1, 'f', 1, 2, 3, 4, 5, 6, 7}} {
+	for _, b := range [][]byte{{}, {4}, {0}, {0, 0x80}, {2, 1}, {0, 1, 'v'}, {2, 1, 1, 2, 3, 4, 5, 6, 7}} {
 		if _, err := (responseCodec{}).Decode(b); err == nil {
 			t.Errorf("%x is a response", b)
 		}
 	}
-	for _, b := range [][]byte{{}, {4}, {2}, {2, 9, 'l'}, {0, 1}, {1, 7}} {
-		if _, err := (knownCodec[string, int64]{String(), Int64()}).Decode(b); err == nil {
-			t.Errorf("%x is a known row", b)
+	for _, b := range [][]byte{{}, {4}, {2, 1}, {0}, {0, 1, 1}, {1, 1, 1}, {3, 1, 7}, {3, 0x80}} {
+		if _, err := (foreignRowCodec[int64]{Int64()}).Decode(b); err == nil {
+			t.Errorf("%x is what is known of a right row", b)
+		}
+	}
+	time := string(appendTime(nil, 7))
+	for _, b := range []string{"", "\x08", "\x04", "\x00x", "\x02", "\x02" + time, "\x02" + time + "\x09was", "\x02" + time + "\x00x", "\x06" + time + "\x00x"} {
+		if _, err := rows.Decode([]byte(b)); err == nil {
+			t.Errorf("%x is a row that waits", b)
 		}
 	}
 }

@@ -227,6 +227,9 @@ func (r *foreignRun) check() {
 		if !x.NullValue && number < r.last[x.Key] {
 			r.t.Fatalf("%s: a result of the left row %d after one of %d", x.Key, number, r.last[x.Key])
 		}
+		if old, ok := r.result[x.Key]; ok && !x.NullValue && old == x.Value && !strings.HasSuffix(old, "+-") { // a deletion of no row is an update, too
+			r.t.Fatalf("%s: the result %s twice", x.Key, x.Value)
+		}
 		if r.last[x.Key] = max(r.last[x.Key], number); x.NullValue {
 			delete(r.result, x.Key)
 		} else {

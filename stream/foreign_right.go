@@ -1,6 +1,8 @@
 package stream
 
 import (
+	"bytes"
+	"encoding/binary"
 	"errors"
 
 	"millrace.dev/internal/store"
@@ -8,78 +10,8 @@ import (
 	"millrace.dev/record"
 )
 
-// subscribe tells the right side of a join by foreign key what the left rows ask for.
-type subscribe[K comparable, L any, F comparable] struct {
-	ctx        *task.Context
-	n          *node
-	foreignKey func(K, L) (F, bool)
-	outer      bool
-	keys       Codec[K]
-	foreign    Codec[F]
-	next       edge[[]byte, subscription]
-	out        Record[[]byte, subscription]
-	key        []byte // memory
-	to         []byte
-}
-
-func (s *subscribe[K, L, F]) process(r *Record[K, Change[L]]) error {
-	c := &r.Value
-	if c.Stale {
-		return nil
-	}
-	was, had := foreignOf(s.foreignKey, r.Key, c.Old, c.HasOld)
-	now, has := foreignOf(s.foreignKey, r.Key, c.New, c.HasNew)
-	if c.HasNew && !has && !s.outer {
-		dropNoForeign(s.ctx, s.n)
-	}
-	if had == has && was == now {
-		return nil
-	}
-	key, memory, err := encode(s.keys, s.key, r.Key, false)
-	if s.key = memory; err != nil || key == nil {
-		s.ctx.Drop(s.n.unencodable())
-		return nil //nolint:nilerr // the record is dropped
-	}
-	s.out.Headers, s.out.Timestamp = r.Headers, r.Timestamp
-	if had {
-		if err := s.send(was, subscription{ends: true, key: key}); err != nil {
-			return err
-		}
-	}
-	if !has {
-		return nil
-	}
-	// What the row was joined with before is to be replaced, also by nothing.
-	return s.send(now, subscription{always: s.outer || had, key: key})
-}
-
-func (s *subscribe[K, L, F]) send(to F, sub subscription) (err error) {
-	if s.out.Key, s.to, err = encode(s.foreign, s.to, to, false); err != nil || s.out.Key == nil {
-		s.ctx.Drop(s.n.unencodable())
-		return nil //nolint:nilerr // the record is dropped
-	}
-	sub.partition = s.ctx.ID().Partition
-	s.out.Value = sub
-	return s.next.send(&s.out)
-}
-
-// foreignOf returns the foreign key of a row, if there is one.
-func foreignOf[K, L, F any](f func(K, L) (F, bool), k K, v L, exists bool) (foreign F, ok bool) {
-	if exists {
-		if foreign, ok = f(k, v); ok {
-			return foreign, true
-		}
-	}
-	return *new(F), false
-}
-
-// dropNoForeign counts a row that has no foreign key.
-func dropNoForeign(ctx *task.Context, n *node) {
-	ctx.Drop(n.problem(record.StageProcess, classNullKey, "the row has no foreign key"))
-}
-
-// answer keeps which left rows ask for which right rows, and tells them. A subscription lies in the store by foreign key and then by the
-// key of the left row, so that those of a foreign key are one scan; its value is the left row's partition.
+// answer keeps which tasks of the left side ask for which right rows, and tells them. A subscription lies in the store by foreign key and
+// then by the partition of the left rows, so that those of a foreign key are one scan; its value is its number.
 type answer[F comparable, R any] struct {
 	ctx    *task.Context
 	n      *node
@@ -96,7 +28,7 @@ type answer[F comparable, R any] struct {
 	value  []byte
 }
 
-var errShortSubscription = errors.New("a subscription in the store is damaged")
+var errStoredSubscription = errors.New("a subscription in the store is damaged")
 
 // subscribers makes the beginning of the keys of a foreign key's subscriptions.
 func (a *answer[F, R]) subscribers(foreign []byte) {
@@ -105,7 +37,7 @@ func (a *answer[F, R]) subscribers(foreign []byte) {
 
 // set makes the response of a right row. It returns false if the row cannot be encoded.
 func (a *answer[F, R]) set(foreign []byte, value R, exists, update bool) bool {
-	a.out.Value = response{update: update, exists: exists, foreign: foreign}
+	a.out.Key, a.out.Value = foreign, response{update: update, exists: exists}
 	if !exists {
 		return true
 	}
@@ -137,11 +69,13 @@ func (a answerRow[F, R]) process(r *Record[F, Change[R]]) (err error) {
 	from := len(a.key)
 	a.to = successor(a.to, a.key)
 	return a.store.Scan(a.key, a.to, func(key, value []byte) (bool, error) {
-		partition, rest, ok := cutPartition(value)
-		if !ok || len(rest) > 0 {
-			return false, errShortSubscription
+		partition, rest, ok := cutPartition(key[from:])
+		in := heldReader{b: value}
+		number := in.uvarint()
+		if !ok || len(rest) > 0 || in.err != nil || len(in.b) > 0 {
+			return false, errStoredSubscription
 		}
-		a.out.Key, a.out.Value.partition = key[from:], partition
+		a.out.Value.partition, a.out.Value.number = partition, number
 		return true, a.next.send(&a.out)
 	})
 }
@@ -151,7 +85,7 @@ type answerSubscription[F comparable, R any] struct{ *answer[F, R] }
 
 func (a answerSubscription[F, R]) process(r *Record[[]byte, subscription]) error {
 	if r.NullKey || r.NullValue {
-		dropNullKey(a.ctx, a.n)
+		a.ctx.Drop(a.n.problem(record.StageDecode, classUndecodable, "the record is none of the application's"))
 		return nil
 	}
 	s := &r.Value
@@ -161,22 +95,24 @@ func (a answerSubscription[F, R]) process(r *Record[[]byte, subscription]) error
 		return nil //nolint:nilerr // the record is dropped
 	}
 	a.subscribers(r.Key)
-	a.key = append(a.key, s.key...)
+	a.key = appendPartition(a.key, s.partition)
+	a.bytes = binary.AppendUvarint(a.bytes[:0], s.number)
 	if s.ends {
+		if b, err := a.store.Get(a.key); err != nil || !bytes.Equal(b, a.bytes) { // there is another by now
+			return err
+		}
 		return a.store.Delete(a.key)
 	}
-	a.bytes = appendPartition(a.bytes[:0], s.partition)
 	if err := a.store.Put(a.key, a.bytes); err != nil {
 		return err
 	}
 	a.watch.show(viewSent)
 	row, err := a.rows.get(f)
 	a.watch.show(viewLatest)
-	if err != nil || !row.exists && !s.always || !a.set(r.Key, row.value, row.exists, false) {
+	if err != nil || !a.set(r.Key, row.value, row.exists, false) {
 		return err
 	}
-	a.out.Value.at = row.timestamp
+	a.out.Value.at, a.out.Value.partition, a.out.Value.number = row.timestamp, s.partition, s.number
 	a.out.Headers, a.out.Timestamp = r.Headers, r.Timestamp // of what led to it, however old the right row is
-	a.out.Key, a.out.Value.partition = s.key, s.partition
 	return a.next.send(&a.out)
 }

@@ -20,6 +20,7 @@ type GlobalTable[K comparable, V any] struct {
 func GlobalTableFrom[K comparable, V any](t *Topology, name, topic string, keys Codec[K], values Codec[V]) GlobalTable[K, V] {
 	const op = "global-table"
 	t.checkTopic(op, topic)
+	needKey[K](t, op)
 	if keys == nil || values == nil {
 		t.fail(op, "topic %s: no codec of its keys or values", topic)
 	}
@@ -158,19 +159,19 @@ func (j *joinGlobal[K, V, G, T, V2]) process(r *Record[K, V]) error {
 // JoinGlobal looks a row up for each record, by a key that is computed from it. A record whose key has no row has no
 // result, and does not count as dropped; one that gives no key, for which key returns false, is dropped.
 func JoinGlobal[K, V any, G comparable, T, V2 any](s Stream[K, V], g GlobalTable[G, T], key func(K, V) (G, bool), joiner func(V, T) V2, opts ...Option) Stream[K, V2] {
-	s.n.t.needs("join-global", "joiner", joiner != nil)
+	s.n.topology().needs("join-global", "joiner", joiner != nil)
 	return addJoinGlobal(s, g, key, func(v V, t T, _ bool) V2 { return joiner(v, t) }, false, opts)
 }
 
 // LeftJoinGlobal looks a row up for each record. The joiner is told whether there is one.
 func LeftJoinGlobal[K, V any, G comparable, T, V2 any](s Stream[K, V], g GlobalTable[G, T], key func(K, V) (G, bool), joiner func(v V, t T, ok bool) V2, opts ...Option) Stream[K, V2] {
-	s.n.t.needs("join-global", "joiner", joiner != nil)
+	s.n.topology().needs("join-global", "joiner", joiner != nil)
 	return addJoinGlobal(s, g, key, joiner, true, opts)
 }
 
 func addJoinGlobal[K, V any, G comparable, T, V2 any](s Stream[K, V], g GlobalTable[G, T], key func(K, V) (G, bool), joiner func(V, T, bool) V2, left bool, opts []Option) Stream[K, V2] {
-	s.n.t.needs("join-global", "key", key != nil)
-	out := derive(s, "join-global", s.n.t.nameIn("join-global", opts), func(b *builder, n *node, next edge[K, V2]) processor[K, V] {
+	s.n.topology().needs("join-global", "key", key != nil)
+	out := derive(s, "join-global", s.n.topology().nameIn("join-global", opts), func(b *builder, n *node, next edge[K, V2]) processor[K, V] {
 		rows, ok := b.ctx.Global(g.name).(*globalRows[G, T])
 		if !ok {
 			panic(fmt.Sprintf("stream: the driver has no global table %q of these types", g.name))

@@ -163,9 +163,10 @@ func addRows[K comparable, A any](kind, name string, keys Codec[K], values Codec
 
 // needAggregateCodecs notes a fault if a codec that op needs is not known.
 func needAggregateCodecs[K comparable, V, A any](g Grouped[K, V], op string, values Codec[A]) {
+	needKey[K](g.s.n.topology(), op)
 	g.s.needCodecs(op)
 	if values == nil {
-		g.s.n.t.fail(op, "no codec of the aggregates, which are %T", *new(A))
+		g.s.n.topology().fail(op, "no codec of the aggregates, which are %T", *new(A))
 	}
 }
 
@@ -181,17 +182,17 @@ func Count[K comparable, V any](g Grouped[K, V], name string, opts ...StoreOptio
 // Reduce combines the values of each key: the first is the aggregate, and f adds each that follows. A record without
 // key or value is dropped. For names and times see [Count].
 func Reduce[K comparable, V any](g Grouped[K, V], name string, f func(aggregate, value V) V, opts ...StoreOption) Table[K, V] {
-	g.s.n.t.needs("reduce", "f", f != nil)
+	g.s.n.topology().needs("reduce", "f", f != nil)
 	return addAggregate(g, "reduce", name, g.s.values, opts, reducing[K](f))
 }
 
-// Aggregate adds the values of each key to an aggregate that begins as initial returns it. add may change the aggregate
-// it is given only if what it returns does not share memory with it. A record without key or value is dropped. For names and
+// Aggregate adds the values of each key to an aggregate that begins as initial returns it. add must not change the
+// aggregate it is given, which is also the old one of the update: it returns a new one. A record without key or value is dropped. For names and
 // times see [Count].
 //
 // With a [Nullable] codec an aggregate that is nil deletes the row.
 func Aggregate[K comparable, V, A any](g Grouped[K, V], name string, values Codec[A], initial func() A, add func(key K, value V, aggregate A) A, opts ...StoreOption) Table[K, A] {
-	g.s.n.t.needs("aggregate", "initial", initial != nil)
-	g.s.n.t.needs("aggregate", "add", add != nil)
+	g.s.n.topology().needs("aggregate", "initial", initial != nil)
+	g.s.n.topology().needs("aggregate", "add", add != nil)
 	return addAggregate(g, "aggregate", name, values, opts, folding[K, V, A]{initial: initial, add: add})
 }

@@ -7,6 +7,9 @@ type GroupedTable[K, V any] struct{ changes Stream[K, Change[V]] }
 // give the same for the same, since a row is taken out of its group with what it was put in with. To have a row in no
 // group filter the table before; nor has one a group for which f returns a value that is null by a [Nullable] codec.
 //
+// Windows expire without an update, and stay in their groups: where the groups go by time give the aggregation a [TTL], or groups are kept
+// for ever.
+//
 // The aggregation that follows is of the rows as they are, not of their updates: what a row was is subtracted when it
 // changes or is deleted, and what it is is added. Updates go there through the topic <application>-<name>-repartition,
 // named after the aggregation: one record with the old and the new value if the row stays in its group, else one for the
@@ -17,12 +20,13 @@ type GroupedTable[K, V any] struct{ changes Stream[K, Change[V]] }
 // An update of a [Versioned] table that comes out of order changes no group.
 func GroupTable[K comparable, V any, K2 comparable, V2 any](t Table[K, V], keys Codec[K2], values Codec[V2], f func(K, V) (K2, V2), opts ...Option) GroupedTable[K2, V2] {
 	const kind = "group-table"
-	t.n.t.needs(kind, "f", f != nil)
+	t.n.topology().needs(kind, "f", f != nil)
+	needKey[K2](t.n.topology(), kind)
 	if keys == nil || values == nil {
-		t.n.t.fail(kind, "no codec of the groups' keys, which are %T, or of their values, which are %T", *new(K2), *new(V2))
+		t.n.topology().fail(kind, "no codec of the groups' keys, which are %T, or of their values, which are %T", *new(K2), *new(V2))
 		return GroupedTable[K2, V2]{Stream[K2, Change[V2]]{n: t.n}}
 	}
-	n := t.n.t.add(kind, t.n.t.nameIn(kind, opts), t.n)
+	n := t.n.topology().add(kind, t.n.topology().nameIn(kind, opts), t.n)
 	n.build = func(b *builder) []any {
 		return []any{&groupTable[K, V, K2, V2]{f: f, isNull: nullOf(values), next: next[K2, Change[V2]](b, n)}}
 	}
@@ -114,21 +118,22 @@ func (a *aggregateTable[K, V, A]) process(r *Record[K, Change[V]]) error {
 }
 
 func addAggregateTable[K comparable, V, A any](g GroupedTable[K, V], kind, name string, values Codec[A], opts []StoreOption, f regrouping[K, V, A]) Table[K, A] {
-	t := g.changes.n.t
+	t := g.changes.n.topology()
 	if values == nil {
 		t.fail(kind, "no codec of the aggregates, which are %T", *new(A))
 	}
 	f.isNull = nullOf(values)
 	s := g.changes.copartitioned(kind, name, false)
-	o := storeOptionsOf(opts)
-	n := t.addStateful(kind, name, s.n)
-	n.store(lookedUp(o.table(name), s.keys, values))
-	n.build = func(b *builder) []any {
-		a := &aggregateTable[K, V, A]{keeper[K, A]{ctx: b.ctx, n: n, rows: kvOf(b, n, s.keys, values, o), next: next[K, Change[A]](b, n)}, f}
-		b.lives(n, a)
-		return []any{a}
-	}
-	return stored(n, s.keys, values, o)
+	return addRows(kind, name, s.keys, values, opts, []*node{s.n}, func(b *builder, n *node, rows *kvStore[K, A], next edge[K, Change[A]]) []rowPort {
+		return []rowPort{&aggregateTable[K, V, A]{keeper[K, A]{ctx: b.ctx, n: n, rows: rows, next: next}, f}}
+	})
+}
+
+// amends says that an update that is older than a TTL counts where its group is there: what was put in is to be taken out.
+func (a *aggregateTable[K, V, A]) amends() {}
+
+func (a *aggregateTable[K, V, A]) port(b *builder) any {
+	return withTTL(b, a.n, a, a.rows, &a.next, &a.out)
 }
 
 // CountTable counts the rows of each group. A group that has had rows and has none left counts 0.
@@ -137,19 +142,22 @@ func addAggregateTable[K comparable, V, A any](g GroupedTable[K, V], kind, name 
 // <application>-<name>-repartition; so it is for [ReduceTable] and [AggregateTable]. An update has the time of the newest
 // update that is in it, and the headers of the last; it is sent on for each, unless [EmitOnCommit] says otherwise: two
 // for a row that goes from one group to another, and one for a row that changes in its group.
+//
+// With a [TTL] a group of which no row has changed for that long is forgotten, with the rows in it: it is for groups that are over some
+// time. Rows that change later begin it anew, without those that do not.
 func CountTable[K comparable, V any](g GroupedTable[K, V], name string, opts ...StoreOption) Table[K, int64] {
 	f := regrouping[K, V, int64]{folding: counting[K, V](), subtract: func(_ K, _ V, n int64) int64 { return n - 1 }}
 	return addAggregateTable(g, "count-table", name, Int64(), opts, f)
 }
 
 // ReduceTable combines the values of the rows of each group: the first is the aggregate, add adds each that comes and
-// subtract takes each out that goes. Both may change the aggregate they are given only if what they return does not share
-// memory with it. What is left of the aggregate when the last row has gone is kept. For names and times see [CountTable].
+// subtract takes each out that goes. Neither may change the aggregate it is given, which is also the old one of the update: they
+// return a new one. What is left of the aggregate when the last row has gone is kept. For names and times see [CountTable].
 //
 // With a [Nullable] codec an aggregate that is nil deletes the row of the group; the next value is the first again.
 func ReduceTable[K comparable, V any](g GroupedTable[K, V], name string, add, subtract func(aggregate, value V) V, opts ...StoreOption) Table[K, V] {
 	const kind = "reduce-table"
-	t := g.changes.n.t
+	t := g.changes.n.topology()
 	t.needs(kind, "add", add != nil)
 	t.needs(kind, "subtract", subtract != nil)
 	f := regrouping[K, V, V]{folding: reducing[K](add), subtract: func(_ K, v, a V) V { return subtract(a, v) }}
@@ -161,15 +169,15 @@ func ReduceTable[K comparable, V any](g GroupedTable[K, V], name string, add, su
 }
 
 // AggregateTable keeps an aggregate of the rows of each group, which begins as initial returns it: add adds the value of
-// a row that comes, subtract takes the value of one that goes out of it. Both may change the aggregate they are given only
-// if what they return does not share memory with it. What is left of the aggregate when the last row has gone is kept.
+// a row that comes, subtract takes the value of one that goes out of it. Neither may change the aggregate it is
+// given, which is also the old one of the update: they return a new one. What is left of the aggregate when the last row has gone is kept.
 // For names and times see [CountTable].
 //
 // With a [Nullable] codec an aggregate that is nil deletes the row of the group; the next value is added to the initial
 // one again.
 func AggregateTable[K comparable, V, A any](g GroupedTable[K, V], name string, values Codec[A], initial func() A, add, subtract func(key K, value V, aggregate A) A, opts ...StoreOption) Table[K, A] {
 	const kind = "aggregate-table"
-	t := g.changes.n.t
+	t := g.changes.n.topology()
 	t.needs(kind, "initial", initial != nil)
 	t.needs(kind, "add", add != nil)
 	t.needs(kind, "subtract", subtract != nil)

@@ -10,7 +10,7 @@ import (
 )
 
 // JoinWindow says which records of two streams belong together: those of the same key where the right one is at most
-// Before older and at most After newer than the left one, in event time, both ends included. They are whole
+// Before older and at most After newer than the left one, in event time, both ends included; with all of Before, After and Grace 0 none do. They are whole
 // milliseconds, and at most 90 years. One of Before and After may be negative, as long as Before is not later than After: {Before: -time.Second,
 // After: time.Minute} takes what comes between a second and a minute later.
 type JoinWindow struct {
@@ -35,14 +35,14 @@ func (w JoinWindow) retention() int64 {
 
 func (w JoinWindow) check(t *Topology, kind string) {
 	switch {
-	case w.Before%time.Millisecond != 0 || w.After%time.Millisecond != 0 || w.Grace%time.Millisecond != 0:
-		t.fail(kind, "the window is not in whole milliseconds")
 	case w.Grace < 0:
 		t.fail(kind, "the grace is negative")
 	case max(w.Before, w.After, w.Grace) > longest || min(w.Before, w.After) < -longest:
 		t.fail(kind, "the window or its grace is longer than 90 years")
 	case w.Before+w.After < 0:
 		t.fail(kind, "the window ends before it begins: Before+After is negative")
+	case w.Before%time.Millisecond != 0 || w.After%time.Millisecond != 0 || w.Grace%time.Millisecond != 0:
+		t.fail(kind, "the window is not in whole milliseconds")
 	}
 }
 
@@ -63,7 +63,7 @@ type Sides[L, R any] struct {
 // without key or value is dropped; so is a late one, which is too old to be kept and finds nothing to be joined with.
 // A stream may be joined with itself. Of opts only [InMemory] has a meaning.
 func JoinStream[K, L, R, V any](left Stream[K, L], right Stream[K, R], name string, w JoinWindow, joiner func(L, R) V, opts ...StoreOption) Stream[K, V] {
-	left.n.t.needs("join-stream", "joiner", joiner != nil)
+	left.n.topology().needs("join-stream", "joiner", joiner != nil)
 	return addJoinStream(left, right, streamJoin{kind: "join-stream", name: name, window: w}, func(s Sides[L, R]) V { return joiner(s.Left, s.Right) }, opts)
 }
 
@@ -78,7 +78,7 @@ func JoinStream[K, L, R, V any](left Stream[K, L], right Stream[K, R], name stri
 // the headers of its record. Like Kafka Streams, it comes with a record that is not older than those before it, and
 // can come somewhat later than it could: several are looked at together, about once a window.
 func LeftJoinStream[K, L, R, V any](left Stream[K, L], right Stream[K, R], name string, w JoinWindow, joiner func(left L, right R, ok bool) V, opts ...StoreOption) Stream[K, V] {
-	left.n.t.needs("left-join-stream", "joiner", joiner != nil)
+	left.n.topology().needs("left-join-stream", "joiner", joiner != nil)
 	return addJoinStream(left, right, streamJoin{kind: "left-join-stream", name: name, window: w, left: true}, func(s Sides[L, R]) V {
 		return joiner(s.Left, s.Right, s.HasRight)
 	}, opts)
@@ -86,7 +86,7 @@ func LeftJoinStream[K, L, R, V any](left Stream[K, L], right Stream[K, R], name 
 
 // OuterJoinStream is [LeftJoinStream] for both sides: a record of either stream that has found no match is sent on.
 func OuterJoinStream[K, L, R, V any](left Stream[K, L], right Stream[K, R], name string, w JoinWindow, joiner func(Sides[L, R]) V, opts ...StoreOption) Stream[K, V] {
-	left.n.t.needs("outer-join-stream", "joiner", joiner != nil)
+	left.n.topology().needs("outer-join-stream", "joiner", joiner != nil)
 	return addJoinStream(left, right, streamJoin{kind: "outer-join-stream", name: name, window: w, left: true, right: true}, joiner, opts)
 }
 
@@ -105,7 +105,7 @@ const (
 )
 
 func addJoinStream[K, L, R, V any](left Stream[K, L], right Stream[K, R], d streamJoin, joiner func(Sides[L, R]) V, opts []StoreOption) Stream[K, V] {
-	t := left.n.t
+	t := left.n.topology()
 	d.window.check(t, d.kind)
 	left.needCodecs(d.kind)
 	right.needCodecs(d.kind)
@@ -115,6 +115,10 @@ func addJoinStream[K, L, R, V any](left Stream[K, L], right Stream[K, R], d stre
 	if o.emitOnCommit {
 		t.fail(d.kind, "EmitOnCommit is for tables: a join sends each result on")
 	}
+	if o.sized {
+		t.fail(d.kind, "CacheRows has no meaning here: a join of streams keeps no rows decoded")
+	}
+	sameKeys(t, d.kind, "left stream", left.keys, "right one", right.keys)
 	for _, side := range []string{"-left", "-right"} {
 		s := o.spec(d.name + side)
 		s.Retention = time.Duration(d.window.retention())*time.Millisecond + sideSlack

@@ -76,14 +76,14 @@ func Grace(d time.Duration) JoinOption { return graceOption(d) }
 //
 // The result has the time and the headers of the record. A record without key or value is dropped.
 func JoinTable[K comparable, V, T, V2 any](s Stream[K, V], t Table[K, T], name string, joiner func(V, T) V2, opts ...JoinOption) Stream[K, V2] {
-	s.n.t.needs(kindJoinTable, "joiner", joiner != nil)
+	s.n.topology().needs(kindJoinTable, "joiner", joiner != nil)
 	return addJoinTable(s, t, name, func(v V, t T, _ bool) V2 { return joiner(v, t) }, false, opts)
 }
 
 // LeftJoinTable joins each record with the row of its key, as [JoinTable] does. The joiner is told whether there is
 // one. A record without a key has none.
 func LeftJoinTable[K comparable, V, T, V2 any](s Stream[K, V], t Table[K, T], name string, joiner func(v V, t T, ok bool) V2, opts ...JoinOption) Stream[K, V2] {
-	s.n.t.needs(kindJoinTable, "joiner", joiner != nil)
+	s.n.topology().needs(kindJoinTable, "joiner", joiner != nil)
 	return addJoinTable(s, t, name, joiner, true, opts)
 }
 
@@ -91,12 +91,11 @@ const kindJoinTable = "join-table"
 
 func addJoinTable[K comparable, V, T, V2 any](s Stream[K, V], t Table[K, T], name string, joiner func(V, T, bool) V2, left bool, opts []JoinOption) Stream[K, V2] {
 	var o joinOptions
-	for _, opt := range opts {
-		opt.applyJoin(&o)
-	}
-	o.check(s.n.t, kindJoinTable, t.history)
+	each(opts, func(opt JoinOption) { opt.applyJoin(&o) })
+	o.check(s.n.topology(), kindJoinTable, t.history)
 	s = s.copartitioned(kindJoinTable, name, left)
-	n := s.n.t.add(kindJoinTable, name, s.n)
+	sameKeys(s.n.topology(), kindJoinTable, "stream", s.keys, "table", t.keys)
+	n := s.n.topology().add(kindJoinTable, name, s.n)
 	n.reading("table", t.from...)
 	buffered := o.grace > 0
 	if buffered {
@@ -122,12 +121,14 @@ func (o *joinOptions) check(t *Topology, kind string, history time.Duration) {
 	case !o.waits && o.wanted:
 		t.fail(kind, "an option for a store, and no Grace: the join has no store then")
 	case !o.waits:
-	case o.grace < 0:
-		t.fail(kind, "the grace is negative")
 	case history == 0:
 		t.fail(kind, "Grace needs a table that is Versioned: of any other the row at the time of a record is not known")
 	case history < o.grace:
 		t.fail(kind, "the grace %v is longer than the table's history %v", o.grace, history)
+	}
+	t.checkSpan(kind, "grace", o.grace)
+	if s := storeOptionsOf(o.store); s.emitOnCommit || s.sized {
+		t.fail(kind, "EmitOnCommit and CacheRows have no meaning here: the store of a Grace has the records that wait, and each is sent on when its time has come")
 	}
 }
 

@@ -23,14 +23,14 @@ import (
 // last. Where one side can still change when the other has expired, what is said of the result before is of that side alone:
 // keep both as long as either takes records.
 func JoinTables[K comparable, L, R, V any](left Table[K, L], right Table[K, R], joiner func(L, R) V, opts ...Option) Table[K, V] {
-	left.n.t.needs("join-tables", "joiner", joiner != nil)
+	left.n.topology().needs("join-tables", "joiner", joiner != nil)
 	return addJoinTables(left, right, tablesJoin{kind: "join-tables"}, func(s Sides[L, R]) V { return joiner(s.Left, s.Right) }, opts)
 }
 
 // LeftJoinTables is [JoinTables] with a row for each key of the left table. The joiner is told whether there is one in
 // the right table too.
 func LeftJoinTables[K comparable, L, R, V any](left Table[K, L], right Table[K, R], joiner func(l L, r R, ok bool) V, opts ...Option) Table[K, V] {
-	left.n.t.needs("left-join-tables", "joiner", joiner != nil)
+	left.n.topology().needs("left-join-tables", "joiner", joiner != nil)
 	return addJoinTables(left, right, tablesJoin{kind: "left-join-tables", left: true}, func(s Sides[L, R]) V {
 		return joiner(s.Left, s.Right, s.HasRight)
 	}, opts)
@@ -38,7 +38,7 @@ func LeftJoinTables[K comparable, L, R, V any](left Table[K, L], right Table[K, 
 
 // OuterJoinTables is [JoinTables] with a row for each key of either table.
 func OuterJoinTables[K comparable, L, R, V any](left Table[K, L], right Table[K, R], joiner func(Sides[L, R]) V, opts ...Option) Table[K, V] {
-	left.n.t.needs("outer-join-tables", "joiner", joiner != nil)
+	left.n.topology().needs("outer-join-tables", "joiner", joiner != nil)
 	return addJoinTables(left, right, tablesJoin{kind: "outer-join-tables", left: true, right: true}, joiner, opts)
 }
 
@@ -49,11 +49,12 @@ type tablesJoin struct {
 }
 
 func addJoinTables[K comparable, L, R, V any](left Table[K, L], right Table[K, R], d tablesJoin, joiner func(Sides[L, R]) V, opts []Option) Table[K, V] {
-	t := left.n.t
+	t := left.n.topology()
+	sameKeys(t, d.kind, "left table", left.keys, "right one", right.keys)
 	n := t.add(d.kind, t.nameIn(d.kind, opts), left.n)
 	n.reading("table", left.from...)
 	n.reading("table", right.from...)
-	if right.n != nil && right.n.t == t {
+	if right.n != nil && right.n.topology() == t {
 		right.n.children = append(right.n.children, child{n, 1})
 	}
 	rows := func(b *builder) joinedRows[K, L, R, V] {

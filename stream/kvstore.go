@@ -56,11 +56,9 @@ type kvStore[K comparable, V any] struct {
 	free    *cached[K, V]   // to be used again
 	dirty   []*cached[K, V] // in the order in which they changed first
 	before  []row[V]        // what those were; empty unless hold
-	view    view            // how get shows rows
-	joined  bool            // a join wants to know what is being sent on
-	now     updating[K, V]  // the update that is being sent on, if joined
-	key     []byte
-	value   []byte
+	showing[K, V]
+	key   []byte
+	value []byte
 
 	sizes   rowSizes
 	lengths lengths[V]
@@ -73,8 +71,9 @@ type kvStore[K comparable, V any] struct {
 
 // The first bytes of keys.
 const (
-	prefixMeta byte = 0
-	prefixRow  byte = 1
+	prefixMeta byte = iota
+	prefixRow
+	prefixMember // of a left row, in the store of a join by foreign key
 )
 
 const timestampBytes = 8
@@ -254,16 +253,7 @@ func (s *kvStore[K, V]) sent(c *cached[K, V]) row[V] {
 	return c.row
 }
 
-func (s *kvStore[K, V]) sending(k K) uint64 {
-	if s.now.open && s.now.key == k {
-		return s.now.number
-	}
-	return 0
-}
-
-func (s *kvStore[K, V]) show(v view)     { s.view = v }
 func (s *kvStore[K, V]) emitsLate() bool { return s.hold || s.ttl != nil }
-func (s *kvStore[K, V]) note()           { s.joined = true }
 
 // send sends the update of a row on.
 func (s *kvStore[K, V]) send(next *edge[K, Change[V]], out *Record[K, Change[V]], k K, old, now row[V], timestamp int64) error {
@@ -272,16 +262,6 @@ func (s *kvStore[K, V]) send(next *edge[K, Change[V]], out *Record[K, Change[V]]
 	s.end()
 	return err
 }
-
-// begin notes, for joins, that the update of a row is being sent on.
-func (s *kvStore[K, V]) begin(k K, old row[V]) {
-	if s.joined {
-		s.now = updating[K, V]{number: s.now.number + 1, open: true, key: k, old: old}
-	}
-}
-
-// end notes that it was.
-func (s *kvStore[K, V]) end() { s.now.open = false }
 
 // mark notes that a row is about to change.
 func (s *kvStore[K, V]) mark(c *cached[K, V]) {

@@ -21,7 +21,7 @@ func KV[K, V any](k K, v V) KeyValue[K, V] { return KeyValue[K, V]{k, v} }
 
 // derive declares a node that changes types. Where one stays its codec stays.
 func derive[K, V, K2, V2 any](s Stream[K, V], kind, name string, build func(b *builder, n *node, next edge[K2, V2]) processor[K, V]) Stream[K2, V2] {
-	n := s.n.t.add(kind, name, s.n)
+	n := s.n.topology().add(kind, name, s.n)
 	n.build = func(b *builder) []any { return []any{build(b, n, next[K2, V2](b, n))} }
 	return Stream[K2, V2]{n: n, keys: kept[K2](s.keys), values: kept[V2](s.values), rekeyed: s.rekeyed}
 }
@@ -44,8 +44,8 @@ func (m *mapValues[K, V, V2]) process(r *Record[K, V]) error {
 
 // MapValues changes the value of each record. A record without one stays without.
 func MapValues[K, V, V2 any](s Stream[K, V], f func(V) V2, opts ...Option) Stream[K, V2] {
-	s.n.t.needs("map-values", "f", f != nil)
-	return derive(s, "map-values", s.n.t.nameIn("map-values", opts), func(_ *builder, _ *node, next edge[K, V2]) processor[K, V] {
+	s.n.topology().needs("map-values", "f", f != nil)
+	return derive(s, "map-values", s.n.topology().nameIn("map-values", opts), func(_ *builder, _ *node, next edge[K, V2]) processor[K, V] {
 		return &mapValues[K, V, V2]{f: f, next: next}
 	})
 }
@@ -69,8 +69,8 @@ func (m *mapValuesWithKey[K, V, V2]) process(r *Record[K, V]) error {
 // MapValuesWithKey is [MapValues] with a function that also sees the key, which must not change: records stay where they
 // are.
 func MapValuesWithKey[K, V, V2 any](s Stream[K, V], f func(K, V) V2, opts ...Option) Stream[K, V2] {
-	s.n.t.needs("map-values", "f", f != nil)
-	return derive(s, "map-values", s.n.t.nameIn("map-values", opts), func(_ *builder, _ *node, next edge[K, V2]) processor[K, V] {
+	s.n.topology().needs("map-values", "f", f != nil)
+	return derive(s, "map-values", s.n.topology().nameIn("map-values", opts), func(_ *builder, _ *node, next edge[K, V2]) processor[K, V] {
 		return &mapValuesWithKey[K, V, V2]{f: f, next: next}
 	})
 }
@@ -96,8 +96,8 @@ func (m *mapRecords[K, V, K2, V2]) process(r *Record[K, V]) error {
 // Map changes key and value of each record. What then needs all records of a key in one partition repartitions first.
 // A record without a value is dropped.
 func Map[K, V, K2, V2 any](s Stream[K, V], f func(K, V) (K2, V2), opts ...Option) Stream[K2, V2] {
-	s.n.t.needs("map", "f", f != nil)
-	out := derive(s, "map", s.n.t.nameIn("map", opts), func(b *builder, n *node, next edge[K2, V2]) processor[K, V] {
+	s.n.topology().needs("map", "f", f != nil)
+	out := derive(s, "map", s.n.topology().nameIn("map", opts), func(b *builder, n *node, next edge[K2, V2]) processor[K, V] {
 		return &mapRecords[K, V, K2, V2]{ctx: b.ctx, n: n, f: f, next: next}
 	})
 	out.rekeyed = true
@@ -106,8 +106,8 @@ func Map[K, V, K2, V2 any](s Stream[K, V], f func(K, V) (K2, V2), opts ...Option
 
 // SelectKey changes the key of each record, as [Map] does.
 func SelectKey[K, V, K2 any](s Stream[K, V], f func(K, V) K2, opts ...Option) Stream[K2, V] {
-	s.n.t.needs("select-key", "f", f != nil)
-	out := derive(s, "select-key", s.n.t.nameIn("select-key", opts), func(b *builder, n *node, next edge[K2, V]) processor[K, V] {
+	s.n.topology().needs("select-key", "f", f != nil)
+	out := derive(s, "select-key", s.n.topology().nameIn("select-key", opts), func(b *builder, n *node, next edge[K2, V]) processor[K, V] {
 		return &mapRecords[K, V, K2, V]{ctx: b.ctx, n: n, f: func(k K, v V) (K2, V) { return f(k, v), v }, next: next}
 	})
 	out.values, out.rekeyed = s.values, true
@@ -139,8 +139,8 @@ func (m *flatMap[K, V, K2, V2]) process(r *Record[K, V]) error {
 // FlatMap makes any number of records of each, as [Map] makes one. The slice that f returns is f's again after its next
 // call.
 func FlatMap[K, V, K2, V2 any](s Stream[K, V], f func(K, V) []KeyValue[K2, V2], opts ...Option) Stream[K2, V2] {
-	s.n.t.needs("flat-map", "f", f != nil)
-	out := derive(s, "flat-map", s.n.t.nameIn("flat-map", opts), func(b *builder, n *node, next edge[K2, V2]) processor[K, V] {
+	s.n.topology().needs("flat-map", "f", f != nil)
+	out := derive(s, "flat-map", s.n.topology().nameIn("flat-map", opts), func(b *builder, n *node, next edge[K2, V2]) processor[K, V] {
 		return &flatMap[K, V, K2, V2]{ctx: b.ctx, n: n, f: f, next: next}
 	})
 	out.rekeyed = true
@@ -171,14 +171,14 @@ func (m *flatMapValues[K, V, V2]) process(r *Record[K, V]) error {
 // FlatMapValues makes any number of records of each, with the same key. A record without a value passes as it is. The
 // slice that f returns is f's again after its next call.
 func FlatMapValues[K, V, V2 any](s Stream[K, V], f func(V) []V2, opts ...Option) Stream[K, V2] {
-	s.n.t.needs("flat-map-values", "f", f != nil)
+	s.n.topology().needs("flat-map-values", "f", f != nil)
 	return FlatMapValuesWithKey(s, func(_ K, v V) []V2 { return f(v) }, opts...)
 }
 
 // FlatMapValuesWithKey is [FlatMapValues] with a function that also sees the key, which must not change.
 func FlatMapValuesWithKey[K, V, V2 any](s Stream[K, V], f func(K, V) []V2, opts ...Option) Stream[K, V2] {
-	s.n.t.needs("flat-map-values", "f", f != nil)
-	return derive(s, "flat-map-values", s.n.t.nameIn("flat-map-values", opts), func(_ *builder, _ *node, next edge[K, V2]) processor[K, V] {
+	s.n.topology().needs("flat-map-values", "f", f != nil)
+	return derive(s, "flat-map-values", s.n.topology().nameIn("flat-map-values", opts), func(_ *builder, _ *node, next edge[K, V2]) processor[K, V] {
 		return &flatMapValues[K, V, V2]{f: f, next: next}
 	})
 }
@@ -282,15 +282,15 @@ func (m *tryMapValues[K, V, V2]) process(r *Record[K, V]) (err error) {
 // TryMapValues is [MapValues] with a function that can fail: see [OnError] and [ErrorPolicy]. Its context ends when the
 // result is not wanted any more. The task waits for it; to call something that takes its time use [MapBatch].
 func TryMapValues[K, V, V2 any](s Stream[K, V], f func(context.Context, V) (V2, error), opts ...Option) Stream[K, V2] {
-	s.n.t.needs("try-map-values", "f", f != nil)
+	s.n.topology().needs("try-map-values", "f", f != nil)
 	return TryMapValuesWithKey(s, func(ctx context.Context, _ K, v V) (V2, error) { return f(ctx, v) }, opts...)
 }
 
 // TryMapValuesWithKey is [TryMapValues] with a function that also sees the key, which must not change.
 func TryMapValuesWithKey[K, V, V2 any](s Stream[K, V], f func(context.Context, K, V) (V2, error), opts ...Option) Stream[K, V2] {
-	s.n.t.needs("try-map-values", "f", f != nil)
+	s.n.topology().needs("try-map-values", "f", f != nil)
 	o := options(opts)
-	s.n.t.checkPolicy("try-map-values", o.policy)
+	s.n.topology().checkPolicy("try-map-values", o.policy)
 	return derive(s, "try-map-values", o.name, func(b *builder, n *node, next edge[K, V2]) processor[K, V] {
 		return &tryMapValues[K, V, V2]{ctx: b.ctx, n: n, policy: o.policy, f: f, next: next}
 	})

@@ -1,6 +1,8 @@
 package stream
 
 import (
+	"fmt"
+	"reflect"
 	"time"
 
 	"millrace.dev/internal/store"
@@ -21,6 +23,7 @@ type TableOption interface{ tableOption() }
 type storeOptions struct {
 	memory       bool
 	cached       int
+	sized        bool // cached was given
 	emitOnCommit bool
 	expires      bool
 	ttl          time.Duration
@@ -38,7 +41,9 @@ func InMemory() StoreOption { return storeOption(func(o *storeOptions) { o.memor
 
 // CacheRows is how many rows of a table, in each task, are held decoded at most, and at least one: fewer where the memory for
 // state does not suffice for all. Default: 10,000.
-func CacheRows(n int) StoreOption { return storeOption(func(o *storeOptions) { o.cached = n }) }
+func CacheRows(n int) StoreOption {
+	return storeOption(func(o *storeOptions) { o.cached, o.sized = n, true })
+}
 
 // EmitOnCommit sends an updated row on once for each commit, with its last value, instead of once for each update:
 // what Kafka Streams does where its record cache is on. Default: each update.
@@ -48,10 +53,18 @@ const defaultCacheRows = 10_000
 
 func storeOptionsOf(opts []StoreOption) storeOptions {
 	o := storeOptions{cached: defaultCacheRows}
-	for _, opt := range opts {
-		opt.applyStore(&o)
-	}
+	each(opts, func(opt StoreOption) { opt.applyStore(&o) })
 	return o
+}
+
+// each applies options. It panics if one is nil: whose it is is not known.
+func each[O any](opts []O, apply func(O)) {
+	for i, o := range opts {
+		if v := reflect.ValueOf(&o).Elem(); v.IsNil() {
+			panic(fmt.Sprintf("stream: %s: option %d of %d is nil", caller(), i+1, len(opts)))
+		}
+		apply(o)
+	}
 }
 
 // table describes a store of rows by key.

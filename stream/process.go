@@ -95,6 +95,9 @@ func (c *ProcessorContext[K2, V2]) OnWallClock(interval time.Duration, f func(ti
 
 // named has errors of a punctuation tell whose it is.
 func (c *ProcessorContext[K2, V2]) named(f func(timestamp int64) error) func(timestamp int64) error {
+	if f == nil {
+		return func(int64) error { return c.n.wrap(errors.New("the function of a punctuation is nil")) }
+	}
 	return func(timestamp int64) error { return c.n.wrap(f(timestamp)) }
 }
 
@@ -128,7 +131,12 @@ type StoreRef interface {
 
 func (s *Store[K, V]) declare(n *node) {
 	const op = "store"
+	if s == nil {
+		n.t.fail("process", "a store is nil")
+		return
+	}
 	n.t.checkName(op, s.name)
+	needKey[K](n.t, op)
 	switch {
 	case s.keys == nil || s.values == nil:
 		n.t.fail(op, "the store %q has no codec of its keys or values", s.name)
@@ -247,7 +255,7 @@ func (s *State[K, V]) Range(from, to K, f func(K, V) (bool, error)) error {
 
 // Process hands a stream to processors of one's own: supplier is called for each task. The stores are for them alone.
 func Process[K, V, K2, V2 any](s Stream[K, V], name string, supplier func() Processor[K, V, K2, V2], stores ...StoreRef) Stream[K2, V2] {
-	t := s.n.t
+	t := s.n.topology()
 	t.needs("process", "supplier", supplier != nil)
 	if len(stores) > 0 && name == "" {
 		t.fail("process", "no name: an operator with stores needs one")

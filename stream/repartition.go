@@ -28,6 +28,7 @@ func KeepNullKeys() RepartitionOption { return func(s *task.Source) { s.NullKeys
 // partition. Joins and groups do so by themselves where it is needed. A record without a key is dropped, unless a left
 // or outer join follows, which may want it, or [KeepNullKeys] says otherwise.
 func (s Stream[K, V]) Repartition(name string, opts ...RepartitionOption) Stream[K, V] {
+	s.n.topology().checkName("repartition", name)
 	return s.repartition("repartition", name, opts)
 }
 
@@ -43,24 +44,22 @@ func (s Stream[K, V]) follow(op, name string, partition func(*Record[K, V], int)
 
 // through declares the two sides of a topic of the application. partition chooses the partitions of records; nil is by the key.
 func (s Stream[K, V]) through(op, name string, opts []RepartitionOption, partition func(*Record[K, V], int) int) Stream[K, V] {
-	t := s.n.t
+	t := s.n.topology()
 	s.needCodecs(op)
 	topic := name + "-repartition"
 	if name == "" {
 		t.fail(op, "no name: the name of the repartition topic is made of it")
 	}
 	if other, ok := t.topics[topic]; ok {
-		t.fail(op, "the repartition topic %q is there already, of the %s at %s", topic, other.kind, other.at)
+		t.taken(op, "the repartition topic %q is there already, of the %s at %s", topic, other.kind, other.at)
 	}
-	in := t.add(kindRepartition, topic+"-sink", s.n)
+	in := t.addDerived(kindRepartition, topic+"-sink", s.n)
 	in.topic, in.internal = topic, true
 	t.topics[topic] = in
-	out := t.add(kindSource, topic+"-source")
+	out := t.addDerived(kindSource, topic+"-source")
 	out.topic, out.internal, in.through = topic, true, out
 	out.source = &task.Source{}
-	for _, o := range opts {
-		o(out.source)
-	}
+	each(opts, func(o RepartitionOption) { o(out.source) })
 	if out.source.Partitions < 0 {
 		t.fail(op, "a negative number of partitions")
 	}
@@ -91,7 +90,7 @@ func (s Stream[K, V]) copartitioned(op, name string, nullKeys bool) Stream[K, V]
 
 // wantsNullKeys tells whether records without a key matter to what follows a node.
 func (n *node) wantsNullKeys() bool {
-	if n.nullKeys || n.through != nil && n.through.wantsNullKeys() {
+	if to := n.through; n.nullKeys || to != nil && !to.source.Follows && to.wantsNullKeys() { // one that follows may lead back here
 		return true
 	}
 	return slices.ContainsFunc(n.children, func(c child) bool { return c.n.wantsNullKeys() }) ||

@@ -20,8 +20,8 @@ const (
 type sender[K any] interface {
 	// sending returns the number of the update of a row that is being sent on, 0 if none is.
 	sending(k K) uint64
-	// show has rows be looked up in a view.
-	show(v view)
+	// show has rows be looked up in a view, and returns the one before.
+	show(v view) view
 	// emitsLate tells whether a look-up may find another row than was sent on last.
 	emitsLate() bool
 	// note has updates be noted for sending and viewBefore.
@@ -36,30 +36,98 @@ type updating[K, V any] struct {
 	old    row[V]
 }
 
+// showing is how a store shows its rows, and which of their updates is being sent on.
+type showing[K comparable, V any] struct {
+	view   view
+	joined bool           // a join wants to know what is being sent on
+	now    updating[K, V] // the update that is being sent on, if joined
+}
+
+func (s *showing[K, V]) sending(k K) uint64 {
+	if s.now.open && s.now.key == k {
+		return s.now.number
+	}
+	return 0
+}
+
+func (s *showing[K, V]) show(v view) (was view) {
+	was, s.view = s.view, v
+	return was
+}
+
+func (s *showing[K, V]) note() { s.joined = true }
+
+// begin notes, for joins, that the update of a row is being sent on.
+func (s *showing[K, V]) begin(k K, old row[V]) {
+	if s.joined {
+		s.now = updating[K, V]{number: s.now.number + 1, open: true, key: k, old: old}
+	}
+}
+
+// end notes that it was.
+func (s *showing[K, V]) end() { s.now.open = false }
+
 // watch is the stores that a join of tables is computed from, and what it knows of their updates.
 type watch[K any] struct {
 	of   []sender[K]
 	seen []uint64 // the update of each that was in the last result
+	was  []view   // of each, before asSeen
+}
+
+// watchOf returns the watch of the stores of some nodes, which are there already.
+func watchOf[K comparable](b *builder, nodes []*node) *watch[K] {
+	w := &watch[K]{}
+	for _, n := range nodes {
+		if s, ok := b.senderOf(n).(sender[K]); ok && !slices.Contains(w.of, s) {
+			w.of = append(w.of, s)
+		}
+	}
+	w.seen, w.was = make([]uint64, len(w.of)), make([]view, len(w.of))
+	return w
 }
 
 // watched returns the watch of a join, nil if it needs none. The stores are there already.
 func watched[K comparable](b *builder, left, right []*node) *watch[K] {
-	w := &watch[K]{}
-	needed := reaches(left, right) || reaches(right, left)
-	for _, n := range slices.Concat(left, right) {
-		if s, ok := b.senderOf(n).(sender[K]); ok && !slices.Contains(w.of, s) {
-			w.of = append(w.of, s)
-			needed = needed || s.emitsLate()
-		}
-	}
-	if !needed {
+	w := watchOf[K](b, slices.Concat(left, right))
+	if !reaches(left, right) && !reaches(right, left) && !slices.ContainsFunc(w.of, sender[K].emitsLate) {
 		return nil
 	}
+	w.note()
+	return w
+}
+
+// note has updates of all stores be noted.
+func (w *watch[K]) note() {
 	for _, s := range w.of {
 		s.note()
 	}
-	w.seen = make([]uint64, len(w.of))
-	return w
+}
+
+// see notes that the updates of a row that are being sent on have come here.
+func (w *watch[K]) see(k K) {
+	for i, s := range w.of {
+		if n := s.sending(k); n != 0 {
+			w.seen[i] = n
+		}
+	}
+}
+
+// asSeen has all stores show a row as it is after the updates that have come here, until unseen is called.
+func (w *watch[K]) asSeen(k K) {
+	for i, s := range w.of {
+		v := viewSent
+		if n := s.sending(k); n != 0 && n != w.seen[i] {
+			v = viewBefore
+		}
+		w.was[i] = s.show(v)
+	}
+}
+
+// unseen has all stores show rows as they did before asSeen.
+func (w *watch[K]) unseen() {
+	for i, s := range w.of {
+		s.show(w.was[i])
+	}
 }
 
 // senderOf returns the store of a node in a task.

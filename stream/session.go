@@ -51,15 +51,15 @@ type SessionGroup[K comparable, V any] struct {
 
 // WindowedBySessions divides the groups of a stream by activity.
 func WindowedBySessions[K comparable, V any](g Grouped[K, V], w SessionWindows) SessionGroup[K, V] {
-	w.check(g.s.n.t, "windowed-by-sessions")
+	w.check(g.s.n.topology(), "windowed-by-sessions")
 	return SessionGroup[K, V]{g, w}
 }
 
 // CountSessions counts the records of each key and session. As in Kafka Streams, it also counts a record without a value.
 //
 // A session whose bounds change is another row: the update of a session is the deletion of each row that the record has
-// joined, with the time of that row's end, and then the new row, with the time of its own end. So it is for
-// [ReduceSessions] and [AggregateSessions]. Names are as with [Count].
+// joined, with the time of that row's end, and then the new row, with the time of its own end. A record that changes no bounds, since it
+// lies in one session, is one update of that row. So it is for [ReduceSessions] and [AggregateSessions]. Names are as with [Count].
 func CountSessions[K comparable, V any](g SessionGroup[K, V], name string, opts ...WindowOption) Table[Windowed[K], int64] {
 	sum := func(_ K, a, b int64) int64 { return a + b }
 	return addSessions(g, "count-sessions", name, Int64(), opts, counting[K, V](), sum, true)
@@ -68,18 +68,18 @@ func CountSessions[K comparable, V any](g SessionGroup[K, V], name string, opts 
 // ReduceSessions combines the values of each key and session: the first is the aggregate, and f adds each that follows, or
 // the aggregate of a session that began later. A record without a value is dropped. For updates see [CountSessions].
 func ReduceSessions[K comparable, V any](g SessionGroup[K, V], name string, f func(aggregate, value V) V, opts ...WindowOption) Table[Windowed[K], V] {
-	g.g.s.n.t.needs("reduce-sessions", "f", f != nil)
+	g.g.s.n.topology().needs("reduce-sessions", "f", f != nil)
 	merge := func(_ K, a, b V) V { return f(a, b) }
 	return addSessions(g, "reduce-sessions", name, g.g.s.values, opts, reducing[K](f), merge, false)
 }
 
 // AggregateSessions adds the values of each key and session to an aggregate. For a record that finds no session add gets
 // what initial returns, and for others what merge makes of that and of each session that the record joins, the oldest
-// first. add and merge may change what they are given only if what they return does not share memory with it. A record
+// first. Neither may change what it is given, which is also the old value of an update: they return a new one. A record
 // without a value is dropped; Kafka Streams calls the aggregator with null: for that, read the topic with [Nullable]. For
 // updates see [CountSessions].
 func AggregateSessions[K comparable, V, A any](g SessionGroup[K, V], name string, values Codec[A], initial func() A, add func(key K, value V, aggregate A) A, merge func(key K, a, b A) A, opts ...WindowOption) Table[Windowed[K], A] {
-	t := g.g.s.n.t
+	t := g.g.s.n.topology()
 	t.needs("aggregate-sessions", "initial", initial != nil)
 	t.needs("aggregate-sessions", "add", add != nil)
 	t.needs("aggregate-sessions", "merge", merge != nil)
@@ -88,7 +88,7 @@ func AggregateSessions[K comparable, V, A any](g SessionGroup[K, V], name string
 
 // addSessions declares an aggregation in sessions. nulls says that a record needs no value.
 func addSessions[K comparable, V, A any](g SessionGroup[K, V], kind, name string, values Codec[A], opts []WindowOption, f folding[K, V, A], merge func(K, A, A) A, nulls bool) Table[Windowed[K], A] {
-	t := g.g.s.n.t
+	t := g.g.s.n.topology()
 	needAggregateCodecs(g.g, kind, values)
 	f.isNull = nullOf(values)
 	s := g.g.s.copartitioned(kind, name, false)
@@ -137,7 +137,7 @@ func (d *sessionState[K, A]) rows(b *builder) *sessionRows[K, A] {
 func (d *sessionState[K, A]) table() Table[Windowed[K], A] {
 	closes := d.closes()
 	return Table[Windowed[K], A]{
-		n: d.n, keys: WindowedKey(d.keys), values: d.values, from: []*node{d.n}, grace: &closes,
+		n: d.n, keys: WindowedKey(d.keys), values: d.values, from: []*node{d.n}, grace: &closes, final: d.o.emitOnClose,
 		getter: func(b *builder) getter[Windowed[K], A] { return d.rows(b) },
 	}
 }

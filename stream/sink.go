@@ -145,7 +145,7 @@ func encode[T any](c Codec[T], memory []byte, v T, null bool) (b, kept []byte, e
 
 // To writes the stream to a topic.
 func (s Stream[K, V]) To(topic string, opts ...SinkOption) {
-	s.n.t.checkTopic("to", topic)
+	s.n.topology().checkTopic("to", topic)
 	s.addSink("to", "", topic, opts, nil)
 }
 
@@ -153,7 +153,7 @@ func (s Stream[K, V]) To(topic string, opts ...SinkOption) {
 // checked before the application starts. A record for which it names another one is dropped. Of a record without a value
 // choose gets the zero V, so that deletions can be sent on by key. The name is the node's.
 func (s Stream[K, V]) ToChosen(name string, topics []string, choose func(K, V) string, opts ...SinkOption) {
-	t := s.n.t
+	t := s.n.topology()
 	if len(topics) == 0 {
 		t.fail("to", "no topics")
 	}
@@ -166,16 +166,14 @@ func (s Stream[K, V]) ToChosen(name string, topics []string, choose func(K, V) s
 
 func (s Stream[K, V]) addSink(op, name, topic string, opts []SinkOption, choose func(K, V) string) *node {
 	var o sinkOptions
-	for _, opt := range opts {
-		opt.applySink(&o)
-	}
+	each(opts, func(opt SinkOption) { opt.applySink(&o) })
 	s.needCodecs(op)
 	partition, ok := o.partition.(func(*Record[K, V], int) int)
 	if o.partition != nil && !ok {
-		s.n.t.fail(op, "PartitionBy takes %T, not records of %s", o.partition, typesOf[K, V]())
+		s.n.topology().fail(op, "PartitionBy takes %T, not records of %s", o.partition, typesOf[K, V]())
 	}
-	s.n.t.needs(op, "the function of PartitionBy", !ok || partition != nil)
-	n := s.n.t.add(kindSink, name, s.n)
+	s.n.topology().needs(op, "the function of PartitionBy", !ok || partition != nil)
+	n := s.n.topology().add(kindSink, name, s.n)
 	n.topic = topic
 	n.build = func(b *builder) []any {
 		m := task.Message{Topic: topic, Partition: task.AnyPartition, Provenance: o.provenance, NoLetter: o.noLetters, CarryOrigin: o.origin}

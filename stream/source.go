@@ -77,9 +77,7 @@ func From[K, V any](t *Topology, topic string, key Codec[K], value Codec[V], opt
 // addSource declares the source node of a topic, or finds the one that is there.
 func addSource[K, V any](t *Topology, op, topic string, key Codec[K], value Codec[V], opts []SourceOption) *node {
 	var o sourceOptions
-	for _, opt := range opts {
-		opt.applySource(&o)
-	}
+	each(opts, func(opt SourceOption) { opt.applySource(&o) })
 	t.checkTopic(op, topic)
 	if key == nil || value == nil {
 		t.fail(op, "topic %s: no codec of its keys or values", topic)
@@ -122,7 +120,7 @@ func addSource[K, V any](t *Topology, op, topic string, key Codec[K], value Code
 func typesOf[K, V any]() string { return fmt.Sprintf("%T, %T", *new(K), *new(V)) }
 
 // codecsOf names the types of two codecs.
-func codecsOf(key, value any) string { return fmt.Sprintf("%T, %T", key, value) }
+func codecsOf(key, value any) string { return codecName(key) + ", " + codecName(value) }
 
 // sourceNode decodes the records of a topic.
 type sourceNode[K, V any] struct {

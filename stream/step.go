@@ -38,7 +38,7 @@ func (s *Step[K, V, V2]) Origin(i int) (record.Raw, bool) { return s.origin(i) }
 func InStep[K, V, V2 any](streams []Stream[K, V], name string, f func(*Step[K, V, V2]) error, policy ErrorPolicy) Stream[K, V2] {
 	const op = "in-step"
 	if len(streams) == 0 || streams[0].n == nil {
-		panic("stream: InStep without streams")
+		panic("stream: " + caller() + ": InStep without streams")
 	}
 	t := streams[0].n.t
 	t.checkPolicy(op, policy)

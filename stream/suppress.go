@@ -55,7 +55,8 @@ func (b Buffer) EmitEarlyWhenFull() Buffer {
 }
 
 // ShutDownWhenFull ends the application at the record that the buffer has no room for, as [Stop] does: what came before is
-// committed. Started again with a larger limit it goes on. It is the default of [SuppressUntilWindowCloses].
+// committed; of a table with [EmitOnCommit], whose rows come at a commit, what came before the last one is. Started again with a larger
+// limit it goes on. It is the default of [SuppressUntilWindowCloses].
 func (b Buffer) ShutDownWhenFull() Buffer {
 	b.full = whenFullStop
 	return b
@@ -68,8 +69,8 @@ func (b *Buffer) over(rows, bytes int64) bool {
 
 // SuppressUntilWindowCloses sends each window on once, when it is final: as soon as stream time has reached its end and the
 // grace after it. A window whose row was deleted before sends nothing. Stream time is the highest time of an update of the
-// table. The table has to be one of windows, also filtered or mapped: what tells when they close is the grace they were
-// declared with.
+// table. The table has to be one of windows, also filtered or mapped: what tells when they close is the grace they were declared
+// with. One that sends windows on when they close already, by [EmitOnClose] or suppressed before, is a fault.
 //
 // The result has the time and the headers of the last update of the window, and names that one's record as its source.
 // Windows that close at the same time are sent in the order of their ends, starts, and keys' bytes. Rows wait in a store of
@@ -80,7 +81,8 @@ func (b *Buffer) over(rows, bytes int64) bool {
 // then is dropped with class late, and is in the row of the aggregation alone; Kafka Streams sends the window on again.
 // [EmitOnClose] waits a millisecond longer, and has the record in its result.
 //
-// Where windows are joined with a table that goes on changing when they are closed, each change of a closed one is sent on.
+// Where windows are joined with a table that goes on changing when they are closed, each change of a closed one is sent on, but not
+// its deletion: what was sent of a window stays.
 //
 // A look-up of the table, by a join, sees a window as soon as it was sent on, and for as long as the aggregation keeps it.
 //
@@ -90,18 +92,23 @@ func (b *Buffer) over(rows, bytes int64) bool {
 func SuppressUntilWindowCloses[K comparable, V any](t Table[Windowed[K], V], name string, buffer Buffer, opts ...StoreOption) Table[Windowed[K], V] {
 	const op = "suppress-until-window-closes"
 	d := suppression[Windowed[K]]{kind: op, name: name, buffer: buffer, final: true, end: func(k Windowed[K]) int64 { return k.End }}
-	if t.grace == nil {
-		t.n.t.fail(op, "the rows of the table are not those of windows, or it is not known when they close: suppress a table that CountWindows or the like has made, also filtered or mapped, or call SuppressUntilTimeLimit")
-	} else {
+	switch {
+	case t.final:
+		t.n.topology().fail(op, "the table sends each window on once already, when it closes: it has EmitOnClose, or was suppressed before")
+	case t.grace == nil:
+		t.n.topology().fail(op, "the rows of the table are not those of windows, or it is not known when they close: suppress a table that CountWindows or the like has made, also filtered or mapped, or call SuppressUntilTimeLimit")
+	default:
 		d.wait = t.grace.Milliseconds()
 	}
 	if buffer.full == whenFullEmit {
-		t.n.t.fail(op, "EmitEarlyWhenFull would send windows on that are not final: give the buffer ShutDownWhenFull, or call SuppressUntilTimeLimit")
+		t.n.topology().fail(op, "EmitEarlyWhenFull would send windows on that are not final: give the buffer ShutDownWhenFull, or call SuppressUntilTimeLimit")
 	}
 	if d.buffer.full == whenFullDefault {
 		d.buffer.full = whenFullStop
 	}
-	return addSuppress(t, d, opts)
+	out := addSuppress(t, d, opts)
+	out.final = true
+	return out
 }
 
 // SuppressUntilTimeLimit sends an updated row on when stream time has moved on by wait since the first update that has not
@@ -118,14 +125,7 @@ func SuppressUntilWindowCloses[K comparable, V any](t Table[Windowed[K], V], nam
 // come. Where a newer row waits, the time of that row is not known any more, and a result has that of the other side.
 func SuppressUntilTimeLimit[K comparable, V any](t Table[K, V], name string, wait time.Duration, buffer Buffer, opts ...StoreOption) Table[K, V] {
 	const op = "suppress-until-time-limit"
-	switch {
-	case wait < 0:
-		t.n.t.fail(op, "the wait, %v, is negative", wait)
-	case wait > longest:
-		t.n.t.fail(op, "a wait of %v: want at most 90 years", wait)
-	case wait%time.Millisecond != 0:
-		t.n.t.fail(op, "a wait of %v: want whole milliseconds", wait)
-	}
+	t.n.topology().checkSpan(op, "wait", wait)
 	if buffer.full == whenFullDefault {
 		buffer.full = whenFullEmit
 	}
@@ -142,17 +142,19 @@ type suppression[K any] struct {
 }
 
 func addSuppress[K comparable, V any](t Table[K, V], d suppression[K], opts []StoreOption) Table[K, V] {
-	top := t.n.t
+	top := t.n.topology()
 	Stream[K, V]{n: t.n, keys: t.keys, values: t.values}.needCodecs(d.kind)
 	o := storeOptionsOf(opts)
 	switch {
 	case o.emitOnCommit:
 		top.fail(d.kind, "EmitOnCommit has no meaning here: a row is sent on when its time has come")
+	case o.sized:
+		top.fail(d.kind, "CacheRows has no meaning here: rows wait in the store")
 	case d.buffer.records < 0 || d.buffer.bytes < 0:
 		top.fail(d.kind, "the limit of the buffer is negative")
 	case t.past != nil:
 		top.fail(d.kind, "the table is versioned: its updates of the past cannot wait")
-	case d.buffer.full != whenFullEmit && d.buffer.byRecords && d.buffer.records == 0:
+	case d.buffer.full != whenFullEmit && (d.buffer.byRecords && d.buffer.records == 0 || d.buffer.byBytes && d.buffer.bytes == 0):
 		top.fail(d.kind, "a buffer without room for a record would end the application at the first")
 	}
 	n := top.addStateful(d.kind, d.name, t.n)
@@ -173,7 +175,7 @@ func addSuppress[K comparable, V any](t Table[K, V], d suppression[K], opts []St
 		return []any{s}
 	}
 	return Table[K, V]{
-		n: n, keys: t.keys, values: t.values, from: append(slices.Clone(t.from), n), grace: t.grace,
+		n: n, keys: t.keys, values: t.values, from: append(slices.Clone(t.from), n), grace: t.grace, final: t.final,
 		getter: func(b *builder) getter[K, V] { return suppressedRows[K, V]{rows(b), t.getter(b)} },
 	}
 }

@@ -44,7 +44,11 @@ func (s *waitingRows[K, V]) sending(k K) uint64 {
 	return 0
 }
 
-func (s *waitingRows[K, V]) show(v view)     { s.view = v }
+func (s *waitingRows[K, V]) show(v view) (was view) {
+	was, s.view = s.view, v
+	return was
+}
+
 func (s *waitingRows[K, V]) emitsLate() bool { return false }
 func (s *waitingRows[K, V]) note()           {}
 

@@ -20,6 +20,7 @@ type Table[K comparable, V any] struct {
 	history time.Duration // how long look-ups go back
 	// grace is how long after their end windows take records, if the rows are windows; else nil.
 	grace *time.Duration
+	final bool // each of them is sent on once, when it closes
 }
 
 // getter looks rows up.
@@ -39,6 +40,7 @@ type historian[K comparable, V any] interface {
 // A [Nullable] codec of the values is a fault: a table has no row where the value is null.
 func TableFrom[K comparable, V any](t *Topology, name, topic string, keys Codec[K], values Codec[V], opts ...TableOption) Table[K, V] {
 	sources, stores, history, versioned := tableOptions(opts)
+	needKey[K](t, "table")
 	if isNullable(values) {
 		t.fail("table", "the codec of the values is Nullable: a record without a value deletes the row. Read the topic without it, or as a stream and call ToTable")
 	}
@@ -57,9 +59,10 @@ func TableFrom[K comparable, V any](t *Topology, name, topic string, keys Codec[
 func ToTable[K comparable, V any](s Stream[K, V], name string, opts ...TableOption) Table[K, V] {
 	const kind = "to-table"
 	s.needCodecs(kind)
+	needKey[K](s.n.topology(), kind)
 	sources, stores, history, versioned := tableOptions(opts)
 	if len(sources) > 0 {
-		s.n.t.fail(kind, "an option of a source: give it to the source of the stream")
+		s.n.topology().fail(kind, "an option of a source: give it to the source of the stream")
 	}
 	s = s.copartitioned(kind, name, false)
 	if versioned {
@@ -70,7 +73,7 @@ func ToTable[K comparable, V any](s Stream[K, V], name string, opts ...TableOpti
 
 func toTable[K comparable, V any](s Stream[K, V], kind, name string, opts []StoreOption) Table[K, V] {
 	o := storeOptionsOf(opts)
-	n := s.n.t.addStateful(kind, name, s.n)
+	n := s.n.topology().addStateful(kind, name, s.n)
 	n.expires = true
 	n.store(lookedUp(o.table(name), s.keys, s.values))
 	n.build = func(b *builder) []any {
@@ -198,7 +201,7 @@ func (t Table[K, V]) FilterNot(drop func(K, V) bool, opts ...Option) Table[K, V]
 }
 
 func (t Table[K, V]) filter(kind string, keep func(K, V) bool, want bool, opts []Option) Table[K, V] {
-	t.n.t.needs(kind, "the function", keep != nil)
+	t.n.topology().needs(kind, "the function", keep != nil)
 	return derivedTable(t, kind, opts, t.values, func(b *builder) *filterTable[K, V] {
 		return &filterTable[K, V]{keep: keep, want: want, of: t.getter(b), past: t.pastOf(b)}
 	}, func(f *filterTable[K, V], next edge[K, Change[V]]) { f.next = next })
@@ -242,7 +245,7 @@ func (m *mapTable[K, V, V2]) mapped(k K, r row[V]) row[V2] {
 // MapTable changes the value of each row. f is called whenever the row is looked at, and has to give the same for the
 // same.
 func MapTable[K comparable, V, V2 any](t Table[K, V], f func(K, V) V2, opts ...Option) Table[K, V2] {
-	t.n.t.needs("map-values", "f", f != nil)
+	t.n.topology().needs("map-values", "f", f != nil)
 	return derivedTable(t, "map-values", opts, kept[V2](t.values), func(b *builder) *mapTable[K, V, V2] {
 		return &mapTable[K, V, V2]{f: f, of: t.getter(b), past: t.pastOf(b)}
 	}, func(m *mapTable[K, V, V2], next edge[K, Change[V2]]) { m.next = next })
@@ -262,14 +265,14 @@ func derivedTable[K comparable, V, V2 any, P interface {
 	historian[K, V2]
 }](t Table[K, V], kind string, opts []Option, values Codec[V2], instance func(*builder) P, wire func(P, edge[K, Change[V2]]),
 ) Table[K, V2] {
-	n := t.n.t.add(kind, t.n.t.nameIn(kind, opts), t.n)
+	n := t.n.topology().add(kind, t.n.topology().nameIn(kind, opts), t.n)
 	n.build = func(b *builder) []any {
 		p := instance(b)
 		wire(p, next[K, Change[V2]](b, n))
 		return []any{p}
 	}
 	out := Table[K, V2]{
-		n: n, keys: t.keys, values: values, from: t.from, history: t.history, grace: t.grace,
+		n: n, keys: t.keys, values: values, from: t.from, history: t.history, grace: t.grace, final: t.final,
 		getter: func(b *builder) getter[K, V2] { return instance(b) },
 	}
 	if t.past != nil {
@@ -301,7 +304,7 @@ func (t *toStream[K, V]) process(r *Record[K, Change[V]]) error {
 
 // ToStream returns the updates of the table: a record for each, without a value where the row was deleted.
 func (t Table[K, V]) ToStream(opts ...Option) Stream[K, V] {
-	n := t.n.t.add("to-stream", t.n.t.nameIn("to-stream", opts), t.n)
+	n := t.n.topology().add("to-stream", t.n.topology().nameIn("to-stream", opts), t.n)
 	n.build = func(b *builder) []any { return []any{&toStream[K, V]{next: next[K, V](b, n)}} }
 	return Stream[K, V]{n: n, keys: t.keys, values: t.values}
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	gocmp "github.com/google/go-cmp/cmp"
 	"millrace.dev/stream"
@@ -127,6 +128,71 @@ func TestJoinWindowsOnClose(t *testing.T) {
 	want := []int64{1, 2, 202, 203, 204, 205, 505, 506, 507, 707, 708}
 	got := streamtest.NewOutput(d, "out", str, stream.Int64()).ReadValues()
 	if diff := gocmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestGroupedWindows has windows expire, which their groups are not told of; and the groups expire by a TTL.
+func TestGroupedWindows(t *testing.T) {
+	t.Parallel()
+	const n = 100
+	groups := func(opts ...stream.StoreOption) (updates []int64, left int) {
+		top, text := stream.New("groups"), stream.String()
+		windows := stream.CountWindows(stream.WindowedBy(stream.GroupByKey(stream.From(top, "in", text, text)), stream.Tumbling(ms(10))), "windows")
+		groups := stream.GroupTable(windows, stream.Int64(), stream.Int64(), func(w stream.Windowed[string], n int64) (int64, int64) { return w.Start, n })
+		stream.CountTable(groups, "groups", opts...).ToStream().To("out")
+		d := streamtest.New(t, top)
+		in, out := streamtest.NewInput(d, "in", text, text), streamtest.NewOutput(d, "out", stream.Int64(), stream.Int64())
+		rows := map[int64]bool{}
+		for i := range int64(n) {
+			in.Pipe("k", "", 1000*i)
+		}
+		for _, r := range out.ReadAll() {
+			if rows[r.Key] = true; r.NullValue {
+				delete(rows, r.Key)
+				continue
+			}
+			updates = append(updates, r.Value)
+		}
+		return updates, len(rows)
+	}
+	for _, c := range []struct {
+		name string
+		opts []stream.StoreOption
+		min  int
+		max  int
+	}{{"for ever", nil, n, n}, {"ten seconds", []stream.StoreOption{stream.TTL(10 * time.Second)}, 10, 12}} {
+		updates, left := groups(c.opts...)
+		if diff := gocmp.Diff(slices.Repeat([]int64{1}, n), updates); diff != "" {
+			t.Errorf("%s: counts of the groups: %s", c.name, diff)
+		}
+		if left < c.min || left > c.max {
+			t.Errorf("%s: %d groups are left: want %d to %d", c.name, left, c.min, c.max)
+		}
+	}
+}
+
+// TestGroupsWithTTL: an update that comes late is taken out of a group that is there, and in one that is gone it is dropped.
+func TestGroupsWithTTL(t *testing.T) {
+	t.Parallel()
+	top, text := stream.New("groups"), stream.String()
+	rows := stream.TableFrom(top, "rows", "in", text, text)
+	groups := stream.GroupTable(rows, text, text, func(_, v string) (string, string) { return v, v })
+	stream.CountTable(groups, "groups", stream.TTL(time.Minute)).ToStream().To("out")
+	d := streamtest.New(t, top)
+	in, out := streamtest.NewInput(d, "in", text, text), streamtest.NewOutput(d, "out", text, stream.Int64())
+	counts := func() map[string]int64 { return streamtest.ReadTable(out) }
+	const minute = 60_000
+	in.Pipe("a", "x", 0)
+	in.Pipe("b", "x", 5*minute) // the group of a is gone: it begins anew
+	in.Pipe("c", "x", 5*minute)
+	in.PipeRecord(stream.Record[string, string]{Key: "c", NullValue: true, Timestamp: minute}) // late, and its group is there
+	in.PipeRecord(stream.Record[string, string]{Key: "a", NullValue: true, Timestamp: minute})
+	if diff := gocmp.Diff(map[string]int64{"x": 0}, counts()); diff != "" {
+		t.Error(diff)
+	}
+	in.Pipe("d", "y", minute) // late, and its group is not there
+	if diff := gocmp.Diff(map[string]int{"groups/late": 1}, d.Dropped()); diff != "" {
 		t.Error(diff)
 	}
 }

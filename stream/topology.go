@@ -27,6 +27,7 @@ type Topology struct {
 	maxIdle     time.Duration
 	idleTimeout time.Duration
 	maxAhead    time.Duration
+	takenAt     string // where a name was taken last
 }
 
 // node is an operator.
@@ -91,17 +92,20 @@ func New(name string, options ...TopologyOption) *Topology {
 		name: name, at: caller(), sources: map[string]*node{}, names: map[string]*node{}, topics: map[string]*node{},
 		maxAhead: defaultMaxAhead,
 	}
-	for _, o := range options {
-		o(t)
-	}
+	each(options, func(o TopologyOption) { o(t) })
 	if !validName(name) {
 		t.fail("new topology", "name %q: want letters, digits, '.', '_' and '-', at most %d", name, maxName)
 	}
 	if t.deadLetters != "" {
 		t.checkTopic("dead letters", t.deadLetters)
 	}
-	if t.maxIdle < 0 || t.idleTimeout < 0 || t.maxAhead <= 0 {
-		t.fail("new topology", "a duration is not positive")
+	switch {
+	case t.maxIdle < 0:
+		t.fail("new topology", "MaxIdle of %v: want 0 or more", t.maxIdle)
+	case t.idleTimeout < 0:
+		t.fail("new topology", "IdleTimeout of %v: want more than 0, or 0 for never", t.idleTimeout)
+	case t.maxAhead <= 0:
+		t.fail("new topology", "MaxAhead of %v: want more than 0", t.maxAhead)
 	}
 	return t
 }
@@ -126,6 +130,26 @@ func (t *Topology) Err() error { return errors.Join(t.errs...) }
 // fail notes a fault of the declaration.
 func (t *Topology) fail(op, format string, args ...any) {
 	t.errs = append(t.errs, &BuildError{At: caller(), Op: op, Msg: fmt.Sprintf(format, args...)})
+}
+
+// taken notes that a name is taken, once for each call: all names that are made of one are taken then.
+func (t *Topology) taken(op, format string, args ...any) {
+	if at := caller(); at != t.takenAt {
+		t.takenAt = at
+		t.fail(op, format, args...)
+	}
+}
+
+// checkSpan notes a fault if the duration of an option cannot be.
+func (t *Topology) checkSpan(op, what string, d time.Duration) {
+	switch {
+	case d < 0:
+		t.fail(op, "the %s, %v, is negative", what, d)
+	case d > longest:
+		t.fail(op, "a %s of %v: want at most 90 years", what, d)
+	case d%time.Millisecond != 0:
+		t.fail(op, "a %s of %v: want whole milliseconds", what, d)
+	}
 }
 
 // needs notes a fault if a function that op is to call is not there.
@@ -176,14 +200,20 @@ func (t *Topology) checkTopic(op, topic string) {
 
 // add declares a node. An empty name is replaced by kind and number: for nodes that have no state.
 func (t *Topology) add(kind, name string, parents ...*node) *node {
+	if name != "" {
+		t.checkName(kind, name)
+	}
+	return t.addDerived(kind, name, parents...)
+}
+
+// addDerived is add for a name that is made of one that was checked, and may be longer.
+func (t *Topology) addDerived(kind, name string, parents ...*node) *node {
 	n := &node{id: len(t.nodes), kind: kind, name: name, at: caller(), t: t}
 	if name == "" {
 		n.name = fmt.Sprintf("%s-%d", kind, n.id)
-	} else {
-		t.checkName(kind, name)
 	}
 	if other, ok := t.names[n.name]; ok {
-		t.fail(kind, "the name %q is taken by the %s at %s", n.name, other.kind, other.at)
+		t.taken(kind, "the name %q is taken by the %s at %s", n.name, other.kind, other.at)
 	}
 	t.names[n.name] = n
 	t.nodes = append(t.nodes, n)
@@ -205,6 +235,14 @@ func (n *node) reading(what string, of ...*node) {
 			n.reads = append(n.reads, of)
 		}
 	}
+}
+
+// topology returns the topology of n, which is what a stream, a table or a group was declared by. It panics if that is none.
+func (n *node) topology() *Topology {
+	if n == nil {
+		panic("stream: " + caller() + ": a stream, table or group that was not declared: it is the zero value")
+	}
+	return n.t
 }
 
 // belongs notes a fault if another node is not of the topology of n.
@@ -237,7 +275,7 @@ func (t *Topology) checkName(kind, name string) {
 // store declares a state store of n.
 func (n *node) store(s task.StoreSpec) {
 	if other, ok := n.t.topics[s.Name]; ok {
-		n.t.fail(n.kind, "the store %q is there already, of the %s at %s", s.Name, other.kind, other.at)
+		n.t.taken(n.kind, "the store %q is there already, of the %s at %s", s.Name, other.kind, other.at)
 	}
 	n.checkTTL(&s, n.expires)
 	n.t.topics[s.Name] = n
@@ -271,8 +309,6 @@ func (t *Topology) nameIn(op string, opts []Option) string {
 }
 
 func options(opts []Option) (o nodeOptions) {
-	for _, opt := range opts {
-		opt.applyNode(&o)
-	}
+	each(opts, func(opt Option) { opt.applyNode(&o) })
 	return o
 }

@@ -18,14 +18,14 @@ func (versionedOption) tableOption() {}
 // older than history, as stream time goes, is dropped. [JoinTable] with such a table finds for each record the value
 // that was valid at its time.
 //
-// A value can be found for history after it was replaced; the latest one always. It is for [TableFrom] and [ToTable], and
+// A value can be found for history after it was replaced, which is whole milliseconds, and at most 90 years; the latest one always. It is for [TableFrom] and [ToTable], and
 // cannot be combined with [EmitOnCommit]. Default: only the latest value is kept, and an update that comes out of order
 // replaces it.
 func Versioned(history time.Duration) TableOption { return versionedOption(history) }
 
 // tableOptions sorts options.
 func tableOptions(opts []TableOption) (sources []SourceOption, stores []StoreOption, history time.Duration, versioned bool) {
-	for _, o := range opts {
+	each(opts, func(o TableOption) {
 		if s, ok := o.(SourceOption); ok {
 			sources = append(sources, s)
 		}
@@ -35,19 +35,20 @@ func tableOptions(opts []TableOption) (sources []SourceOption, stores []StoreOpt
 		if v, ok := o.(versionedOption); ok {
 			history, versioned = time.Duration(v), true
 		}
-	}
+	})
 	return sources, stores, history, versioned
 }
 
 // versionedTable declares a table with history.
 func versionedTable[K comparable, V any](s Stream[K, V], kind, name string, opts []StoreOption, history time.Duration) Table[K, V] {
-	t, o := s.n.t, storeOptionsOf(opts)
+	t, o := s.n.topology(), storeOptionsOf(opts)
 	switch {
 	case history < time.Millisecond:
 		t.fail(kind, "a history of %v: want a millisecond at least", history)
 	case o.emitOnCommit:
 		t.fail(kind, "EmitOnCommit would lose versions: a versioned table sends each update on")
 	}
+	t.checkSpan(kind, "history", history)
 	n := t.addStateful(kind, name, s.n)
 	n.store(lookedUp(o.table(name), s.keys, s.values))
 	rows := func(b *builder) *versionedRows[K, V] {

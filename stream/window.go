@@ -44,6 +44,9 @@ func (w TimeWindows) times() (least, grace time.Duration) { return w.size + w.gr
 // longest is the longest time that a window, its grace or its retention takes: three of them fit in a [time.Duration].
 const longest = 90 * 365 * 24 * time.Hour
 
+// mostWindows is in how many hopping windows a record may be: it is added to each of them.
+const mostWindows = 10_000
+
 // check notes a fault of the declaration.
 func (w TimeWindows) check(t *Topology, op string) {
 	whole := func(d time.Duration) bool { return d%time.Millisecond == 0 }
@@ -54,6 +57,8 @@ func (w TimeWindows) check(t *Topology, op string) {
 		t.fail(op, "the advance of the windows, %v: want more than 0 and at most the size, %v", w.advance, w.size)
 	case w.grace < 0:
 		t.fail(op, "the grace of the windows, %v, is negative", w.grace)
+	case w.size/w.advance > mostWindows:
+		t.fail(op, "windows of %v that advance by %v: a record would be in %d of them, want at most %d", w.size, w.advance, w.size/w.advance, mostWindows)
 	case max(w.size, w.grace) > longest:
 		t.fail(op, "windows of %v with a grace of %v: want at most 90 years of each", w.size, w.grace)
 	case !whole(w.size) || !whole(w.advance) || !whole(w.grace):
@@ -69,7 +74,7 @@ type WindowedGroup[K comparable, V any] struct {
 
 // WindowedBy divides the groups of a stream by time.
 func WindowedBy[K comparable, V any](g Grouped[K, V], w Windows) WindowedGroup[K, V] {
-	return WindowedGroup[K, V]{g, checkWindows(g.s.n.t, "windowed-by", w)}
+	return WindowedGroup[K, V]{g, checkWindows(g.s.n.topology(), "windowed-by", w)}
 }
 
 // checkWindows notes faults of windows, and returns some.
@@ -91,22 +96,21 @@ func CountWindows[K comparable, V any](g WindowedGroup[K, V], name string, opts 
 // ReduceWindows combines the values of each key and window: the first is the aggregate, and f adds each that follows. A
 // record without a value is dropped.
 func ReduceWindows[K comparable, V any](g WindowedGroup[K, V], name string, f func(aggregate, value V) V, opts ...WindowOption) Table[Windowed[K], V] {
-	g.g.s.n.t.needs("reduce-windows", "f", f != nil)
+	g.g.s.n.topology().needs("reduce-windows", "f", f != nil)
 	return addWindows(g, "reduce-windows", name, g.g.s.values, opts, reducing[K](f), false)
 }
 
-// AggregateWindows adds the values of each key and window to an aggregate that begins as initial returns it. add may change
-// the aggregate it is given only if what it returns does not share memory with it, and in [SlidingWindows] not at all, since
-// several windows may have it. A record without a value is dropped; in time windows Kafka Streams calls the aggregator with null: for that, read the topic with [Nullable].
+// AggregateWindows adds the values of each key and window to an aggregate that begins as initial returns it. add must not
+// change the aggregate it is given, which is also the old one of the update: it returns a new one. A record without a value is dropped; in time windows Kafka Streams calls the aggregator with null: for that, read the topic with [Nullable].
 func AggregateWindows[K comparable, V, A any](g WindowedGroup[K, V], name string, values Codec[A], initial func() A, add func(key K, value V, aggregate A) A, opts ...WindowOption) Table[Windowed[K], A] {
-	g.g.s.n.t.needs("aggregate-windows", "initial", initial != nil)
-	g.g.s.n.t.needs("aggregate-windows", "add", add != nil)
+	g.g.s.n.topology().needs("aggregate-windows", "initial", initial != nil)
+	g.g.s.n.topology().needs("aggregate-windows", "add", add != nil)
 	return addWindows(g, "aggregate-windows", name, values, opts, folding[K, V, A]{initial: initial, add: add}, false)
 }
 
 // addWindows declares an aggregation in windows. nulls says that a record needs no value.
 func addWindows[K comparable, V, A any](g WindowedGroup[K, V], kind, name string, values Codec[A], opts []WindowOption, f folding[K, V, A], nulls bool) Table[Windowed[K], A] {
-	t := g.g.s.n.t
+	t := g.g.s.n.topology()
 	needAggregateCodecs(g.g, kind, values)
 	f.isNull = nullOf(values)
 	s := g.g.s.copartitioned(kind, name, false)
@@ -158,7 +162,7 @@ func declareWindows[K comparable, A any](n *node, name string, w Windows, keys C
 func (d *windowState[K, A]) table() Table[Windowed[K], A] {
 	_, grace := d.w.times()
 	return Table[Windowed[K], A]{
-		n: d.n, keys: WindowedKey(d.keys), values: d.values, from: []*node{d.n}, grace: &grace,
+		n: d.n, keys: WindowedKey(d.keys), values: d.values, from: []*node{d.n}, grace: &grace, final: d.o.emitOnClose,
 		getter: func(b *builder) getter[Windowed[K], A] {
 			if w, ok := d.w.(TimeWindows); ok {
 				return windowRowsOf(b, d, w)

@@ -31,7 +31,7 @@ func (f windowOption) applyWindow(o *windowOptions) { f(o) }
 func EmitOnClose() WindowOption { return windowOption(func(o *windowOptions) { o.emitOnClose = true }) }
 
 // Retention is how long the rows of windows are kept, for joins that look them up, measured from the start of a window to
-// the start of the newest one; at least size and grace, and of [SlidingWindows] twice the difference and grace. Given together with [EmitOnClose] it also holds for windows that
+// the start of the newest one: whole milliseconds, at most 180 years; at least size and grace, and of [SlidingWindows] twice the difference and grace. Given together with [EmitOnClose] it also holds for windows that
 // were not emitted yet, as in Kafka Streams: those that the newest leaves so far behind are never emitted.
 // Rows of sessions are kept from their end to stream time, at least for gap and grace, and are emitted whatever the retention is.
 // Default: the least, and with [EmitOnClose] until the window was emitted.
@@ -41,9 +41,7 @@ func Retention(d time.Duration) WindowOption {
 
 func windowOptionsOf(opts []WindowOption) windowOptions {
 	o := windowOptions{storeOptions: storeOptions{cached: defaultCacheRows}}
-	for _, opt := range opts {
-		opt.applyWindow(&o)
-	}
+	each(opts, func(opt WindowOption) { opt.applyWindow(&o) })
 	return o
 }
 
@@ -61,9 +59,12 @@ func (o *windowOptions) check(t *Topology, kind, what string, least time.Duratio
 	if o.emitOnClose && o.emitOnCommit {
 		t.fail(kind, "EmitOnClose and EmitOnCommit: a window is emitted at one or at the other")
 	}
-	if o.retention != 0 && o.retention < least {
+	switch {
+	case o.retention != 0 && o.retention < least:
 		t.fail(kind, "a retention of %v is too short: %s take %v", o.retention, what, least)
-	} else if o.retention > 2*longest {
+	case o.retention > 2*longest:
 		t.fail(kind, "a retention of %v: want at most 180 years", o.retention)
+	case o.retention%time.Millisecond != 0:
+		t.fail(kind, "a retention of %v: want whole milliseconds", o.retention)
 	}
 }

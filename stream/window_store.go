@@ -191,7 +191,7 @@ func (s *windowRows[K, A]) get(k Windowed[K]) (row[A], error) {
 }
 
 func (s *windowRows[K, A]) sending(k Windowed[K]) uint64 { return s.rows.sending(k) }
-func (s *windowRows[K, A]) show(v view)                  { s.rows.show(v) }
+func (s *windowRows[K, A]) show(v view) view             { return s.rows.show(v) }
 func (s *windowRows[K, A]) emitsLate() bool              { return s.onClose || s.rows.hold }
 func (s *windowRows[K, A]) note()                        { s.rows.note() }
 

@@ -361,6 +361,7 @@ func TestWindowFaults(t *testing.T) {
 		{stream.Tumbling(0), nil, "windowed-by: the size of the windows, 0s, is not positive"},
 		{stream.Hopping(ms(5), ms(6)), nil, "windowed-by: the advance of the windows, 6ms: want more than 0 and at most the size, 5ms"},
 		{stream.Hopping(ms(5), 0), nil, "windowed-by: the advance of the windows, 0s: want more than 0 and at most the size, 5ms"},
+		{stream.Hopping(24*time.Hour, ms(1)), nil, "windowed-by: windows of 24h0m0s that advance by 1ms: a record would be in 86400000 of them, want at most 10000"},
 		{stream.Tumbling(ms(5)).Grace(-1), nil, "windowed-by: the grace of the windows, -1ns, is negative"},
 		{stream.Tumbling(1500 * time.Microsecond), nil, "windowed-by: windows of 1.5ms that advance by 1.5ms, with a grace of 0s: want whole milliseconds"},
 		{

@@ -49,6 +49,15 @@ func deliberate() []difference {
 			check: deletionsOfBoth,
 		},
 		{
+			reason: "a join of tables of a result by foreign key with its left table: where others have the foreign key the result is there at once, so that both tell of it",
+			covers: func(_ *testCase, s *spec) bool {
+				return anywhere(s, func(s *spec) bool {
+					return s.Op == "table_table_join" && s.Left.Op == "foreign_key_join" && s.Left.Left.raw == s.Right.raw
+				})
+			},
+			check: toldByBoth,
+		},
+		{
 			reason: "an inner join whose sides share a table: Kafka Streams keeps a result of a row that was deleted",
 			covers: func(_ *testCase, s *spec) bool {
 				return anywhere(s, func(s *spec) bool {
