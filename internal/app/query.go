@@ -201,19 +201,23 @@ func certificateFault(file string, err error) error {
 // maxQueryAnswer is how long an answer may be.
 const maxQueryAnswer = 256 << 20
 
-// silenceHint says what to do where an instance does not answer.
-func silenceHint(err error) string {
+// silenceHint says what to do where an instance does not answer. secure says that it was asked by TLS.
+func silenceHint(err error, secure bool) string {
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
 		return "name the file of the authority that signed its certificate: --ca-file FILE"
 	}
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return "name it with --server by a name that is in its certificate, which has to be valid"
 	}
-	if e, ok := errors.AsType[*net.OpError](err); ok && e.Op == "remote error" { // an alert of TLS
-		return "if it wants to see a certificate: --cert-file FILE --key-file FILE"
-	}
 	if errors.Is(err, http.ErrSchemeMismatch) {
 		return "it does not speak TLS: name it with --server http://"
+	}
+	e, ok := errors.AsType[*net.OpError](err)
+	slow, isNet := errors.AsType[net.Error](err)
+	switch {
+	case ok && e.Op == "dial", isNet && slow.Timeout():
+	case secure, ok && e.Op == "remote error": // an alert of TLS, or the connection was closed before that was read: a request does not wait for it
+		return "if it wants to see a certificate: --cert-file FILE --key-file FILE"
 	}
 	return "is an instance running there that answers queries? Name one with --server URL"
 }
@@ -238,7 +242,7 @@ func (c *querier) get(ctx context.Context, u *url.URL, into any) error {
 		if e, ok := errors.AsType[*url.Error](err); ok {
 			err = e.Err // the place is told already
 		}
-		return fault(Failed, silenceHint(err), err)
+		return fault(Failed, silenceHint(err, c.base.Scheme == "https"), err)
 	}
 	defer resp.Body.Close() //nolint:errcheck // it was read
 	b, err := io.ReadAll(io.LimitReader(resp.Body, maxQueryAnswer))

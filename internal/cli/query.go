@@ -126,6 +126,7 @@ func (c *cli) printRows(a *query.Answer) error {
 		if a.Rows[0].Window != nil {
 			head += "START\tEND\t"
 		}
+		damaged := 0
 		fmt.Fprintln(w, head+"VALUE\tTIMESTAMP\tPARTITION") //nolint:errcheck // Flush reports it
 		for _, r := range a.Rows {
 			window := ""
@@ -137,9 +138,15 @@ func (c *cli) printRows(a *query.Answer) error {
 				at = millis(r.Timestamp)
 			}
 			fmt.Fprintf(w, "%s\t%s%s\t%s\t%d\n", oneLine(string(r.Key)), window, oneLine(string(r.Value)), at, r.Partition) //nolint:errcheck // Flush reports it
+			if r.Error != "" {
+				damaged++
+			}
 		}
 		if err := w.Flush(); err != nil {
 			return err
+		}
+		if damaged > 0 {
+			c.note("%s in base64, which the codecs cannot show: --json has the reasons\n", count(damaged, "row"))
 		}
 	}
 	c.note("%s\n", count(len(a.Rows), "row"))

@@ -90,9 +90,11 @@ type Row struct {
 	Key    json.RawMessage `json:"key"`
 	Window *Window         `json:"window,omitempty"`
 	Value  json.RawMessage `json:"value"`
-	// Timestamp is the event time, in milliseconds since 1970; 0 in stores of processors, whose rows have none.
+	// Timestamp is the event time, in milliseconds since 1970; 0 in stores of processors without a TTL, whose rows have none.
 	Timestamp int64 `json:"timestamp"`
 	Partition int32 `json:"partition"`
+	// Error says why key or value, or both, cannot be shown by their types, and are in base64; "" where they can.
+	Error string `json:"error,omitempty"`
 	// At is the key in the store, between instances.
 	At []byte `json:"at,omitempty"`
 }

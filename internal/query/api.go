@@ -93,8 +93,8 @@ func (a *API) Handler() http.Handler {
 // respond answers with JSON.
 func respond(w http.ResponseWriter, status int, v any) {
 	b, err := json.Marshal(v)
-	if err != nil { // a codec has made what is no JSON
-		status, b = http.StatusInternalServerError, []byte(`{"error":"a row cannot be shown: its codec makes what is no JSON"}`)
+	if err != nil { // which cannot be: rows were looked at
+		status, b = http.StatusInternalServerError, []byte(`{"error":"the answer cannot be written as JSON"}`)
 	}
 	h := w.Header()
 	h.Set("Content-Type", "application/json")

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 
@@ -205,9 +206,7 @@ func (r *reader) look(key, value []byte) (bool, error) {
 		return false, fmt.Errorf("store %s: %w", r.q.store.spec.Name, err)
 	}
 	if ok && r.kept.Has(&row) && r.wants(&row) {
-		if err := r.take(key, &row); err != nil {
-			return false, fmt.Errorf("store %s: a row cannot be shown: %w", r.q.store.spec.Name, err)
-		}
+		r.take(key, &row)
 	}
 	// One more than is wanted is not looked for: whether there is one shows when it is asked for.
 	if len(r.rows) == r.q.limit || r.spent.bytes >= r.most.bytes || r.spent.looks >= r.most.looks {
@@ -241,24 +240,35 @@ func (r *reader) wants(row *task.Row) bool {
 	}
 }
 
-// take takes a row into the answer.
-func (r *reader) take(at []byte, row *task.Row) (err error) {
+// take takes a row into the answer. What cannot be decoded, or shown, is shown in base64 with the reason: other rows have to be seen.
+func (r *reader) take(at []byte, row *task.Row) {
 	out := Row{Timestamp: row.Timestamp, Partition: r.partition, At: bytes.Clone(at)}
 	key, value := bytes.Clone(row.Key), bytes.Clone(row.Value) // what codecs decode may refer to its bytes
 	if r.q.store.windows() {
 		out.Window = &Window{startOf(key), startOf(key[8:])}
 		key = key[windowBytes:]
 	}
-	if l := r.q.store.spec.Lookup; l != nil {
-		if out.Key, err = l.Key(key); err == nil {
-			out.Value, err = l.Value(value)
+	show := func(what string, b []byte, by func([]byte) ([]byte, error)) json.RawMessage {
+		shown, err := by(b)
+		if err == nil && !json.Valid(shown) {
+			err = errors.New("its codec makes what is no JSON")
 		}
+		if err == nil {
+			return shown
+		}
+		if out.Error != "" {
+			out.Error += "; "
+		}
+		out.Error += fmt.Sprintf("the %s cannot be shown: %v", what, err)
+		return textOf(b)
+	}
+	if l := r.q.store.spec.Lookup; l != nil {
+		out.Key, out.Value = show("key", key, l.Key), show("value", value, l.Value)
 	} else {
 		out.Key, out.Value = textOf(key), textOf(value)
 	}
 	r.rows = append(r.rows, out)
-	r.spent.bytes += len(out.Key) + len(out.Value) + len(out.At)
-	return err
+	r.spent.bytes += len(out.Key) + len(out.Value) + len(out.At) + len(out.Error)
 }
 
 // textOf returns bytes as JSON.
