@@ -46,7 +46,7 @@ type options struct {
 	counts      int
 	threads     int
 	compression string
-	java        []string // flags of the virtual machine
+	java        []string // flags of the virtual machine; nil is those that are tuned
 	settings    []string // of Kafka Streams, name=value
 }
 
@@ -154,7 +154,6 @@ func parseCommits(s string) ([]time.Duration, error) {
 
 func benchMain(ctx context.Context, args []string, out, messages io.Writer) error {
 	b := &bench{out: out, messages: messages}
-	b.java = tunedJava()
 	if err := b.parse(args); err != nil {
 		return err
 	}
