@@ -291,13 +291,13 @@ func (s *shadows) full(ctx context.Context, length time.Duration) {
 	must(s.t, os.MkdirAll(dir, 0o755))
 	shadow := fmt.Sprintf("%s shadow --model @champion --instance-id full --create-topics --from earliest --set shadow.topic=full --state-dir %s/state", s.binary, dir)
 	mount := func(size string) string { return fmt.Sprintf("mount -t tmpfs -o size=%s none %s && ", size, dir) }
-	// There is no room from the beginning, and then it goes while the shadow runs.
+	// There is no room from the beginning, and then it goes while the shadow runs: when its state is open, of which the options are written last.
 	i := s.launch(s.t, "full", "unshare", "-rm", "sh", "-c", mount("8k")+"exec "+shadow+" --min-free 0")
 	s.phase(ctx, "a shadow whose disk is full", length)
 	if code, err := i.exit(ctx); code != 1 || err != nil || !strings.Contains(i.log(), "no space left") {
 		s.t.Errorf("a shadow whose disk is full ends with %d, %v: %s", code, err, tail(i.log(), 5))
 	}
-	filling := fmt.Sprintf("%s & pid=$!; until ls %s/state-*/db >/dev/null 2>&1; do sleep 0.1; done; dd if=/dev/zero of=%s/others bs=1k 2>/dev/null; wait $pid", shadow, dir, dir)
+	filling := fmt.Sprintf("%s & pid=$!; until ls %s/state-*/db/OPTIONS-* >/dev/null 2>&1; do sleep 0.1; done; dd if=/dev/zero of=%s/others bs=1k 2>/dev/null; wait $pid", shadow, dir, dir)
 	i = s.launch(s.t, "filling", "unshare", "-rm", "sh", "-c", mount("2m")+filling)
 	s.phase(ctx, "a shadow whose disk becomes full", length)
 	if code, err := i.exit(ctx); code != 1 || err != nil || !strings.Contains(i.log(), "of its file system are free") {
