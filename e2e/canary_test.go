@@ -50,7 +50,7 @@ type canaryJSON struct {
 	Touched []registry.Touched `json:"touched"`
 }
 
-// TestCanary lets candidates in by steps, on real Kafka, while 2,000 sales a second are predicted and become known: one that is worse by about 5 % of
+// TestCanary lets candidates in by steps, on real Kafka, while 2,000 sales a second are predicted and become known: one that is worse by about 6 % of
 // the RMSE, one that can say nothing of a zip code, and one that is slow are taken back, each by the guard that should see it, with its
 // records counted. A better one goes through, although the command that watches is killed with SIGKILL in between; and when nobody watches
 // any more the instances go back by themselves.
@@ -60,8 +60,8 @@ func TestCanary(t *testing.T) {
 	seed := newSeed(t)
 	ctx := deadline(t, 12*time.Minute)
 	c := newCanaryProject(ctx, t, seed, partitions)
-	if ratio := c.ratio(t, "house-prices@2"); ratio < 1.03 || ratio > 1.075 {
-		t.Errorf("the RMSE of the worse candidate is %.3f times the champion's, want about 1.05", ratio)
+	if ratio := c.ratio(t, "house-prices@2"); ratio < 1.03 || ratio > 1.09 {
+		t.Errorf("the RMSE of the worse candidate is %.3f times the champion's, want about 1.06", ratio)
 	}
 	instances := []*instance{c.start(t, "i0"), c.start(t, "i1")}
 	joins := c.startCommand(t, []string{"outcomes"}, "joins", "--create-topics", "--state-dir", c.path("joins"))
@@ -131,7 +131,7 @@ func newCanaryProject(ctx context.Context, t *testing.T, seed uint64, partitions
 	must(t, os.WriteFile(c.path("sales.csv"), sales, 0o644))
 	must(t, os.WriteFile(c.path("narrow.csv"), salesWithout(sales, mostSold(g)), 0o644))
 	must(t, os.WriteFile(c.path("pipeline.yaml"), []byte(canaryPipeline), 0o644))
-	for i, set := range [][]string{nil, {"ntrees=30"}, {"narrow"}, {"ntrees=1500", "stopping_rounds=0"}, {"ntrees=90"}} {
+	for i, set := range [][]string{nil, {"ntrees=29"}, {"narrow"}, {"ntrees=1500", "stopping_rounds=0"}, {"ntrees=90"}} {
 		args := []string{"train", "--by", "e2e"}
 		for _, s := range set {
 			if s == "narrow" {
