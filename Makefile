@@ -26,7 +26,7 @@ test: ## run every test; those that need Java and Maven, or real data, say so wh
 	@test -x "$${MILLRACE_S3_SERVER:-bin/versitygw}" || \
 	  echo "note: the tests against a real S3 server are skipped: run make s3 once, which builds bin/versitygw in a few minutes"
 	@echo "note: the tests with clients and servers from PyPI run on request: make conformance mlflow remote trees"
-	$(GO) test -timeout 20m -tags synctests $(TESTFLAGS) ./...
+	$(GO) test -timeout 30m -tags synctests $(TESTFLAGS) ./...
 	GOEXPERIMENT=jsonv2 $(GO) test $(TESTFLAGS) ./codec
 
 race: ## run the unit tests under the race detector

@@ -38,7 +38,7 @@ train:
   ignore: [date, street, country, statezip]
   gbm: {ntrees: 30, label_transform: log}
 sink: {topic: NAME.out}
-dead_letter: {topic: NAME.dlq}
+dead_letter: {topic: NAME.dlq, breaker: {rate: 50%}} # one sale in ten breaks the rule size
 checks:
   record:
     - {name: size, rule: sqft_living between 200 and 15000, otherwise: dead_letter}
