@@ -66,11 +66,15 @@ type Config struct {
 	// StateDir is the folder for the state of tasks, of this instance alone. It can be deleted while the instance does not
 	// run: state is then restored from the changelogs. Default: none; state is in memory, and restored at each start
 	StateDir string
-	// StateBytes bounds the memory for state: that of the state folder's files, a quarter of it, changes that are not
-	// committed, decoded rows of tables, stores in memory and global tables. Rows have to make room, and changes are
-	// committed early. Stores in memory and global tables cannot: if they leave too little, the log, /readyz and
-	// the metrics say so, and the limit may be exceeded. Default: 256 MiB; at least 16 MiB
+	// StateBytes bounds the memory for state: that of the state folder's files, changes that are not committed, decoded rows of
+	// tables, stores in memory and global tables. Rows have to make room, and changes are committed early. Stores in memory and
+	// global tables cannot: if they leave too little, the log, /readyz and the metrics say so, and the limit may be exceeded.
+	// Default: 256 MiB; at least 16 MiB
 	StateBytes int64
+	// StateFileBytes is the part of StateBytes that is for the files: blocks of them that were read, and what was committed and is not
+	// in files yet. More of it saves reads from the disk where far more rows are used than fit into memory decoded, and leaves less for
+	// those. Default: a quarter of StateBytes; at least 4 MiB, at most three quarters
+	StateFileBytes int64
 	// InstanceID names this instance for good: it must differ between the instances of an application and stay the same
 	// when one is started again, which then takes over at once from its dead predecessor. Default: none
 	InstanceID string
@@ -140,7 +144,7 @@ func NewApp(t *stream.Topology, c Config) (*App, error) {
 		return nil, err
 	}
 	e, err := engine.New(engine.Options{
-		Client: client, Program: p, Guarantee: engine.Guarantee(c.Guarantee), StateDir: c.StateDir, StateBytes: c.StateBytes,
+		Client: client, Program: p, Guarantee: engine.Guarantee(c.Guarantee), StateDir: c.StateDir, StateBytes: c.StateBytes, StateFileBytes: c.StateFileBytes,
 		InstanceID: c.InstanceID, Threads: c.Threads, CommitInterval: c.CommitInterval, SessionTimeout: c.SessionTimeout,
 		TransactionTimeout: c.TransactionTimeout, Compression: c.Compression, Address: c.Query.Address, Log: c.Log,
 	})

@@ -95,6 +95,7 @@ func (m *match[L, R]) later(t int64) int64 {
 type joinForeign[K comparable, L any, F comparable, R, V any] struct {
 	*foreignRows[K, L, F, R, V]
 
+	old  foreignRows[K, L, F, R, V] // for rows as they were, whose values may not be wanted
 	ctx  *task.Context
 	n    *node
 	asks edge[[]byte, subscription]
@@ -156,7 +157,7 @@ func (j *joinForeignLeft[K, L, F, R, V]) process(r *Record[K, Change[L]]) error 
 		return err
 	}
 	m := &a.match
-	old := j.result(row[L]{value: c.Old, timestamp: r.Timestamp, exists: c.HasOld}, m, was.ok)
+	old := j.old.result(row[L]{value: c.Old, timestamp: r.Timestamp, exists: c.HasOld}, m, was.ok)
 	switch {
 	case was.is(now) && known != nil && known.row.value.answered:
 		return j.emit(r.Key, old, j.result(row[L]{value: c.New, timestamp: r.Timestamp, exists: true}, m, true), r.Headers)
@@ -313,7 +314,7 @@ func (j *joinForeignAnswer[K, L, F, R, V]) tell(key, value []byte) error {
 	if l.timestamp == task.NoTime { // which is not known where a newer row waits: see SuppressUntilTimeLimit
 		l.timestamp = t.time
 	}
-	old, now := j.result(l, &a.match, true), j.result(l, &t.now, true)
+	old, now := j.old.result(l, &a.match, true), j.result(l, &t.now, true)
 	if !now.exists && !a.told {
 		return nil
 	}

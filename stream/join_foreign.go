@@ -72,6 +72,7 @@ func addJoinForeign[K comparable, L any, F comparable, R, V any](left Table[K, L
 		follow(kindJoinForeign, name+"-subscription", nil)
 
 	subscribers := t.addDerived(kindAnswer, name+"-subscriptions", right.n, asked.n)
+	subscribers.newOnly = true
 	if right.n != nil && right.n.topology() == t { // or it is told
 		subscribers.reading("right table", right.from...)
 	}
@@ -100,6 +101,9 @@ func addJoinForeign[K comparable, L any, F comparable, R, V any](left Table[K, L
 	n.build = func(b *builder) []any {
 		j := &joinForeign[K, L, F, R, V]{
 			foreignRows: made(b), ctx: b.ctx, n: n, asks: edgeTo[[]byte, subscription](b, asks, 0), next: next[K, Change[V]](b, n),
+		}
+		if j.old = *j.foreignRows; !n.wantsOld() {
+			j.old.joiner = func(L, R, bool) (v V) { return v }
 		}
 		b.lives(n, j)
 		return []any{&joinForeignLeft[K, L, F, R, V]{joinForeign: j}, &joinForeignAnswer[K, L, F, R, V]{joinForeign: j}}

@@ -62,6 +62,9 @@ func addJoinTables[K comparable, L, R, V any](left Table[K, L], right Table[K, R
 	}
 	n.build = func(b *builder) []any {
 		j := &joinTables[K, L, R, V]{joinedRows: rows(b), next: next[K, Change[V]](b, n)}
+		if j.old = j.joinedRows; !n.wantsOld() {
+			j.old.joiner = func(Sides[L, R]) (v V) { return v }
+		}
 		j.watch = watched[K](b, left.from, right.from)
 		return []any{leftTable[K, L, R, V]{j}, rightTable[K, L, R, V]{j}}
 	}
@@ -131,7 +134,8 @@ func (j *joinedRows[K, L, R, V]) join(l *row[L], r *row[R]) (out row[V]) {
 // joinTables sends on the rows of a join that change.
 type joinTables[K comparable, L, R, V any] struct {
 	joinedRows[K, L, R, V]
-	watch *watch[K] // nil if no update can be in the rows of both sides at once
+	old   joinedRows[K, L, R, V] // for rows as they were, whose values may not be wanted
+	watch *watch[K]              // nil if no update can be in the rows of both sides at once
 	next  edge[K, Change[V]]
 	out   Record[K, Change[V]]
 }
@@ -151,7 +155,7 @@ func (p leftTable[K, L, R, V]) process(r *Record[K, Change[L]]) error {
 	if err != nil {
 		return err
 	}
-	old := j.join(&row[L]{value: c.Old, exists: c.HasOld}, &other)
+	old := j.old.join(&row[L]{value: c.Old, exists: c.HasOld}, &other)
 	now := j.join(&row[L]{value: c.New, exists: c.HasNew}, &other)
 	if !old.exists && !now.exists && !other.exists {
 		return nil
@@ -174,7 +178,7 @@ func (p rightTable[K, L, R, V]) process(r *Record[K, Change[R]]) error {
 	if err != nil {
 		return err
 	}
-	old := j.join(&other, &row[R]{value: c.Old, exists: c.HasOld})
+	old := j.old.join(&other, &row[R]{value: c.Old, exists: c.HasOld})
 	now := j.join(&other, &row[R]{value: c.New, exists: c.HasNew})
 	if !old.exists && !now.exists && !other.exists {
 		return nil
@@ -202,7 +206,7 @@ func (j *joinTables[K, L, R, V]) tangled(k K, timestamp int64, headers []Header,
 	now := j.join(&l, &r)
 	old, changed := now, j.watch.before(k)
 	if changed {
-		if old, err = j.get(k); err != nil {
+		if old, err = j.old.get(k); err != nil {
 			return err
 		}
 	}

@@ -155,6 +155,11 @@ func reaches(from, to []*node) bool {
 	return slices.ContainsFunc(from, visit)
 }
 
+// wantsOld tells whether anybody looks at what the rows of a node were before their updates. Where nobody does that need not be computed.
+func (n *node) wantsOld() bool {
+	return slices.ContainsFunc(n.children, func(c child) bool { return !c.n.newOnly })
+}
+
 // show has all stores show their rows in a view.
 func (w *watch[K]) show(v view) {
 	if w == nil {

@@ -305,6 +305,7 @@ func (t *toStream[K, V]) process(r *Record[K, Change[V]]) error {
 // ToStream returns the updates of the table: a record for each, without a value where the row was deleted.
 func (t Table[K, V]) ToStream(opts ...Option) Stream[K, V] {
 	n := t.n.topology().add("to-stream", t.n.topology().nameIn("to-stream", opts), t.n)
+	n.newOnly = true
 	n.build = func(b *builder) []any { return []any{&toStream[K, V]{next: next[K, V](b, n)}} }
 	return Stream[K, V]{n: n, keys: t.keys, values: t.values}
 }

@@ -54,6 +54,7 @@ type node struct {
 	async    bool // it waits for something outside of the process
 	expires  bool // rows of its stores can have a TTL
 	inStep   bool // it takes the records of its sources by their times, those of one at once
+	newOnly  bool // of an update of a row it does not look at what that was before, only at whether it was there
 	// build makes the node in a task and returns its processors: one for each parent, by port.
 	build func(b *builder) []any
 }

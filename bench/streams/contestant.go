@@ -159,12 +159,12 @@ func (b *bench) oursArgs(r run) []string {
 
 // tunedMemory returns limits of millrace's memory: about the smallest in which the collector does not take most of the processor's time.
 func tunedMemory(topology string) []string {
-	limit, state := 64<<20, 0 // millrace's own
+	limit, state, files := 64<<20, 0, 0 // millrace's own
 	switch topology {
 	case "tables":
 		limit, state = 72<<20, 64<<20
 	case "foreign-key":
-		limit, state = 168<<20, 128<<20
+		limit, state, files = 160<<20, 96<<20, 48<<20
 	}
-	return []string{"-memory", strconv.Itoa(limit), "-state-bytes", strconv.Itoa(state)}
+	return []string{"-memory", strconv.Itoa(limit), "-state-bytes", strconv.Itoa(state), "-state-file-bytes", strconv.Itoa(files)}
 }

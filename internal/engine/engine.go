@@ -41,6 +41,8 @@ type Options struct {
 	StateDir string
 	// StateBytes bounds the memory for state, of all kinds: see store.Budget. Default: that of store.Options
 	StateBytes int64
+	// StateFileBytes is the part of it that is for the files. Default: that of store.Options
+	StateFileBytes int64
 	// Threads is the number of goroutines that run tasks. Default: one for each processor
 	Threads int
 	// Guarantee. Default: ExactlyOnce

@@ -23,7 +23,7 @@ const identities = "changelogs"
 
 // openState opens the state folder. State that nobody asks for in a while is deleted.
 func (e *Engine) openState() (err error) {
-	o := store.Options{MemoryBytes: e.options.StateBytes, Logger: e.options.Log}
+	o := store.Options{MemoryBytes: e.options.StateBytes, FileBytes: e.options.StateFileBytes, Logger: e.options.Log}
 	e.db, err = store.Open(e.options.StateDir, o)
 	if errors.Is(err, store.ErrCorrupt) {
 		e.options.Log.LogAttrs(context.Background(), slog.LevelWarn, "the state folder is damaged; restoring from the changelogs", slog.Any("error", err))

@@ -25,9 +25,6 @@ type Budget struct {
 	peak    atomic.Int64
 }
 
-// diskPart is the part of the limit that is Pebble's, where there is a folder.
-const diskPart = 4
-
 // Usage is what the parts of a [Budget] take, in bytes.
 type Usage struct {
 	Limit   int64

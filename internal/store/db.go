@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"hash/maphash"
@@ -33,9 +34,11 @@ const (
 
 // Options say how a [DB] works. The zero value is good.
 type Options struct {
-	// MemoryBytes bounds the memory for state: see [Budget]. Where there is a folder, a quarter of it is for Pebble: its
-	// cache of blocks of files, and the committed writes that are not in files yet. Default: 256 MiB; at least 16 MiB.
+	// MemoryBytes bounds the memory for state: see [Budget]. Default: 256 MiB; at least 16 MiB.
 	MemoryBytes int64
+	// FileBytes is the part of it that is for Pebble, where there is a folder: its cache of blocks of files, and the committed writes that
+	// are not in files yet. Default: a quarter of MemoryBytes; at least 4 MiB, at most three quarters of MemoryBytes.
+	FileBytes int64
 	// Logger is told when the disk fails, and when it works again. Default: nothing is logged.
 	Logger *slog.Logger
 }
@@ -43,6 +46,8 @@ type Options struct {
 const (
 	defaultMemory = 256 << 20
 	leastMemory   = 16 << 20
+	leastFiles    = leastMemory / filePart
+	filePart      = 4 // of the memory, by default
 )
 
 // Validate tells what is wrong with the options.
@@ -50,8 +55,15 @@ func (o Options) Validate() error {
 	if o.MemoryBytes != 0 && o.MemoryBytes < leastMemory {
 		return fmt.Errorf("store: MemoryBytes is %d: it must be at least %d, or 0 for the default", o.MemoryBytes, leastMemory)
 	}
+	if most := o.memory() / 4 * 3; o.FileBytes != 0 && (o.FileBytes < leastFiles || o.FileBytes > most) {
+		return fmt.Errorf("store: FileBytes is %d: it must be at least %d and at most %d, three quarters of the memory for state, or 0 for the default", o.FileBytes, leastFiles, most)
+	}
 	return nil
 }
+
+func (o *Options) memory() int64 { return cmp.Or(o.MemoryBytes, defaultMemory) }
+
+func (o *Options) files() int64 { return cmp.Or(o.FileBytes, o.memory()/filePart) }
 
 // DB is the state folder of a process. It is safe for concurrent use.
 type DB struct {
@@ -89,15 +101,13 @@ func open(fsys vfs.FS, after func(time.Duration) <-chan time.Time, dir string, o
 		return nil, err
 	}
 	db := &DB{seed: maphash.MakeSeed(), tasks: map[string]*Task{}}
-	if db.budget.limit = o.MemoryBytes; db.budget.limit == 0 {
-		db.budget.limit = defaultMemory
-	}
-	if dir == "" {
+	if db.budget.limit = o.memory(); dir == "" {
 		return db, nil
 	}
 	if db.folder, err = lockFolder(fsys, dir); err != nil {
 		return nil, err
 	}
+	db.budget.disk = o.files()
 	if err := db.openFolder(o, after); err != nil {
 		return nil, errors.Join(err, db.folder.unlock())
 	}
@@ -138,12 +148,12 @@ func (db *DB) openFolder(o Options, after func(time.Duration) <-chan time.Time) 
 	return nil
 }
 
-// pebbleOptions are the options of Pebble, of which no more than memory bytes are for its cache and its memtables.
-func (db *DB) pebbleOptions(memory int64) *pebble.Options {
+// pebbleOptions are the options of Pebble, whose cache and memtables keep to their part of the memory.
+func (db *DB) pebbleOptions() *pebble.Options {
 	// Most keys that are read were written lately, and are in memory before Pebble, or are read once: files that are merged less often
 	// save more than a larger cache of their blocks.
-	db.memTable = min(memory/4, 64<<20)
-	db.memTables = memory / 4 * 3
+	db.memTable = min(db.budget.disk/4, 64<<20)
+	db.memTables = db.budget.disk / 4 * 3
 	o := &pebble.Options{
 		FS:                          guard{db.folder.fs, db.health},
 		FormatMajorVersion:          pebble.FormatTableFormatV6, // see format
@@ -168,14 +178,12 @@ func (db *DB) pebbleOptions(memory int64) *pebble.Options {
 
 // openPebble opens the database.
 func (db *DB) openPebble() (err error) {
-	memory := db.budget.limit / diskPart
-	db.budget.disk = memory
 	if err := db.folder.removeLogs(); err != nil {
 		return openError(db.folder.dir, err)
 	}
-	cache := pebble.NewCache(memory) // of which Pebble takes the memtables
+	cache := pebble.NewCache(db.budget.disk) // of which Pebble takes the memtables
 	defer cache.Unref()
-	opts := db.pebbleOptions(memory)
+	opts := db.pebbleOptions()
 	opts.Cache = cache
 	defer func() {
 		// Pebble panics with some errors of the file system, and with some files that are not what it has written.

@@ -53,7 +53,7 @@ func TestBudget(t *testing.T) {
 	if err := inMemory.Put([]byte{0}, value); err != nil {
 		t.Fatal(err)
 	}
-	if u := b.Usage(); !b.CommitNow() || u.Writes < 4_000_000 || u.Rows != 2_000_000 || u.Disk != leastMemory/diskPart {
+	if u := b.Usage(); !b.CommitNow() || u.Writes < 4_000_000 || u.Rows != 2_000_000 || u.Disk != leastFiles {
 		t.Errorf("with 2.1 MB to be committed: %+v", u)
 	}
 	task.Seal()

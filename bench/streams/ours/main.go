@@ -61,6 +61,7 @@ func parse(args []string, messages io.Writer) (j job, err error) {
 	f.StringVar(&j.profile, "profile", "", "a `file` for a profile of the processor time (default: none)")
 	f.StringVar(&j.config.StateDir, "state", "", "the folder of the state")
 	f.Int64Var(&j.config.StateBytes, "state-bytes", 0, "the memory for state (default: millrace's)")
+	f.Int64Var(&j.config.StateFileBytes, "state-file-bytes", 0, "of that the part for files (default: millrace's)")
 	f.Func("memory", "the `bytes` that Go's runtime is to keep to (default: those of GOMEMLIMIT)", func(s string) error {
 		n, err := strconv.ParseInt(s, 10, 64)
 		if err != nil || n <= 0 {
