@@ -164,7 +164,7 @@ func tunedMemory(topology string) []string {
 	case "tables":
 		limit, state = 72<<20, 64<<20
 	case "foreign-key":
-		limit, state, files = 160<<20, 96<<20, 48<<20
+		limit, state, files = 160<<20, 80<<20, 56<<20
 	}
 	return []string{"-memory", strconv.Itoa(limit), "-state-bytes", strconv.Itoa(state), "-state-file-bytes", strconv.Itoa(files)}
 }
