@@ -178,6 +178,9 @@ func (o *Options) Validate() error {
 	if min(o.CommitInterval, o.SessionTimeout, o.TransactionTimeout, o.CleanupDelay, o.PurgeInterval, o.LackPatience) < 0 || min(o.MaxQueued, o.Threads) < 0 || o.MaxQueuedBytes < 0 {
 		fault("an interval or a bound is negative")
 	}
+	if err := o.storeOptions().Validate(); err != nil {
+		fault("StateBytes or StateFileBytes: %w", err)
+	}
 	if o.Epoch < 0 || o.Epoch > 0 && o.Behind == nil {
 		fault("epoch %d is negative, or nobody is told when a partition waits for another", o.Epoch)
 	}

@@ -483,4 +483,6 @@ func TestOptions(t *testing.T) {
 	p.Subs[0].Sinks = append(p.Subs[0].Sinks, task.Sink{Topic: "read"})
 	check(Options{Program: p, Guarantee: "perhaps", Threads: -1},
 		"no client", "read as a global table", "read, and is the dead-letter topic", "written, and is the dead-letter topic", "guarantee", "negative")
+	check(Options{Program: p, StateBytes: 1}, "StateBytes", "1 bytes for state: want at least 16777216")
+	check(Options{Program: p, StateBytes: 16 << 20, StateFileBytes: 13 << 20}, "StateFileBytes", "at most 12582912")
 }

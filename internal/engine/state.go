@@ -21,9 +21,13 @@ import (
 // and how old the state is.
 const identities = "changelogs"
 
+func (o *Options) storeOptions() store.Options {
+	return store.Options{MemoryBytes: o.StateBytes, FileBytes: o.StateFileBytes, Logger: o.Log}
+}
+
 // openState opens the state folder. State that nobody asks for in a while is deleted.
 func (e *Engine) openState() (err error) {
-	o := store.Options{MemoryBytes: e.options.StateBytes, FileBytes: e.options.StateFileBytes, Logger: e.options.Log}
+	o := e.options.storeOptions()
 	e.db, err = store.Open(e.options.StateDir, o)
 	if errors.Is(err, store.ErrCorrupt) {
 		e.options.Log.LogAttrs(context.Background(), slog.LevelWarn, "the state folder is damaged; restoring from the changelogs", slog.Any("error", err))

@@ -53,10 +53,10 @@ const (
 // Validate tells what is wrong with the options.
 func (o Options) Validate() error {
 	if o.MemoryBytes != 0 && o.MemoryBytes < leastMemory {
-		return fmt.Errorf("store: MemoryBytes is %d: it must be at least %d, or 0 for the default", o.MemoryBytes, leastMemory)
+		return fmt.Errorf("%d bytes for state: want at least %d, or 0 for the default", o.MemoryBytes, leastMemory)
 	}
 	if most := o.memory() / 4 * 3; o.FileBytes != 0 && (o.FileBytes < leastFiles || o.FileBytes > most) {
-		return fmt.Errorf("store: FileBytes is %d: it must be at least %d and at most %d, three quarters of the memory for state, or 0 for the default", o.FileBytes, leastFiles, most)
+		return fmt.Errorf("%d bytes for files of state: want at least %d and at most %d, three quarters of those for state, or 0 for the default", o.FileBytes, leastFiles, most)
 	}
 	return nil
 }
