@@ -74,7 +74,7 @@ func TestAppAtWork(t *testing.T) {
 	}
 	put(10, 160)
 	status, body := get(t, app.Handler(), "/readyz")
-	if want := "memory: of 16 MiB for state, stores in memory take 15 MiB and global tables 0 MiB"; status != http.StatusOK || !strings.Contains(body, want) {
+	if want := "memory: of 16 MiB for state, stores in memory take 15 MiB, global tables 0 MiB and files 0 MiB"; status != http.StatusOK || !strings.Contains(body, want) {
 		t.Errorf("with 16 MB of 16 MiB: %d %s, want %s", status, body, want)
 	}
 	_, body = get(t, app.Handler(), "/metrics")

@@ -71,7 +71,7 @@ type Config struct {
 	// global tables cannot: if they leave too little, the log, /readyz and the metrics say so, and the limit may be exceeded.
 	// Default: 256 MiB; at least 16 MiB
 	StateBytes int64
-	// StateFileBytes is the part of StateBytes that is for the files: blocks of them that were read, and what was committed and is not
+	// StateFileBytes is the part of StateBytes that is for the files in StateDir: blocks of them that were read, and what was committed and is not
 	// in files yet. More of it saves reads from the disk where far more rows are used than fit into memory decoded, and leaves less for
 	// those. Default: a quarter of StateBytes; at least 4 MiB, at most three quarters
 	StateFileBytes int64

@@ -36,6 +36,15 @@ func TestNewAppFaults(t *testing.T) {
 	if app.QueryHandler() != nil {
 		t.Error("rows can be read, and nobody asked for that")
 	}
+	for want, c := range map[string]millrace.Config{
+		"1 bytes for state":          {StateBytes: 1},
+		"three quarters of the 1677": {StateBytes: 16 << 20, StateFileBytes: 16 << 20},
+	} {
+		c.Brokers = []string{"localhost:9092"}
+		if _, err := millrace.NewApp(words(), c); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is not in: %v", want, err)
+		}
+	}
 	_, err = millrace.NewApp(words(), millrace.Config{Brokers: []string{"localhost:9092"}, Guarantee: "eos"})
 	if err == nil || !strings.Contains(err.Error(), `guarantee "eos": want exactly_once or at_least_once`) {
 		t.Errorf("got %v", err)

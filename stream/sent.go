@@ -155,7 +155,8 @@ func reaches(from, to []*node) bool {
 	return slices.ContainsFunc(from, visit)
 }
 
-// wantsOld tells whether anybody looks at what the rows of a node were before their updates. Where nobody does that need not be computed.
+// wantsOld tells whether anybody looks at what the rows of a node were before their updates. Where nobody does the joiner need not be called
+// for that; whether there was a row is always told.
 func (n *node) wantsOld() bool {
 	return slices.ContainsFunc(n.children, func(c child) bool { return !c.n.newOnly })
 }

@@ -61,3 +61,28 @@ func TestOldResults(t *testing.T) {
 		}
 	}
 }
+
+// TestOldRightRows: the right side of a join by a foreign key does not look at what its rows were.
+func TestOldRightRows(t *testing.T) {
+	t.Parallel()
+	text := stream.String()
+	top := stream.New("app")
+	calls := 0
+	one, two := stream.TableFrom(top, "one", "first", text, text), stream.TableFrom(top, "two", "second", text, text)
+	joined := stream.JoinTables(one, two, func(a, b string) string {
+		calls++
+		return a + b
+	}).Values(text)
+	left := stream.TableFrom(top, "l", "left", text, text)
+	foreign := func(string, string) (string, bool) { return "k", true }
+	stream.JoinForeignKey(left, joined, "join", foreign, func(l, r string) string { return l + r }).Values(text).ToStream().To("out")
+	d := streamtest.New(t, top)
+	streamtest.NewInput(d, "second", text, text).Pipe("k", "x", 1)
+	first := streamtest.NewInput(d, "first", text, text)
+	for i := range 3 {
+		first.Pipe("k", "y", int64(2+i))
+		if calls != 1+i {
+			t.Errorf("the joiner was called %d times for %d rows", calls, 1+i)
+		}
+	}
+}

@@ -41,7 +41,7 @@ type Options struct {
 	StateDir string
 	// StateBytes bounds the memory for state, of all kinds: see store.Budget. Default: that of store.Options
 	StateBytes int64
-	// StateFileBytes is the part of it that is for the files. Default: that of store.Options
+	// StateFileBytes is the part of it that is for the files in StateDir. Default: that of store.Options
 	StateFileBytes int64
 	// Threads is the number of goroutines that run tasks. Default: one for each processor
 	Threads int
@@ -294,7 +294,8 @@ func (e *Engine) tellMemory(ctx context.Context) {
 	u := e.db.Budget().Usage()
 	if full := u.Full(); e.full.Swap(full) != full && full {
 		e.options.Log.LogAttrs(ctx, slog.LevelWarn, "state that has to be in memory takes nearly all of it", slog.Int64("limit_bytes", u.Limit),
-			slog.Int64("stores_bytes", u.Memory), slog.Int64("globals_bytes", u.Globals), slog.String("hint", "raise StateBytes, or keep the stores on disk"))
+			slog.Int64("stores_bytes", u.Memory), slog.Int64("globals_bytes", u.Globals), slog.Int64("files_bytes", u.Disk),
+			slog.String("hint", "raise StateBytes, keep the stores on disk, or lower StateFileBytes"))
 	}
 }
 

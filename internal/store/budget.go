@@ -44,14 +44,14 @@ func (u *Usage) Total() int64 { return u.Disk + u.Writes + u.Rows + u.Memory + u
 // fullPart is the part of the limit that is left when it is called full.
 const fullPart = 8
 
-// Full tells whether what cannot be given back, stores in memory and global tables, leaves too little for the rest: there
+// Full tells whether what cannot be given back, the files' part, stores in memory and global tables, leaves too little for the rest: there
 // is no room to keep rows, each commit is a small one, and the limit may be exceeded.
 func (u *Usage) Full() bool { return u.Limit-u.Disk-u.Memory-u.Globals < u.Limit/fullPart }
 
 // Reason says of a budget that is full what takes the memory, and what to do.
 func (u *Usage) Reason() string {
-	return fmt.Sprintf("of %d MiB for state, stores in memory take %d MiB and global tables %d MiB: raise the limit, or keep the stores on disk",
-		u.Limit>>20, u.Memory>>20, u.Globals>>20)
+	return fmt.Sprintf("of %d MiB for state, stores in memory take %d MiB, global tables %d MiB and files %d MiB: raise the limit, keep the stores on disk, or give the files less",
+		u.Limit>>20, u.Memory>>20, u.Globals>>20, u.Disk>>20)
 }
 
 // Usage returns what is taken at the moment.

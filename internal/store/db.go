@@ -43,11 +43,13 @@ type Options struct {
 	Logger *slog.Logger
 }
 
+// defaultFilePart is the part of the memory that is for files by default.
+const defaultFilePart = 4
+
 const (
 	defaultMemory = 256 << 20
 	leastMemory   = 16 << 20
-	leastFiles    = leastMemory / filePart
-	filePart      = 4 // of the memory, by default
+	leastFiles    = leastMemory / defaultFilePart
 )
 
 // Validate tells what is wrong with the options.
@@ -56,14 +58,14 @@ func (o Options) Validate() error {
 		return fmt.Errorf("%d bytes for state: want at least %d, or 0 for the default", o.MemoryBytes, leastMemory)
 	}
 	if most := o.memory() / 4 * 3; o.FileBytes != 0 && (o.FileBytes < leastFiles || o.FileBytes > most) {
-		return fmt.Errorf("%d bytes for files of state: want at least %d and at most %d, three quarters of those for state, or 0 for the default", o.FileBytes, leastFiles, most)
+		return fmt.Errorf("%d bytes for files of state: want at least %d and at most %d, three quarters of the %d for state, or 0 for the default", o.FileBytes, leastFiles, most, o.memory())
 	}
 	return nil
 }
 
 func (o *Options) memory() int64 { return cmp.Or(o.MemoryBytes, defaultMemory) }
 
-func (o *Options) files() int64 { return cmp.Or(o.FileBytes, o.memory()/filePart) }
+func (o *Options) files() int64 { return cmp.Or(o.FileBytes, o.memory()/defaultFilePart) }
 
 // DB is the state folder of a process. It is safe for concurrent use.
 type DB struct {
@@ -150,8 +152,8 @@ func (db *DB) openFolder(o Options, after func(time.Duration) <-chan time.Time) 
 
 // pebbleOptions are the options of Pebble, whose cache and memtables keep to their part of the memory.
 func (db *DB) pebbleOptions() *pebble.Options {
-	// Most keys that are read were written lately, and are in memory before Pebble, or are read once: files that are merged less often
-	// save more than a larger cache of their blocks.
+	// Of this part memtables get more than the cache of blocks: files that are merged less often save more, since most keys that are read
+	// were written lately, and are in memory before Pebble, or are read once.
 	db.memTable = min(db.budget.disk/4, 64<<20)
 	db.memTables = db.budget.disk / 4 * 3
 	o := &pebble.Options{

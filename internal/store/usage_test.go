@@ -19,6 +19,29 @@ func TestFull(t *testing.T) {
 	}
 }
 
+// TestFileBytes: what is set aside for files is what the options say.
+func TestFileBytes(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		dir         string
+		files, want int64
+	}{{"", 12 << 20, 0}, {t.TempDir(), 12 << 20, 12 << 20}, {t.TempDir(), 0, 4 << 20}} {
+		db, err := Open(tc.dir, Options{MemoryBytes: 16 << 20, FileBytes: tc.files})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := db.Budget().Usage().Disk; n != tc.want {
+			t.Errorf("folder %q, FileBytes %d: %d bytes, want %d", tc.dir, tc.files, n, tc.want)
+		}
+		if n := db.memTable; tc.want > 0 && n != tc.want/4 {
+			t.Errorf("memtables have %d bytes, a quarter of %d is for each", n, tc.want)
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestBudget follows what a task takes from its first write to its end.
 func TestBudget(t *testing.T) {
 	t.Parallel()
