@@ -53,8 +53,14 @@ func TestOptions(t *testing.T) {
 		memory, files int64
 		ok            bool
 	}{
-		{0, defaultMemory / 4 * 3, true}, {0, defaultMemory/4*3 + 1, false}, {leastMemory, leastFiles, true}, {leastMemory, leastFiles - 1, false},
-		{leastMemory, 3 * leastFiles, true}, {leastMemory, 3*leastFiles + 1, false}, {leastMemory, -1, false}, {1 << 40, 1 << 39, true},
+		{0, defaultMemory / 4 * 3, true},
+		{0, defaultMemory/4*3 + 1, false},
+		{leastMemory, leastFiles, true},
+		{leastMemory, leastFiles - 1, false},
+		{leastMemory, 3 * leastFiles, true},
+		{leastMemory, 3*leastFiles + 1, false},
+		{leastMemory, -1, false},
+		{1 << 40, 1 << 39, true},
 	} {
 		if err := (Options{MemoryBytes: tc.memory, FileBytes: tc.files}).Validate(); (err == nil) != tc.ok {
 			t.Errorf("FileBytes %d of %d: %v", tc.files, tc.memory, err)
